@@ -1,0 +1,1 @@
+//! dwcp-agentd: runs virtual machines under a lease.

@@ -1,0 +1,1 @@
+//! The HTTP API as types: endpoints, requests, responses, problems, paging.

@@ -1,0 +1,1 @@
+//! dwcp-cli: the operator's command.

@@ -1,0 +1,1 @@
+//! Placement, failover and health as pure functions: a snapshot in, a plan and its report out.

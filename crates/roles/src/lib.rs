@@ -1,0 +1,1 @@
+//! The state machines that run a region and a host: one input in, effects out.

@@ -1,0 +1,1 @@
+//! dwcpd: the control plane of one region.

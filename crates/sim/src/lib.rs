@@ -1,0 +1,1 @@
+//! Five regions, their networks, disks and hosts in one thread under one seed, with checkers.
