@@ -1,1 +1,20 @@
-//! Ids, quantities, time, error codes and the tagged binary codec: the words every other package uses.
+//! The words every other package uses: ids, quantities, time, refusals and the tagged binary codec.
+//!
+//! Nothing here does IO, reads a clock or draws randomness.
+
+pub mod codec;
+mod codec_macros;
+mod ids;
+mod quantity;
+pub mod refusal;
+mod rng;
+mod time;
+
+pub use codec::{DecodeError, Wire, decode, encode};
+pub use ids::{
+    FailoverId, Generation, GroupId, HostId, NodeId, OperationId, RegionId, Revision, TokenId, VmId, ZoneId,
+};
+pub use quantity::{Amount, Priority};
+pub use refusal::{Code, Refusal};
+pub use rng::Rng;
+pub use time::{Mono, Now, Wall};

@@ -1,0 +1,72 @@
+codes! {
+    Malformed "DWCP-R0001" Usage "the request can't be read"
+        "The body or a parameter is not what the endpoint takes. The detail names the field, or the line and column. Correct it and send it again; nothing was changed.";
+    TooLarge "DWCP-R0002" Usage "the request is too large"
+        "A request body may have at most 1 MiB. Split the work into several requests.";
+    BadValue "DWCP-R0003" Usage "a value is outside its range"
+        "A count, size, percentage, priority or duration is negative, zero where that makes no sense, or above its limit. The detail names the field and the range.";
+    UnknownRegion "DWCP-R0010" NotFound "no such region"
+        "The federation has no region of that name. `dwcp-cli federation status --global` lists the regions.";
+    UnknownVm "DWCP-R0011" NotFound "no such VM"
+        "No VM has that id or name in what this region knows. A VM created a moment ago in another region may need a fraction of a second to be known here. `dwcp-cli vm list` lists the VMs.";
+    UnknownHost "DWCP-R0012" NotFound "no such host"
+        "No host of that name is registered. `dwcp-cli host list` lists the hosts.";
+    UnknownOperation "DWCP-R0013" NotFound "no such operation"
+        "No operation has that id. Ended operations are kept for a limited number. `dwcp-cli operation list` lists them.";
+    UnknownFailover "DWCP-R0014" NotFound "no such failover"
+        "No failover has that id. `dwcp-cli federation failover status` shows the newest.";
+    UnknownToken "DWCP-R0015" NotFound "no such token"
+        "No token has that id. `dwcp-cli security token list` lists the tokens.";
+    UnknownImage "DWCP-R0016" NotFound "no such image"
+        "The host has no image of that name in its image folder.";
+    UnknownEndpoint "DWCP-R0017" NotFound "no such endpoint"
+        "The API has no such path in this version. `/v1/openapi.json` lists what it has.";
+    AmbiguousName "DWCP-R0018" Usage "the name fits several VMs"
+        "Several VMs carry that name. Use the id, which is unique for ever.";
+    NotAuthenticated "DWCP-R0020" NotAllowed "no valid token"
+        "The request carries no token, or one that is unknown, expired or revoked. `dwcp-cli login` stores a new one.";
+    NotPermitted "DWCP-R0021" NotAllowed "the token's role does not allow this"
+        "Viewers read, operators change, admins manage tokens and policies. Ask an admin for a token with the role that the detail names.";
+    NothingFits "DWCP-R0030" Rule "no host fits"
+        "No host satisfies the VM's rules and has room. The causes count how many candidates each rule excluded; `try` names the smallest change that would make it fit. `dwcp-cli vm explain` shows every candidate.";
+    CapacityGone "DWCP-R0031" Rule "the capacity was taken meanwhile"
+        "Between the decision and its commit another request took the room. DWCP decides again by itself several times before it says so.";
+    StaleRevision "DWCP-R0032" Rule "the record has changed"
+        "The request expected a revision that is no longer the newest. Read again, decide again, send again.";
+    NameTaken "DWCP-R0033" Rule "the name is taken"
+        "A VM of that name exists. Names are unique in the federation; pick another or delete the old VM.";
+    OldGeneration "DWCP-R0034" Rule "the generation is no longer current"
+        "Something started, moved or took over the VM meanwhile. What was decided before that must not be done any more; DWCP looks again by itself.";
+    WrongState "DWCP-R0035" Rule "the thing is not in a state that allows this"
+        "The detail says which state it is in and which it would have to be in.";
+    RegionDisabled "DWCP-R0036" Rule "the region takes no placements"
+        "Placement is switched off in this region, by an operator, or because it was lost and came back and nobody has enabled it since.";
+    Frozen "DWCP-R0037" Rule "the federation is frozen"
+        "The freeze switch stops what is asked: `no-moves` stops moves and failovers, `frozen` stops every change of VMs. `dwcp-cli federation freeze active` lifts it.";
+    FailoverRefused "DWCP-R0040" Rule "the failover would break a rule"
+        "The survivors lack room for all VMs, or rules exclude every survivor for some. `--dry-run` shows each VM; `--relax partial` moves what fits and names what is left.";
+    FailoverRunning "DWCP-R0041" Rule "another failover of this region is running"
+        "The same request joins the running failover; one with other targets is refused until it has ended.";
+    HourlyCap "DWCP-R0042" Rule "the hourly cap of automatic failovers is reached"
+        "More regions than the policy allows were declared lost within the hour. A cascade is likelier than so many disasters: a person must decide. `dwcp-cli federation failover` does it by hand.";
+    ConfirmationNeeded "DWCP-R0043" Rule "this needs a confirmation"
+        "The change can hurt. Add `--yes` when it is meant.";
+    OnlyInDevelopment "DWCP-R0044" Rule "only in a development federation"
+        "Links can be shaped and cut only where the federation's configuration says `dev: true`.";
+    IdempotencyMismatch "DWCP-R0045" Rule "the idempotency key was used for another request"
+        "A key stands for one request. Use a new key for a new request.";
+    NoLeader "DWCP-R0050" Unavailable "no majority can be reached"
+        "The group that must agree on this write has no leader now: a majority of its regions can't be reached from here. Reads and running VMs go on. DWCP tries again by itself when regions return.";
+    TimedOut "DWCP-R0051" Unavailable "no answer in time"
+        "The write was sent but not confirmed in time; it may still take effect. Sending it again with the same idempotency key is safe and tells which.";
+    Overloaded "DWCP-R0052" Unavailable "too much at once"
+        "A queue is full. Nothing was changed; try again in a moment.";
+    NotReady "DWCP-R0053" Unavailable "this region's control plane is not ready"
+        "It has just started or is repairing its replica. Another region's endpoint answers meanwhile.";
+    ConsoleUnavailable "DWCP-R0054" Unavailable "the console can't be reached"
+        "The VM's host does not answer, so its console can't be read now.";
+    NotPossibleHere "DWCP-R0060" Rule "this machine lacks what it takes"
+        "The host has no device, kernel feature or program for what was asked. The detail says which.";
+    UnsupportedVersion "DWCP-R0061" Rule "the other side speaks another version"
+        "Versions one step apart work together; these are further apart.";
+}
