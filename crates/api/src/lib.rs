@@ -1,1 +1,47 @@
 //! The HTTP API as types: endpoints, requests, responses, problems, paging.
+//!
+//! One file a resource. Every endpoint is a unit type that implements [`Endpoint`]; [`endpoints`] is the table of
+//! all of them, [`openapi`] the document made from it. Names are snake_case, units stand last (`took_ms`), and a
+//! value that is not known is `null`, never 0.
+
+#[macro_use]
+mod macros;
+
+mod endpoint;
+
+pub mod controller;
+pub mod event;
+pub mod failover;
+pub mod federation;
+pub mod freeze;
+pub mod host;
+pub mod link;
+pub mod network;
+pub mod openapi;
+pub mod operation;
+pub mod page;
+pub mod policy;
+pub mod problem;
+pub mod region;
+pub mod server;
+pub mod session;
+pub mod state;
+pub mod table;
+pub mod token;
+pub mod vm;
+pub mod vm_spec;
+
+pub use endpoint::{Call, Endpoint, Method, Permission, Role, decode, encode};
+pub use openapi::openapi;
+pub use page::{Freshness, Page};
+pub use problem::Problem;
+pub use table::{EndpointRow, endpoints};
+
+/// Header that makes a write safe to repeat: the same key is carried out once. Source: the client, one a command.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Header that finds the server's log of a request. Set by the client or, where it is missing, by the server.
+pub const REQUEST_ID: &str = "x-request-id";
+/// Media type of an error body.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+/// Media type of a watch stream: one JSON value a line.
+pub const NDJSON: &str = "application/x-ndjson";

@@ -1,0 +1,62 @@
+//! The controllers: placement cache, scoring.
+
+use std::collections::BTreeMap;
+
+use crate::Freshness;
+
+endpoint! {
+    #[doc = "How the controllers are configured."]
+    ControllerRead: Get "/v1/controller", Read, crate::page::Nothing => Controller;
+    #[doc = "Configures the controllers of every region, live."]
+    ControllerConfigure: Put "/v1/controller", Operate, ControllerConfigureRequest => Controller;
+    #[doc = "The placement cache: size, hits, what invalidated it."]
+    CacheStatsRead: Get "/v1/controller/cache-stats", Read, crate::page::Nothing => CacheStatsAnswer;
+}
+
+request! {
+    /// What to change; what is `null` stays.
+    pub struct ControllerConfigureRequest {
+        /// 0 switches the cache off.
+        pub placement_cache_ttl_ms: Option<u64>,
+        pub parallel_scoring: Option<bool>,
+        /// `balanced`, `latency`, `cost`, `spread`, `pack`.
+        pub profile: Option<String>,
+        /// Weight of single factors, 0 to 1, over the profile's.
+        #[serde(default)]
+        pub weights: BTreeMap<String, f64>,
+        pub expected_revision: Option<u64>,
+        #[serde(default)]
+        pub dry_run: bool,
+    }
+}
+
+wire! {
+    /// Configuration of the controllers.
+    pub struct Controller {
+        pub placement_cache_ttl_ms: u64,
+        pub parallel_scoring: bool,
+        pub profile: String,
+        pub weights: BTreeMap<String, f64>,
+        pub revision: u64,
+        pub as_of: Vec<Freshness>,
+    }
+
+    /// The placement cache of one region.
+    #[derive(Eq)]
+    pub struct CacheStats {
+        pub region: String,
+        pub entries: u64,
+        pub hits: u64,
+        pub misses: u64,
+        pub invalidations: u64,
+        /// Since when these are counted, milliseconds since 1970 (UTC).
+        pub since_at_ms: u64,
+    }
+
+    /// The caches of all regions that could be asked.
+    #[derive(Eq)]
+    pub struct CacheStatsAnswer {
+        pub caches: Vec<CacheStats>,
+        pub as_of: Vec<Freshness>,
+    }
+}

@@ -1,0 +1,60 @@
+//! The table of all endpoints.
+
+use schemars::{Schema, SchemaGenerator};
+
+use crate::{Endpoint, Method, Permission};
+
+/// One endpoint, as a value.
+#[derive(Clone, Copy)]
+pub struct EndpointRow {
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub method: Method,
+    pub path: &'static str,
+    pub needs: Permission,
+    pub watch: bool,
+    pub(crate) request: fn(&mut SchemaGenerator) -> Schema,
+    pub(crate) response: fn(&mut SchemaGenerator) -> Schema,
+}
+
+fn row<E: Endpoint>() -> EndpointRow {
+    EndpointRow {
+        name: E::NAME,
+        summary: E::SUMMARY,
+        method: E::METHOD,
+        path: E::PATH,
+        needs: E::NEEDS,
+        watch: E::WATCH,
+        request: |generator| <E::Request as schemars::JsonSchema>::json_schema(generator),
+        response: |generator| generator.subschema_for::<E::Response>(),
+    }
+}
+
+macro_rules! rows {
+    ($($module:ident: $($name:ident)*;)*) => {
+        /// Every endpoint, in the order of the documentation.
+        pub fn endpoints() -> Vec<EndpointRow> {
+            vec![$($(row::<crate::$module::$name>()),*),*]
+        }
+    };
+}
+
+rows! {
+    server: VersionRead LeaderRead;
+    session: Login WhoAmI;
+    token: TokenCreate TokenList TokenRevoke;
+    operation: OperationList OperationRead OperationCancel;
+    vm: VmCreate PlacementPreview VmList VmRead VmStart VmStop VmRestart VmDelete VmConsole VmExplain VmHealthCheck;
+    host: HostList HostRead;
+    federation: FederationRead;
+    region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
+        RegionDisablePlacement;
+    failover: FailoverStart FailoverList FailoverRead;
+    freeze: FreezeRead FreezeSet;
+    event: EventList;
+    state: LagMatrixRead QueueDepthRead;
+    network: LatencyMatrixRead;
+    controller: ControllerRead ControllerConfigure CacheStatsRead;
+    link: LinkList LinkSet;
+    policy: PoliciesRead PoliciesSet;
+}

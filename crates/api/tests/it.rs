@@ -1,0 +1,6 @@
+//! Tests of the API's types.
+
+mod it {
+    mod document;
+    mod travel;
+}
