@@ -1,1 +1,3 @@
 //! The state machines that run a region and a host: one input in, effects out.
+
+pub mod protocol;

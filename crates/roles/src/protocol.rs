@@ -1,0 +1,418 @@
+//! What an agent and the node that leads its region's group say to each other.
+//!
+//! Rules both sides hold to:
+//! * [`Intents`] is always the full set of VMs wanted on the host. Its place in time is the pair `(term, revision)`.
+//! * A [`Grant`] names the pair of the newest intents its leader has for the host. The agent uses the grant only once it
+//!   has acted on intents at least as new, so a lease that comes back after a gap can't revive what was moved meanwhile.
+//! * A [`Grant`] answers exactly one [`Renew`]; the agent counts the lease from before it sent that one.
+
+use std::collections::BTreeMap;
+
+use dwcp_types::{HostId, NodeId, Priority, RegionId, VmId, ZoneId, wire_enum, wire_struct};
+
+/// From an agent to the leader of its region's group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentMessage {
+    /// First on every connection.
+    Hello(Hello),
+    /// Asks for the lease and reports every VM.
+    Renew(Renew),
+    /// Answers [`ControllerMessage::Probe`].
+    Probed(Probed),
+    /// Answers [`ControllerMessage::ReadConsole`].
+    Console(Console),
+    /// Answers [`ControllerMessage::Check`].
+    Checked(Checked),
+}
+wire_enum!(AgentMessage { 1 Hello(m), 2 Renew(m), 3 Probed(m), 4 Console(m), 5 Checked(m) });
+
+/// From the leader of a region's group to an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControllerMessage {
+    /// Answers [`AgentMessage::Hello`].
+    Welcome(Welcome),
+    /// Answers [`AgentMessage::Renew`] after a quorum round.
+    Grant(Grant),
+    /// The full set of VMs wanted on the host.
+    Intents(Intents),
+    /// Ask these VMs' own health probes now.
+    Probe(ProbeRequest),
+    /// Send what the VM wrote on its console from an offset on.
+    ReadConsole(ReadConsole),
+    /// Check the host: disks, clock, certificates, processes, ports.
+    Check(CheckRequest),
+}
+wire_enum!(ControllerMessage {
+    1 Welcome(m), 2 Grant(m), 3 Intents(m), 4 Probe(m), 5 ReadConsole(m), 6 Check(m)
+});
+
+/// Who an agent is and what its host has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// The host's name.
+    pub host: HostId,
+    /// Its region.
+    pub region: RegionId,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// Virtual CPUs it offers.
+    pub vcpus: u32,
+    /// Memory it offers, MiB.
+    pub memory_mib: u64,
+    /// Disk it offers, GiB.
+    pub disk_gib: u64,
+    /// Free labels for placement rules.
+    pub labels: BTreeMap<String, String>,
+    /// The agent's version.
+    pub version: String,
+    /// Counts the agent's starts on this host, from 1; never goes back.
+    pub incarnation: u64,
+    /// How guests run.
+    pub accelerator: Accelerator,
+    /// Every VM on the host.
+    pub vms: Vec<VmReport>,
+    /// Term of the newest intents acted on; 0 before the first.
+    pub term: u64,
+    /// Revision of the newest intents acted on.
+    pub revision: u64,
+}
+wire_struct!(Hello {
+    1 host, 2 region, 3 zone, 4 vcpus, 5 memory_mib, 6 disk_gib, 7 labels, 8 version, 9 incarnation, 10 accelerator,
+    11 vms, 12 term, 13 revision
+});
+
+/// How guests run on a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accelerator {
+    /// Emulated: works everywhere, slowly.
+    #[default]
+    Tcg,
+    /// By the kernel, proven by a guest that ran.
+    Kvm,
+}
+wire_enum!(Accelerator { 1 Tcg, 2 Kvm });
+
+impl Accelerator {
+    /// `tcg` or `kvm`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Accelerator::Tcg => "tcg",
+            Accelerator::Kvm => "kvm",
+        }
+    }
+}
+
+/// Asks for the lease, every 500 ms and at once when a VM changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renew {
+    /// Names this request; the grant repeats it. Rises, also across restarts of the agent.
+    pub seq: u64,
+    /// Every VM on the host.
+    pub vms: Vec<VmReport>,
+    /// Term of the newest intents acted on.
+    pub term: u64,
+    /// Revision of the newest intents acted on. When it is older than what the leader has, the leader sends them again.
+    pub revision: u64,
+}
+wire_struct!(Renew { 1 seq, 2 vms, 3 term, 4 revision });
+
+/// What a VM's own probe said when asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probed {
+    /// The request's number.
+    pub request: u64,
+    /// One result a VM that was asked.
+    pub results: Vec<ProbeResult>,
+}
+wire_struct!(Probed { 1 request, 2 results });
+
+/// One VM's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProbeResult {
+    /// The VM.
+    pub vm: VmId,
+    /// What it answered.
+    pub healthy: Health,
+    /// Status or error as text.
+    pub detail: String,
+    /// From asking to the answer, µs; 0 without one.
+    pub took_us: u64,
+}
+wire_struct!(ProbeResult { 1 vm, 2 healthy, 3 detail, 4 took_us });
+
+/// A piece of a VM's console.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Console {
+    /// The request's number.
+    pub request: u64,
+    /// What was written from the offset asked for on, at most 64 KiB.
+    pub bytes: Vec<u8>,
+    /// Where to go on reading.
+    pub next_offset: u64,
+}
+wire_struct!(Console { 1 request, 2 bytes, 3 next_offset });
+
+/// What a check of the host found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// The request's number.
+    pub request: u64,
+    /// One line a thing checked.
+    pub findings: Vec<Finding>,
+}
+wire_struct!(Checked { 1 request, 2 findings });
+
+/// One thing that was checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// What was checked, such as `disk`.
+    pub subject: String,
+    /// Whether it is in order.
+    pub passed: bool,
+    /// What was seen, with numbers.
+    pub detail: String,
+}
+wire_struct!(Finding { 1 subject, 2 passed, 3 detail });
+
+/// The leader takes the host in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Welcome {
+    /// The node that leads.
+    pub node: NodeId,
+    /// Its term.
+    pub term: u64,
+    /// Length of a lease, ms.
+    pub lease_ms: u64,
+    /// The voters of the region's group. Fail-static operation asks each of them; empty keeps the list as it is.
+    pub voters: Vec<NodeId>,
+}
+wire_struct!(Welcome { 1 node, 2 term, 3 lease_ms, 4 voters });
+
+/// The lease, counted from before the [`Renew`] it answers was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// The request answered.
+    pub seq: u64,
+    /// Length, ms.
+    pub lease_ms: u64,
+    /// Term of the newest intents the leader has for this host.
+    pub term: u64,
+    /// Revision of those intents.
+    pub revision: u64,
+}
+wire_struct!(Grant { 1 seq, 2 lease_ms, 3 term, 4 revision });
+
+/// Every VM wanted on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intents {
+    /// The leader's term.
+    pub term: u64,
+    /// The group's revision these intents were read at.
+    pub revision: u64,
+    /// The full set.
+    pub vms: Vec<VmIntent>,
+}
+wire_struct!(Intents { 1 term, 2 revision, 3 vms });
+
+/// One VM wanted on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VmIntent {
+    /// The VM.
+    pub vm: VmId,
+    /// Its fence. A higher one on the same host means: stop the old process, start anew.
+    pub generation: u64,
+    /// Whether it shall run.
+    pub run: Run,
+    /// Higher ones boot first.
+    pub priority: Priority,
+    /// What it is.
+    pub spec: VmSpec,
+}
+wire_struct!(VmIntent { 1 vm, 2 generation, 3 run, 4 priority, 5 spec });
+
+/// Whether a VM shall run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Run {
+    /// It shall run.
+    #[default]
+    Running,
+    /// It shall be off; its disk stays.
+    Stopped,
+}
+wire_enum!(Run { 1 Running, 2 Stopped });
+
+/// What a VM is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VmSpec {
+    /// Its name for people.
+    pub name: String,
+    /// The image it boots.
+    pub image: String,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Memory, MiB.
+    pub memory_mib: u64,
+    /// Disk, GiB; 0 for none.
+    pub disk_gib: u64,
+    /// How it reaches the network.
+    pub network: Network,
+    /// How its health is asked.
+    pub probe: HealthProbe,
+    /// Guest ports besides 80 that are forwarded from the VM's address, each under its own number.
+    pub ports: Vec<u16>,
+}
+wire_struct!(VmSpec {
+    1 name, 2 image, 3 vcpus, 4 memory_mib, 5 disk_gib, 6 network, 7 probe, 8 ports
+});
+
+/// The port of a VM's address that is forwarded to the guest's port 80.
+pub const SERVICE_PORT: u16 = 8080;
+
+impl VmSpec {
+    /// The port on the VM's address behind which `guest_port` answers.
+    pub fn outside_port(guest_port: u16) -> u16 {
+        if guest_port == 80 { SERVICE_PORT } else { guest_port }
+    }
+
+    /// Every guest port that is forwarded: 80, the probe's and the extra ones, each once, in order.
+    pub fn forwarded_ports(&self) -> Vec<u16> {
+        let probed = match &self.probe {
+            HealthProbe::Http(http) => Some(http.port),
+            HealthProbe::Tcp(port) => Some(*port),
+            HealthProbe::Process => None,
+        };
+        let all = [80].into_iter().chain(probed).chain(self.ports.iter().copied()).filter(|port| *port != 0);
+        all.collect::<std::collections::BTreeSet<u16>>().into_iter().collect()
+    }
+}
+
+/// How a VM reaches the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// User-mode: needs no rights; ports are forwarded from the VM's loopback address.
+    #[default]
+    User,
+    /// A tap device on this bridge.
+    Tap(String),
+}
+wire_enum!(Network { 1 User, 2 Tap(bridge) });
+
+/// How a VM's health is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HealthProbe {
+    /// A request over HTTP must be answered with 200 to 399.
+    Http(HttpProbe),
+    /// A connection to this guest port must be accepted by the guest and held open.
+    Tcp(u16),
+    /// None: the VM counts as healthy while its process runs.
+    #[default]
+    Process,
+}
+wire_enum!(HealthProbe { 1 Http(probe), 2 Tcp(port), 3 Process });
+
+/// Where an HTTP probe asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// The guest's port.
+    pub port: u16,
+    /// The path, with its leading slash.
+    pub path: String,
+}
+wire_struct!(HttpProbe { 1 port, 2 path });
+
+impl Default for HttpProbe {
+    fn default() -> Self {
+        HttpProbe { port: 80, path: "/health".to_string() }
+    }
+}
+
+/// What an agent says about one VM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VmReport {
+    /// The VM.
+    pub vm: VmId,
+    /// The generation this is about.
+    pub generation: u64,
+    /// Where in its life it is.
+    pub phase: Phase,
+    /// Why it is there, for people; empty when all is well.
+    pub reason: String,
+    /// Names this boot: the guest's own id once it told it, before that one made at launch.
+    pub boot_id: String,
+    /// `ip:port` of its service.
+    pub address: String,
+    /// What its own probe says.
+    pub healthy: Health,
+    /// How long ago it last answered its probe, ms; [`NEVER_MS`] when it never did.
+    pub answered_age_ms: u64,
+}
+wire_struct!(VmReport {
+    1 vm, 2 generation, 3 phase, 4 reason, 5 boot_id, 6 address, 7 healthy, 8 answered_age_ms
+});
+
+/// The age of an answer that was never given.
+pub const NEVER_MS: u64 = u64::MAX;
+
+/// Where in its life a VM is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Wanted, waits for its turn or for a lease.
+    #[default]
+    Pending,
+    /// Its process runs, the guest has not answered yet.
+    Starting,
+    /// The guest answered.
+    Running,
+    /// Held still because the lease ran out.
+    Paused,
+    /// Asked to power down, or being killed.
+    Stopping,
+    /// Off by intent.
+    Stopped,
+    /// Its process died or could not be started; it is tried again.
+    Failed,
+}
+wire_enum!(Phase { 1 Pending, 2 Starting, 3 Running, 4 Paused, 5 Stopping, 6 Stopped, 7 Failed });
+
+/// What a VM's own probe says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Not asked yet, or it can't be.
+    #[default]
+    Unknown,
+    /// It answered.
+    Healthy,
+    /// It failed several times in a row.
+    Unhealthy,
+}
+wire_enum!(Health { 1 Unknown, 2 Healthy, 3 Unhealthy });
+
+/// Ask these VMs now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProbeRequest {
+    /// Repeated in the answer.
+    pub request: u64,
+    /// Which; empty for all of the host.
+    pub vms: Vec<VmId>,
+}
+wire_struct!(ProbeRequest { 1 request, 2 vms });
+
+/// Read a VM's console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadConsole {
+    /// Repeated in the answer.
+    pub request: u64,
+    /// The VM.
+    pub vm: VmId,
+    /// Where to start, in bytes since the VM's first boot here.
+    pub offset: u64,
+}
+wire_struct!(ReadConsole { 1 request, 2 vm, 3 offset });
+
+/// Check the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckRequest {
+    /// Repeated in the answer.
+    pub request: u64,
+}
+wire_struct!(CheckRequest { 1 request });
