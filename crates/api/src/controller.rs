@@ -19,11 +19,11 @@ request! {
         /// 0 switches the cache off.
         pub placement_cache_ttl_ms: Option<u64>,
         pub parallel_scoring: Option<bool>,
-        /// `balanced`, `latency`, `cost`, `spread`, `pack`.
+        /// `balanced`, `latency`, `cost`, `pack`, `spread`, `custom`.
         pub profile: Option<String>,
-        /// Weight of single factors, 0 to 1, over the profile's.
+        /// Weights of the profile `custom` in hundredths: `latency`, `cost`, `capacity`, `health`, `priority`.
         #[serde(default)]
-        pub weights: BTreeMap<String, f64>,
+        pub weights: BTreeMap<String, u32>,
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -36,7 +36,7 @@ wire! {
         pub placement_cache_ttl_ms: u64,
         pub parallel_scoring: bool,
         pub profile: String,
-        pub weights: BTreeMap<String, f64>,
+        pub weights: BTreeMap<String, u32>,
         pub revision: u64,
         pub as_of: Vec<Freshness>,
     }

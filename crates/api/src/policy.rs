@@ -13,13 +13,16 @@ request! {
     /// What to change; what is `null` stays.
     pub struct PoliciesSetRequest {
         pub auto_failover: Option<bool>,
-        /// How long a region must be silent before it is declared lost.
-        pub hysteresis_ms: Option<u64>,
+        /// How long a majority must not have heard of a region before it counts as lost.
+        pub loss_after_ms: Option<u64>,
+        /// How long a region that came back must be heard before it counts as returned.
+        pub return_after_ms: Option<u64>,
         /// Most automatic failovers in an hour.
         pub failovers_per_hour: Option<u32>,
-        /// vCPUs given away for each real one.
-        pub cpu_overcommit: Option<f64>,
-        pub memory_overcommit: Option<f64>,
+        /// vCPUs that may be placed for each hundred real ones.
+        pub cpu_overcommit_percent: Option<u32>,
+        /// Memory that may be placed, of what is there.
+        pub memory_overcommit_percent: Option<u32>,
         pub scoring_profile: Option<String>,
         pub expected_revision: Option<u64>,
         #[serde(default)]
@@ -31,10 +34,11 @@ wire! {
     /// The federation's policies.
     pub struct Policies {
         pub auto_failover: bool,
-        pub hysteresis_ms: u64,
+        pub loss_after_ms: u64,
+        pub return_after_ms: u64,
         pub failovers_per_hour: u32,
-        pub cpu_overcommit: f64,
-        pub memory_overcommit: f64,
+        pub cpu_overcommit_percent: u32,
+        pub memory_overcommit_percent: u32,
         pub scoring_profile: String,
         pub revision: u64,
         pub as_of: Vec<Freshness>,

@@ -1,5 +1,8 @@
 //! The error body (RFC 9457): what failed, why, what DWCP does next, what to type.
 
+use dwcp_types::refusal::Kind;
+use dwcp_types::{Code, Refusal};
+
 wire! {
     /// An error as it travels, media type `application/problem+json`.
     #[derive(Eq, Default)]
@@ -64,15 +67,37 @@ impl Problem {
         self
     }
 
-    /// Input that can't be read: status 400, code `DWCP-R0001`.
+    /// Input that can't be read: status 400.
     pub fn bad_request(why: &str) -> Problem {
-        Problem::new(400, "DWCP-R0001", "the request can't be read")
-            .because(why)
-            .and_then("nothing was changed")
+        Problem::from(&Refusal::new(Code::Malformed, "the request can't be read").because(why))
     }
 
-    /// Something named that does not exist: status 404, code `DWCP-R0002`.
-    pub fn not_found(what: &str) -> Problem {
-        Problem::new(404, "DWCP-R0002", &format!("{what} does not exist"))
+    /// The table's code, when this version knows it.
+    pub fn known_code(&self) -> Option<Code> {
+        Code::parse(&self.code)
+    }
+}
+
+/// The HTTP status of a refusal.
+pub fn status_of(code: Code) -> u16 {
+    match (code, code.page().kind) {
+        (Code::TooLarge, _) => 413,
+        (Code::NotAuthenticated, _) => 401,
+        (Code::Overloaded, _) => 429,
+        (_, Kind::Usage) => 400,
+        (_, Kind::NotFound) => 404,
+        (_, Kind::NotAllowed) => 403,
+        (_, Kind::Rule) => 409,
+        (_, Kind::Unavailable) => 503,
+    }
+}
+
+impl From<&Refusal> for Problem {
+    fn from(refusal: &Refusal) -> Problem {
+        let mut problem = Problem::new(status_of(refusal.code), refusal.code.as_str(), &refusal.what);
+        problem.cause.clone_from(&refusal.causes);
+        problem.next.clone_from(&refusal.next);
+        problem.attempts.clone_from(&refusal.tries);
+        problem
     }
 }

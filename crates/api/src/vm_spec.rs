@@ -20,28 +20,13 @@ impl Default for Priority {
 impl std::str::FromStr for Priority {
     type Err = String;
     fn from_str(text: &str) -> Result<Priority, String> {
-        match text {
-            "critical" => Ok(Priority(100)),
-            "high" => Ok(Priority(75)),
-            "normal" => Ok(Priority(50)),
-            "low" => Ok(Priority(25)),
-            other => match other.parse::<u8>() {
-                Ok(number) if number <= 100 => Ok(Priority(number)),
-                _ => Err(format!("'{other}' is not a priority: critical, high, normal, low or 0 to 100")),
-            },
-        }
+        text.parse::<dwcp_types::Priority>().map(|level| Priority(level.0))
     }
 }
 
 impl std::fmt::Display for Priority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            100 => f.write_str("critical"),
-            75 => f.write_str("high"),
-            50 => f.write_str("normal"),
-            25 => f.write_str("low"),
-            number => write!(f, "{number}"),
-        }
+        dwcp_types::Priority(self.0).fmt(f)
     }
 }
 
