@@ -1,1 +1,82 @@
-fn main() {}
+//! Developer commands of this repository: `cargo xtask help`.
+//!
+//! Nothing of the product is linked in here. What the commands need from the product they get by
+//! running its programs, so a broken package cannot stop `down` from cleaning up.
+
+mod bench;
+mod deny;
+mod docs;
+mod federation;
+mod flags;
+mod gates;
+mod install;
+mod run;
+mod tidy;
+mod tree;
+
+use flags::Flags;
+use run::Failure;
+use std::process::ExitCode;
+use tree::Tree;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+the development federation (five regions, ten hosts, real processes and VMs on this machine)
+  up    [--region R] [--no-vms] [--no-build]   install what is missing, build, start, create six VMs
+  down  [--region R] [--keep]                  stop everything it started and remove its state
+  status                                       what runs, by region
+  kill  --region R [--only dwcpd|agents|vms]   kill -9, for experiments
+  guest                                        build the guest image only
+
+gates
+  quick   format, tidy, clippy of what changed, tests of the pure packages
+  test    everything that CI runs; the last line is \"N passed, N failed\"
+  ci      the same as test
+  tidy    the rules of the tree: package edges, sizes, names, leftovers
+  deny    licences, banned and duplicate packages
+  docs    [--check]   write docs/reference from the programs, or fail when it is stale
+
+measuring
+  bench [NAME]        run one benchmark, or list them
+  fuzz  [NAME]        run one fuzz target for a minute, or list them
+
+exit codes: 0 done, 1 failed, 2 wrong usage
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_else(|| "help".to_owned());
+    match dispatch(&command, arguments.collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                eprintln!("error: {}", failure.message);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(command: &str, arguments: Vec<String>) -> Result<(), Failure> {
+    if matches!(command, "help" | "--help" | "-h") || arguments.iter().any(|a| a == "--help") {
+        print!("{HELP}");
+        return Ok(());
+    }
+    let tree = Tree::find()?;
+    match command {
+        "up" => federation::up::up(&tree, &Flags::parse(arguments, &["region"], &["no-vms", "no-build"])?),
+        "down" => federation::down::down(&tree, &Flags::parse(arguments, &["region"], &["keep"])?),
+        "status" => federation::status(&tree, &Flags::parse(arguments, &[], &[])?),
+        "kill" => federation::down::kill(&tree, &Flags::parse(arguments, &["region", "only"], &[])?),
+        "guest" => federation::image::guest(&tree, &Flags::parse(arguments, &[], &[])?),
+        "test" | "ci" => gates::test(&tree, &Flags::parse(arguments, &[], &["no-e2e"])?),
+        "quick" => gates::quick(&tree, &Flags::parse(arguments, &[], &[])?),
+        "tidy" => tidy::command(&tree, &Flags::parse(arguments, &[], &[])?),
+        "deny" => deny::command(&tree, &Flags::parse(arguments, &[], &[])?),
+        "docs" => docs::command(&tree, &Flags::parse(arguments, &[], &["check"])?),
+        "bench" => bench::bench(&tree, &arguments),
+        "fuzz" => bench::fuzz(&tree, &arguments),
+        other => Err(Failure::usage(format!("no command {other:?}; `cargo xtask help` lists them"))),
+    }
+}

@@ -1,0 +1,128 @@
+//! What `up` leaves outside the repository, and `down` takes away again: a link to `dwcp-cli` in
+//! cargo's folder of programs, and the `dev` context of the CLI.
+
+use super::CONTEXT;
+use crate::run::{Failure, capture, command, fault, say};
+use crate::tree::Tree;
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const NOTE: &str = "link.txt";
+
+/// Cargo's folder of programs, which its installer puts on the path.
+fn programs() -> Option<PathBuf> {
+    if let Some(home) = env::var_os("CARGO_HOME") {
+        return Some(PathBuf::from(home).join("bin"));
+    }
+    env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo/bin"))
+}
+
+/// Links `dwcp-cli` so that it can be typed. A file that is not our link is left alone.
+///
+/// # Errors
+/// When the link or the note about it cannot be written.
+pub fn make_link(tree: &Tree, since: Instant) -> Result<(), Failure> {
+    let target = tree.binary("dwcp-cli");
+    let Some(folder) = programs() else { return Ok(()) };
+    let link = folder.join("dwcp-cli");
+    if make_link_at(&tree.dev, &link, &target)? {
+        say(since, &format!("dwcp-cli is {}", link.display()));
+    } else {
+        say(since, &format!("{} is not ours, left alone; the CLI is {}", link.display(), target.display()));
+    }
+    Ok(())
+}
+
+/// Returns whether the link is ours now.
+fn make_link_at(dev: &Path, link: &Path, target: &Path) -> Result<bool, Failure> {
+    match fs::read_link(link) {
+        Ok(present) if present == target => {}
+        Ok(_) if ours(dev, link) => {
+            fs::remove_file(link).map_err(|e| fault("cannot replace", link, &e))?;
+            symlink(target, link).map_err(|e| fault("cannot link", link, &e))?;
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            if let Some(folder) = link.parent() {
+                fs::create_dir_all(folder).map_err(|e| fault("cannot create", folder, &e))?;
+            }
+            symlink(target, link).map_err(|e| fault("cannot link", link, &e))?;
+        }
+        _ => return Ok(false),
+    }
+    let note = dev.join(NOTE);
+    fs::write(&note, format!("{}\n{}\n", link.display(), target.display()))
+        .map_err(|e| fault("cannot write", &note, &e))?;
+    Ok(true)
+}
+
+/// Whether the note says that we made this very link.
+fn ours(dev: &Path, link: &Path) -> bool {
+    let Ok(note) = fs::read_to_string(dev.join(NOTE)) else { return false };
+    let mut lines = note.lines();
+    let (Some(noted), Some(target)) = (lines.next(), lines.next()) else { return false };
+    Path::new(noted) == link && fs::read_link(link).is_ok_and(|present| present == Path::new(target))
+}
+
+/// Removes the link if it is the one we noted and still points where we pointed it.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove_link(tree: &Tree, since: Instant) -> Result<(), Failure> {
+    let Ok(note) = fs::read_to_string(tree.dev.join(NOTE)) else { return Ok(()) };
+    let Some(link) = note.lines().next().map(PathBuf::from) else { return Ok(()) };
+    if ours(&tree.dev, &link) {
+        fs::remove_file(&link).map_err(|e| fault("cannot remove", &link, &e))?;
+        say(since, &format!("removed the link {}", link.display()));
+    }
+    Ok(())
+}
+
+/// Removes the CLI's context of this federation. A CLI that is not there has no context either.
+pub fn remove_context(tree: &Tree, since: Instant) {
+    let cli = tree.binary("dwcp-cli");
+    if !cli.is_file() {
+        return;
+    }
+    let removed = capture(command(cli).args(["context", "remove", CONTEXT]));
+    if removed.is_ok_and(|output| output.status.success()) {
+        say(since, &format!("removed the context {CONTEXT:?} of dwcp-cli"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let folder = env::temp_dir().join(format!("dwcp-xtask-link-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_foreign_file_is_never_overwritten() {
+        let dev = scratch("foreign");
+        let link = dev.join("bin-dwcp-cli");
+        fs::write(&link, "theirs").unwrap();
+        assert!(!make_link_at(&dev, &link, Path::new("/target/dwcp-cli")).unwrap());
+        assert_eq!(fs::read_to_string(&link).unwrap(), "theirs");
+        fs::remove_dir_all(dev).unwrap();
+    }
+
+    #[test]
+    fn our_own_link_follows_a_moved_target() {
+        let dev = scratch("own");
+        let link = dev.join("bin/dwcp-cli");
+        assert!(make_link_at(&dev, &link, Path::new("/one/dwcp-cli")).unwrap());
+        assert!(make_link_at(&dev, &link, Path::new("/two/dwcp-cli")).unwrap());
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("/two/dwcp-cli"));
+        assert!(ours(&dev, &link));
+        fs::remove_file(&link).unwrap();
+        symlink("/else/dwcp-cli", &link).unwrap();
+        assert!(!ours(&dev, &link));
+        fs::remove_dir_all(dev).unwrap();
+    }
+}

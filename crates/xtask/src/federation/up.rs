@@ -1,0 +1,136 @@
+//! `up`: from a bare machine to five running regions with six VMs that answer.
+
+use super::process::{recorded, start};
+use super::{Lock, Planned, demo, image, known_region, link, planned, regions};
+use crate::flags::Flags;
+use crate::install;
+use crate::run::{Failure, cargo, command, run, say, wait_until};
+use crate::tree::Tree;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// The TCP port of every region's API.
+const API_PORT: u16 = 7443;
+const BINARIES: [(&str, &str); 3] =
+    [("dwcp-server", "dwcpd"), ("dwcp-agent", "dwcp-agentd"), ("dwcp-cli", "dwcp-cli")];
+
+/// Starts what is missing of the federation, or of one region.
+///
+/// # Errors
+/// The first step that fails stops it; what runs already keeps running, and a further `up` goes on.
+pub fn up(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
+    let since = Instant::now();
+    let _lock = Lock::take(&tree.dev)?;
+    install::ensure(since)?;
+    if !flags.has("no-build") {
+        build(tree, since)?;
+    }
+    image::ensure(tree, since)?;
+    initialise(tree, since)?;
+    let planned = planned(tree)?;
+    let region = known_region(&planned, flags)?;
+    let chosen: Vec<&Planned> =
+        planned.iter().filter(|entry| region.is_none_or(|r| entry.region == r)).collect();
+    start_missing(tree, &chosen, since)?;
+    wait_for_apis(tree, &regions(&planned), &chosen, since)?;
+    link::make_link(tree, since)?;
+    demo::wait_for_status(tree, since)?;
+    if !flags.has("no-vms") {
+        demo::ensure_vms(tree, &regions(&planned), since)?;
+    }
+    say(since, "up");
+    demo::tell_what_to_try();
+    Ok(())
+}
+
+/// Builds the three programs with the `sim` profile: release speed, every check on.
+///
+/// # Errors
+/// When cargo fails.
+pub fn build(tree: &Tree, since: Instant) -> Result<(), Failure> {
+    let first = BINARIES.iter().any(|(_, binary)| !tree.binary(binary).is_file());
+    if first {
+        say(since, "building dwcpd, dwcp-agentd and dwcp-cli; the first time takes minutes");
+    }
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--locked", "--profile", "sim"]).current_dir(&tree.root);
+    for (package, binary) in BINARIES {
+        build.args(["-p", package, "--bin", binary]);
+    }
+    run(&mut build)?;
+    say(since, "programs are built");
+    Ok(())
+}
+
+/// Keys, certificates, configuration and the list of processes, written once by `dwcpd` itself.
+fn initialise(tree: &Tree, since: Instant) -> Result<(), Failure> {
+    if tree.dev.join("processes.txt").is_file() {
+        return Ok(());
+    }
+    run(command(tree.binary("dwcpd"))
+        .args(["dev", "init", "--dir"])
+        .arg(&tree.dev)
+        .stdout(std::process::Stdio::null()))?;
+    say(since, "wrote keys, certificates and configuration to .dwcp");
+    Ok(())
+}
+
+fn start_missing(tree: &Tree, chosen: &[&Planned], since: Instant) -> Result<(), Failure> {
+    let mut started = 0;
+    for entry in chosen {
+        if recorded(&tree.dev, &entry.name).is_some() {
+            continue;
+        }
+        start(&tree.dev, &tree.binary(&entry.program), entry)?;
+        started += 1;
+    }
+    match started {
+        0 => say(since, &format!("all {} processes run already", chosen.len())),
+        _ => say(since, &format!("started {started} of {} processes", chosen.len())),
+    }
+    Ok(())
+}
+
+/// Region number `n` (from 1) listens at 127.77.n.1.
+pub fn api_address(number: u8) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(127, 77, number, 1), API_PORT))
+}
+
+fn wait_for_apis(
+    tree: &Tree,
+    regions: &[String],
+    chosen: &[&Planned],
+    since: Instant,
+) -> Result<(), Failure> {
+    let mut dead = None;
+    for (region, number) in regions.iter().zip(1u8..) {
+        if !chosen.iter().any(|entry| &entry.region == region) {
+            continue;
+        }
+        let address = api_address(number);
+        let answers = wait_until(Duration::from_secs(30), Duration::from_millis(50), || {
+            dead = chosen.iter().find(|entry| recorded(&tree.dev, &entry.name).is_none());
+            dead.is_some() || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        });
+        if let Some(entry) = dead {
+            return Err(Failure::new(format!("{} ended:\n{}", entry.name, log_tail(tree, &entry.name))));
+        }
+        if !answers {
+            return Err(Failure::new(format!(
+                "{region} does not listen at {address}:\n{}",
+                log_tail(tree, &chosen[0].name)
+            )));
+        }
+    }
+    say(since, "every region listens");
+    Ok(())
+}
+
+/// The last lines of a process's log, for an error message.
+fn log_tail(tree: &Tree, name: &str) -> String {
+    let text = fs::read_to_string(tree.dev.join("log").join(format!("{name}.log"))).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(8)..];
+    format!("  {}\n  (more in .dwcp/log/{name}.log)", tail.join("\n  "))
+}

@@ -1,0 +1,196 @@
+//! Debian packages that the guest VMs need: which are missing, and how to get them.
+
+use crate::run::{Failure, capture, command, fault, on_path, run, say};
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+/// Package, and the file or program that shows it is there however it was installed.
+const NEEDED: [(&str, Proof); 6] = [
+    ("qemu-system-x86", Proof::Program("qemu-system-x86_64")),
+    ("busybox-static", Proof::Package),
+    ("cpio", Proof::Program("cpio")),
+    ("kmod", Proof::Program("depmod")),
+    ("gcc", Proof::Program("gcc")),
+    ("libc6-dev", Proof::File("/usr/include/stdio.h")),
+];
+
+const SOURCES: &str = "/etc/apt/sources.list.d";
+const OURS: &str = "dwcp-backports.sources";
+
+#[derive(Clone, Copy)]
+enum Proof {
+    Program(&'static str),
+    File(&'static str),
+    Package,
+}
+
+/// Installs what is missing; does nothing, and needs no root, when everything is there.
+///
+/// # Errors
+/// When something is missing and this is not Debian or not root: the message is the command to type.
+pub fn ensure(since: Instant) -> Result<(), Failure> {
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(package, proof)| !present(package, *proof))
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if !on_path("apt-get") {
+        return Err(Failure::new(format!(
+            "missing: {list} (Debian's names); no apt-get here to install them"
+        )));
+    }
+    // SAFETY: geteuid reads one number of this process and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Err(Failure::new(format!(
+            "missing: {list}. Run this once as root, or install them yourself: \
+             sudo apt-get install --no-install-recommends {list} (on Debian 12 with -t bookworm-backports)"
+        )));
+    }
+    say(since, &format!("installing {list}"));
+    let suite = backports_suite(&release);
+    if let Some(suite) = &suite {
+        add_backports(suite, &release)?;
+    }
+    apt(&["update"])?;
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    if let Some(suite) = &suite {
+        install.extend(["-t", suite.as_str()]);
+    }
+    install.extend(&missing);
+    apt(&install)
+}
+
+fn present(package: &str, proof: Proof) -> bool {
+    match proof {
+        Proof::Program(name) => {
+            on_path(name)
+                || Path::new("/usr/sbin").join(name).exists()
+                || Path::new("/sbin").join(name).exists()
+        }
+        Proof::File(path) => Path::new(path).exists(),
+        Proof::Package => {
+            let status = capture(command("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]));
+            status.is_ok_and(|output| output.stdout == b"installed")
+        }
+    }
+}
+
+fn apt(arguments: &[&str]) -> Result<(), Failure> {
+    run(command("apt-get")
+        .args(["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(std::process::Stdio::null()))
+}
+
+/// Debian 12's own QEMU is 7.2, which cannot live beside the newer `qemu-utils` of some images and
+/// lacks what VM snapshots use; its backports carry QEMU 10. Later releases carry it themselves.
+fn backports_suite(release: &str) -> Option<String> {
+    (field(release, "VERSION_CODENAME", '=')? == "bookworm").then(|| "bookworm-backports".to_owned())
+}
+
+fn add_backports(suite: &str, release: &str) -> Result<(), Failure> {
+    let codename = field(release, "VERSION_CODENAME", '=').unwrap_or_default();
+    let known = apt_sources();
+    if known.iter().any(|text| mentions_suite(text, suite)) {
+        return Ok(());
+    }
+    let stanza = known.iter().find_map(|text| derive_source(text, codename, suite)).ok_or_else(|| {
+        Failure::new(format!("no apt source for {codename} to copy the address of; add {suite} yourself"))
+    })?;
+    let path = Path::new(SOURCES).join(OURS);
+    fs::write(&path, stanza).map_err(|e| fault("cannot write", &path, &e))
+}
+
+fn apt_sources() -> Vec<String> {
+    let mut paths = vec![Path::new("/etc/apt/sources.list").to_path_buf()];
+    if let Ok(folder) = fs::read_dir(SOURCES) {
+        paths.extend(folder.flatten().map(|entry| entry.path()));
+    }
+    paths.sort();
+    paths.iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
+}
+
+fn mentions_suite(text: &str, suite: &str) -> bool {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .any(|line| line.split_whitespace().any(|w| w == suite))
+}
+
+/// Writes a source for `suite` with the address of the source that serves `codename`.
+fn derive_source(text: &str, codename: &str, suite: &str) -> Option<String> {
+    let (address, key) = derive_from_stanzas(text, codename).or_else(|| derive_from_lines(text, codename))?;
+    let key = key.unwrap_or_else(|| "/usr/share/keyrings/debian-archive-keyring.gpg".to_owned());
+    Some(format!("Types: deb\nURIs: {address}\nSuites: {suite}\nComponents: main\nSigned-By: {key}\n"))
+}
+
+fn derive_from_stanzas(text: &str, codename: &str) -> Option<(String, Option<String>)> {
+    text.split("\n\n").find_map(|stanza| {
+        let suites = field(stanza, "Suites", ':')?;
+        let address = field(stanza, "URIs", ':')?;
+        let key = field(stanza, "Signed-By", ':').filter(|key| key.starts_with('/'));
+        suites.split_whitespace().any(|s| s == codename).then(|| (address.to_owned(), key.map(str::to_owned)))
+    })
+}
+
+fn derive_from_lines(text: &str, codename: &str) -> Option<(String, Option<String>)> {
+    text.lines().find_map(|line| {
+        let rest = line.trim().strip_prefix("deb ")?;
+        let (options, rest) = match rest.trim_start().strip_prefix('[') {
+            Some(inner) => inner.split_once(']')?,
+            None => ("", rest),
+        };
+        let mut words = rest.split_whitespace();
+        let (address, suite) = (words.next()?, words.next()?);
+        let key = options.split_whitespace().find_map(|option| option.strip_prefix("signed-by="));
+        (suite == codename).then(|| (address.to_owned(), key.map(str::to_owned)))
+    })
+}
+
+fn field<'a>(text: &'a str, name: &str, separator: char) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(separator)?;
+        (key.trim() == name).then(|| value.trim().trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STANZAS: &str = "Types: deb\n# a comment: with a colon\nURIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates\n\
+        Components: main\nSigned-By: /k.gpg\n\nTypes: deb\nURIs: http://mirror.test/security\nSuites: bookworm-security\n";
+
+    #[test]
+    fn the_backports_source_copies_the_address_of_the_release() {
+        let expected = "Types: deb\nURIs: http://mirror.test/debian\nSuites: bookworm-backports\nComponents: main\nSigned-By: /k.gpg\n";
+        assert_eq!(derive_source(STANZAS, "bookworm", "bookworm-backports").as_deref(), Some(expected));
+        let line =
+            "# old\ndeb [arch=amd64 signed-by=/k.gpg] http://mirror.test/debian bookworm main contrib\n";
+        assert_eq!(derive_source(line, "bookworm", "bookworm-backports").as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_source_of_another_release_is_not_copied() {
+        assert_eq!(derive_source(STANZAS, "trixie", "trixie-backports"), None);
+        assert_eq!(derive_source("deb http://mirror.test nodistro main\n", "bookworm", "x"), None);
+    }
+
+    #[test]
+    fn only_debian_12_takes_backports() {
+        assert_eq!(backports_suite("VERSION_CODENAME=bookworm\n").as_deref(), Some("bookworm-backports"));
+        assert_eq!(backports_suite("VERSION_CODENAME=trixie\n"), None);
+    }
+
+    #[test]
+    fn a_commented_suite_does_not_count_as_there() {
+        assert!(!mentions_suite("# deb http://m bookworm-backports main", "bookworm-backports"));
+        assert!(mentions_suite("Suites: bookworm bookworm-backports", "bookworm-backports"));
+    }
+}

@@ -1,0 +1,78 @@
+//! Rules of the pages: decisions carry their date, every dependency its reason.
+
+use super::TextFile;
+use super::edges::dependencies;
+use std::collections::BTreeMap;
+
+const DECISIONS: &str = "docs/decisions/";
+const DEPENDENCIES: &str = "docs/decisions/2026-11-23-dependencies.md";
+
+/// Checks the pages against the manifests.
+pub fn check(files: &[TextFile], problems: &mut Vec<String>) {
+    for file in files {
+        if let Some(name) = file.path.strip_prefix(DECISIONS).filter(|name| !dated(name)) {
+            problems.push(format!("{DECISIONS}{name}: a decision is named YYYY-MM-DD-what.md"));
+        }
+    }
+    let page = files.iter().find(|file| file.path == DEPENDENCIES).map_or("", |file| &file.text);
+    let mut used: BTreeMap<String, String> = BTreeMap::new();
+    for file in
+        files.iter().filter(|file| file.path.starts_with("crates/") && file.path.ends_with("/Cargo.toml"))
+    {
+        for (name, line) in dependencies(&file.text) {
+            if !name.starts_with("dwcp-") {
+                used.entry(name).or_insert_with(|| format!("{}:{line}", file.path));
+            }
+        }
+    }
+    for (name, place) in used {
+        if !page.contains(&format!("`{name}`")) {
+            problems.push(format!("{place}: `{name}` has no lines in {DEPENDENCIES}"));
+        }
+    }
+}
+
+fn dated(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let digits = |range: std::ops::Range<usize>| {
+        bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit))
+    };
+    digits(0..4)
+        && digits(5..7)
+        && digits(8..10)
+        && [4, 7, 10].iter().all(|at| bytes.get(*at) == Some(&b'-'))
+        && name.ends_with(".md")
+        && name.len() > 14
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str) -> TextFile {
+        TextFile { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_decision_carries_its_date() {
+        assert!(dated("2026-11-23-dependencies.md"));
+        for name in
+            ["dependencies.md", "2026-11-23.md", "2026-11-2-x.md", "2026-11-23-x.txt", "2026-11-23-.md"]
+        {
+            assert!(!dated(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_is_found() {
+        let manifest = file(
+            "crates/a/Cargo.toml",
+            "[dependencies]\nserde = \"1\"\nclap = \"4\"\ndwcp-types.workspace = true\n",
+        );
+        let page = file(DEPENDENCIES, "| `serde` | reads | weeks | 3 |\n");
+        let mut problems = Vec::new();
+        check(&[manifest, page], &mut problems);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("`clap`"));
+    }
+}
