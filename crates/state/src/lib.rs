@@ -1,1 +1,135 @@
-//! The federation's facts; applying a command is the only way they change.
+//! The federation's facts. Applying a committed command is the only way they change.
+//!
+//! One [`Federation`] holds what this replica knows of every group: the federation's own facts ([`Core`]) and each
+//! region's ([`RegionFacts`]). Groups are independent logs that replicas apply at their own pace, so applying a command of
+//! one group reads and writes that group's facts only; otherwise two replicas could disagree.
+//!
+//! What is durable: what people want (policy), what was chosen (intent, with generations), what agents concluded
+//! (phases, addresses; never measurements). Time comes in with the command, as the proposer's wall clock.
+
+mod apply_core;
+mod apply_handoff;
+mod apply_region;
+mod check;
+mod command;
+mod core_facts;
+mod encoding;
+mod failover;
+mod host;
+mod ledger;
+mod operation;
+mod policy;
+mod region_facts;
+mod token;
+mod vm;
+
+use std::collections::BTreeMap;
+
+pub use check::Flaw;
+pub use command::{
+    Admission, ClaimRequest, Command, Departing, Envelope, HostMove, NewVm, Observation, Outcome, Receipt,
+    RegionChange,
+};
+pub use core_facts::{Core, Lifecycle, Prices, Region, Standing};
+pub use failover::{Failover, FailoverState, FailoverVm, MoveState, PhaseName, PhaseSpan, Trigger};
+pub use host::{Host, HostFacts, HostStanding};
+pub use ledger::{Event, Ledger, Severity};
+pub use operation::{Operation, OperationKind, OperationState};
+pub use policy::{Freeze, Policy, Profile, Weights};
+pub use region_facts::{Departure, RegionFacts};
+pub use token::{Role, Token};
+pub use vm::{Health, Network, Observed, Phase, Probe, Relation, Rules, Scope, Target, Vm, VmSpec, Want};
+
+use dwcp_types::{DecodeError, GroupId, RegionId, Revision, VmId};
+
+/// The group of the federation's own facts.
+pub const FEDERATION_GROUP: GroupId = 0;
+
+/// What this replica knows of every group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Federation {
+    /// The federation's own facts.
+    pub core: Core,
+    /// Each region's facts, by region; present from the moment its group is opened here.
+    pub regions: BTreeMap<RegionId, RegionFacts>,
+    names: BTreeMap<GroupId, RegionId>,
+}
+
+impl Federation {
+    /// Makes room for the facts of a region's group.
+    pub fn open_group(&mut self, group: GroupId, region: &RegionId) {
+        self.names.insert(group, region.clone());
+        self.regions.entry(region.clone()).or_insert_with(|| RegionFacts {
+            name: region.clone(),
+            number: group,
+            ..RegionFacts::default()
+        });
+    }
+
+    /// The region of a group; none for the federation's own.
+    pub fn region_of(&self, group: GroupId) -> Option<&RegionId> {
+        self.names.get(&group)
+    }
+
+    /// The group of a region.
+    pub fn group_of(&self, region: &RegionId) -> Option<GroupId> {
+        self.regions.get(region).map(|facts| facts.number)
+    }
+
+    /// Revision of a group's facts.
+    pub fn revision(&self, group: GroupId) -> Revision {
+        if group == FEDERATION_GROUP {
+            return self.core.revision;
+        }
+        self.names
+            .get(&group)
+            .and_then(|name| self.regions.get(name))
+            .map_or(Revision(0), |facts| facts.revision)
+    }
+
+    /// Applies a committed command. A command applied before (same request id) changes nothing and answers as then.
+    pub fn apply(&mut self, group: GroupId, revision: Revision, envelope: &Envelope) -> Outcome {
+        if group == FEDERATION_GROUP {
+            return self.core.apply(revision, envelope);
+        }
+        let Some(facts) = self.names.get(&group).and_then(|name| self.regions.get_mut(name)) else {
+            panic!("a command for group {group}, which was never opened");
+        };
+        facts.apply(revision, envelope)
+    }
+
+    /// The byte form of one group's facts.
+    pub fn snapshot(&self, group: GroupId) -> Vec<u8> {
+        match self.region_of(group) {
+            Some(name) => encoding::encode_region(&self.regions[name]),
+            None => encoding::encode_core(&self.core),
+        }
+    }
+
+    /// Replaces one group's facts by those of a snapshot.
+    pub fn restore(&mut self, group: GroupId, bytes: &[u8]) -> Result<(), DecodeError> {
+        match self.names.get(&group) {
+            Some(name) => {
+                let facts = encoding::decode_region(bytes)?;
+                self.regions.insert(name.clone(), facts);
+            }
+            None => self.core = encoding::decode_core(bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Every VM with the region it lives in, by region, then id.
+    pub fn vms(&self) -> impl Iterator<Item = (&RegionId, &Vm)> {
+        self.regions.iter().flat_map(|(name, facts)| facts.vms.values().map(move |vm| (name, vm)))
+    }
+
+    /// Finds a VM and the region it lives in.
+    pub fn vm(&self, id: VmId) -> Option<(&RegionId, &Vm)> {
+        self.regions.iter().find_map(|(name, facts)| facts.vms.get(&id).map(|vm| (name, vm)))
+    }
+
+    /// The region's record in the federation's facts.
+    pub fn region(&self, name: &RegionId) -> Option<&Region> {
+        self.core.regions.get(name)
+    }
+}

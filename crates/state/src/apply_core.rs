@@ -1,0 +1,298 @@
+//! Applies commands of the federation's own group.
+
+use dwcp_types::{Code, FailoverId, Refusal, RegionId, Revision, TokenId};
+
+use crate::apply_region::{Applied, Stamp, repeated};
+use crate::command::*;
+use crate::{
+    Core, Failover, FailoverState, Lifecycle, Operation, OperationKind, OperationState, PhaseName, PhaseSpan,
+    Severity, Standing, Token, Trigger,
+};
+
+impl Core {
+    /// Applies a command; see [`crate::Federation::apply`].
+    pub(crate) fn apply(&mut self, revision: Revision, envelope: &Envelope) -> Outcome {
+        assert!(
+            revision > self.revision,
+            "a log position is applied once: {revision:?} after {:?}",
+            self.revision
+        );
+        self.revision = revision;
+        if let Some((digest, outcome)) = self.ledger.recall(&envelope.request) {
+            return repeated(*digest, outcome, envelope);
+        }
+        let stamp = Stamp { revision, envelope };
+        let outcome = match self.change(&stamp) {
+            Ok(receipt) => Outcome::Accepted(Receipt { revision, ..receipt }),
+            Err(refusal) => Outcome::Refused(refusal),
+        };
+        self.ledger.remember(&envelope.request, envelope.digest, &outcome);
+        outcome
+    }
+
+    fn change(&mut self, stamp: &Stamp<'_>) -> Applied {
+        match &stamp.envelope.command {
+            Command::Nothing => Ok(Receipt::default()),
+            Command::Found(founded) => self.found(founded, stamp),
+            Command::ChangeRegion(change) => self.change_region(change, stamp),
+            Command::SetPolicy(policy) => {
+                self.policy = policy.clone();
+                self.ledger.note(stamp.event(
+                    Severity::Info,
+                    "policy.changed",
+                    "policy",
+                    "policy changed".into(),
+                ));
+                Ok(Receipt::default())
+            }
+            Command::SetFreeze(freeze) => {
+                self.freeze = *freeze;
+                let text = format!("freeze switch: {freeze:?}");
+                self.ledger.note(stamp.event(Severity::Warning, "freeze.changed", "federation", text));
+                Ok(Receipt::default())
+            }
+            Command::DeclareLost((failover, epoch)) => self.declare_lost(failover, *epoch, stamp),
+            Command::EndPhase((id, phase)) => self.end_phase(*id, *phase, stamp),
+            Command::PlanFailover((id, vms)) => {
+                let failover = self.open_failover(*id)?;
+                failover.vms = vms.clone();
+                self.end_phase(*id, PhaseName::Plan, stamp)
+            }
+            Command::EndFailover((id, (state, vms))) => self.end_failover(*id, *state, vms, stamp),
+            Command::ReturnRegion((region, epoch)) => self.return_region(region, *epoch, stamp),
+            Command::PutToken(token) => self.put_token(token, stamp),
+            Command::RevokeToken(id) => self.revoke_token(id, stamp),
+            _ => Err(Refusal::new(Code::WrongState, "a region's command reached the federation's group")),
+        }
+    }
+
+    fn found(&mut self, founded: &Core, stamp: &Stamp<'_>) -> Applied {
+        if !self.regions.is_empty() {
+            return Err(Refusal::new(Code::WrongState, "the federation exists already"));
+        }
+        self.name = founded.name.clone();
+        self.regions = founded.regions.clone();
+        self.policy = founded.policy.clone();
+        self.tokens = founded.tokens.clone();
+        let text = format!("federation {} founded with {} regions", self.name, self.regions.len());
+        self.ledger.note(stamp.event(Severity::Info, "federation.founded", &self.name, text));
+        Ok(Receipt::default())
+    }
+
+    fn change_region(&mut self, change: &RegionChange, stamp: &Stamp<'_>) -> Applied {
+        let region = self.regions.get_mut(&change.region).ok_or_else(|| unknown_region(&change.region))?;
+        if change.traffic_percent.is_some_and(|percent| percent > 100) {
+            return Err(Refusal::new(Code::BadValue, "a traffic share is at most 100 percent"));
+        }
+        let mut said = Vec::new();
+        if change.enabled == Some(true) {
+            if region.standing == Standing::Lost {
+                return Err(Refusal::new(
+                    Code::WrongState,
+                    format!("{} is lost and not heard again yet", region.id),
+                )
+                .then("it can be enabled as soon as it has returned"));
+            }
+            region.lifecycle = Lifecycle::Active;
+            region.standing = Standing::Present;
+            region.standing_since = stamp.envelope.at;
+            said.push("enabled".to_string());
+        }
+        if change.enabled == Some(false) {
+            region.lifecycle = Lifecycle::Disabled;
+            said.push("disabled".to_string());
+        }
+        if let Some(placement) = change.placement.or(change.enabled) {
+            region.placement = placement;
+            region.placement_by = stamp.envelope.by.clone();
+            region.placement_since = stamp.envelope.at;
+            said.push(format!("placement {}", if placement { "on" } else { "off" }));
+        }
+        if let Some(percent) = change.traffic_percent.or(change.enabled.map(|on| if on { 100 } else { 0 })) {
+            region.traffic_percent = percent;
+            said.push(format!("traffic {percent} %"));
+        }
+        let text = format!("region {}: {}", change.region, said.join(", "));
+        self.ledger.note(stamp.event(Severity::Info, "region.changed", &change.region, text));
+        Ok(Receipt::default())
+    }
+
+    fn declare_lost(&mut self, asked: &Failover, epoch: u64, stamp: &Stamp<'_>) -> Applied {
+        if let Some(running) = self.running_failover(&asked.from) {
+            if asked.trigger == Trigger::Manual && running.to != asked.to && !asked.to.is_empty() {
+                return Err(Refusal::new(
+                    Code::FailoverRunning,
+                    format!("{} already fails over", asked.from),
+                )
+                .because(format!("{} is running", running.id))
+                .try_this(format!("dwcp-cli federation failover status --failover-id {}", running.id)));
+            }
+            return Ok(Receipt {
+                failover: Some(running.id),
+                operation: Some(running.operation),
+                ..Receipt::default()
+            });
+        }
+        if self.freeze != crate::Freeze::Active {
+            return Err(Refusal::new(
+                Code::Frozen,
+                format!("{} can't fail over: the freeze switch is on", asked.from),
+            )
+            .try_this("dwcp-cli federation freeze active"));
+        }
+        let cap = self.policy.failovers_per_hour as usize;
+        if asked.trigger == Trigger::Automatic && self.automatic_failovers_in_hour(stamp.envelope.at) >= cap {
+            return Err(Refusal::new(
+                Code::HourlyCap,
+                format!("{} is not failed over automatically", asked.from),
+            )
+            .because(format!("{cap} automatic failovers an hour are allowed"))
+            .try_this(format!("dwcp-cli federation failover --from-region {}", asked.from)));
+        }
+        let region = self.regions.get_mut(&asked.from).ok_or_else(|| unknown_region(&asked.from))?;
+        if region.epoch != epoch || (asked.trigger == Trigger::Automatic && region.standing == Standing::Lost)
+        {
+            return Err(Refusal::new(
+                Code::WrongState,
+                format!("{} was declared lost meanwhile", asked.from),
+            ));
+        }
+        region.epoch += 1;
+        region.standing = Standing::Lost;
+        region.standing_since = stamp.envelope.at;
+        region.placement = false;
+        region.placement_by = stamp.envelope.by.clone();
+        region.placement_since = stamp.envelope.at;
+        region.traffic_percent = 0;
+        let receipt = self.open_new_failover(asked, stamp);
+        Ok(receipt)
+    }
+
+    fn open_new_failover(&mut self, asked: &Failover, stamp: &Stamp<'_>) -> Receipt {
+        let id = FailoverId(self.failovers.keys().next_back().map_or(0, |last| last.0) + 1);
+        let detected = asked.phases.first().map_or(stamp.envelope.at, |phase| phase.ended_at);
+        let failover =
+            Failover { id, state: FailoverState::Running, vms: vec![], ended_at: None, ..asked.clone() };
+        self.operations.insert(
+            asked.operation,
+            Operation {
+                id: asked.operation,
+                kind: OperationKind::Failover(id),
+                title: format!("fail {} over", asked.from),
+                region: asked.from.clone(),
+                by: stamp.envelope.by.clone(),
+                started_at: asked.first_missed_at,
+                ..Operation::default()
+            },
+        );
+        let text =
+            format!("region {} is lost: {id} begins (seen by {})", asked.from, names(&asked.witnesses));
+        self.ledger.note(stamp.event(Severity::Critical, "region.lost", &asked.from, text));
+        let operation = failover.operation;
+        self.failovers.insert(
+            id,
+            Failover {
+                phases: vec![
+                    PhaseSpan {
+                        name: PhaseName::Detect,
+                        started_at: asked.first_missed_at,
+                        ended_at: detected,
+                    },
+                    PhaseSpan { name: PhaseName::Agree, started_at: detected, ended_at: stamp.envelope.at },
+                ],
+                ..failover
+            },
+        );
+        while self.failovers.len() > Self::FAILOVERS_KEPT {
+            self.failovers.pop_first();
+        }
+        Receipt { failover: Some(id), operation: Some(operation), ..Receipt::default() }
+    }
+
+    fn open_failover(&mut self, id: FailoverId) -> Result<&mut Failover, Refusal> {
+        match self.failovers.get_mut(&id) {
+            Some(failover) if failover.state == FailoverState::Running => Ok(failover),
+            Some(_) => Err(Refusal::new(Code::WrongState, format!("{id} has ended"))),
+            None => Err(Refusal::new(Code::UnknownFailover, format!("no failover {id}"))),
+        }
+    }
+
+    fn end_phase(&mut self, id: FailoverId, phase: PhaseName, stamp: &Stamp<'_>) -> Applied {
+        let failover = self.open_failover(id)?;
+        if failover.phases.iter().all(|span| span.name < phase) {
+            let started_at = failover.last_phase_end();
+            failover.phases.push(PhaseSpan {
+                name: phase,
+                started_at,
+                ended_at: stamp.envelope.at.max(started_at),
+            });
+        }
+        Ok(Receipt::default())
+    }
+
+    fn end_failover(
+        &mut self,
+        id: FailoverId,
+        state: FailoverState,
+        vms: &[crate::FailoverVm],
+        stamp: &Stamp<'_>,
+    ) -> Applied {
+        self.end_phase(id, PhaseName::Verify, stamp)?;
+        let failover = self.open_failover(id)?;
+        failover.state = state;
+        failover.vms = vms.to_vec();
+        failover.ended_at = Some(stamp.envelope.at);
+        let rto_ms = failover.rto_ms(stamp.envelope.at);
+        let (operation, from) = (failover.operation, failover.from.clone());
+        let verified = vms.iter().filter(|vm| vm.state == crate::MoveState::Verified).count();
+        let result = format!("{verified} of {} VMs serve elsewhere after {rto_ms} ms", vms.len());
+        let ended = match state {
+            FailoverState::Done => OperationState::Done,
+            FailoverState::Cancelled => OperationState::Cancelled,
+            _ => OperationState::Partial,
+        };
+        crate::apply_region::end_operation(self.operations.get_mut(&operation), ended, &result, stamp)?;
+        let text = format!("{id} of {from} ended: {result}");
+        self.ledger.note(stamp.event(Severity::Warning, "failover.ended", &from, text));
+        Ok(Receipt { failover: Some(id), operation: Some(operation), ..Receipt::default() })
+    }
+
+    fn return_region(&mut self, id: &RegionId, epoch: u64, stamp: &Stamp<'_>) -> Applied {
+        let region = self.regions.get_mut(id).ok_or_else(|| unknown_region(id))?;
+        if region.epoch != epoch || region.standing != Standing::Lost {
+            return Err(Refusal::new(Code::WrongState, format!("{id} is not lost any more, or lost again")));
+        }
+        region.standing = Standing::Returned;
+        region.standing_since = stamp.envelope.at;
+        let text = format!("region {id} is heard again; it stays empty until it is enabled");
+        self.ledger.note(stamp.event(Severity::Warning, "region.returned", id, text));
+        Ok(Receipt::default())
+    }
+
+    fn put_token(&mut self, token: &Token, stamp: &Stamp<'_>) -> Applied {
+        let text = format!("token {} of {} ({:?})", token.id, token.user, token.role);
+        self.ledger.note(stamp.event(Severity::Info, "token.created", &token.id, text));
+        self.tokens.insert(token.id.clone(), token.clone());
+        Ok(Receipt::default())
+    }
+
+    fn revoke_token(&mut self, id: &TokenId, stamp: &Stamp<'_>) -> Applied {
+        let token = self
+            .tokens
+            .get_mut(id)
+            .ok_or_else(|| Refusal::new(Code::UnknownToken, format!("no token {id}")))?;
+        token.revoked_at.get_or_insert(stamp.envelope.at);
+        let text = format!("token {id} is revoked");
+        self.ledger.note(stamp.event(Severity::Warning, "token.revoked", id, text));
+        Ok(Receipt::default())
+    }
+}
+
+pub(crate) fn unknown_region(id: &RegionId) -> Refusal {
+    Refusal::new(Code::UnknownRegion, format!("no region {id}"))
+        .try_this("dwcp-cli federation status --global")
+}
+
+fn names(regions: &[RegionId]) -> String {
+    regions.iter().map(RegionId::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,213 @@
+//! Applies what moves VMs: takeovers within a region, departures to another region, admissions from one.
+//!
+//! A VM has one owner at every moment. It leaves a group with a departure (which raises its generation and keeps the
+//! record), and exactly one of two things follows in the group it goes to: it is admitted, or declined for ever at that
+//! generation. Only when the first group has seen which, it forgets the VM or takes it back under a further generation.
+
+use dwcp_types::{Code, FailoverId, Generation, Refusal, VmId};
+
+use crate::apply_region::{Applied, Stamp, unknown_vm};
+use crate::command::*;
+use crate::{Departure, HostStanding, Observed, RegionFacts, Severity, Vm, Want};
+
+impl RegionFacts {
+    pub(crate) fn begin_evacuation(&mut self, epoch: u64, stamp: &Stamp<'_>) -> Applied {
+        if epoch <= self.evacuated {
+            return Err(Refusal::new(
+                Code::WrongState,
+                format!("evacuation {epoch} of {} has ended", self.name),
+            ));
+        }
+        if self.evacuation.is_none_or(|running| running < epoch) {
+            self.evacuation = Some(epoch);
+            let text = format!("no more leases in {}: its VMs are brought back elsewhere", self.name);
+            self.ledger.note(stamp.event(Severity::Critical, "region.evacuation", &self.name, text));
+        }
+        Ok(Receipt::default())
+    }
+
+    pub(crate) fn end_evacuation(&mut self, epoch: u64, stamp: &Stamp<'_>) -> Applied {
+        self.evacuated = self.evacuated.max(epoch);
+        if self.evacuation.is_some_and(|running| running <= epoch) {
+            self.evacuation = None;
+            let text = format!("leases are granted again in {}", self.name);
+            self.ledger.note(stamp.event(Severity::Info, "region.evacuation-ended", &self.name, text));
+        }
+        Ok(Receipt::default())
+    }
+
+    /// Takes VMs of lost hosts over within the region. Those that no longer are where they were, or no longer fit, stay.
+    pub(crate) fn move_vms(&mut self, moves: &[HostMove], stamp: &Stamp<'_>) -> Applied {
+        let mut moved = Vec::new();
+        let mut refused = None;
+        for step in moves {
+            match self.move_one(step, stamp) {
+                Ok(generation) => moved.push((step.vm, generation)),
+                Err(refusal) => refused = Some(refusal),
+            }
+        }
+        match refused {
+            Some(refusal) if moved.is_empty() => Err(refusal),
+            _ => Ok(Receipt { vms: moved, ..Receipt::default() }),
+        }
+    }
+
+    fn move_one(&mut self, step: &HostMove, stamp: &Stamp<'_>) -> Result<Generation, Refusal> {
+        let vm = self.fenced(step.vm, step.generation)?.clone();
+        self.check_place(&vm, &step.to)?;
+        self.unsettle(vm.id);
+        let from = vm.host.clone();
+        let moved = Vm {
+            host: step.to.clone(),
+            generation: vm.generation.next(),
+            observed: Observed::default(),
+            placed_at: stamp.envelope.at,
+            ..vm
+        };
+        let generation = moved.generation;
+        let text = format!("VM {} moves from {from} to {}", moved.name, moved.host);
+        self.ledger.note(stamp.event(Severity::Warning, "vm.takeover", moved.id, text));
+        self.settle(moved);
+        Ok(generation)
+    }
+
+    /// The VM, if it has this generation and its host gets no more leases.
+    fn fenced(&self, id: VmId, generation: Generation) -> Result<&Vm, Refusal> {
+        let vm = self.vms.get(&id).ok_or_else(|| unknown_vm(id))?;
+        if vm.generation != generation {
+            return Err(Refusal::new(
+                Code::OldGeneration,
+                format!("{} has generation {}", vm.name, vm.generation.0),
+            ));
+        }
+        let host_up = self.hosts.get(&vm.host).is_some_and(|host| host.standing == HostStanding::Up);
+        if self.evacuation.is_none() && host_up {
+            return Err(Refusal::new(Code::WrongState, format!("{} still gets leases", vm.host))
+                .because(format!("{} runs there; it may be taken over only from a lost host", vm.name)));
+        }
+        Ok(vm)
+    }
+
+    pub(crate) fn depart(
+        &mut self,
+        failover: Option<FailoverId>,
+        vms: &[Departing],
+        stamp: &Stamp<'_>,
+    ) -> Applied {
+        let mut left = Vec::new();
+        let mut refused = None;
+        for step in vms {
+            match self.fenced(step.vm, step.generation) {
+                Ok(_) => left.extend(self.depart_one(failover, step, stamp)),
+                Err(refusal) => refused = Some(refusal),
+            }
+        }
+        match refused {
+            Some(refusal) if left.is_empty() => Err(refusal),
+            _ => Ok(Receipt { vms: left, ..Receipt::default() }),
+        }
+    }
+
+    fn depart_one(
+        &mut self,
+        failover: Option<FailoverId>,
+        step: &Departing,
+        stamp: &Stamp<'_>,
+    ) -> Option<(VmId, Generation)> {
+        let vm = self.unsettle(step.vm)?;
+        let generation = vm.generation.next();
+        self.tombstones.insert(vm.id, vm.generation);
+        let text = format!("VM {} leaves {} for {}", vm.name, self.name, step.to);
+        self.ledger.note(stamp.event(Severity::Warning, "vm.departed", vm.id, text));
+        let departure = Departure {
+            vm: Vm { generation, observed: Observed::default(), ..vm },
+            to: step.to.clone(),
+            host: step.host.clone(),
+            failover,
+            at: stamp.envelope.at,
+        };
+        self.departures.insert(step.vm, departure);
+        Some((step.vm, generation))
+    }
+
+    /// The newest generation of a VM that may never be admitted here.
+    pub fn barred(&self, vm: VmId) -> Generation {
+        let declined = self.declined.get(&vm).map_or(Generation(0), |(generation, _)| *generation);
+        declined.max(self.tombstones.get(&vm).copied().unwrap_or_default())
+    }
+
+    pub(crate) fn admit(&mut self, admission: &Admission, stamp: &Stamp<'_>) -> Applied {
+        let vm = &admission.vm;
+        if self.vms.contains_key(&vm.id)
+            || self.departures.contains_key(&vm.id)
+            || vm.generation <= self.barred(vm.id)
+        {
+            return Err(Refusal::new(Code::OldGeneration, format!("{} was here before", vm.name)));
+        }
+        if self.evacuation.is_some() {
+            return Err(Refusal::new(Code::RegionDisabled, format!("{} is being evacuated", self.name)));
+        }
+        self.check_place(vm, &admission.host)?;
+        let vm = Vm {
+            host: admission.host.clone(),
+            observed: Observed::default(),
+            placed_at: stamp.envelope.at,
+            failover: admission.failover,
+            ..vm.clone()
+        };
+        let receipt = Receipt { vms: vec![(vm.id, vm.generation)], ..Receipt::default() };
+        let text = format!("VM {} arrives from {} on {}", vm.name, admission.from, vm.host);
+        self.ledger.note(stamp.event(Severity::Warning, "vm.admitted", vm.id, text));
+        self.settle(vm);
+        Ok(receipt)
+    }
+
+    pub(crate) fn decline(
+        &mut self,
+        id: VmId,
+        generation: Generation,
+        reason: &str,
+        stamp: &Stamp<'_>,
+    ) -> Applied {
+        if self.vms.contains_key(&id) || self.departures.contains_key(&id) || generation <= self.barred(id) {
+            return Err(Refusal::new(Code::OldGeneration, format!("{id} was here before")));
+        }
+        self.declined.insert(id, (generation, reason.to_string()));
+        self.ledger.note(stamp.event(
+            Severity::Warning,
+            "vm.declined",
+            id,
+            format!("{id} can't be taken: {reason}"),
+        ));
+        Ok(Receipt::default())
+    }
+
+    pub(crate) fn forget(&mut self, id: VmId, generation: Generation) -> Applied {
+        self.departing(id, generation)?;
+        self.departures.remove(&id);
+        self.tombstones.insert(id, generation);
+        Ok(Receipt::default())
+    }
+
+    pub(crate) fn recall(&mut self, id: VmId, generation: Generation, stamp: &Stamp<'_>) -> Applied {
+        let departure = self.departing(id, generation)?.clone();
+        self.departures.remove(&id);
+        let vm = Vm { generation: generation.next(), placed_at: stamp.envelope.at, ..departure.vm };
+        if vm.want == Want::Deleted {
+            self.tombstones.insert(id, vm.generation);
+        } else {
+            let text = format!("VM {} was not taken by {}: looking for another place", vm.name, departure.to);
+            self.ledger.note(stamp.event(Severity::Warning, "vm.recalled", id, text));
+            self.settle(vm);
+        }
+        Ok(Receipt::default())
+    }
+
+    fn departing(&self, id: VmId, generation: Generation) -> Result<&Departure, Refusal> {
+        match self.departures.get(&id) {
+            Some(departure) if departure.vm.generation == generation => Ok(departure),
+            Some(_) => Err(Refusal::new(Code::OldGeneration, format!("{id} left under another generation"))),
+            None => Err(unknown_vm(id)),
+        }
+    }
+}

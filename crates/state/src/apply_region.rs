@@ -1,0 +1,426 @@
+//! Applies commands of a region's group: hosts, VMs in place, claims, operations.
+
+use dwcp_types::{Amount, Code, HostId, Refusal, Revision, VmId};
+
+use crate::command::*;
+use crate::{
+    Event, Host, HostFacts, HostStanding, Operation, OperationState, Phase, RegionFacts, Relation, Scope,
+    Severity, Vm, Want,
+};
+
+/// Where in the log a command stands, and who sent it.
+pub(crate) struct Stamp<'a> {
+    pub revision: Revision,
+    pub envelope: &'a Envelope,
+}
+
+impl Stamp<'_> {
+    pub fn event(&self, severity: Severity, kind: &str, subject: impl ToString, text: String) -> Event {
+        Event {
+            revision: self.revision,
+            at: self.envelope.at,
+            severity,
+            kind: kind.to_string(),
+            subject: subject.to_string(),
+            text,
+            by: self.envelope.by.clone(),
+            request: self.envelope.request.clone(),
+        }
+    }
+}
+
+pub(crate) type Applied = Result<Receipt, Refusal>;
+
+impl RegionFacts {
+    /// Applies a command; see [`crate::Federation::apply`].
+    pub(crate) fn apply(&mut self, revision: Revision, envelope: &Envelope) -> Outcome {
+        assert!(
+            revision > self.revision,
+            "a log position is applied once: {revision:?} after {:?}",
+            self.revision
+        );
+        self.revision = revision;
+        if let Some((digest, outcome)) = self.ledger.recall(&envelope.request) {
+            return repeated(*digest, outcome, envelope);
+        }
+        let stamp = Stamp { revision, envelope };
+        let outcome = match self.change(&stamp) {
+            Ok(receipt) => Outcome::Accepted(Receipt { revision, ..receipt }),
+            Err(refusal) => Outcome::Refused(refusal),
+        };
+        self.ledger.remember(&envelope.request, envelope.digest, &outcome);
+        outcome
+    }
+
+    fn change(&mut self, stamp: &Stamp<'_>) -> Applied {
+        match &stamp.envelope.command {
+            Command::Nothing => Ok(Receipt::default()),
+            Command::RegisterHost(facts) => self.register_host(facts, stamp),
+            Command::LoseHost((host, incarnation)) => self.lose_host(host, *incarnation, stamp),
+            Command::SetHostPlacement((host, on)) => self.set_host_placement(host, *on, stamp),
+            Command::CreateVms((vms, operation)) => self.create_vms(vms, operation, stamp),
+            Command::SetWant((vm, (want, operation))) => self.set_want(*vm, *want, operation, stamp),
+            Command::RestartVm((vm, operation)) => self.restart_vm(*vm, operation, stamp),
+            Command::Observe((host, observations)) => self.observe(host, observations, stamp),
+            Command::MoveVms(moves) => self.move_vms(moves, stamp),
+            Command::BeginEvacuation(epoch) => self.begin_evacuation(*epoch, stamp),
+            Command::EndEvacuation(epoch) => self.end_evacuation(*epoch, stamp),
+            Command::Depart((failover, vms)) => self.depart(*failover, vms, stamp),
+            Command::Admit(admission) => self.admit(admission, stamp),
+            Command::Decline((vm, (generation, reason))) => self.decline(*vm, *generation, reason, stamp),
+            Command::Forget((vm, generation)) => self.forget(*vm, *generation),
+            Command::Recall((vm, generation)) => self.recall(*vm, *generation, stamp),
+            Command::EndOperation((id, (state, result))) => {
+                end_operation(self.operations.get_mut(id), *state, result, stamp)?;
+                self.trim_operations();
+                Ok(Receipt { operation: Some(*id), ..Receipt::default() })
+            }
+            Command::SetOvercommit(limits) => {
+                self.overcommit = *limits;
+                Ok(Receipt::default())
+            }
+            Command::Claim(claim) => self.claim(claim, stamp.envelope.digest),
+            _ => Err(Refusal::new(Code::WrongState, "a federation command reached a region's group")),
+        }
+    }
+
+    fn register_host(&mut self, facts: &HostFacts, stamp: &Stamp<'_>) -> Applied {
+        let known = self.hosts.get(&facts.id);
+        let returned = known.is_some_and(|host| host.standing == HostStanding::Lost);
+        let host = Host {
+            facts: facts.clone(),
+            standing: HostStanding::Up,
+            standing_since: match known {
+                Some(host) if !returned => host.standing_since,
+                _ => stamp.envelope.at,
+            },
+            placement: known.is_none_or(|host| host.placement),
+            used: known.map_or(Amount::default(), |host| host.used),
+        };
+        if known.is_none() || returned {
+            let how = if returned { "is back" } else { "joined" };
+            let text = format!("host {} {how} in zone {}", facts.id, facts.zone);
+            let kind = if returned { "host.returned" } else { "host.joined" };
+            self.ledger.note(stamp.event(Severity::Info, kind, &facts.id, text));
+        }
+        self.hosts.insert(facts.id.clone(), host);
+        Ok(Receipt::default())
+    }
+
+    fn lose_host(&mut self, id: &HostId, incarnation: u64, stamp: &Stamp<'_>) -> Applied {
+        let host = self.hosts.get_mut(id).ok_or_else(|| unknown_host(id))?;
+        if host.facts.incarnation != incarnation {
+            return Err(Refusal::new(Code::WrongState, format!("host {id} has registered again meanwhile")));
+        }
+        if host.standing == HostStanding::Up {
+            host.standing = HostStanding::Lost;
+            host.standing_since = stamp.envelope.at;
+            let text = format!("host {id} in zone {} is silent: no more leases for it", host.facts.zone);
+            self.ledger.note(stamp.event(Severity::Critical, "host.lost", id, text));
+        }
+        Ok(Receipt::default())
+    }
+
+    fn set_host_placement(&mut self, id: &HostId, on: bool, stamp: &Stamp<'_>) -> Applied {
+        self.hosts.get_mut(id).ok_or_else(|| unknown_host(id))?.placement = on;
+        let text = format!("placement on host {id} is {}", if on { "on" } else { "off" });
+        self.ledger.note(stamp.event(Severity::Info, "host.placement", id, text));
+        Ok(Receipt::default())
+    }
+
+    fn create_vms(&mut self, vms: &[NewVm], operation: &Operation, stamp: &Stamp<'_>) -> Applied {
+        let before = self.clone_places();
+        let mut made = Vec::with_capacity(vms.len());
+        for new in vms {
+            if let Err(refusal) = self.create_one(&new.vm, stamp) {
+                for (id, _) in &made {
+                    self.vms.remove(id);
+                }
+                self.restore_places(before);
+                return Err(refusal);
+            }
+            made.push((new.vm.id, dwcp_types::Generation(1)));
+        }
+        for new in vms {
+            let vm = &new.vm;
+            let text = format!("VM {} ({}) created on {}", vm.name, vm.id, vm.host);
+            self.ledger.note(stamp.event(Severity::Info, "vm.created", vm.id, text));
+        }
+        self.operations.insert(operation.id, operation.clone());
+        Ok(Receipt { operation: Some(operation.id), vms: made, ..Receipt::default() })
+    }
+
+    fn create_one(&mut self, vm: &Vm, stamp: &Stamp<'_>) -> Result<(), Refusal> {
+        if self.evacuation.is_some() {
+            return Err(Refusal::new(Code::RegionDisabled, format!("{} is being evacuated", self.name)));
+        }
+        if self.vms.contains_key(&vm.id) || self.tombstones.contains_key(&vm.id) {
+            return Err(Refusal::new(Code::WrongState, format!("{} exists already", vm.id)));
+        }
+        if let Some(other) =
+            self.vms.values().find(|other| other.name == vm.name && other.want != Want::Deleted)
+        {
+            return Err(Refusal::new(Code::NameTaken, format!("a VM named {} exists", vm.name))
+                .because(format!("it is {} in {}", other.id, self.name)));
+        }
+        self.check_place(vm, &vm.host)?;
+        let vm = Vm {
+            generation: dwcp_types::Generation(1),
+            created_at: stamp.envelope.at,
+            placed_at: stamp.envelope.at,
+            home: self.name.clone(),
+            ..vm.clone()
+        };
+        self.settle(vm);
+        Ok(())
+    }
+
+    /// Records a VM on its host and takes the room.
+    pub(crate) fn settle(&mut self, vm: Vm) {
+        if let Some(host) = self.hosts.get_mut(&vm.host) {
+            host.used = host.used.plus(vm.spec.size);
+        }
+        self.vms.insert(vm.id, vm);
+    }
+
+    /// Removes a VM from its host and gives the room back.
+    pub(crate) fn unsettle(&mut self, id: VmId) -> Option<Vm> {
+        let vm = self.vms.remove(&id)?;
+        if let Some(host) = self.hosts.get_mut(&vm.host) {
+            host.used = host.used.minus(vm.spec.size);
+        }
+        Some(vm)
+    }
+
+    fn clone_places(&self) -> Vec<(HostId, Amount)> {
+        self.hosts.iter().map(|(id, host)| (id.clone(), host.used)).collect()
+    }
+
+    fn restore_places(&mut self, places: Vec<(HostId, Amount)>) {
+        for (id, used) in places {
+            if let Some(host) = self.hosts.get_mut(&id) {
+                host.used = used;
+            }
+        }
+    }
+
+    /// Checks what must hold on the host at this very position of the log: standing, room, relations.
+    pub(crate) fn check_place(&self, vm: &Vm, host_id: &HostId) -> Result<(), Refusal> {
+        let host = self.hosts.get(host_id).ok_or_else(|| unknown_host(host_id))?;
+        if host.standing != HostStanding::Up || !host.placement {
+            let how = if host.placement { "lost" } else { "closed for placement" };
+            return Err(Refusal::new(Code::CapacityGone, format!("host {host_id} is {how}")));
+        }
+        let (cpu, memory) = self.limits();
+        let room = host.room(cpu, memory).minus(host.used);
+        if !vm.spec.size.fits(room) {
+            let (size, free) = (vm.spec.size, room);
+            return Err(Refusal::new(Code::CapacityGone, format!("{} no longer fits on {host_id}", vm.name))
+                .because(format!(
+                    "it needs {} vCPUs, {} MiB, {} GiB; {} vCPUs, {} MiB, {} GiB are free",
+                    size.vcpus, size.memory_mib, size.disk_gib, free.vcpus, free.memory_mib, free.disk_gib
+                )));
+        }
+        self.check_relations(vm, host)
+    }
+
+    fn check_relations(&self, vm: &Vm, host: &Host) -> Result<(), Refusal> {
+        // Only VMs that somebody names, or that name somebody, can conflict.
+        let here = |other: &Vm, scope: Scope| match scope {
+            Scope::Host => other.host == host.facts.id,
+            Scope::Zone => self.hosts.get(&other.host).is_some_and(|h| h.facts.zone == host.facts.zone),
+            Scope::Region => true,
+        };
+        let clash = |owner: &Vm, relation: &Relation, other: &Vm| {
+            Refusal::new(Code::CapacityGone, format!("{} may not be placed on {}", vm.name, host.facts.id))
+                .because(format!("{} must be apart from {} ({:?})", owner.name, other.name, relation.scope))
+        };
+        for other in self.vms.values().filter(|other| other.id != vm.id && other.want != Want::Deleted) {
+            for relation in vm.rules.anti_affinity.iter().filter(|r| other.is_named_by(&r.target)) {
+                if here(other, relation.scope) {
+                    return Err(clash(vm, relation, other));
+                }
+            }
+            for relation in other.rules.anti_affinity.iter().filter(|r| vm.is_named_by(&r.target)) {
+                if here(other, relation.scope) {
+                    return Err(clash(other, relation, vm));
+                }
+            }
+            for relation in vm.rules.affinity.iter().filter(|r| other.is_named_by(&r.target)) {
+                if !here(other, relation.scope) {
+                    return Err(Refusal::new(
+                        Code::CapacityGone,
+                        format!("{} may not be placed there", vm.name),
+                    )
+                    .because(format!("it must be together with {} ({:?})", other.name, relation.scope)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_want(&mut self, id: VmId, want: Want, operation: &Operation, stamp: &Stamp<'_>) -> Applied {
+        let vm = self.vms.get_mut(&id).ok_or_else(|| unknown_vm(id))?;
+        if vm.want == Want::Deleted && want != Want::Deleted {
+            return Err(Refusal::new(Code::WrongState, format!("{} is being deleted", vm.name)));
+        }
+        if want == Want::Running && vm.want == Want::Stopped {
+            vm.generation = vm.generation.next();
+            vm.observed = crate::Observed::default();
+        }
+        let changed = vm.want != want;
+        vm.want = want;
+        let (name, generation) = (vm.name.clone(), vm.generation);
+        if changed {
+            let (kind, verb) = match want {
+                Want::Running => ("vm.start", "is to run"),
+                Want::Stopped => ("vm.stop", "is to stop"),
+                Want::Deleted => ("vm.delete", "is to be deleted"),
+            };
+            self.ledger.note(stamp.event(Severity::Info, kind, id, format!("VM {name} {verb}")));
+        }
+        self.operations.insert(operation.id, operation.clone());
+        Ok(Receipt { operation: Some(operation.id), vms: vec![(id, generation)], ..Receipt::default() })
+    }
+
+    fn restart_vm(&mut self, id: VmId, operation: &Operation, stamp: &Stamp<'_>) -> Applied {
+        let vm = self.vms.get_mut(&id).ok_or_else(|| unknown_vm(id))?;
+        if vm.want != Want::Running {
+            return Err(Refusal::new(Code::WrongState, format!("{} is not meant to run", vm.name)));
+        }
+        vm.generation = vm.generation.next();
+        let (name, generation) = (vm.name.clone(), vm.generation);
+        self.ledger.note(stamp.event(Severity::Info, "vm.restart", id, format!("VM {name} restarts")));
+        self.operations.insert(operation.id, operation.clone());
+        Ok(Receipt { operation: Some(operation.id), vms: vec![(id, generation)], ..Receipt::default() })
+    }
+
+    /// Takes what a host concluded. What it says of VMs that are not its own, or of other generations, is ignored.
+    fn observe(&mut self, host: &HostId, observations: &[Observation], stamp: &Stamp<'_>) -> Applied {
+        for seen in observations {
+            let Some(vm) = self.vms.get_mut(&seen.vm) else { continue };
+            if vm.host != *host {
+                continue;
+            }
+            if seen.gone {
+                if vm.want == Want::Deleted {
+                    self.purge(seen.vm, stamp);
+                }
+                continue;
+            }
+            if seen.observed.generation != vm.generation {
+                continue;
+            }
+            let old = (vm.observed.phase, vm.observed.health);
+            vm.observed = seen.observed.clone();
+            let name = vm.name.clone();
+            if old != (seen.observed.phase, seen.observed.health) {
+                self.note_phase(seen, &name, stamp);
+            }
+        }
+        Ok(Receipt::default())
+    }
+
+    fn note_phase(&mut self, seen: &Observation, name: &str, stamp: &Stamp<'_>) {
+        let phase = seen.observed.phase;
+        let severity = match phase {
+            Phase::Failed | Phase::Paused => Severity::Warning,
+            _ => Severity::Info,
+        };
+        let why = if seen.observed.reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", seen.observed.reason)
+        };
+        let text =
+            format!("VM {name} is {} ({:?}){why}", format!("{phase:?}").to_lowercase(), seen.observed.health);
+        self.ledger.note(stamp.event(severity, "vm.phase", seen.vm, text));
+    }
+
+    /// Removes a deleted VM for good.
+    pub(crate) fn purge(&mut self, id: VmId, stamp: &Stamp<'_>) {
+        if let Some(vm) = self.unsettle(id) {
+            self.tombstones.insert(id, vm.generation);
+            self.ledger.note(stamp.event(
+                Severity::Info,
+                "vm.deleted",
+                id,
+                format!("VM {} is gone", vm.name),
+            ));
+        }
+    }
+
+    fn claim(&mut self, claim: &ClaimRequest, digest: u64) -> Applied {
+        let held = self.claims.get(&claim.key).copied();
+        if let Some((old_digest, (attempt, group))) = held {
+            if old_digest != digest {
+                return Err(idempotency_mismatch(&claim.key));
+            }
+            if attempt != claim.after_attempt {
+                return Ok(Receipt { claim: Some((attempt, group)), ..Receipt::default() });
+            }
+        } else {
+            self.claim_order.push_back(claim.key.clone());
+        }
+        let holds = (claim.after_attempt + 1, claim.group);
+        self.claims.insert(claim.key.clone(), (digest, holds));
+        while self.claim_order.len() > Self::CLAIMS_KEPT {
+            if let Some(oldest) = self.claim_order.pop_front() {
+                self.claims.remove(&oldest);
+            }
+        }
+        Ok(Receipt { claim: Some(holds), ..Receipt::default() })
+    }
+
+    fn trim_operations(&mut self) {
+        while self.operations.len() > Self::OPERATIONS_KEPT {
+            let oldest = self
+                .operations
+                .values()
+                .filter(|op| op.state != OperationState::Running)
+                .min_by_key(|op| (op.ended_at, op.id))
+                .map(|op| op.id);
+            match oldest {
+                Some(id) => self.operations.remove(&id),
+                None => break,
+            };
+        }
+    }
+}
+
+/// Ends an operation that is running; one that has ended stays as it is.
+pub(crate) fn end_operation(
+    operation: Option<&mut Operation>,
+    state: OperationState,
+    result: &str,
+    stamp: &Stamp<'_>,
+) -> Result<(), Refusal> {
+    let operation = operation.ok_or_else(|| Refusal::new(Code::UnknownOperation, "no such operation"))?;
+    if operation.state == OperationState::Running {
+        operation.state = state;
+        operation.result = result.to_string();
+        operation.ended_at = Some(stamp.envelope.at);
+    }
+    Ok(())
+}
+
+/// The answer to a request that was applied before.
+pub(crate) fn repeated(digest: u64, outcome: &Outcome, envelope: &Envelope) -> Outcome {
+    if digest == envelope.digest {
+        outcome.clone()
+    } else {
+        Outcome::Refused(idempotency_mismatch(&envelope.request))
+    }
+}
+
+fn idempotency_mismatch(key: &str) -> Refusal {
+    Refusal::new(Code::IdempotencyMismatch, format!("the idempotency key {key} was used for another request"))
+}
+
+pub(crate) fn unknown_host(id: &HostId) -> Refusal {
+    Refusal::new(Code::UnknownHost, format!("no host {id}")).try_this("dwcp-cli host list")
+}
+
+pub(crate) fn unknown_vm(id: VmId) -> Refusal {
+    Refusal::new(Code::UnknownVm, format!("no VM {id}")).try_this("dwcp-cli vm list")
+}

@@ -1,0 +1,212 @@
+//! Commands: everything that can change a fact.
+
+use dwcp_types::{
+    Amount, FailoverId, Generation, GroupId, HostId, OperationId, Refusal, RegionId, Revision, TokenId, VmId,
+    Wall,
+};
+
+use crate::{
+    Failover, FailoverState, FailoverVm, Freeze, HostFacts, Observed, Operation, OperationState, PhaseName,
+    Policy, Region, Token, Vm, Want,
+};
+
+/// A command with who, when and under which request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Envelope {
+    /// Idempotency key; a command with the same key is applied once. Empty: none.
+    pub request: String,
+    /// Digest of the client's request, to tell a repeated request from another one under the same key.
+    pub digest: u64,
+    /// Who asked; `dwcp` for the controllers themselves.
+    pub by: String,
+    /// The proposer's wall clock.
+    pub at: Wall,
+    /// What to change.
+    pub command: Command,
+}
+
+/// A change of one region's switches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegionChange {
+    /// Which region.
+    pub region: RegionId,
+    /// Switch it on or off as a whole.
+    pub enabled: Option<bool>,
+    /// Allow or stop placement.
+    pub placement: Option<bool>,
+    /// Its share of traffic.
+    pub traffic_percent: Option<u8>,
+}
+
+/// A VM to create, with the host chosen for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewVm {
+    /// The record; its generation is set when applied.
+    pub vm: Vm,
+}
+
+/// What a host says of one of its VMs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Which VM.
+    pub vm: VmId,
+    /// What was seen.
+    pub observed: Observed,
+    /// True: the host says that nothing of it is left.
+    pub gone: bool,
+}
+
+/// A VM that a host in the same region takes over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostMove {
+    /// Which VM.
+    pub vm: VmId,
+    /// The generation it must have now.
+    pub generation: Generation,
+    /// The host that takes it.
+    pub to: HostId,
+}
+
+/// A VM that leaves for another region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Departing {
+    /// Which VM.
+    pub vm: VmId,
+    /// The generation it must have now.
+    pub generation: Generation,
+    /// The region that is to take it.
+    pub to: RegionId,
+    /// The host that was planned.
+    pub host: Option<HostId>,
+}
+
+/// A VM that arrives from another region.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Admission {
+    /// The record as it left, with its new generation.
+    pub vm: Vm,
+    /// The host chosen here.
+    pub host: HostId,
+    /// The region it comes from.
+    pub from: RegionId,
+    /// Under which failover.
+    pub failover: Option<FailoverId>,
+}
+
+/// Binds an idempotency key to a group, so that a repeated request can't be carried out by two groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// The client's key.
+    pub key: String,
+    /// The attempt before this one, which its group refused; 0 for the first.
+    pub after_attempt: u64,
+    /// The group that is to carry it out.
+    pub group: GroupId,
+}
+
+/// Everything that can change a fact. The first part belongs to the federation's group, the second to a region's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Command {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Name, regions, first tokens: once.
+    Found(Box<crate::core_facts::Core>),
+    /// A region's switches.
+    ChangeRegion(RegionChange),
+    /// Replaces the policy.
+    SetPolicy(Policy),
+    /// Sets the freeze switch.
+    SetFreeze(Freeze),
+    /// A region is lost: its failover begins. Carries the record and the region's epoch as the proposer knew it.
+    DeclareLost((Box<Failover>, u64)),
+    /// A phase of a failover ended now.
+    EndPhase((FailoverId, PhaseName)),
+    /// The VMs of a failover, with their new places.
+    PlanFailover((FailoverId, Vec<FailoverVm>)),
+    /// A failover ended.
+    EndFailover((FailoverId, (FailoverState, Vec<FailoverVm>))),
+    /// A lost region is heard again.
+    ReturnRegion((RegionId, u64)),
+    /// Adds or replaces a token.
+    PutToken(Token),
+    /// Revokes a token.
+    RevokeToken(TokenId),
+
+    /// A host registers.
+    RegisterHost(HostFacts),
+    /// A host is silent: no lease for it until it registers again.
+    LoseHost((HostId, u64)),
+    /// Allow or stop placement on a host.
+    SetHostPlacement((HostId, bool)),
+    /// Creates VMs, all or none, with the operation that stands for it.
+    CreateVms((Vec<NewVm>, Operation)),
+    /// What people want of a VM; restarts when `restart` and running.
+    SetWant((VmId, (Want, Operation))),
+    /// Stops and starts a VM: raises its generation.
+    RestartVm((VmId, Operation)),
+    /// What a host concluded about its VMs.
+    Observe((HostId, Vec<Observation>)),
+    /// Other hosts of the region take VMs over from a lost host.
+    MoveVms(Vec<HostMove>),
+    /// No more leases in this region: it is being evacuated (epoch of its loss).
+    BeginEvacuation(u64),
+    /// Leases may be granted again.
+    EndEvacuation(u64),
+    /// VMs leave a region under evacuation, or a lost host: (failover, VMs).
+    Depart((Option<FailoverId>, Vec<Departing>)),
+    /// A VM arrives.
+    Admit(Box<Admission>),
+    /// A VM of this generation will not be taken: (VM, (generation, reason)).
+    Decline((VmId, (Generation, String))),
+    /// The other region has it: (VM, generation).
+    Forget((VmId, Generation)),
+    /// The other region declined: it is ours again, with a further generation.
+    Recall((VmId, Generation)),
+    /// An operation ended: (operation, (state, result)).
+    EndOperation((OperationId, (OperationState, String))),
+    /// The overcommit limits that this group enforces.
+    SetOvercommit((u32, u32)),
+    /// Binds an idempotency key to the group that is to carry the request out.
+    Claim(ClaimRequest),
+}
+
+/// What an accepted command did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Position in the group's log.
+    pub revision: Revision,
+    /// The operation that stands for it.
+    pub operation: Option<OperationId>,
+    /// VMs it made or changed, with their generation.
+    pub vms: Vec<(VmId, Generation)>,
+    /// The failover it began or joined.
+    pub failover: Option<FailoverId>,
+    /// The claim that holds: attempt and group.
+    pub claim: Option<(u64, GroupId)>,
+}
+
+/// What became of a command. Every replica computes the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Facts are as asked.
+    Accepted(Receipt),
+    /// Facts are as before.
+    Refused(Refusal),
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Outcome::Accepted(Receipt::default())
+    }
+}
+
+impl Region {
+    /// The price of a size for a month of 730 hours, in thousandths of a dollar.
+    pub fn monthly_cost_millis(&self, size: Amount) -> u64 {
+        let hourly = u64::from(size.vcpus) * self.prices.vcpu_micros
+            + size.memory_mib * self.prices.memory_gib_micros / 1024
+            + size.disk_gib * self.prices.disk_gib_micros;
+        hourly * 730 / 1_000
+    }
+}

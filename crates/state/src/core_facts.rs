@@ -1,0 +1,125 @@
+//! The federation's own facts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dwcp_types::{FailoverId, NodeId, OperationId, RegionId, Revision, TokenId, Wall};
+
+use crate::{Failover, FailoverState, Freeze, Ledger, Operation, Policy, Token};
+
+/// Where a region is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Takes part.
+    #[default]
+    Active,
+    /// Switched off by an operator: no placement, no traffic.
+    Disabled,
+}
+
+/// Whether the federation counts on the region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Counted on.
+    #[default]
+    Present,
+    /// Declared lost; its VMs are brought back elsewhere.
+    Lost,
+    /// Heard again after a loss; stays empty until somebody enables it.
+    Returned,
+}
+
+/// Prices, in millionths of a dollar an hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prices {
+    /// One virtual CPU.
+    pub vcpu_micros: u64,
+    /// One GiB of memory.
+    pub memory_gib_micros: u64,
+    /// One GiB of disk.
+    pub disk_gib_micros: u64,
+}
+
+/// A region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Region {
+    /// Its name.
+    pub id: RegionId,
+    /// Its number: also that of its group and its replica.
+    pub number: NodeId,
+    /// Where it is in its life.
+    pub lifecycle: Lifecycle,
+    /// Whether new VMs may be placed in it.
+    pub placement: bool,
+    /// Who last changed that.
+    pub placement_by: String,
+    /// When.
+    pub placement_since: Wall,
+    /// Share of users' traffic it takes of what it could, in percent.
+    pub traffic_percent: u8,
+    /// Preferred in placement, 0 to 100.
+    pub priority: u8,
+    /// Whether the federation counts on it.
+    pub standing: Standing,
+    /// Since when.
+    pub standing_since: Wall,
+    /// Raised by every loss.
+    pub epoch: u64,
+    /// What it costs.
+    pub prices: Prices,
+    /// Compliance tags it carries.
+    pub compliance: BTreeSet<String>,
+    /// Whose law it is under, such as `eu`.
+    pub jurisdiction: String,
+    /// Address of its API, `https://…`.
+    pub api: String,
+    /// Address of its mesh endpoint.
+    pub mesh: String,
+}
+
+impl Region {
+    /// True when new VMs may be placed in it.
+    pub fn takes_placements(&self) -> bool {
+        self.lifecycle == Lifecycle::Active && self.placement && self.standing == Standing::Present
+    }
+}
+
+/// The federation's own facts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Core {
+    /// Position in its log.
+    pub revision: Revision,
+    /// The federation's name.
+    pub name: String,
+    /// Every region.
+    pub regions: BTreeMap<RegionId, Region>,
+    /// How DWCP decides.
+    pub policy: Policy,
+    /// The switch that stops it.
+    pub freeze: Freeze,
+    /// API tokens.
+    pub tokens: BTreeMap<TokenId, Token>,
+    /// Every failover, by number.
+    pub failovers: BTreeMap<FailoverId, Failover>,
+    /// Federation-wide operations.
+    pub operations: BTreeMap<OperationId, Operation>,
+    /// Events and remembered requests.
+    pub ledger: Ledger,
+}
+
+impl Core {
+    /// Failovers kept.
+    pub const FAILOVERS_KEPT: usize = 200;
+
+    /// The failover of a region that is going on.
+    pub fn running_failover(&self, region: &RegionId) -> Option<&Failover> {
+        self.failovers.values().rev().find(|f| f.from == *region && f.state == FailoverState::Running)
+    }
+
+    /// Automatic failovers that began in the hour before `now`.
+    pub fn automatic_failovers_in_hour(&self, now: Wall) -> usize {
+        self.failovers
+            .values()
+            .filter(|f| f.trigger == crate::Trigger::Automatic && now.ms_since(f.first_missed_at) < 3_600_000)
+            .count()
+    }
+}

@@ -1,0 +1,141 @@
+//! The byte form of commands and facts: one list of tags a type. A tag is never used again for another meaning.
+
+use dwcp_types::{DecodeError, Wire, codec::Reader, codec::Writer, decode, encode, wire_enum, wire_struct};
+
+use crate::command::*;
+use crate::core_facts::*;
+use crate::failover::*;
+use crate::host::*;
+use crate::ledger::*;
+use crate::operation::*;
+use crate::policy::*;
+use crate::region_facts::*;
+use crate::token::*;
+use crate::vm::*;
+
+/// Version written in front of snapshots. A reader takes this one and the one before.
+const VERSION: u64 = 1;
+
+pub(crate) fn encode_core(core: &Core) -> Vec<u8> {
+    encode(&(VERSION, Body(encode(core))))
+}
+
+pub(crate) fn decode_core(bytes: &[u8]) -> Result<Core, DecodeError> {
+    decode(&versioned(bytes)?)
+}
+
+pub(crate) fn encode_region(facts: &RegionFacts) -> Vec<u8> {
+    encode(&(VERSION, Body(encode(facts))))
+}
+
+pub(crate) fn decode_region(bytes: &[u8]) -> Result<RegionFacts, DecodeError> {
+    decode(&versioned(bytes)?)
+}
+
+fn versioned(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let (version, body): (u64, Body) = decode(bytes)?;
+    if version == 0 || version > VERSION {
+        return Err(DecodeError::UnknownTag("the snapshot format", version));
+    }
+    Ok(body.0)
+}
+
+struct Body(Vec<u8>);
+
+impl Wire for Body {
+    fn put(&self, w: &mut Writer) {
+        w.bytes(&self.0);
+    }
+    fn get(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Body(r.bytes()?.to_vec()))
+    }
+}
+
+wire_enum!(Want { 1 Running, 2 Stopped, 3 Deleted });
+wire_enum!(Network { 1 User, 2 Tap });
+wire_enum!(Probe { 1 Http(path), 2 Tcp(port), 3 None });
+wire_struct!(VmSpec { 1 image, 2 size, 3 network, 4 probe });
+wire_enum!(Scope { 1 Host, 2 Zone, 3 Region });
+wire_enum!(Target { 1 Vm(vm), 2 Label(label) });
+wire_struct!(Relation { 1 target, 2 scope });
+wire_struct!(Rules {
+    1 allowed_regions, 2 denied_regions, 3 zones, 4 hosts, 5 denied_hosts, 6 host_labels, 7 compliance, 8 residency,
+    9 affinity, 10 anti_affinity, 11 max_latency, 12 cost_limit_millis, 13 stay_on_loss
+});
+wire_enum!(Phase { 1 Pending, 2 Starting, 3 Running, 4 Paused, 5 Stopping, 6 Stopped, 7 Failed });
+wire_enum!(Health { 1 Unknown, 2 Healthy, 3 Unhealthy });
+wire_struct!(Observed { 1 generation, 2 phase, 3 health, 4 boot_id, 5 address, 6 reason, 7 at });
+wire_struct!(Vm {
+    1 id, 2 name, 3 tenant, 4 project, 5 labels, 6 spec, 7 rules, 8 priority, 9 want, 10 home, 11 host, 12 generation,
+    13 observed, 14 created_at, 15 placed_at, 16 failover
+});
+
+wire_enum!(HostStanding { 1 Up, 2 Lost });
+wire_struct!(HostFacts { 1 id, 2 zone, 3 capacity, 4 labels, 5 accelerator, 6 version, 7 incarnation });
+wire_struct!(Host { 1 facts, 2 standing, 3 standing_since, 4 placement, 5 used });
+wire_struct!(Departure { 1 vm, 2 to, 3 host, 4 failover, 5 at });
+
+wire_enum!(Severity { 1 Info, 2 Warning, 3 Critical });
+wire_struct!(Event { 1 revision, 2 at, 3 severity, 4 kind, 5 subject, 6 text, 7 by, 8 request });
+wire_struct!(Ledger { 1 events, 2 outcomes, 3 order });
+wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing });
+wire_enum!(OperationState { 1 Running, 2 Done, 3 Partial, 4 Failed, 5 Cancelled });
+wire_struct!(Operation { 1 id, 2 kind, 3 title, 4 region, 5 by, 6 started_at, 7 ended_at, 8 state, 9 result });
+
+wire_struct!(RegionFacts {
+    1 revision, 2 name, 3 number, 4 hosts, 5 vms, 6 departures, 7 tombstones, 8 declined, 9 claims, 10 claim_order,
+    11 evacuation, 12 evacuated, 13 overcommit, 14 operations, 15 ledger
+});
+
+wire_enum!(Role { 1 Viewer, 2 Operator, 3 Admin });
+wire_struct!(Token { 1 id, 2 user, 3 role, 4 secret_hash, 5 created_at, 6 expires_at, 7 revoked_at });
+wire_enum!(Freeze { 1 Active, 2 NoMoves, 3 Frozen });
+wire_enum!(Profile { 1 Balanced, 2 Latency, 3 Cost, 4 Pack, 5 Spread, 6 Custom });
+wire_struct!(Weights { 1 latency, 2 cost, 3 capacity, 4 health, 5 priority, 6 pack });
+wire_struct!(Policy {
+    1 auto_failover, 2 loss_after_ms, 3 return_after_ms, 4 failovers_per_hour, 5 cpu_overcommit_percent,
+    6 memory_overcommit_percent, 7 profile, 8 weights, 9 placement_cache_ttl_ms, 10 parallel_scoring
+});
+wire_enum!(Lifecycle { 1 Active, 2 Disabled });
+wire_enum!(Standing { 1 Present, 2 Lost, 3 Returned });
+wire_struct!(Prices { 1 vcpu_micros, 2 memory_gib_micros, 3 disk_gib_micros });
+wire_struct!(Region {
+    1 id, 2 number, 3 lifecycle, 4 placement, 5 placement_by, 6 placement_since, 7 traffic_percent, 8 priority,
+    9 standing, 10 standing_since, 11 epoch, 12 prices, 13 compliance, 14 jurisdiction, 15 api, 16 mesh
+});
+wire_struct!(Core {
+    1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger
+});
+
+wire_enum!(Trigger { 1 Automatic, 2 Manual });
+wire_enum!(FailoverState { 1 Running, 2 Done, 3 Partial, 4 Cancelled });
+wire_enum!(PhaseName { 1 Detect, 2 Agree, 3 Fence, 4 Plan, 5 Restart, 6 Verify });
+wire_struct!(PhaseSpan { 1 name, 2 started_at, 3 ended_at });
+wire_enum!(MoveState { 1 Waiting, 2 Verified, 3 Left, 4 Failed });
+wire_struct!(FailoverVm {
+    1 vm, 2 name, 3 priority, 4 from_host, 5 to_region, 6 to_host, 7 generation, 8 state, 9 reason, 10 verified_at
+});
+wire_struct!(Failover {
+    1 id, 2 operation, 3 from, 4 to, 5 trigger, 6 witnesses, 7 min_priority, 8 max_time_ms, 9 partial, 10 by,
+    11 first_missed_at, 12 phases, 13 vms, 14 state, 15 ended_at
+});
+
+wire_struct!(Envelope { 1 request, 2 digest, 3 by, 4 at, 5 command });
+wire_struct!(RegionChange { 1 region, 2 enabled, 3 placement, 4 traffic_percent });
+wire_struct!(NewVm { 1 vm });
+wire_struct!(Observation { 1 vm, 2 observed, 3 gone });
+wire_struct!(HostMove { 1 vm, 2 generation, 3 to });
+wire_struct!(Departing { 1 vm, 2 generation, 3 to, 4 host });
+wire_struct!(Admission { 1 vm, 2 host, 3 from, 4 failover });
+wire_struct!(ClaimRequest { 1 key, 2 after_attempt, 3 group });
+wire_enum!(Command {
+    1 Nothing, 2 Found(core), 3 ChangeRegion(change), 4 SetPolicy(policy), 5 SetFreeze(freeze), 6 DeclareLost(lost),
+    7 EndPhase(phase), 8 PlanFailover(plan), 9 EndFailover(end), 10 ReturnRegion(region), 11 PutToken(token),
+    12 RevokeToken(id),
+    20 RegisterHost(facts), 21 LoseHost(host), 22 SetHostPlacement(host), 23 CreateVms(vms), 24 SetWant(want),
+    25 RestartVm(vm), 26 Observe(seen), 27 MoveVms(moves), 28 BeginEvacuation(epoch), 29 EndEvacuation(epoch),
+    30 Depart(vms), 31 Admit(admission), 32 Decline(vm), 33 Forget(vm), 34 Recall(vm), 35 EndOperation(end),
+    36 SetOvercommit(limits), 37 Claim(claim)
+});
+wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim });
+wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

@@ -1,0 +1,119 @@
+//! What people decided about how DWCP decides.
+
+/// The switch that stops DWCP from acting; each level includes the one before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Freeze {
+    /// Everything acts.
+    #[default]
+    Active,
+    /// No moves and no failovers.
+    NoMoves,
+    /// No change of VMs at all.
+    Frozen,
+}
+
+/// A named set of placement weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Latency .30, cost .25, free capacity .20, health .15, priority .10.
+    #[default]
+    Balanced,
+    /// Nearest to users.
+    Latency,
+    /// Cheapest.
+    Cost,
+    /// Fullest host first: keeps hosts empty for large VMs.
+    Pack,
+    /// Emptiest host first.
+    Spread,
+    /// The policy's own weights.
+    Custom,
+}
+
+/// Placement weights in hundredths; they need not add up to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// Round trip to where users are.
+    pub latency: u32,
+    /// Price.
+    pub cost: u32,
+    /// Free capacity; with `pack`, the lack of it.
+    pub capacity: u32,
+    /// Region health.
+    pub health: u32,
+    /// Region priority.
+    pub priority: u32,
+    /// Prefer full hosts to empty ones.
+    pub pack: bool,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Weights { latency: 30, cost: 25, capacity: 20, health: 15, priority: 10, pack: false }
+    }
+}
+
+impl Profile {
+    /// The weights of a profile.
+    pub fn weights(self, custom: Weights) -> Weights {
+        let balanced = Weights::default();
+        match self {
+            Profile::Balanced => balanced,
+            Profile::Latency => {
+                Weights { latency: 80, cost: 5, capacity: 5, health: 5, priority: 5, pack: false }
+            }
+            Profile::Cost => {
+                Weights { latency: 5, cost: 80, capacity: 5, health: 5, priority: 5, pack: false }
+            }
+            Profile::Pack => {
+                Weights { latency: 10, cost: 10, capacity: 65, health: 10, priority: 5, pack: true }
+            }
+            Profile::Spread => {
+                Weights { latency: 10, cost: 10, capacity: 65, health: 10, priority: 5, pack: false }
+            }
+            Profile::Custom => custom,
+        }
+    }
+}
+
+/// The federation's policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Fail regions over without asking.
+    pub auto_failover: bool,
+    /// A region counts as lost after a majority has not heard of it for so long, in milliseconds.
+    pub loss_after_ms: u64,
+    /// A region that came back must be heard for so long before it counts as returned, in milliseconds.
+    pub return_after_ms: u64,
+    /// Automatic failovers an hour, over all regions.
+    pub failovers_per_hour: u32,
+    /// Virtual CPUs that may be placed for each real one, in percent.
+    pub cpu_overcommit_percent: u32,
+    /// Memory that may be placed, in percent of what is there.
+    pub memory_overcommit_percent: u32,
+    /// Which placement weights.
+    pub profile: Profile,
+    /// The weights of `Profile::Custom`.
+    pub weights: Weights,
+    /// How long a placement's region ranking may be used again, in milliseconds; 0: never.
+    pub placement_cache_ttl_ms: u64,
+    /// Score hosts on several threads when there are many.
+    pub parallel_scoring: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            auto_failover: true,
+            loss_after_ms: 2_500,
+            return_after_ms: 5_000,
+            failovers_per_hour: 6,
+            cpu_overcommit_percent: 400,
+            memory_overcommit_percent: 100,
+            profile: Profile::Balanced,
+            weights: Weights::default(),
+            placement_cache_ttl_ms: 0,
+            parallel_scoring: false,
+        }
+    }
+}

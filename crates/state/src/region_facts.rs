@@ -1,0 +1,78 @@
+//! One region's facts: its hosts, and the VMs that live in it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use dwcp_types::{FailoverId, Generation, GroupId, HostId, OperationId, RegionId, Revision, VmId, Wall};
+
+use crate::{Host, Ledger, Operation, Policy, Vm};
+
+/// A VM on its way to another region. Its record is kept here until the other region has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Departure {
+    /// The record as it left, with the generation it will have there.
+    pub vm: Vm,
+    /// The region that is to take it.
+    pub to: RegionId,
+    /// The host that was planned.
+    pub host: Option<HostId>,
+    /// Under which failover.
+    pub failover: Option<FailoverId>,
+    /// When it left.
+    pub at: Wall,
+}
+
+/// One region's facts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegionFacts {
+    /// Position in its log.
+    pub revision: Revision,
+    /// Its name.
+    pub name: RegionId,
+    /// Its number.
+    pub number: GroupId,
+    /// Its hosts.
+    pub hosts: BTreeMap<HostId, Host>,
+    /// The VMs that live here.
+    pub vms: BTreeMap<VmId, Vm>,
+    /// VMs on their way elsewhere.
+    pub departures: BTreeMap<VmId, Departure>,
+    /// Newest generation of a VM that this region has let go of: nothing up to it is ever admitted.
+    pub tombstones: BTreeMap<VmId, Generation>,
+    /// Generation of a VM that this region refused to take, and why: nothing up to it is ever admitted.
+    pub declined: BTreeMap<VmId, (Generation, String)>,
+    /// Idempotency keys bound to a group: (digest of the request, (attempt, group)).
+    pub claims: BTreeMap<String, (u64, (u64, GroupId))>,
+    /// Claimed keys, oldest first.
+    pub claim_order: VecDeque<String>,
+    /// Set while the region is being evacuated, to the epoch of its loss: no lease is granted.
+    pub evacuation: Option<u64>,
+    /// The newest evacuation epoch that has ended.
+    pub evacuated: u64,
+    /// The overcommit limits that this group enforces (percent of virtual CPUs, percent of memory).
+    pub overcommit: (u32, u32),
+    /// Operations on VMs of this region.
+    pub operations: BTreeMap<OperationId, Operation>,
+    /// Events and remembered requests.
+    pub ledger: Ledger,
+}
+
+impl RegionFacts {
+    /// Claims kept.
+    pub const CLAIMS_KEPT: usize = 16_384;
+    /// Ended operations kept.
+    pub const OPERATIONS_KEPT: usize = 1_000;
+
+    /// VMs placed on a host, by id.
+    pub fn vms_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Vm> {
+        self.vms.values().filter(move |vm| vm.host == *host)
+    }
+
+    /// Limits of overcommit; the policy's defaults until told otherwise.
+    pub fn limits(&self) -> (u32, u32) {
+        if self.overcommit == (0, 0) {
+            let policy = Policy::default();
+            return (policy.cpu_overcommit_percent, policy.memory_overcommit_percent);
+        }
+        self.overcommit
+    }
+}
