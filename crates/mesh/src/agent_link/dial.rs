@@ -1,0 +1,103 @@
+//! Finding a server: the best first, the next one when it does not answer soon, whoever answers first wins.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{AgentEvent, Inner, Linked};
+use crate::frame;
+use crate::pki::PeerId;
+use crate::seed::Seed;
+use crate::transport::{self, SERVER_NAME};
+
+/// A dial is given up after this time; by then the others have long been asked.
+const GIVE_UP: Duration = Duration::from_millis(2000);
+
+/// Dials the endpoints, each one `answer_ms` after the one before (at once when that one failed).
+pub(super) async fn first(inner: &Arc<Inner>, endpoints: Vec<(String, SocketAddr)>) -> Option<Linked> {
+    let mut tries = JoinSet::new();
+    let mut rest = endpoints.into_iter().enumerate();
+    loop {
+        let more = match rest.next() {
+            Some((place, (region, address))) => {
+                tries.spawn(dial(inner.clone(), place, region, address));
+                true
+            }
+            None if tries.is_empty() => return None,
+            None => false,
+        };
+        let wait = async { if more { tokio::time::sleep(inner.answer()).await } else { pending().await } };
+        tokio::select! {
+            done = tries.join_next() => {
+                if let Some(Ok(Some(linked))) = done {
+                    return Some(linked);
+                }
+            }
+            () = wait => {}
+        }
+    }
+}
+
+/// Tries the endpoints before `place` from time to time; returns when one answers, never when there is none.
+pub(super) async fn better_than(inner: &Arc<Inner>, place: usize) -> Linked {
+    let mut seed = Seed::lane(inner.config.seed, 0x4245 + place as u64);
+    loop {
+        let every_ms = inner.config.return_every_ms.max(1);
+        tokio::time::sleep(Duration::from_millis(every_ms / 2 + seed.below(every_ms))).await;
+        let better: Vec<_> = inner.endpoints().into_iter().take(place).collect();
+        if let Some(linked) = first(inner, better).await {
+            return linked;
+        }
+    }
+}
+
+async fn dial(inner: Arc<Inner>, place: usize, region: String, address: SocketAddr) -> Option<Linked> {
+    match tokio::time::timeout(GIVE_UP, connect(&inner, place, &region, address)).await {
+        Ok(Ok(linked)) => Some(linked),
+        Ok(Err(Some(reason))) => {
+            let _ = inner.events.try_send(AgentEvent::Refused { region, reason });
+            None
+        }
+        Ok(Err(None)) | Err(_) => None,
+    }
+}
+
+/// Errors carry a reason when the server refused us or we refused it.
+async fn connect(
+    inner: &Inner,
+    place: usize,
+    region: &str,
+    address: SocketAddr,
+) -> Result<Linked, Option<String>> {
+    let tls = transport::client_config(&inner.config.identity, PeerId::Region(region.to_owned()))
+        .map_err(|e| Some(e.to_string()))?;
+    let connecting =
+        inner.endpoint.connect_with(tls, address, SERVER_NAME).map_err(|e| Some(e.to_string()))?;
+    let connection = connecting.await.map_err(|e| reason(&e))?;
+    let opened = async {
+        let (mut send, mut receive) = connection.open_bi().await.ok()?;
+        frame::write(&mut send, Vec::new()).await.ok()?;
+        frame::read(&mut receive, 0).await.ok()?;
+        Some((send, receive))
+    };
+    match opened.await {
+        Some((send, receive)) => {
+            Ok(Linked { place, region: region.to_owned(), connection: connection.clone(), send, receive })
+        }
+        None => Err(connection.close_reason().as_ref().and_then(reason)),
+    }
+}
+
+fn reason(error: &quinn::ConnectionError) -> Option<String> {
+    match error {
+        quinn::ConnectionError::TransportError(e) => Some(e.reason.clone()),
+        quinn::ConnectionError::ConnectionClosed(e) => Some(String::from_utf8_lossy(&e.reason).into_owned()),
+        quinn::ConnectionError::ApplicationClosed(e) if e.error_code.into_inner() != 0 => {
+            Some(String::from_utf8_lossy(&e.reason).into_owned())
+        }
+        _ => None,
+    }
+}

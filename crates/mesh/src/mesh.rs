@@ -1,0 +1,356 @@
+//! The mesh between regions: one connection in each direction of each pair, four classes of frames on it, and the
+//! agents of hosts on the same endpoint.
+
+mod accept;
+pub(crate) mod link;
+mod session;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use quinn::{Endpoint, VarInt};
+use tokio::sync::{mpsc, watch};
+
+use crate::pki::{Identity, PeerId};
+use crate::queue::{DropReason, Sent};
+use crate::stats::LinkStats;
+use crate::transport;
+use crate::wan::{LinkTable, Wan};
+use link::PeerLink;
+use session::Session;
+
+/// Number of a region's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// Another region's server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number.
+    pub node: u64,
+    /// Its region, which its certificate must name.
+    pub region: String,
+    /// Its UDP address.
+    pub address: SocketAddr,
+}
+
+/// Priority of a frame. Each class has its own stream: a frame never waits behind one of a lower class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Raft, beats, leases: first.
+    Consensus,
+    /// Soft state between regions.
+    State,
+    /// Requests of operators and of long work.
+    Operations,
+    /// Disks, memory, snapshots: last.
+    Bulk,
+}
+
+impl Class {
+    /// All classes, first to last.
+    pub const ALL: [Class; 4] = [Class::Consensus, Class::State, Class::Operations, Class::Bulk];
+
+    /// Place in [`Class::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.get(byte as usize).copied()
+    }
+
+    fn priority(self) -> i32 {
+        3 - self as i32
+    }
+}
+
+/// Bounds on memory and sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest frame between regions, bytes.
+    pub frame_bytes: usize,
+    /// Longest frame from or to an agent, bytes.
+    pub agent_frame_bytes: usize,
+    /// What may wait per peer, by class in the order of [`Class::ALL`], bytes.
+    pub queue_bytes: [usize; 4],
+    /// What may wait per agent, bytes.
+    pub agent_queue_bytes: usize,
+    /// Most agents connected at once.
+    pub agents: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_bytes: 64 << 20,
+            agent_frame_bytes: 16 << 20,
+            queue_bytes: [64 << 20, 32 << 20, 32 << 20, 64 << 20],
+            agent_queue_bytes: 16 << 20,
+            agents: 4096,
+        }
+    }
+}
+
+/// What a mesh needs to start.
+#[derive(Debug, Clone)]
+pub struct MeshConfig {
+    /// This region's number.
+    pub me: NodeId,
+    /// Name of the federation; the identity must be of the same.
+    pub federation: String,
+    /// UDP address to listen on; port 0 takes a free one (see [`MeshHandle::local_addr`]).
+    pub listen: SocketAddr,
+    /// This region's certificate; it names the region.
+    pub identity: Identity,
+    /// The other regions.
+    pub peers: Vec<Peer>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Seed of back-off jitter and emulated loss.
+    pub seed: u64,
+    /// The emulated WAN; `None` in production: the plain socket is used.
+    pub wan: Option<Wan>,
+}
+
+/// What happened on the mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MeshEvent {
+    /// A frame came from another region.
+    Frame {
+        /// Sender.
+        from: u64,
+        /// Class it was sent in.
+        class: Class,
+        /// Content.
+        bytes: Vec<u8>,
+    },
+    /// Our connection to a peer is up and answers.
+    Up {
+        /// The peer.
+        node: u64,
+    },
+    /// Our connection to a peer is gone; queued frames are lost. It is dialed again by itself.
+    Down {
+        /// The peer.
+        node: u64,
+    },
+    /// An agent connected.
+    AgentUp {
+        /// Number of this connection; never used again in this process.
+        session: u64,
+        /// The agent's region.
+        region: String,
+        /// The agent's host.
+        host: String,
+        /// Where it came from.
+        remote: SocketAddr,
+    },
+    /// A frame came from an agent.
+    AgentFrame {
+        /// Its connection.
+        session: u64,
+        /// Content.
+        bytes: Vec<u8>,
+    },
+    /// An agent's connection ended.
+    AgentDown {
+        /// The connection.
+        session: u64,
+    },
+    /// Somebody was turned away. Under a flood some of these events are left out; [`MeshHandle::refused`] counts all.
+    Refused {
+        /// Where it came from.
+        remote: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Starts meshes.
+pub struct Mesh;
+
+impl Mesh {
+    /// Binds the socket and begins to dial the peers and to accept. Call inside a tokio runtime.
+    ///
+    /// Events go to `events`; a slow reader slows the senders down (back-pressure), it loses nothing. The mesh runs until
+    /// [`MeshHandle::shutdown`].
+    ///
+    /// # Errors
+    /// The address cannot be bound, or the identity is not a region of this federation.
+    pub fn start(config: MeshConfig, events: mpsc::Sender<MeshEvent>) -> io::Result<MeshHandle> {
+        let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
+        let PeerId::Region(region) = config.identity.peer() else {
+            return Err(wrong(format!("{} is not a region's certificate", config.identity.peer())));
+        };
+        let theirs = config.identity.federation();
+        if theirs != config.federation {
+            return Err(wrong(format!(
+                "the certificate is of federation {theirs}, not {}",
+                config.federation
+            )));
+        }
+        let server = transport::server_config(&config.identity)?;
+        let endpoint =
+            transport::endpoint(config.listen, Some(server), config.wan.as_ref(), &region, config.seed)?;
+        let peers = config.peers.clone();
+        let inner = Arc::new(Inner {
+            endpoint,
+            identity: config.identity,
+            limits: config.limits,
+            seed: config.seed,
+            me: config.me,
+            wan: config.wan,
+            events,
+            links: RwLock::default(),
+            sessions: RwLock::default(),
+            next_session: AtomicU64::new(1),
+            refused: AtomicU64::new(0),
+            stop: watch::Sender::new(false),
+        });
+        tokio::spawn(accept::run(inner.clone()));
+        let handle = MeshHandle { inner };
+        handle.set_peers(peers)?;
+        Ok(handle)
+    }
+}
+
+pub(crate) struct Inner {
+    endpoint: Endpoint,
+    identity: Identity,
+    limits: Limits,
+    seed: u64,
+    me: NodeId,
+    wan: Option<Wan>,
+    events: mpsc::Sender<MeshEvent>,
+    links: RwLock<BTreeMap<u64, Arc<PeerLink>>>,
+    sessions: RwLock<BTreeMap<u64, Arc<Session>>>,
+    next_session: AtomicU64,
+    refused: AtomicU64,
+    stop: watch::Sender<bool>,
+}
+
+impl Inner {
+    fn link(&self, node: u64) -> Option<Arc<PeerLink>> {
+        self.links.read().unwrap_or_else(|e| e.into_inner()).get(&node).cloned()
+    }
+
+    fn link_of_region(&self, region: &str) -> Option<Arc<PeerLink>> {
+        let links = self.links.read().unwrap_or_else(|e| e.into_inner());
+        links.values().find(|l| l.peer.region == region).cloned()
+    }
+
+    /// Gives an event to the owner; false when the owner is gone.
+    async fn tell(&self, event: MeshEvent) -> bool {
+        self.events.send(event).await.is_ok()
+    }
+
+    fn refuse(&self, remote: SocketAddr, reason: String) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        // Never waits: whoever knocks must not be able to fill the owner's queue.
+        if self.events.capacity() > self.events.max_capacity() / 2 {
+            let _ = self.events.try_send(MeshEvent::Refused { remote, reason });
+        }
+    }
+}
+
+/// A running mesh. Clones are the same mesh.
+#[derive(Clone)]
+pub struct MeshHandle {
+    inner: Arc<Inner>,
+}
+
+impl MeshHandle {
+    /// Queues a frame to another region. Never waits; what does not fit is refused and counted.
+    pub fn send(&self, to: u64, class: Class, bytes: Vec<u8>) -> Sent {
+        match self.inner.link(to) {
+            Some(link) => link.queues[class.index()].push(bytes),
+            None => Sent::Dropped(DropReason::Unknown),
+        }
+    }
+
+    /// Queues a frame to an agent. Never waits.
+    pub fn send_agent(&self, session: u64, bytes: Vec<u8>) -> Sent {
+        let sessions = self.inner.sessions.read().unwrap_or_else(|e| e.into_inner());
+        match sessions.get(&session) {
+            Some(session) => session.queue.push(bytes),
+            None => Sent::Dropped(DropReason::Unknown),
+        }
+    }
+
+    /// Ends an agent's connection (its identity was revoked, its host removed).
+    pub fn close_agent(&self, session: u64, reason: &str) {
+        let sessions = self.inner.sessions.read().unwrap_or_else(|e| e.into_inner());
+        if let Some(session) = sessions.get(&session) {
+            session.connection.close(VarInt::from_u32(2), reason.as_bytes());
+        }
+    }
+
+    /// State and measurements of every link, by node.
+    pub fn stats(&self) -> Vec<LinkStats> {
+        let links = self.inner.links.read().unwrap_or_else(|e| e.into_inner());
+        links.values().map(|link| link.stats()).collect()
+    }
+
+    /// Connections turned away since start.
+    pub fn refused(&self) -> u64 {
+        self.inner.refused.load(Ordering::Relaxed)
+    }
+
+    /// Number of connected agents.
+    pub fn agents(&self) -> usize {
+        self.inner.sessions.read().unwrap_or_else(|e| e.into_inner()).len()
+    }
+
+    /// The UDP address in use.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.endpoint.local_addr()
+    }
+
+    /// Puts a link table in force in this process only; false when the mesh runs on the plain socket.
+    pub fn set_links(&self, table: LinkTable) -> bool {
+        self.inner.wan.as_ref().map(|wan| wan.set(table)).is_some()
+    }
+
+    /// Sets the other regions: new ones are dialed, missing ones dropped, changed ones dialed again. This node itself is
+    /// left out when listed.
+    ///
+    /// # Errors
+    /// The identity cannot be used for TLS.
+    pub fn set_peers(&self, peers: Vec<Peer>) -> io::Result<()> {
+        let mut links = self.inner.links.write().unwrap_or_else(|e| e.into_inner());
+        let wanted: BTreeMap<u64, Peer> =
+            peers.into_iter().filter(|p| p.node != self.inner.me.0).map(|p| (p.node, p)).collect();
+        links.retain(|node, link| {
+            let stays = wanted.get(node) == Some(&link.peer);
+            if !stays {
+                link.stop();
+            }
+            stays
+        });
+        for (node, peer) in wanted {
+            if !links.contains_key(&node) {
+                let expect = PeerId::Region(peer.region.clone());
+                let tls = transport::client_config(&self.inner.identity, expect)?;
+                let link = Arc::new(PeerLink::new(peer, &self.inner.limits));
+                tokio::spawn(link::run(self.inner.clone(), link.clone(), tls));
+                links.insert(node, link);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes every connection and stops; waits up to half a second until the peers can know.
+    pub async fn shutdown(&self) {
+        self.inner.stop.send_replace(true);
+        self.inner.endpoint.close(VarInt::from_u32(0), b"shutdown");
+        let _ = tokio::time::timeout(Duration::from_millis(500), self.inner.endpoint.wait_idle()).await;
+    }
+}

@@ -1,0 +1,161 @@
+//! The certificate authority of one federation and the leaves it issues.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use time::OffsetDateTime;
+
+use super::{PeerId, PkiError, encode};
+
+/// How long a leaf lives in production.
+pub const DEFAULT_LEAF_VALIDITY: Duration = Duration::from_secs(24 * 3600);
+
+/// Clocks of two machines may differ by this much before a fresh leaf is refused.
+const CLOCK_SLACK: Duration = Duration::from_secs(300);
+
+/// An address or a name a leaf is valid for, beside its URI name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum San {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A DNS name.
+    Dns(String),
+}
+
+/// The authority of one federation. Whoever holds its key can name themselves anything: keep `ca.key` off servers.
+pub struct Ca {
+    federation: String,
+    cert_pem: String,
+    key: KeyPair,
+}
+
+/// A leaf and its key, both PEM.
+#[derive(Clone)]
+pub struct Issued {
+    /// The certificate.
+    pub cert_pem: String,
+    /// Its private key (PKCS #8).
+    pub key_pem: String,
+}
+
+impl Ca {
+    /// Makes a new authority for `federation`, valid for `validity`.
+    pub fn create(federation: &str, validity: Duration) -> Result<Self, PkiError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(PkiError::content)?;
+        let mut params = authority_params(federation)?;
+        set_validity(&mut params, validity);
+        let cert_pem = params.self_signed(&key).map_err(PkiError::content)?.pem();
+        Ok(Self { federation: federation.to_owned(), cert_pem, key })
+    }
+
+    /// Reads `ca.pem` and `ca.key` of `dir`.
+    pub fn load(dir: &Path) -> Result<Self, PkiError> {
+        let cert_pem = read(&dir.join("ca.pem"))?;
+        let key = KeyPair::from_pem(&read(&dir.join("ca.key"))?).map_err(PkiError::content)?;
+        let der = CertificateDer::from_pem_slice(cert_pem.as_bytes()).map_err(PkiError::content)?;
+        let cert = webpki::EndEntityCert::try_from(&der).map_err(PkiError::content)?;
+        let federation = cert
+            .valid_uri_names()
+            .find_map(|uri| uri.strip_prefix("spiffe://dwcp/").and_then(super::decode))
+            .ok_or_else(|| PkiError::content("ca.pem names no federation (URI name spiffe://dwcp/…)"))?;
+        Ok(Self { federation, cert_pem, key })
+    }
+
+    /// Writes `ca.pem` and `ca.key` (mode 0600) into `dir`, which is made when missing.
+    pub fn store(&self, dir: &Path) -> Result<(), PkiError> {
+        std::fs::create_dir_all(dir).map_err(|e| PkiError::file(dir, e))?;
+        write(&dir.join("ca.key"), &self.key.serialize_pem(), 0o600)?;
+        write(&dir.join("ca.pem"), &self.cert_pem, 0o644)
+    }
+
+    /// Name of the federation this authority speaks for.
+    pub fn federation(&self) -> &str {
+        &self.federation
+    }
+
+    /// The authority's certificate, PEM.
+    pub fn cert_pem(&self) -> &str {
+        &self.cert_pem
+    }
+
+    /// Issues a leaf for `peer`, valid from five minutes ago until `validity` from now, for servers and clients.
+    pub fn issue(&self, peer: &PeerId, sans: &[San], validity: Duration) -> Result<Issued, PkiError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(PkiError::content)?;
+        let mut params = CertificateParams::default();
+        let uri = peer.uri(&self.federation);
+        params.distinguished_name.remove(DnType::CommonName);
+        params.distinguished_name.push(DnType::CommonName, peer.to_string());
+        params.subject_alt_names.push(SanType::URI(uri.try_into().map_err(PkiError::content)?));
+        for san in sans {
+            params.subject_alt_names.push(match san {
+                San::Ip(ip) => SanType::IpAddress(*ip),
+                San::Dns(name) => SanType::DnsName(name.clone().try_into().map_err(PkiError::content)?),
+            });
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, validity);
+        let issuer = Issuer::new(authority_params(&self.federation)?, &self.key);
+        let cert = params.signed_by(&key, &issuer).map_err(PkiError::content)?;
+        Ok(Issued { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+impl Issued {
+    /// Writes `<name>.pem` and `<name>.key` (mode 0600) into `dir`; each file is replaced atomically.
+    pub fn store(&self, dir: &Path, name: &str) -> Result<(), PkiError> {
+        std::fs::create_dir_all(dir).map_err(|e| PkiError::file(dir, e))?;
+        write(&dir.join(format!("{name}.key")), &self.key_pem, 0o600)?;
+        write(&dir.join(format!("{name}.pem")), &self.cert_pem, 0o644)
+    }
+}
+
+/// Everything of the authority's certificate that leaves refer to; it must not change between versions.
+fn authority_params(federation: &str) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.remove(DnType::CommonName);
+    params.distinguished_name.push(DnType::CommonName, format!("DWCP {federation}"));
+    let uri = format!("spiffe://dwcp/{}", encode(federation));
+    params.subject_alt_names.push(SanType::URI(uri.try_into().map_err(PkiError::content)?));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+fn set_validity(params: &mut CertificateParams, validity: Duration) {
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - CLOCK_SLACK;
+    params.not_after = now.checked_add(validity.try_into().unwrap_or(time::Duration::MAX)).unwrap_or(now);
+}
+
+pub(super) fn read(path: &Path) -> Result<String, PkiError> {
+    std::fs::read_to_string(path).map_err(|e| PkiError::file(path, e))
+}
+
+/// Writes beside the target and renames, so that a reader never sees half a file.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    let beside =
+        path.with_extension(format!("{}.new", path.extension().and_then(|e| e.to_str()).unwrap_or("")));
+    let put = || -> std::io::Result<()> {
+        match std::fs::remove_file(&beside) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    put().map_err(|e| PkiError::file(path, e))
+}
