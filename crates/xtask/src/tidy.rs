@@ -76,6 +76,7 @@ pub fn check(root: &Path) -> Result<Vec<String>, Failure> {
     }
     let allowed = files.iter().find(|file| file.path == ratchet::LIST).map_or("", |file| &file.text);
     ratchet::check(allowed, &measured, &mut problems);
+    purity::check_lints(&files, &mut problems);
     edges::check(&files, &mut problems);
     pages::check(&files, &mut problems);
     problems.sort();

@@ -39,6 +39,19 @@ pub fn check(file: &TextFile, code: &str, problems: &mut Vec<String>) {
     }
 }
 
+/// Every pure package carries the same `clippy.toml`, so that the lint says no where it is typed.
+pub fn check_lints(files: &[TextFile], problems: &mut Vec<String>) {
+    let lints = |package: &str| {
+        let path = format!("crates/{package}/clippy.toml");
+        files.iter().find(|file| file.path == path).map(|file| &file.text)
+    };
+    for package in PURE {
+        if lints(package).is_none() || lints(package) != lints(PURE[0]) {
+            problems.push(format!("crates/{package}/clippy.toml: not the one of crates/{}", PURE[0]));
+        }
+    }
+}
+
 fn names(line: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     let found = |name: &str| {
@@ -98,6 +111,22 @@ mod tests {
         {
             assert_eq!(problems("crates/decide/src/a.rs", line), 1, "{line}");
         }
+    }
+
+    #[test]
+    fn a_pure_package_with_lints_of_its_own_is_found() {
+        let file = |package: &str, text: &str| TextFile {
+            path: format!("crates/{package}/clippy.toml"),
+            text: text.to_owned(),
+        };
+        let mut files: Vec<TextFile> = PURE.iter().map(|package| file(package, "a")).collect();
+        let mut problems = Vec::new();
+        check_lints(&files, &mut problems);
+        assert_eq!(problems, Vec::<String>::new());
+        files[1].text = "b".to_owned();
+        files.pop();
+        check_lints(&files, &mut problems);
+        assert_eq!(problems.len(), 2);
     }
 
     #[test]
