@@ -1,0 +1,6 @@
+//! Tests of configuration files.
+
+mod it {
+    mod contexts;
+    mod region;
+}
