@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 
 /// How many VMs `up` creates: one in each of the five regions and a second in the first.
 const VMS: usize = 6;
-/// TCP port of every VM's own service.
-const SERVICE_PORT: u16 = 8080;
 
 /// `dwcp-cli` with the federation's context.
 pub fn cli(tree: &Tree) -> Command {
@@ -49,7 +47,7 @@ pub fn wait_for_status(tree: &Tree, since: Instant) -> Result<(), Failure> {
 /// # Errors
 /// When one cannot be created, or some do not answer in 90 s.
 pub fn ensure_vms(tree: &Tree, regions: &[String], since: Instant) -> Result<(), Failure> {
-    let present = addresses(tree)?;
+    let present = vms(tree)?;
     let mut created = 0;
     for index in 0..VMS {
         let name = format!("demo-{}", index + 1);
@@ -94,13 +92,9 @@ pub fn wait_for_answers(tree: &Tree, limit: Duration, since: Instant) -> Result<
     let mut silent: Vec<String> = Vec::new();
     let mut count = 0;
     let all = wait_until(limit, Duration::from_millis(250), || {
-        let Ok(addresses) = addresses(tree) else { return false };
-        count = addresses.len();
-        silent = addresses
-            .iter()
-            .filter(|(_, address)| address.as_deref().and_then(ask).is_none())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let Ok(vms) = vms(tree) else { return false };
+        count = vms.len();
+        silent = vms.iter().filter(|(_, vm)| vm.answer().is_none()).map(|(name, _)| name.clone()).collect();
         silent.is_empty()
     });
     if !all {
@@ -114,41 +108,65 @@ pub fn wait_for_answers(tree: &Tree, limit: Duration, since: Instant) -> Result<
     Ok(())
 }
 
-/// The VMs of the federation by name, each with its address once it has one.
+/// A VM as the federation's list has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vm {
+    /// The region that owns it.
+    pub region: String,
+    /// Raised by every start, move and takeover.
+    pub generation: u64,
+    /// Where its service answers, as `address:port`, once it is known.
+    pub address: Option<SocketAddr>,
+}
+
+impl Vm {
+    /// What the VM itself answers, or nothing when it does not within a second.
+    pub fn answer(&self) -> Option<Value> {
+        serde_json::from_str(&get(self.address?)?).ok()
+    }
+}
+
+/// The VMs of the federation by name.
 ///
 /// # Errors
 /// When the CLI fails or prints something else than JSON.
-pub fn addresses(tree: &Tree) -> Result<BTreeMap<String, Option<String>>, Failure> {
+pub fn vms(tree: &Tree) -> Result<BTreeMap<String, Vm>, Failure> {
     let text = text_of(cli(tree).args(["vm", "list", "--format", "json"]))?;
     let value: Value = serde_json::from_str(&text)
         .map_err(|e| Failure::new(format!("`dwcp-cli vm list --format json` printed no JSON: {e}")))?;
     Ok(vms_in(&value))
 }
 
-fn vms_in(value: &Value) -> BTreeMap<String, Option<String>> {
-    let list = match value {
-        Value::Array(list) => list.as_slice(),
-        Value::Object(map) => map.values().find_map(Value::as_array).map(Vec::as_slice).unwrap_or_default(),
-        _ => &[],
-    };
+/// Reads a page of VMs (`{"items": […], …}`) or the bare list.
+fn vms_in(value: &Value) -> BTreeMap<String, Vm> {
+    let list = value.get("items").unwrap_or(value).as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter()
         .filter_map(|vm| {
-            let name = vm.get("name")?.as_str()?.to_owned();
-            let address = vm.get("address").and_then(Value::as_str).map(str::to_owned);
-            Some((name, address))
+            let text = |key: &str| vm.get(key).and_then(Value::as_str);
+            let found = Vm {
+                region: text("region").unwrap_or_default().to_owned(),
+                generation: vm.get("generation").and_then(Value::as_u64).unwrap_or_default(),
+                address: text("address").and_then(socket_address),
+            };
+            Some((text("name")?.to_owned(), found))
         })
         .collect()
 }
 
-/// Asks a VM's own service; its body, or nothing when it does not answer within a second.
-pub fn ask(address: &str) -> Option<String> {
-    let host = address.split(':').next()?;
-    let target = SocketAddr::new(host.parse().ok()?, SERVICE_PORT);
+/// Reads `http://127.77.1.32:8080/` or `127.77.1.32:8080`.
+fn socket_address(text: &str) -> Option<SocketAddr> {
+    text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/').parse().ok()
+}
+
+/// The body of `GET /` at that address; nothing when there is no answer within a second.
+fn get(target: SocketAddr) -> Option<String> {
     let second = Some(Duration::from_secs(1));
     let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(second).ok()?;
     stream.set_write_timeout(second).ok()?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    // In one piece: a server may answer and close after its first read.
+    let request = format!("GET / HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     // A peer that closes hard after its answer is no error for us.
     let _ = stream.read_to_string(&mut answer);
@@ -177,17 +195,29 @@ mod tests {
 
     #[test]
     fn a_vm_without_an_address_is_known_but_silent() {
-        let value = serde_json::json!({"as_of": "now", "vms": [
-            {"name": "demo-1", "address": "127.77.1.33:8080"}, {"name": "demo-2", "address": null}]});
+        let value = serde_json::json!({"as_of": [{"region": "r"}], "items": [
+            {"name": "demo-1", "region": "r", "generation": 2, "address": "http://127.77.1.33:8080/"},
+            {"name": "demo-2", "region": "r", "generation": 1, "address": null}]});
         let vms = vms_in(&value);
-        assert_eq!(vms["demo-1"].as_deref(), Some("127.77.1.33:8080"));
-        assert_eq!(vms["demo-2"], None);
-        assert_eq!(vms_in(&value["vms"]), vms);
+        assert_eq!(vms["demo-1"].address, Some("127.77.1.33:8080".parse().unwrap()));
+        assert_eq!((vms["demo-1"].generation, vms["demo-1"].region.as_str()), (2, "r"));
+        assert_eq!(vms["demo-2"].address, None);
+        assert_eq!(vms["demo-2"].answer(), None);
+        assert_eq!(vms_in(&value["items"]), vms);
     }
 
     #[test]
-    fn a_closed_port_is_no_answer() {
-        assert_eq!(ask("127.77.255.254"), None);
-        assert_eq!(ask("not an address"), None);
+    fn a_closed_port_is_no_answer_and_an_open_one_is() {
+        assert_eq!(get("127.77.255.254:8080".parse().unwrap()), None);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 512]).unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"counter\":1}").unwrap();
+        });
+        let vm = Vm { region: String::new(), generation: 1, address: Some(address) };
+        assert_eq!(vm.answer().unwrap()["counter"], 1);
+        server.join().unwrap();
     }
 }

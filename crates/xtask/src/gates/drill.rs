@@ -1,7 +1,8 @@
 //! The end-to-end drill: the real federation starts, loses a region, and goes again, as in the README.
 
 use super::count::Count;
-use crate::federation::{self, demo, down, process, up};
+use crate::federation::demo::{self, Vm};
+use crate::federation::{self, down, process, up};
 use crate::flags::Flags;
 use crate::run::{Failure, say, wait_until};
 use crate::tree::Tree;
@@ -49,29 +50,46 @@ fn stages(tree: &Tree) -> Result<Count, (Count, Failure)> {
 fn region_loss(tree: &Tree) -> Result<(), Failure> {
     let planned = federation::planned(tree)?;
     let region = federation::regions(&planned).into_iter().next().ok_or_else(|| Failure::new("no region"))?;
-    let before = demo::addresses(tree)?;
+    let before = demo::vms(tree)?;
+    let there = before.values().filter(|vm| vm.region == region).count();
+    if there == 0 {
+        return Err(Failure::new(format!("no VM runs in {region}, so nothing would be shown")));
+    }
     let cut = Instant::now();
     let (killed, left) = process::stop(&tree.dev, Duration::ZERO, |one| one.region == region);
     if killed == 0 || !left.is_empty() {
         return Err(Failure::new(format!("could not kill {region}")));
     }
-    let mut silent = Vec::new();
+    let mut waiting = Vec::new();
     let recovered =
         wait_until(FAILOVER_LIMIT.saturating_sub(cut.elapsed()), Duration::from_millis(200), || {
-            let Ok(now) = demo::addresses(tree) else { return false };
-            silent = before
-                .keys()
-                .filter(|name| now.get(*name).cloned().flatten().as_deref().and_then(demo::ask).is_none())
-                .cloned()
+            let Ok(now) = demo::vms(tree) else { return false };
+            waiting = before
+                .iter()
+                .filter(|(name, old)| !goes_on(old, now.get(*name), &region))
+                .map(|(name, _)| name.clone())
                 .collect();
-            silent.is_empty()
+            waiting.is_empty()
         });
     if !recovered {
         return Err(Failure::new(format!(
-            "after {region} was killed, no answer from: {}",
-            silent.join(", ")
+            "after {region} was killed, not running elsewhere: {}",
+            waiting.join(", ")
         )));
     }
-    say(cut, &format!("every VM of {region} answers elsewhere"));
+    say(cut, &format!("{there} VMs of {region} answer elsewhere, the others where they were"));
     Ok(())
+}
+
+/// Whether a VM answers by itself: under a newer generation and elsewhere if its region was lost,
+/// under the same one if not.
+fn goes_on(old: &Vm, now: Option<&Vm>, lost: &str) -> bool {
+    let Some(now) = now else { return false };
+    let right_place = if old.region == lost {
+        now.region != lost && now.generation > old.generation
+    } else {
+        now.region == old.region && now.generation == old.generation
+    };
+    let answered = now.answer().and_then(|answer| answer["generation"].as_u64());
+    right_place && answered == Some(now.generation)
 }

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 const DECISIONS: &str = "docs/decisions/";
 const DEPENDENCIES: &str = "docs/decisions/2026-11-23-dependencies.md";
 
+/// Pages whose promises name the tests that hold them.
+const PROVEN: [&str; 2] = ["ARCHITECTURE.md", "SPECIFICATION.md"];
+
 /// Checks the pages against the manifests.
 pub fn check(files: &[TextFile], problems: &mut Vec<String>) {
     for file in files {
@@ -14,6 +17,7 @@ pub fn check(files: &[TextFile], problems: &mut Vec<String>) {
             problems.push(format!("{DECISIONS}{name}: a decision is named YYYY-MM-DD-what.md"));
         }
     }
+    check_proofs(files, problems);
     let page = files.iter().find(|file| file.path == DEPENDENCIES).map_or("", |file| &file.text);
     let mut used: BTreeMap<String, String> = BTreeMap::new();
     for file in
@@ -30,6 +34,25 @@ pub fn check(files: &[TextFile], problems: &mut Vec<String>) {
             problems.push(format!("{place}: `{name}` has no lines in {DEPENDENCIES}"));
         }
     }
+}
+
+/// A test that a page names as the proof of a promise must be there: `` `four_or_more_words` ``.
+fn check_proofs(files: &[TextFile], problems: &mut Vec<String>) {
+    for page in files.iter().filter(|file| PROVEN.contains(&file.path.as_str())) {
+        for (number, line) in page.text.lines().enumerate() {
+            for name in line.split('`').skip(1).step_by(2).filter(|name| is_sentence(name)) {
+                let definition = format!("fn {name}(");
+                if !files.iter().any(|file| file.is_rust() && file.text.contains(&definition)) {
+                    problems.push(format!("{}:{}: there is no test {name}", page.path, number + 1));
+                }
+            }
+        }
+    }
+}
+
+fn is_sentence(name: &str) -> bool {
+    name.matches('_').count() >= 3
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 fn dated(name: &str) -> bool {
@@ -61,6 +84,16 @@ mod tests {
         {
             assert!(!dated(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_promise_whose_test_is_gone_is_found() {
+        let page =
+            file("ARCHITECTURE.md", "| x | `a_test_that_is_there` `a_test_that_is_gone` `memory_mib` |\n");
+        let test = file("crates/a/tests/it.rs", "fn a_test_that_is_there() {}\n");
+        let mut problems = Vec::new();
+        check(&[page, test], &mut problems);
+        assert_eq!(problems, ["ARCHITECTURE.md:1: there is no test a_test_that_is_gone"]);
     }
 
     #[test]
