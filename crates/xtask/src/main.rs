@@ -45,6 +45,8 @@ exit codes: 0 done, 1 failed, 2 wrong usage
 ";
 
 fn main() -> ExitCode {
+    // SAFETY: before any other thread exists. `cargo xtask status | head` then ends quietly.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_else(|| "help".to_owned());
     match dispatch(&command, arguments.collect()) {

@@ -48,20 +48,18 @@ pub fn wait_for_status(tree: &Tree, since: Instant) -> Result<(), Failure> {
 /// When one cannot be created, or some do not answer in 90 s.
 pub fn ensure_vms(tree: &Tree, regions: &[String], since: Instant) -> Result<(), Failure> {
     let present = vms(tree)?;
+    let names: Vec<String> = (1..=VMS).map(|number| format!("demo-{number}")).collect();
     let mut created = 0;
-    for index in 0..VMS {
-        let name = format!("demo-{}", index + 1);
-        if present.contains_key(&name) {
-            continue;
+    for (name, region) in names.iter().zip(regions.iter().cycle()) {
+        if !present.contains_key(name) {
+            create(tree, name, region)?;
+            created += 1;
         }
-        let Some(region) = regions.get(index % regions.len().max(1)) else { break };
-        create(tree, &name, region)?;
-        created += 1;
     }
     if created > 0 {
         say(since, &format!("created {created} VMs; waiting for each to boot and answer"));
     }
-    wait_for_answers(tree, Duration::from_secs(90), since)
+    wait_for_answers(tree, &names, Duration::from_secs(90), since)
 }
 
 /// A region that has just come up may have no host with a lease yet, so a refusal is tried again.
@@ -84,17 +82,18 @@ fn create(tree: &Tree, name: &str, region: &str) -> Result<(), Failure> {
     if done { Ok(()) } else { Err(Failure::new(format!("cannot create {name} in {region}: {last}"))) }
 }
 
-/// Waits until every VM of the list answers at its own address.
+/// Waits until every VM of the list, and each of `names`, answers at its own address.
 ///
 /// # Errors
 /// When one has not within `limit`; names those.
-pub fn wait_for_answers(tree: &Tree, limit: Duration, since: Instant) -> Result<(), Failure> {
-    let mut silent: Vec<String> = Vec::new();
+fn wait_for_answers(tree: &Tree, names: &[String], limit: Duration, since: Instant) -> Result<(), Failure> {
+    let mut silent: Vec<String> = names.to_vec();
     let mut count = 0;
     let all = wait_until(limit, Duration::from_millis(250), || {
         let Ok(vms) = vms(tree) else { return false };
         count = vms.len();
         silent = vms.iter().filter(|(_, vm)| vm.answer().is_none()).map(|(name, _)| name.clone()).collect();
+        silent.extend(names.iter().filter(|name| !vms.contains_key(*name)).cloned());
         silent.is_empty()
     });
     if !all {

@@ -62,6 +62,12 @@ impl ProcessId {
         live(self.pid) == Some(self)
     }
 
+    /// Whether its program has been built anew since it started.
+    pub fn outdated(self) -> bool {
+        fs::read_link(format!("/proc/{}/exe", self.pid))
+            .is_ok_and(|exe| exe.to_string_lossy().ends_with(" (deleted)"))
+    }
+
     /// Sends a signal, only if it is still the same process.
     pub fn signal(self, signal: i32) {
         if self.lives() {

@@ -36,7 +36,7 @@ pub fn up(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     wait_for_apis(tree, &regions(&planned), &chosen, since)?;
     link::make_link(tree, since)?;
     demo::wait_for_status(tree, since)?;
-    if !flags.has("no-vms") {
+    if region.is_none() && !flags.has("no-vms") {
         demo::ensure_vms(tree, &regions(&planned), since)?;
     }
     say(since, "up");
@@ -78,8 +78,10 @@ fn initialise(tree: &Tree, since: Instant) -> Result<(), Failure> {
 
 fn start_missing(tree: &Tree, chosen: &[&Planned], since: Instant) -> Result<(), Failure> {
     let mut started = 0;
+    let mut outdated = 0;
     for entry in chosen {
-        if recorded(&tree.dev, &entry.name).is_some() {
+        if let Some(running) = recorded(&tree.dev, &entry.name) {
+            outdated += usize::from(running.outdated());
             continue;
         }
         start(&tree.dev, &tree.binary(&entry.program), entry)?;
@@ -88,6 +90,14 @@ fn start_missing(tree: &Tree, chosen: &[&Planned], since: Instant) -> Result<(),
     match started {
         0 => say(since, &format!("all {} processes run already", chosen.len())),
         _ => say(since, &format!("started {started} of {} processes", chosen.len())),
+    }
+    if outdated > 0 {
+        say(
+            since,
+            &format!(
+                "{outdated} of them run an older build; `cargo xtask down --keep` and `up` replace them"
+            ),
+        );
     }
     Ok(())
 }
