@@ -44,13 +44,14 @@ impl Report {
 
     /// Prints the table and, last and alone, `N passed, N failed`.
     fn finish(self) -> Result<(), Failure> {
-        println!("\n{:<28} {:>8} {:>8} {:>9}", "step", "passed", "failed", "seconds");
+        let width = self.rows.iter().map(|(name, _, _)| name.chars().count()).max().unwrap_or(0).max(8);
+        println!("\n{:<width$} {:>8} {:>8} {:>9}", "step", "passed", "failed", "seconds");
         let mut total = Count { passed: 0, failed: 0 };
         for (name, count, seconds) in &self.rows {
-            println!("{name:<28} {:>8} {:>8} {seconds:>9.1}", count.passed, count.failed);
+            println!("{name:<width$} {:>8} {:>8} {seconds:>9.1}", count.passed, count.failed);
             total = total.plus(*count);
         }
-        println!("{:<28} {:>8} {:>8} {:>9.1}", "all", "", "", self.since.elapsed().as_secs_f64());
+        println!("{:<width$} {:>8} {:>8} {:>9.1}", "all", "", "", self.since.elapsed().as_secs_f64());
         println!("{} passed, {} failed", total.passed, total.failed);
         if total.failed == 0 { Ok(()) } else { Err(Failure::told()) }
     }
