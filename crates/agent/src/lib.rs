@@ -1,1 +1,17 @@
-//! dwcp-agentd: runs virtual machines under a lease.
+//! `dwcp-agentd`: runs virtual machines on one host under a lease.
+//!
+//! Two processes. The [`watchdog`] is small and has no runtime; it is the parent of every QEMU, holds them still when the
+//! lease runs out and kills them later. The [`worker`] talks to the region's leader and carries out what the pure machine
+//! `dwcp_roles::agent` decides; it may die and come back at any time without the VMs noticing.
+
+pub mod clock;
+pub mod console;
+pub mod host_config;
+pub mod image;
+pub mod journal;
+pub mod lease_file;
+pub mod qemu;
+pub mod qmp;
+pub mod watch_protocol;
+pub mod watchdog;
+pub mod worker;

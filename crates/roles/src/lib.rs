@@ -1,3 +1,4 @@
 //! The state machines that run a region and a host: one input in, effects out.
 
+pub mod agent;
 pub mod protocol;

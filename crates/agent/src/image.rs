@@ -1,0 +1,72 @@
+//! Images on a host: `<data>/images/<name>/image.yaml` beside kernel, initrd and disk.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// What `image.yaml` says. Every file is optional, but an image needs a kernel or a disk.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ImageFile {
+    kernel: Option<String>,
+    initrd: Option<String>,
+    disk: Option<String>,
+    kernel_arguments: String,
+    cpu: Option<String>,
+    memory_min_mib: u64,
+    blank_disk: bool,
+}
+
+/// An image that can be booted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Kernel for direct boot.
+    pub kernel: Option<PathBuf>,
+    /// Its first file system.
+    pub initrd: Option<PathBuf>,
+    /// Base disk, qcow2; VMs get an overlay.
+    pub disk: Option<PathBuf>,
+    /// Arguments of the kernel; the agent adds the VM's.
+    pub kernel_arguments: String,
+    /// CPU model under emulation.
+    pub cpu: String,
+    /// Least memory it boots with, MiB.
+    pub memory_min_mib: u64,
+    /// Whether a VM gets an empty disk of its size when the image has none.
+    pub blank_disk: bool,
+}
+
+impl Image {
+    /// Reads an image.
+    ///
+    /// # Errors
+    /// The name, the file or what it points to is not fit; the message names it.
+    pub fn load(images: &Path, name: &str) -> Result<Image, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            return Err(format!("image name `{name}` is not letters, digits, - _ ."));
+        }
+        let dir = images.join(name);
+        let path = dir.join("image.yaml");
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("image {name}: {}: {e}", path.display()))?;
+        let file: ImageFile = serde_saphyr::from_str(&text).map_err(|e| format!("image {name}: {}: {e}", path.display()))?;
+        let part = |what: Option<String>| match what {
+            None => Ok(None),
+            Some(file) if dir.join(&file).is_file() => Ok(Some(dir.join(file))),
+            Some(file) => Err(format!("image {name}: {} is missing", dir.join(file).display())),
+        };
+        let image = Image {
+            kernel: part(file.kernel)?,
+            initrd: part(file.initrd)?,
+            disk: part(file.disk)?,
+            kernel_arguments: file.kernel_arguments,
+            cpu: file.cpu.unwrap_or_else(|| "max".to_string()),
+            memory_min_mib: file.memory_min_mib,
+            blank_disk: file.blank_disk,
+        };
+        if image.kernel.is_none() && image.disk.is_none() {
+            return Err(format!("image {name} has neither a kernel nor a disk"));
+        }
+        Ok(image)
+    }
+}

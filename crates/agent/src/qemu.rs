@@ -1,0 +1,107 @@
+//! QEMU's command line for one VM.
+
+use std::path::Path;
+
+use dwcp_roles::protocol::{Accelerator, Network, VmSpec};
+use dwcp_types::VmId;
+
+use crate::image::Image;
+
+/// Everything that decides the command line.
+#[derive(Clone, Debug)]
+pub struct Machine<'a> {
+    /// The emulator's program.
+    pub program: &'a str,
+    /// The VM.
+    pub vm: VmId,
+    /// Its generation; the guest reads it on its kernel's command line.
+    pub generation: u64,
+    /// What it is.
+    pub spec: &'a VmSpec,
+    /// What it boots.
+    pub image: &'a Image,
+    /// Its address on the host.
+    pub address: &'a str,
+    /// Its disk, when it has one.
+    pub disk: Option<&'a Path>,
+    /// How it runs.
+    pub accelerator: Accelerator,
+    /// Name of its tap device, when it has one.
+    pub tap: Option<&'a str>,
+}
+
+/// Name of the QMP socket, in the VM's directory.
+pub const QMP_SOCKET: &str = "qmp.sock";
+/// Name of the console's file, in the VM's directory.
+pub const CONSOLE_FILE: &str = "console.log";
+
+/// The hardware address of a VM's network card: locally administered and derived from its id.
+pub fn hardware_address(vm: VmId) -> String {
+    let b = vm.0.to_be_bytes();
+    format!("52:54:{:02x}:{:02x}:{:02x}:{:02x}", b[0] ^ b[4], b[1] ^ b[5], b[2] ^ b[6], b[3] ^ b[7])
+}
+
+/// The command line. It is to be run in the VM's directory: sockets and the console are relative, so that their paths
+/// never outgrow the 108 bytes a socket's path may have.
+pub fn command_line(machine: &Machine<'_>) -> Vec<String> {
+    let mut line = vec![machine.program.to_string()];
+    let mut add = |words: &[&str]| line.extend(words.iter().map(|word| word.to_string()));
+    let spec = machine.spec;
+    add(&["-nodefaults", "-no-user-config", "-display", "none", "-name", &machine.vm.to_string()]);
+    // A guest that resets itself ends its process, so that every boot is counted and reported.
+    add(&["-no-reboot"]);
+    match machine.accelerator {
+        // A larger translation cache costs memory, a smaller one time: 32 MiB is the knee.
+        Accelerator::Tcg => add(&["-accel", "tcg,thread=multi,tb-size=32", "-cpu", &machine.image.cpu]),
+        Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
+    }
+    add(&["-smp", &spec.vcpus.max(1).to_string()]);
+    add(&["-m", &spec.memory_mib.max(machine.image.memory_min_mib).max(16).to_string()]);
+    add(&["-M", "pc,vmport=off,usb=off"]);
+    if let Some(kernel) = &machine.image.kernel {
+        add(&["-bios", "qboot.rom", "-kernel", &kernel.to_string_lossy()]);
+        if let Some(initrd) = &machine.image.initrd {
+            add(&["-initrd", &initrd.to_string_lossy()]);
+        }
+        add(&["-append", &kernel_line(machine)]);
+    }
+    add(&["-chardev", &format!("file,id=console,path={CONSOLE_FILE},append=on"), "-serial", "chardev:console"]);
+    add(&["-qmp", &format!("unix:{QMP_SOCKET},server=on,wait=off")]);
+    add(&["-netdev", &netdev(machine)]);
+    let mac = hardware_address(machine.vm);
+    add(&["-device", &format!("virtio-net-pci,netdev=net0,romfile=,mac={mac}")]);
+    if let Some(disk) = machine.disk {
+        let path = disk.to_string_lossy().replace(',', ",,");
+        add(&["-drive", &format!("if=none,id=disk0,format=qcow2,discard=unmap,file={path}")]);
+        add(&["-device", "virtio-blk-pci,drive=disk0"]);
+    }
+    add(&["-device", "virtio-balloon-pci,id=balloon0"]);
+    line
+}
+
+fn kernel_line(machine: &Machine<'_>) -> String {
+    let mut words = vec![
+        machine.image.kernel_arguments.clone(),
+        format!("dwcp.vm={}", machine.vm),
+        format!("dwcp.generation={}", machine.generation),
+    ];
+    if machine.tap.is_some() {
+        words.push(format!("dwcp.address={} dwcp.gateway=0.0.0.0", machine.address));
+    }
+    if machine.disk.is_some() {
+        words.push("dwcp.disk=1".to_string());
+    }
+    words.join(" ").trim().to_string()
+}
+
+fn netdev(machine: &Machine<'_>) -> String {
+    if let (Network::Tap(_), Some(tap)) = (&machine.spec.network, machine.tap) {
+        return format!("tap,id=net0,ifname={tap},script=no,downscript=no");
+    }
+    let mut netdev = "user,id=net0".to_string();
+    for port in machine.spec.forwarded_ports() {
+        let outside = VmSpec::outside_port(port);
+        netdev.push_str(&format!(",hostfwd=tcp:{}:{outside}-:{port}", machine.address));
+    }
+    netdev
+}

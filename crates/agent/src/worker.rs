@@ -1,0 +1,311 @@
+//! The worker: feeds the pure machine and carries out its effects.
+
+mod accelerator;
+mod checks;
+mod effects;
+mod memory;
+mod prepare;
+mod probes;
+mod voters;
+
+use std::collections::BTreeMap;
+use std::os::fd::FromRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dwcp_mesh::{AgentEvent, AgentLink, AgentLinkConfig, AgentLinkHandle, Identity, Wan};
+use dwcp_roles::agent::{Adopted, Agent, AgentConfig, Input};
+use dwcp_roles::protocol::{ControllerMessage, Hello};
+use dwcp_types::{VmId, decode};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+
+use crate::clock::monotonic_us;
+use crate::host_config::HostConfig;
+use crate::journal;
+use crate::lease_file::LeaseFile;
+use crate::watch_protocol::{Ask, Tell, line};
+use crate::watchdog::LEASE_FILE;
+use crate::watchdog::worker_process::CHANNEL_FD;
+use memory::Note;
+
+/// Between two looks at the consoles' sizes.
+const ROTATE_EVERY: Duration = Duration::from_secs(20);
+
+/// Runs until SIGTERM or until the watchdog is gone.
+///
+/// # Errors
+/// What must be there is not: directories, certificates, the watchdog's channel.
+pub fn run(config: HostConfig) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|e| format!("runtime: {e}"))?;
+    let done = runtime.block_on(work(config));
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    done
+}
+
+/// What the effects need.
+struct Worker {
+    config: Arc<HostConfig>,
+    accelerator: dwcp_roles::protocol::Accelerator,
+    lease: LeaseFile,
+    link: AgentLinkHandle,
+    identity: Identity,
+    /// For questions to the nodes' API.
+    tls: Arc<rustls::ClientConfig>,
+    wan: Option<Wan>,
+    watchdog: OwnedWriteHalf,
+    inputs: mpsc::UnboundedSender<Happened>,
+    addresses: Vec<String>,
+    /// Processes by VM.
+    pids: BTreeMap<VmId, (u64, u32)>,
+    /// Launches whose files are being made; true once a kill came in between.
+    preparing: BTreeMap<(VmId, u64), bool>,
+    /// VMs whose guest has told its own boot id, by process.
+    named: BTreeMap<VmId, u32>,
+}
+
+/// What comes back from work done aside.
+enum Happened {
+    Input(Input),
+    /// A launch's files are ready, or could not be made.
+    Prepared { vm: VmId, generation: u64, slot: usize, note: String, line: Result<Vec<String>, String>, dir: PathBuf },
+    /// The guest in this process told its boot id.
+    Named { vm: VmId, pid: u32 },
+}
+
+async fn work(config: HostConfig) -> Result<(), String> {
+    let config = Arc::new(config);
+    for dir in ["images", "vms"] {
+        let path = config.data_dir.join(dir);
+        std::fs::create_dir_all(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    // SAFETY: the watchdog put its channel there; nothing else in this process uses the number.
+    let channel = unsafe { std::os::unix::net::UnixStream::from_raw_fd(CHANNEL_FD) };
+    channel.set_nonblocking(true).map_err(|e| format!("no channel to a watchdog (start dwcp-agentd without `worker`): {e}"))?;
+    let (reader, mut writer) = UnixStream::from_std(channel).map_err(|e| format!("watchdog's channel: {e}"))?.into_split();
+    let mut tells = BufReader::new(reader).lines();
+    let (adopted, pids) = adopt(&config, &mut tells, &mut writer).await?;
+    let lease_path = config.data_dir.join(LEASE_FILE);
+    let lease = LeaseFile::open(&lease_path).map_err(|e| format!("{}: {e}", lease_path.display()))?;
+    let accelerator = accelerator::choose(&config).await;
+    let identity = Identity::load(&config.pki.dir, &config.pki.name).map_err(|e| e.to_string())?;
+    let ca_path = config.pki.dir.join("ca.pem");
+    let ca_pem = std::fs::read_to_string(&ca_path).map_err(|e| format!("{}: {e}", ca_path.display()))?;
+    let tls = Arc::new(dwcp_mesh::pki::api_client_config(&ca_pem).map_err(|e| e.to_string())?);
+    let wan = match &config.wan_file {
+        Some(file) => Some(Wan::watch(file).map_err(|e| format!("{}: {e}", file.display()))?),
+        None => None,
+    };
+    let (events_in, mut events) = mpsc::channel(256);
+    let mut link_config = AgentLinkConfig::new(identity.clone(), config.mesh_endpoints(), monotonic_us());
+    link_config.bind = config.bind;
+    link_config.wan = wan.clone();
+    let link = AgentLink::start(link_config, events_in).map_err(|e| format!("link: {e}"))?;
+    let (inputs, mut happened) = mpsc::unbounded_channel();
+    let addresses = config.vm_addresses.all();
+    let incarnation = memory::next_incarnation(&config.data_dir)?;
+    let seen = memory::load_seen(&config.data_dir)?;
+    let agent_config = AgentConfig {
+        hello: hello(&config, incarnation, accelerator),
+        addresses: addresses.clone(),
+        nodes: config.regions.iter().map(|endpoint| endpoint.node).collect(),
+        boot_concurrency: config.boot_concurrency,
+        ..AgentConfig::default()
+    };
+    let until_us = lease.read().unwrap_or(0);
+    journal::info("worker-ready", json!({"incarnation": incarnation, "adopted": pids.len(), "accelerator": accelerator.name()}));
+    let mut agent = Agent::new(agent_config, seen, adopted, until_us, monotonic_us());
+    let mut worker = Worker {
+        config,
+        accelerator,
+        lease,
+        link,
+        identity,
+        tls,
+        wan,
+        watchdog: writer,
+        inputs,
+        addresses,
+        pids,
+        preparing: BTreeMap::new(),
+        named: BTreeMap::new(),
+    };
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let mut rotate = tokio::time::interval(ROTATE_EVERY);
+    loop {
+        let wake_us = agent.wake_at_us().map_or(1_000_000, |at| at.saturating_sub(monotonic_us())).min(1_000_000);
+        let input = tokio::select! {
+            biased;
+            _ = terminated.recv() => break,
+            tell = tells.next_line() => match tell {
+                Ok(Some(tell)) => worker.told(&tell),
+                _ => return Err("the watchdog is gone".to_string()),
+            },
+            Some(done) = happened.recv() => worker.done(done).await?,
+            Some(event) = events.recv() => linked(event),
+            _ = rotate.tick() => {
+                worker.rotate_consoles();
+                None
+            }
+            () = tokio::time::sleep(Duration::from_micros(wake_us)) => Some(Input::Tick),
+        };
+        let Some(input) = input else { continue };
+        let mut effects = Vec::new();
+        agent.step(monotonic_us(), input, &mut effects);
+        for effect in effects {
+            worker.carry_out(effect).await?;
+        }
+    }
+    worker.link.shutdown().await;
+    Ok(())
+}
+
+/// Asks the watchdog what runs, and looks for disks of VMs that don't.
+async fn adopt(
+    config: &HostConfig,
+    tells: &mut Lines<BufReader<OwnedReadHalf>>,
+    writer: &mut OwnedWriteHalf,
+) -> Result<(Vec<Adopted>, BTreeMap<VmId, (u64, u32)>), String> {
+    let gone = |e: std::io::Error| format!("watchdog's channel: {e}");
+    writer.write_all(&line(&Ask::List)).await.map_err(gone)?;
+    let mut adopted: Vec<Adopted> = Vec::new();
+    let mut pids = BTreeMap::new();
+    while let Some(text) = tells.next_line().await.map_err(gone)? {
+        match serde_json::from_str(&text) {
+            Ok(Tell::Running { vm, generation, pid, held, note }) => {
+                pids.insert(VmId(vm), (generation, pid));
+                let Some(note) = Note::parse(&note) else {
+                    return Err(format!("the watchdog's note on process {pid} can't be read"));
+                };
+                adopted.push(note.adopted(pid, true, held));
+            }
+            Ok(Tell::Listed) => break,
+            // What ended in between is simply not in the list.
+            Ok(_) => {}
+            Err(error) => return Err(format!("watchdog's channel: {error}")),
+        }
+    }
+    for note in memory::notes(&config.data_dir) {
+        let slot_taken = adopted.iter().any(|a| a.vm == note.vm || a.slot == note.slot as usize);
+        if !slot_taken {
+            adopted.push(note.adopted(0, false, false));
+        }
+    }
+    Ok((adopted, pids))
+}
+
+fn hello(config: &HostConfig, incarnation: u64, accelerator: dwcp_roles::protocol::Accelerator) -> Hello {
+    Hello {
+        host: config.host.as_str().into(),
+        region: config.region.as_str().into(),
+        zone: config.zone.as_str().into(),
+        vcpus: config.vcpus,
+        memory_mib: config.memory_mib,
+        disk_gib: config.disk_gib,
+        labels: config.labels.clone(),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        incarnation,
+        accelerator,
+        ..Hello::default()
+    }
+}
+
+fn linked(event: AgentEvent) -> Option<Input> {
+    match event {
+        AgentEvent::Up { region } => {
+            journal::info("link-up", json!({"region": region}));
+            Some(Input::Connected)
+        }
+        AgentEvent::Down { region } => {
+            journal::warn("link-down", json!({"region": region}));
+            Some(Input::Disconnected)
+        }
+        AgentEvent::Refused { region, reason } => {
+            journal::warn("link-refused", json!({"region": region, "reason": reason}));
+            None
+        }
+        AgentEvent::Frame { bytes } => match decode::<ControllerMessage>(&bytes) {
+            Ok(message) => Some(Input::Message(message)),
+            Err(error) => {
+                journal::warn("message-not-understood", json!({"error": error.to_string(), "bytes": bytes.len()}));
+                None
+            }
+        },
+    }
+}
+
+impl Worker {
+    /// What the watchdog said, as an input.
+    fn told(&mut self, text: &str) -> Option<Input> {
+        match serde_json::from_str(text) {
+            Ok(Tell::Spawned { vm, generation, pid, error }) => {
+                let vm = VmId(vm);
+                let result = match pid {
+                    Some(pid) => {
+                        self.pids.insert(vm, (generation, pid));
+                        Ok(memory::boot_id(generation, pid))
+                    }
+                    None => Err(error),
+                };
+                journal::info("vm-launched", json!({"vm": vm, "generation": generation, "result": format!("{result:?}")}));
+                Some(Input::Launched { vm, generation, result })
+            }
+            Ok(Tell::Exited { vm, generation, reason }) => {
+                let vm = VmId(vm);
+                self.pids.remove(&vm);
+                self.named.remove(&vm);
+                journal::info("vm-ended", json!({"vm": vm, "generation": generation, "reason": reason}));
+                Some(Input::Exited { vm, generation, reason })
+            }
+            Ok(Tell::Held { vm }) => Some(Input::Held { vm: VmId(vm) }),
+            Ok(Tell::Running { .. } | Tell::Listed) => None,
+            Err(error) => {
+                journal::error("watchdog-not-understood", json!({"error": error.to_string()}));
+                None
+            }
+        }
+    }
+
+    async fn done(&mut self, happened: Happened) -> Result<Option<Input>, String> {
+        match happened {
+            Happened::Input(input) => Ok(Some(input)),
+            Happened::Named { vm, pid } => {
+                self.named.insert(vm, pid);
+                Ok(None)
+            }
+            Happened::Prepared { vm, generation, slot, note, line, dir } => {
+                let cancelled = self.preparing.remove(&(vm, generation)).unwrap_or(true);
+                match line {
+                    Ok(_) if cancelled => {
+                        let reason = "it was stopped before its process started".to_string();
+                        Ok(Some(Input::Exited { vm, generation, reason }))
+                    }
+                    Ok(line) => {
+                        journal::info("vm-launching", json!({"vm": vm, "generation": generation, "slot": slot}));
+                        let dir = dir.to_string_lossy().into_owned();
+                        self.ask(&Ask::Spawn { vm: vm.0, generation, line, dir, note }).await?;
+                        Ok(None)
+                    }
+                    Err(reason) => Ok(Some(Input::Launched { vm, generation, result: Err(reason) })),
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, ask: &Ask) -> Result<(), String> {
+        self.watchdog.write_all(&line(ask)).await.map_err(|e| format!("the watchdog is gone: {e}"))
+    }
+
+    fn rotate_consoles(&self) {
+        for vm in self.pids.keys() {
+            if let Err(error) = crate::console::rotate(&memory::vm_dir(&self.config.data_dir, *vm)) {
+                journal::warn("console-not-rotated", json!({"vm": vm, "error": error.to_string()}));
+            }
+        }
+    }
+}

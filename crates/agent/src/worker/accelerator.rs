@@ -1,0 +1,82 @@
+//! How guests run on this host: by the kernel only when a guest has proven that it works.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use dwcp_roles::protocol::{Accelerator, VmSpec};
+use dwcp_types::VmId;
+use serde_json::json;
+
+use crate::host_config::{AcceleratorChoice, HostConfig};
+use crate::image::Image;
+use crate::journal;
+use crate::qemu::{self, CONSOLE_FILE, Machine};
+
+/// How long the test guest may take.
+const LIMIT: Duration = Duration::from_secs(8);
+/// What the small image writes on its console once it serves.
+const PROOF: &str = "answering on";
+
+pub(super) async fn choose(config: &HostConfig) -> Accelerator {
+    // The device's mere presence proves nothing: it opens on hosts where no guest would run.
+    if config.accelerator == AcceleratorChoice::Tcg || !Path::new("/dev/kvm").exists() {
+        return Accelerator::Tcg;
+    }
+    match prove(config).await {
+        Ok(()) => Accelerator::Kvm,
+        Err(why) => {
+            journal::warn("kvm-not-usable", json!({"why": why, "next": "guests are emulated"}));
+            Accelerator::Tcg
+        }
+    }
+}
+
+async fn prove(config: &HostConfig) -> Result<(), String> {
+    let images = config.data_dir.join("images");
+    let names = std::fs::read_dir(&images).map_err(|e| format!("{}: {e}", images.display()))?;
+    let mut names: Vec<String> = names.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let image = names.iter().filter_map(|name| Image::load(&images, name).ok()).find(|image| image.kernel.is_some());
+    let image = image.ok_or("no image with a kernel to test with")?;
+    let dir = config.data_dir.join("kvm-test");
+    std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let spec = VmSpec { vcpus: 1, memory_mib: image.memory_min_mib.max(96), ..VmSpec::default() };
+    let address = config.vm_addresses.all().last().cloned().unwrap_or_default();
+    let line = qemu::command_line(&Machine {
+        program: &config.qemu,
+        vm: VmId(0),
+        generation: 0,
+        spec: &spec,
+        image: &image,
+        address: &address,
+        disk: None,
+        accelerator: Accelerator::Kvm,
+        tap: None,
+    });
+    let done = watch(&line, &dir).await;
+    let _ = std::fs::remove_dir_all(&dir);
+    done
+}
+
+async fn watch(line: &[String], dir: &Path) -> Result<(), String> {
+    let mut command = tokio::process::Command::new(&line[0]);
+    command.args(&line[1..]).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.kill_on_drop(true).spawn().map_err(|e| format!("{}: {e}", line[0]))?;
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    let done = loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let console = std::fs::read(dir.join(CONSOLE_FILE)).unwrap_or_default();
+        if String::from_utf8_lossy(&console).contains(PROOF) {
+            break Ok(());
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            break Err(format!("the test guest ended: {status}"));
+        }
+        if tokio::time::Instant::now() >= deadline {
+            break Err(format!("the test guest did not come up within {} s", LIMIT.as_secs()));
+        }
+    };
+    let _ = child.kill().await;
+    done
+}

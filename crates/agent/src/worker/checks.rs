@@ -1,0 +1,94 @@
+//! Checks of the host itself.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use dwcp_roles::protocol::{Checked, Finding};
+
+use crate::clock::{monotonic_us, wall_ms};
+use crate::host_config::HostConfig;
+use crate::image::Image;
+
+/// Least free disk, percent.
+const DISK_FREE_PERCENT: u64 = 10;
+/// Least free memory, MiB.
+const MEMORY_FREE_MIB: u64 = 256;
+/// A certificate must hold at least this long, s.
+const CERTIFICATE_LEFT_S: u64 = 2 * 3600;
+
+/// Looks at disk, memory, certificate, lease, emulator and images. Blocks.
+pub(super) fn check(config: &HostConfig, request: u64, not_after_unix: u64, lease_until_us: u64) -> Checked {
+    let findings = vec![
+        disk(&config.data_dir),
+        memory(),
+        certificate(not_after_unix),
+        lease(lease_until_us),
+        emulator(&config.qemu),
+        images(&config.data_dir.join("images")),
+    ];
+    Checked { request, findings }
+}
+
+fn finding(subject: &str, passed: bool, detail: String) -> Finding {
+    Finding { subject: subject.to_string(), passed, detail }
+}
+
+fn disk(path: &Path) -> Finding {
+    let Ok(name) = CString::new(path.as_os_str().as_bytes()) else {
+        return finding("disk", false, format!("{} is not a path", path.display()));
+    };
+    // SAFETY: `name` is a C string, `stat` is written by the call and read only when it succeeded.
+    let stat = unsafe {
+        let mut stat: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(name.as_ptr(), &mut stat) == 0).then_some(stat)
+    };
+    match stat {
+        Some(stat) if stat.f_blocks > 0 => {
+            let free = stat.f_bavail.saturating_mul(100) / stat.f_blocks;
+            let free_mib = stat.f_bavail.saturating_mul(stat.f_frsize) >> 20;
+            finding("disk", free >= DISK_FREE_PERCENT, format!("{free} % ({free_mib} MiB) free at {}", path.display()))
+        }
+        _ => finding("disk", false, format!("{}: the system does not tell", path.display())),
+    }
+}
+
+fn memory() -> Finding {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    match line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok()) {
+        Some(kib) => finding("memory", kib >> 10 >= MEMORY_FREE_MIB, format!("{} MiB available", kib >> 10)),
+        None => finding("memory", false, "the system does not tell".to_string()),
+    }
+}
+
+fn certificate(not_after_unix: u64) -> Finding {
+    let left_s = not_after_unix.saturating_sub(wall_ms() / 1_000);
+    finding("certificate", left_s >= CERTIFICATE_LEFT_S, format!("valid for {} min more", left_s / 60))
+}
+
+fn lease(until_us: u64) -> Finding {
+    let left_ms = until_us.saturating_sub(monotonic_us()) / 1_000;
+    finding("lease", left_ms > 0, format!("{left_ms} ms left"))
+}
+
+fn emulator(program: &str) -> Finding {
+    match std::process::Command::new(program).arg("--version").output() {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            finding("emulator", true, text.lines().next().unwrap_or_default().to_string())
+        }
+        Ok(output) => finding("emulator", false, format!("{program}: {}", output.status)),
+        Err(error) => finding("emulator", false, format!("{program}: {error}")),
+    }
+}
+
+fn images(dir: &Path) -> Finding {
+    let entries = std::fs::read_dir(dir).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
+    let mut names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let broken: Vec<String> = names.iter().filter_map(|name| Image::load(dir, name).err()).collect();
+    let passed = broken.is_empty() && !names.is_empty();
+    let detail = if broken.is_empty() { format!("{} images: {}", names.len(), names.join(", ")) } else { broken.join("; ") };
+    finding("images", passed, detail)
+}

@@ -1,0 +1,182 @@
+//! Carries the machine's effects out.
+
+use std::time::Duration;
+
+use dwcp_mesh::Sent;
+use dwcp_roles::agent::{Effect, Input};
+use dwcp_roles::protocol::{Checked, Console, Probed, VmSpec};
+use dwcp_types::{NodeId, VmId, encode};
+use serde_json::{Value, json};
+
+use super::prepare::{self, Wanted};
+use super::{Happened, Worker, checks, memory, probes, voters};
+use crate::clock::monotonic_us;
+use crate::watch_protocol::Ask;
+use crate::{console, journal, qmp};
+
+/// How long a probe on the leader's behalf may take.
+const PROBE_FOR_LIMIT: Duration = Duration::from_secs(2);
+/// How long the monitor may take.
+const MONITOR_LIMIT: Duration = Duration::from_secs(2);
+
+impl Worker {
+    pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
+        match effect {
+            Effect::Send(message) => {
+                if let Sent::Dropped(reason) = self.link.send(encode(&message)) {
+                    journal::warn("message-dropped", json!({"reason": format!("{reason:?}")}));
+                }
+            }
+            Effect::SetLease { until_us } => {
+                self.lease.write(until_us).map_err(|e| format!("the lease can't be written: {e}"))?;
+            }
+            // Going on without this memory could act on old intents after a restart.
+            Effect::SaveSeen(seen) => memory::save_seen(&self.config.data_dir, &seen)?,
+            Effect::Launch { vm, generation, spec, slot } => self.launch(vm, generation, spec, slot),
+            Effect::PowerDown { vm, generation } => self.power_down(vm, generation),
+            Effect::Kill { vm, generation } => {
+                if let Some(cancelled) = self.preparing.get_mut(&(vm, generation)) {
+                    *cancelled = true;
+                }
+                self.ask(&Ask::Kill { vm: vm.0, generation }).await?;
+            }
+            Effect::Remove { vm, generation } => self.remove(vm, generation),
+            Effect::Resume { vm, generation } => {
+                journal::info("vm-resumed", json!({"vm": vm, "generation": generation}));
+                self.ask(&Ask::Resume { vm: vm.0, generation }).await?;
+            }
+            Effect::FenceNow => {
+                journal::warn("lease-ran-out", json!({"action": "every VM is held still"}));
+                self.ask(&Ask::HoldAll).await?;
+            }
+            Effect::Probe { vm, generation, address, spec, limit_ms } => {
+                self.probe(vm, generation, address, spec, Duration::from_millis(limit_ms));
+            }
+            Effect::AskVoters { nodes } => self.ask_voters(nodes),
+            Effect::ProbeFor { request, targets } => self.probe_for(request, targets),
+            Effect::ReadConsole { request, vm, offset } => self.read_console(request, vm, offset),
+            Effect::Check { request } => self.check(request),
+        }
+        Ok(())
+    }
+
+    /// Runs work that may block aside, and feeds what it returns back.
+    fn aside(&self, work: impl FnOnce() -> Option<Happened> + Send + 'static) {
+        let inputs = self.inputs.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Some(happened) = work() {
+                let _ = inputs.send(happened);
+            }
+        });
+    }
+
+    fn launch(&mut self, vm: VmId, generation: u64, spec: VmSpec, slot: usize) {
+        self.preparing.insert((vm, generation), false);
+        let config = self.config.clone();
+        let address = self.addresses.get(slot).cloned().unwrap_or_default();
+        let wanted = Wanted { vm, generation, spec, slot, address, accelerator: self.accelerator };
+        self.aside(move || {
+            let (line, dir, note) = match prepare::prepare(&config, &wanted) {
+                Ok((line, dir, note)) => (Ok(line), dir, note),
+                Err(error) => (Err(error), Default::default(), String::new()),
+            };
+            Some(Happened::Prepared { vm, generation, slot, note, line, dir })
+        });
+    }
+
+    fn power_down(&self, vm: VmId, generation: u64) {
+        let Some((_, pid)) = self.pids.get(&vm).copied().filter(|(of, _)| *of == generation) else { return };
+        self.aside(move || {
+            if let Err(error) = qmp::execute(&qmp::socket_of(pid), "system_powerdown", Value::Null, MONITOR_LIMIT) {
+                journal::warn("power-down-failed", json!({"vm": vm, "error": error, "next": "it is killed in time"}));
+            }
+            None
+        });
+    }
+
+    fn remove(&self, vm: VmId, generation: u64) {
+        let config = self.config.clone();
+        self.aside(move || {
+            match prepare::remove(&config, vm) {
+                Ok(()) => journal::info("vm-removed", json!({"vm": vm, "generation": generation})),
+                Err(error) => journal::warn("vm-not-removed", json!({"vm": vm, "error": error})),
+            }
+            None
+        });
+    }
+
+    fn probe(&self, vm: VmId, generation: u64, address: String, spec: VmSpec, limit: Duration) {
+        let pid = self.pids.get(&vm).map(|(_, pid)| *pid);
+        let unnamed = pid.filter(|pid| self.named.get(&vm) != Some(pid));
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let failure = probes::ask(&address, &spec, limit).await.err();
+            let answered = failure.is_none();
+            let answer = |boot_id, failure| Happened::Input(Input::ProbeAnswer { vm, generation, boot_id, failure });
+            let _ = inputs.send(answer(None, failure));
+            if let (true, Some(pid)) = (answered, unnamed) {
+                let boot_id = probes::guest_boot_id(&address, PROBE_FOR_LIMIT).await;
+                let _ = inputs.send(Happened::Named { vm, pid });
+                if boot_id.is_some() {
+                    let _ = inputs.send(answer(boot_id, None));
+                }
+            }
+        });
+    }
+
+    fn probe_for(&self, request: u64, targets: Vec<(VmId, String, VmSpec)>) {
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let ask = |(vm, address, spec): (VmId, String, VmSpec)| {
+                tokio::spawn(async move { probes::result(vm, &address, &spec, PROBE_FOR_LIMIT).await })
+            };
+            let asked: Vec<_> = targets.into_iter().map(ask).collect();
+            let mut results = Vec::new();
+            for one in asked {
+                results.extend(one.await);
+            }
+            let _ = inputs.send(Happened::Input(Input::Probed(Probed { request, results })));
+        });
+    }
+
+    fn ask_voters(&self, nodes: Vec<NodeId>) {
+        let asked_at_us = monotonic_us();
+        let tls = self.tls.clone();
+        let endpoints: Vec<_> = self.config.regions.iter().filter(|e| nodes.contains(&e.node)).cloned().collect();
+        let region = self.config.region.clone();
+        let wan = self.wan.clone();
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let ask = |endpoint: crate::host_config::RegionEndpoint| {
+                let (region, tls, wan) = (region.clone(), tls.clone(), wan.clone());
+                let node = endpoint.node;
+                tokio::task::spawn_blocking(move || (node, voters::ask(&region, &endpoint, &tls, wan.as_ref())))
+            };
+            let asked: Vec<_> = endpoints.into_iter().map(ask).collect();
+            let mut answers = Vec::new();
+            for one in asked {
+                answers.extend(one.await);
+            }
+            journal::warn("voters-asked", json!({"answers": format!("{answers:?}")}));
+            let _ = inputs.send(Happened::Input(Input::VoterAnswers { asked_at_us, answers }));
+        });
+    }
+
+    fn read_console(&self, request: u64, vm: VmId, offset: u64) {
+        let dir = memory::vm_dir(&self.config.data_dir, vm);
+        self.aside(move || {
+            let (bytes, next_offset) = console::read(&dir, offset).unwrap_or((Vec::new(), offset));
+            Some(Happened::Input(Input::Console(Console { request, bytes, next_offset })))
+        });
+    }
+
+    fn check(&self, request: u64) {
+        let config = self.config.clone();
+        let not_after_unix = self.identity.not_after_unix();
+        let until_us = self.lease.read().unwrap_or(0);
+        self.aside(move || {
+            let checked: Checked = checks::check(&config, request, not_after_unix, until_us);
+            Some(Happened::Input(Input::Checked(checked)))
+        });
+    }
+}

@@ -1,0 +1,363 @@
+//! The agent of one host: holds the lease, and brings the VMs of its host to what its region's leader wants.
+//!
+//! [`Agent::step`] takes one input and the time and appends effects; the shell carries them out in order. The machine never
+//! reads a clock: `now_us` is the host's monotonic clock, which also counts while the process is gone, so a deadline
+//! survives a restart of the agent.
+//!
+//! What it never does: start or resume a VM without a valid lease; act on intents older than the newest it has acted on;
+//! act on an older generation of a VM than the newest it has seen. Both memories are on disk ([`Effect::SaveSeen`], which
+//! precedes every effect that rests on it).
+
+use std::collections::BTreeMap;
+
+use dwcp_types::{NodeId, VmId};
+
+use crate::protocol::{
+    Accelerator, AgentMessage, Checked, Console, ControllerMessage, Health, Hello, Intents, Phase, ProbeResult, Probed,
+    VmIntent, VmSpec,
+};
+
+mod lease;
+mod probes;
+mod reconcile;
+mod report;
+#[cfg(test)]
+mod tests;
+mod vm;
+
+pub use lease::VoterState;
+use lease::Lease;
+use vm::LocalVm;
+
+/// What does not change while an agent runs. Times in ms.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Who the host is and what it has; `vms`, `term` and `revision` are filled in by the machine.
+    pub hello: Hello,
+    /// The loopback or bridge addresses VMs get, one each.
+    pub addresses: Vec<String>,
+    /// Every region's node: the voters of the group until a leader names them.
+    pub nodes: Vec<NodeId>,
+    /// How many VMs may boot at once.
+    pub boot_concurrency: usize,
+    /// Between two renewals.
+    pub renew_interval_ms: u64,
+    /// Between two probes of a VM that runs.
+    pub probe_interval_ms: u64,
+    /// Between two probes of a VM that boots.
+    pub boot_probe_interval_ms: u64,
+    /// After which a booting VM no longer holds a place in the boot queue.
+    pub boot_grace_ms: u64,
+    /// How long a VM may take to power down before it is killed.
+    pub powerdown_ms: u64,
+    /// From the end of the lease to the kill.
+    pub kill_after_ms: u64,
+    /// Shortest and longest wait before a VM whose process died is started again.
+    pub restart_backoff_ms: (u64, u64),
+    /// Probes that must fail in a row before a VM is called unhealthy.
+    pub failures_to_unhealthy: u32,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        AgentConfig {
+            hello: Hello::default(),
+            addresses: Vec::new(),
+            nodes: Vec::new(),
+            boot_concurrency: 2,
+            renew_interval_ms: 500,
+            probe_interval_ms: 1_000,
+            boot_probe_interval_ms: 150,
+            boot_grace_ms: 30_000,
+            powerdown_ms: 10_000,
+            kill_after_ms: 3_000,
+            restart_backoff_ms: (500, 30_000),
+            failures_to_unhealthy: 3,
+        }
+    }
+}
+
+/// What the agent must not forget when it restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// `(term, revision)` of the newest intents acted on.
+    pub newest: (u64, u64),
+    /// The newest generation seen of every VM.
+    pub generations: BTreeMap<VmId, u64>,
+}
+dwcp_types::wire_struct!(Seen { 1 newest, 2 generations });
+
+/// A VM that was already there when the agent started.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// The VM.
+    pub vm: VmId,
+    /// The generation it was started with.
+    pub generation: u64,
+    /// What it was started as.
+    pub spec: VmSpec,
+    /// Index of its address in [`AgentConfig::addresses`].
+    pub slot: usize,
+    /// Names this boot.
+    pub boot_id: String,
+    /// Whether its process is there; without one only its disk and its address are.
+    pub process: bool,
+    /// Whether it is held still.
+    pub paused: bool,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Nothing but time.
+    Tick,
+    /// A connection to the region's leader is there.
+    Connected,
+    /// It is gone.
+    Disconnected,
+    /// The leader said something.
+    Message(ControllerMessage),
+    /// A VM's process started, or could not be.
+    Launched { vm: VmId, generation: u64, result: Result<String, String> },
+    /// A VM's process is gone.
+    Exited { vm: VmId, generation: u64, reason: String },
+    /// The watchdog holds a VM still.
+    Held { vm: VmId },
+    /// A VM answered its probe, or not. `boot_id` is what the guest calls this boot, when it says so.
+    ProbeAnswer { vm: VmId, generation: u64, boot_id: Option<String>, failure: Option<String> },
+    /// What [`Effect::AskVoters`] found; `asked_at_us` is the reading before the first was asked.
+    VoterAnswers { asked_at_us: u64, answers: Vec<(NodeId, VoterState)> },
+    /// Results for a request of the leader.
+    Probed(Probed),
+    /// A piece of console for a request of the leader.
+    Console(Console),
+    /// Findings for a request of the leader.
+    Checked(Checked),
+}
+
+/// One thing to do. The shell does them in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Say this to the leader.
+    Send(AgentMessage),
+    /// Tell the watchdog how long VMs may run.
+    SetLease { until_us: u64 },
+    /// Remember this durably before going on.
+    SaveSeen(Seen),
+    /// Start a VM's process; `slot` is the index of its address.
+    Launch { vm: VmId, generation: u64, spec: VmSpec, slot: usize },
+    /// Press a VM's power button.
+    PowerDown { vm: VmId, generation: u64 },
+    /// End a VM's process.
+    Kill { vm: VmId, generation: u64 },
+    /// The process is gone and the VM is not wanted here: delete its disk.
+    Remove { vm: VmId, generation: u64 },
+    /// Let a VM go on that was held still.
+    Resume { vm: VmId, generation: u64 },
+    /// The lease ran out: hold every VM still, now.
+    FenceNow,
+    /// Ask a VM's own probe; no answer within `limit_ms` is a failure.
+    Probe { vm: VmId, generation: u64, address: String, spec: VmSpec, limit_ms: u64 },
+    /// Ask each of these nodes whether it leads the region's group; at most 400 ms.
+    AskVoters { nodes: Vec<NodeId> },
+    /// Ask these VMs' probes on the leader's behalf; answered by [`Input::Probed`].
+    ProbeFor { request: u64, targets: Vec<(VmId, String, VmSpec)> },
+    /// Read a console; answered by [`Input::Console`].
+    ReadConsole { request: u64, vm: VmId, offset: u64 },
+    /// Check the host; answered by [`Input::Checked`].
+    Check { request: u64 },
+}
+
+/// Deliberate faults, for testing that the checkers find them.
+#[cfg(feature = "mutations")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Acts on intents and generations older than the newest seen.
+    IgnoreGeneration,
+}
+
+/// The machine.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    config: AgentConfig,
+    lease: Lease,
+    connected: bool,
+    next_seq: u64,
+    next_renew_us: u64,
+    last_renew_us: u64,
+    changed: bool,
+    seen: Seen,
+    /// `None` until the first intents of this incarnation: adopted VMs stay untouched until then.
+    intents: Option<BTreeMap<VmId, VmIntent>>,
+    vms: BTreeMap<VmId, LocalVm>,
+    #[cfg(feature = "mutations")]
+    mutation: Option<Mutation>,
+}
+
+impl Agent {
+    /// The machine at its start. `lease_until_us` is the deadline the watchdog still enforces, 0 for none.
+    pub fn new(config: AgentConfig, seen: Seen, adopted: Vec<Adopted>, lease_until_us: u64, now_us: u64) -> Agent {
+        let incarnation = config.hello.incarnation;
+        let vms = adopted.into_iter().map(|a| (a.vm, LocalVm::adopted(a, now_us))).collect();
+        Agent {
+            lease: Lease::new(lease_until_us, config.nodes.clone()),
+            // Grants to an earlier incarnation must not be taken for answers to this one's renewals.
+            next_seq: (incarnation << 32) + 1,
+            config,
+            connected: false,
+            next_renew_us: now_us,
+            last_renew_us: 0,
+            changed: false,
+            seen,
+            intents: None,
+            vms,
+            #[cfg(feature = "mutations")]
+            mutation: None,
+        }
+    }
+
+    /// Builds a fault in.
+    #[cfg(feature = "mutations")]
+    pub fn mutate(&mut self, mutation: Mutation) {
+        self.mutation = Some(mutation);
+    }
+
+    fn ignores_generations(&self) -> bool {
+        #[cfg(feature = "mutations")]
+        return self.mutation == Some(Mutation::IgnoreGeneration);
+        #[cfg(not(feature = "mutations"))]
+        false
+    }
+
+    /// Takes one input.
+    pub fn step(&mut self, now_us: u64, input: Input, out: &mut Vec<Effect>) {
+        // Time first: an input that arrives after the lease ran out must not be acted on as if it had not.
+        self.keep_lease(now_us, out);
+        match input {
+            Input::Tick => {}
+            Input::Connected => {
+                self.connected = true;
+                self.next_renew_us = now_us;
+                let hello = self.hello(now_us);
+                out.push(Effect::Send(AgentMessage::Hello(hello)));
+            }
+            Input::Disconnected => self.connected = false,
+            Input::Message(message) => self.hear(now_us, message, out),
+            Input::Launched { vm, generation, result } => self.launched(now_us, vm, generation, result),
+            Input::Exited { vm, generation, reason } => self.exited(now_us, vm, generation, reason, out),
+            Input::Held { vm } => self.held(vm),
+            Input::ProbeAnswer { vm, generation, boot_id, failure } => {
+                self.probe_answer(now_us, vm, generation, boot_id, failure);
+            }
+            Input::VoterAnswers { asked_at_us, answers } => self.voter_answers(now_us, asked_at_us, &answers, out),
+            Input::Probed(probed) => out.push(Effect::Send(AgentMessage::Probed(probed))),
+            Input::Console(console) => out.push(Effect::Send(AgentMessage::Console(console))),
+            Input::Checked(checked) => out.push(Effect::Send(AgentMessage::Checked(checked))),
+        }
+        self.reconcile(now_us, out);
+        self.probe_due(now_us, out);
+        self.renew_due(now_us, out);
+    }
+
+    fn hear(&mut self, now_us: u64, message: ControllerMessage, out: &mut Vec<Effect>) {
+        match message {
+            ControllerMessage::Welcome(welcome) => self.lease.welcome(&welcome),
+            ControllerMessage::Grant(grant) => self.grant(now_us, grant, out),
+            ControllerMessage::Intents(intents) => self.take_intents(now_us, intents, out),
+            ControllerMessage::Probe(ask) => self.probe_for(ask, out),
+            ControllerMessage::ReadConsole(read) => {
+                out.push(Effect::ReadConsole { request: read.request, vm: read.vm, offset: read.offset });
+            }
+            ControllerMessage::Check(check) => out.push(Effect::Check { request: check.request }),
+        }
+    }
+
+    fn take_intents(&mut self, now_us: u64, intents: Intents, out: &mut Vec<Effect>) {
+        let pair = (intents.term, intents.revision);
+        if pair < self.seen.newest && !self.ignores_generations() {
+            return;
+        }
+        let before = self.seen.clone();
+        self.seen.newest = self.seen.newest.max(pair);
+        let mut wanted = BTreeMap::new();
+        for intent in intents.vms {
+            let newest = self.seen.generations.entry(intent.vm).or_default();
+            *newest = intent.generation.max(*newest);
+            wanted.insert(intent.vm, intent);
+        }
+        self.intents = Some(wanted);
+        self.changed = true;
+        if self.seen != before {
+            out.push(Effect::SaveSeen(self.seen.clone()));
+        }
+        self.use_pending_grant(now_us, out);
+    }
+
+    /// When [`step`](Agent::step) must be called at the latest, µs on the same clock.
+    pub fn wake_at_us(&self) -> Option<u64> {
+        let mut wake = self.lease.wake_at_us(self.config.kill_after_ms, self.vms.values().any(|vm| vm.process));
+        let mut sooner = |at: Option<u64>| {
+            wake = match (wake, at) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        };
+        if self.connected {
+            sooner(Some(self.renew_at_us()));
+        }
+        let leased = self.lease.is_usable();
+        for vm in self.vms.values() {
+            sooner(vm.wake_at_us(leased));
+        }
+        wake
+    }
+
+    /// True while VMs may run.
+    pub fn has_lease(&self, now_us: u64) -> bool {
+        self.lease.holds(now_us)
+    }
+
+    /// The lease's end, µs on the host's monotonic clock.
+    pub fn lease_until_us(&self) -> u64 {
+        self.lease.until_us()
+    }
+
+    /// Phase and generation of a VM of this host.
+    pub fn vm(&self, vm: VmId) -> Option<(Phase, u64)> {
+        self.vms.get(&vm).map(|local| (local.phase, local.generation))
+    }
+
+    /// How guests run on this host.
+    pub fn accelerator(&self) -> Accelerator {
+        self.config.hello.accelerator
+    }
+
+    fn address_of(&self, slot: Option<usize>) -> String {
+        slot.and_then(|slot| self.config.addresses.get(slot)).cloned().unwrap_or_default()
+    }
+
+    fn probe_for(&self, ask: crate::protocol::ProbeRequest, out: &mut Vec<Effect>) {
+        let asked = |vm: &VmId| ask.vms.is_empty() || ask.vms.contains(vm);
+        let mut missing: Vec<ProbeResult> = Vec::new();
+        let mut targets = Vec::new();
+        for (vm, local) in self.vms.iter().filter(|(vm, _)| asked(vm)) {
+            if local.process && !local.paused {
+                targets.push((*vm, self.address_of(local.slot), local.spec.clone()));
+            } else {
+                let detail = format!("not running: {}", local.reason);
+                missing.push(ProbeResult { vm: *vm, healthy: Health::Unhealthy, detail, took_us: 0 });
+            }
+        }
+        for vm in ask.vms.iter().filter(|vm| !self.vms.contains_key(vm)) {
+            let detail = "not on this host".to_string();
+            missing.push(ProbeResult { vm: *vm, healthy: Health::Unknown, detail, took_us: 0 });
+        }
+        if !missing.is_empty() || targets.is_empty() {
+            let probed = Probed { request: ask.request, results: missing };
+            out.push(Effect::Send(AgentMessage::Probed(probed)));
+        }
+        if !targets.is_empty() {
+            out.push(Effect::ProbeFor { request: ask.request, targets });
+        }
+    }
+}

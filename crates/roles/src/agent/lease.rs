@@ -1,0 +1,194 @@
+//! The lease: how long VMs may run, and how it is kept when no leader is there.
+
+use std::collections::BTreeMap;
+
+use dwcp_types::NodeId;
+
+use super::{Agent, Effect};
+use crate::protocol::{Grant, Welcome};
+
+/// Grants that may be under way at once; older renewals are forgotten.
+const SENT_MAX: usize = 64;
+/// Between two questions to the voters, ms.
+const ASK_INTERVAL_MS: u64 = 400;
+/// The voters are asked when less than this share of the lease is left, in percent.
+const ASK_BELOW_PERCENT: u64 = 40;
+
+/// What is known of a voter of the region's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoterState {
+    /// Its host refuses the connection: the process does not run.
+    Dead,
+    /// It answers that it does not lead the group.
+    NotLeader,
+    /// It answers that it leads the group.
+    Leader,
+    /// Nothing, or nothing that can be understood, came in time. Accounts for nothing.
+    Silent,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    until_us: u64,
+    lease_ms: u64,
+    /// VMs are held still since the lease ran out.
+    fenced: bool,
+    killed: bool,
+    sent_us: BTreeMap<u64, u64>,
+    /// A grant that waits for intents as new as its pair: pair, end, length.
+    pending: Option<((u64, u64), u64, u64)>,
+    voters: Vec<NodeId>,
+    next_ask_us: u64,
+}
+
+impl Lease {
+    pub(super) fn new(until_us: u64, voters: Vec<NodeId>) -> Lease {
+        Lease {
+            until_us,
+            lease_ms: 3_000,
+            fenced: false,
+            killed: false,
+            sent_us: BTreeMap::new(),
+            pending: None,
+            voters,
+            next_ask_us: 0,
+        }
+    }
+
+    pub(super) fn until_us(&self) -> u64 {
+        self.until_us
+    }
+
+    pub(super) fn holds(&self, now_us: u64) -> bool {
+        !self.fenced && now_us < self.until_us
+    }
+
+    /// True until the end of the lease was noticed.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.fenced
+    }
+
+    pub(super) fn welcome(&mut self, welcome: &Welcome) {
+        if welcome.lease_ms > 0 {
+            self.lease_ms = welcome.lease_ms;
+        }
+        if !welcome.voters.is_empty() {
+            self.voters = welcome.voters.clone();
+        }
+    }
+
+    pub(super) fn renewal_sent(&mut self, seq: u64, now_us: u64) {
+        self.sent_us.insert(seq, now_us);
+        while self.sent_us.len() > SENT_MAX {
+            self.sent_us.pop_first();
+        }
+    }
+
+    fn asks_from_us(&self) -> u64 {
+        let low_us = self.lease_ms.saturating_mul(10 * ASK_BELOW_PERCENT);
+        self.until_us.saturating_sub(low_us).max(self.next_ask_us)
+    }
+
+    pub(super) fn wake_at_us(&self, kill_after_ms: u64, any_process: bool) -> Option<u64> {
+        if !self.fenced {
+            return Some(self.until_us.min(self.asks_from_us()));
+        }
+        (any_process && !self.killed).then(|| self.until_us.saturating_add(kill_after_ms * 1_000))
+    }
+}
+
+impl Agent {
+    /// Fences at the end of the lease, kills some time later, and asks the voters before either.
+    pub(super) fn keep_lease(&mut self, now_us: u64, out: &mut Vec<Effect>) {
+        if !self.lease.fenced && now_us >= self.lease.until_us {
+            self.lease.fenced = true;
+            self.lease.killed = false;
+            self.vms.values_mut().filter(|vm| vm.process).for_each(|vm| vm.hold());
+            self.changed = true;
+            out.push(Effect::FenceNow);
+        }
+        let kill_at_us = self.lease.until_us.saturating_add(self.config.kill_after_ms * 1_000);
+        if self.lease.fenced && !self.lease.killed && now_us >= kill_at_us {
+            self.lease.killed = true;
+            for (vm, local) in self.vms.iter().filter(|(_, local)| local.process) {
+                out.push(Effect::Kill { vm: *vm, generation: local.generation });
+            }
+        }
+        if !self.lease.fenced && now_us >= self.lease.asks_from_us() {
+            self.lease.next_ask_us = now_us + ASK_INTERVAL_MS * 1_000;
+            out.push(Effect::AskVoters { nodes: self.lease.voters.clone() });
+        }
+    }
+
+    pub(super) fn grant(&mut self, now_us: u64, grant: Grant, out: &mut Vec<Effect>) {
+        // A grant to an unknown renewal can't be dated, so it is worth nothing.
+        let Some(&sent_us) = self.lease.sent_us.get(&grant.seq) else { return };
+        self.lease.sent_us = self.lease.sent_us.split_off(&(grant.seq + 1));
+        let until_us = sent_us.saturating_add(grant.lease_ms.saturating_mul(1_000));
+        let pair = (grant.term, grant.revision);
+        if pair > self.seen.newest || (self.lease.fenced && self.intents.is_none() && !self.vms.is_empty()) {
+            self.lease.pending = Some((pair, until_us, grant.lease_ms));
+        } else {
+            self.extend_lease(now_us, until_us, grant.lease_ms, out);
+        }
+    }
+
+    /// New intents came: a grant that waited for them may count now.
+    pub(super) fn use_pending_grant(&mut self, now_us: u64, out: &mut Vec<Effect>) {
+        let Some((pair, until_us, lease_ms)) = self.lease.pending else { return };
+        if pair <= self.seen.newest {
+            self.lease.pending = None;
+            self.extend_lease(now_us, until_us, lease_ms, out);
+        }
+    }
+
+    fn extend_lease(&mut self, now_us: u64, until_us: u64, lease_ms: u64, out: &mut Vec<Effect>) {
+        self.lease.lease_ms = lease_ms.max(1);
+        if until_us <= self.lease.until_us || until_us <= now_us {
+            return;
+        }
+        self.lease.until_us = until_us;
+        self.lease.fenced = false;
+        self.lease.killed = false;
+        self.lease.next_ask_us = 0;
+        out.push(Effect::SetLease { until_us });
+    }
+
+    /// Keeps the lease without a leader when it is proven that there is none.
+    ///
+    /// Why this can't let a VM run twice. Call E the end of the lease now, A the reading before the first voter was asked,
+    /// N the reading now; A <= N < E, the lease has not run out. Whoever takes over proposes it as leader of the region's
+    /// group, and only after it has led for a full lease (and drift and a margin on top) since its election.
+    /// * A leader elected after A proposes no takeover before A + lease.
+    /// * A leader elected before A may propose one from E on, which is after N. Since A every voter was seen either not
+    ///   running or not leading, so it was no longer leader when it was asked, which was before N; to propose after N it
+    ///   must have been elected again, after A: the first case.
+    ///
+    /// So nobody proposes a takeover before A + lease, and the lease may last until then. Three conditions carry this and
+    /// are checked below: *every* voter is accounted for (silence is not an answer), the lease still holds now, and the
+    /// new end is counted from A. A majority must be seen dead besides: with fewer dead the others elect a leader by
+    /// themselves, and then a leader's word is worth more than a conclusion.
+    pub(super) fn voter_answers(
+        &mut self,
+        now_us: u64,
+        asked_at_us: u64,
+        answers: &[(NodeId, VoterState)],
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.lease.holds(now_us) || asked_at_us > now_us || self.lease.voters.is_empty() {
+            return;
+        }
+        let mut dead = 0;
+        for voter in &self.lease.voters {
+            match answers.iter().find(|(node, _)| node == voter).map(|(_, state)| *state) {
+                Some(VoterState::Dead) => dead += 1,
+                Some(VoterState::NotLeader) => {}
+                Some(VoterState::Leader | VoterState::Silent) | None => return,
+            }
+        }
+        if dead * 2 > self.lease.voters.len() {
+            let until_us = asked_at_us.saturating_add(self.lease.lease_ms.saturating_mul(1_000));
+            self.extend_lease(now_us, until_us, self.lease.lease_ms, out);
+        }
+    }
+}

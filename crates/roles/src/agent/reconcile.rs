@@ -1,0 +1,180 @@
+//! Brings what runs to what is wanted.
+
+use std::cmp::Reverse;
+
+use dwcp_types::VmId;
+
+use super::vm::LocalVm;
+use super::{Agent, Effect};
+use crate::protocol::{HealthProbe, Phase, Run, VmIntent};
+
+impl Agent {
+    pub(super) fn reconcile(&mut self, now_us: u64, out: &mut Vec<Effect>) {
+        let Some(intents) = self.intents.take() else { return };
+        let leased = self.lease.holds(now_us);
+        let known: Vec<VmId> = self.vms.keys().copied().collect();
+        for vm in known {
+            match intents.get(&vm) {
+                None => self.unwanted(now_us, vm, out),
+                Some(intent) if self.is_stale(intent) => {}
+                Some(intent) => self.wanted(now_us, intent, leased, out),
+            }
+        }
+        for intent in intents.values() {
+            if !self.vms.contains_key(&intent.vm) && !self.is_stale(intent) {
+                let slot = self.free_slot();
+                let mut local = LocalVm::wanted(intent, slot);
+                if intent.run == Run::Stopped {
+                    local.phase = Phase::Stopped;
+                }
+                self.vms.insert(intent.vm, local);
+                self.changed = true;
+            }
+        }
+        self.intents = Some(intents);
+        if leased {
+            self.launch_pending(now_us, out);
+        }
+    }
+
+    fn is_stale(&self, intent: &VmIntent) -> bool {
+        let newest = self.seen.generations.get(&intent.vm).copied().unwrap_or(0);
+        intent.generation < newest && !self.ignores_generations()
+    }
+
+    fn free_slot(&self) -> Option<usize> {
+        (0..self.config.addresses.len()).find(|slot| self.vms.values().all(|vm| vm.slot != Some(*slot)))
+    }
+
+    fn unwanted(&mut self, now_us: u64, vm: VmId, out: &mut Vec<Effect>) {
+        let Some(local) = self.vms.get_mut(&vm) else { return };
+        let generation = local.generation;
+        if !local.process {
+            self.vms.remove(&vm);
+            self.changed = true;
+            out.push(Effect::Remove { vm, generation });
+        } else if local.kill(now_us, "no longer wanted on this host") {
+            self.changed = true;
+            out.push(Effect::Kill { vm, generation });
+        }
+    }
+
+    fn wanted(&mut self, now_us: u64, intent: &VmIntent, leased: bool, out: &mut Vec<Effect>) {
+        let vm = intent.vm;
+        let Some(local) = self.vms.get_mut(&vm) else { return };
+        if local.generation != intent.generation {
+            if !local.process {
+                *local = LocalVm::wanted(intent, local.slot);
+                self.changed = true;
+            } else if local.kill(now_us, "replaced by a newer generation") {
+                self.changed = true;
+                out.push(Effect::Kill { vm, generation: local.generation });
+            }
+            if self.vms.get(&vm).is_some_and(|local| local.process) {
+                return;
+            }
+        }
+        let Some(local) = self.vms.get_mut(&vm) else { return };
+        local.priority = intent.priority;
+        let before = local.phase;
+        let generation = local.generation;
+        match intent.run {
+            Run::Running => {
+                if local.process && local.paused && leased && local.phase == Phase::Paused {
+                    local.resume(now_us);
+                    out.push(Effect::Resume { vm, generation });
+                } else if !local.process {
+                    let retry = local.phase == Phase::Failed && now_us >= local.retry_at_us;
+                    if retry || local.phase == Phase::Stopped {
+                        local.phase = Phase::Pending;
+                    }
+                }
+            }
+            Run::Stopped if !local.process => {
+                local.phase = Phase::Stopped;
+                local.reason.clear();
+            }
+            // A process that is held still can't power down by itself, and without a lease it may not go on.
+            Run::Stopped if local.paused || !leased => {
+                if local.kill(now_us, "stopped while the lease was out") {
+                    out.push(Effect::Kill { vm, generation });
+                }
+            }
+            Run::Stopped if local.phase != Phase::Stopping => {
+                local.phase = Phase::Stopping;
+                local.reason = "powering down".to_string();
+                local.kill_at_us = Some(now_us + self.config.powerdown_ms * 1_000);
+                out.push(Effect::PowerDown { vm, generation });
+            }
+            Run::Stopped => {}
+        }
+        if local.process && local.phase == Phase::Stopping && local.kill_at_us.is_some_and(|at| now_us >= at) {
+            local.kill(now_us, "did not power down in time");
+            out.push(Effect::Kill { vm, generation });
+        }
+        self.changed |= local.phase != before;
+    }
+
+    fn launch_pending(&mut self, now_us: u64, out: &mut Vec<Effect>) {
+        let grace_us = self.config.boot_grace_ms * 1_000;
+        let booting = |vm: &LocalVm| {
+            vm.process && vm.phase == Phase::Starting && now_us < vm.launched_us.saturating_add(grace_us)
+        };
+        let taken = self.vms.values().filter(|vm| booting(vm)).count();
+        let mut queue: Vec<(Reverse<u8>, VmId)> = Vec::new();
+        for (vm, local) in &mut self.vms {
+            if local.phase != Phase::Pending || local.process {
+                continue;
+            }
+            if local.slot.is_some() {
+                queue.push((Reverse(local.priority.0), *vm));
+            } else {
+                local.reason = "every VM address of this host is taken".to_string();
+            }
+        }
+        queue.sort();
+        for (_, vm) in queue.into_iter().take(self.config.boot_concurrency.saturating_sub(taken)) {
+            let Some(local) = self.vms.get_mut(&vm) else { continue };
+            let Some(slot) = local.slot else { continue };
+            local.launch(now_us);
+            self.changed = true;
+            out.push(Effect::Launch { vm, generation: local.generation, spec: local.spec.clone(), slot });
+        }
+    }
+
+    pub(super) fn launched(&mut self, now_us: u64, vm: VmId, generation: u64, result: Result<String, String>) {
+        let fenced = !self.lease.is_usable();
+        let Some(local) = self.vms.get_mut(&vm).filter(|local| local.generation == generation && local.process) else {
+            return;
+        };
+        self.changed = true;
+        match result {
+            Ok(boot_id) => {
+                local.boot_id = boot_id;
+                local.next_probe_us = now_us;
+                if local.phase == Phase::Starting && local.spec.probe == HealthProbe::Process {
+                    local.phase = Phase::Running;
+                }
+                if fenced {
+                    local.hold();
+                }
+            }
+            Err(reason) => local.gone(now_us, reason, fenced, &self.config),
+        }
+    }
+
+    pub(super) fn exited(&mut self, now_us: u64, vm: VmId, generation: u64, reason: String, _out: &mut [Effect]) {
+        let fenced = !self.lease.is_usable();
+        if let Some(local) = self.vms.get_mut(&vm).filter(|local| local.generation == generation && local.process) {
+            local.gone(now_us, reason, fenced, &self.config);
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn held(&mut self, vm: VmId) {
+        if let Some(local) = self.vms.get_mut(&vm).filter(|local| local.process && !local.paused) {
+            local.hold();
+            self.changed = true;
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the agent says about itself and its VMs.
+
+use super::{Agent, Effect};
+use crate::protocol::{AgentMessage, Health, HealthProbe, Hello, NEVER_MS, Phase, Renew, SERVICE_PORT, VmReport};
+
+/// Shortest time between two renewals when VMs change, ms.
+const CHANGE_GAP_MS: u64 = 50;
+
+impl Agent {
+    pub(super) fn reports(&self, now_us: u64) -> Vec<VmReport> {
+        let report = |(vm, local): (&dwcp_types::VmId, &super::vm::LocalVm)| {
+            // Without a probe of its own, a process that runs is all there is to know.
+            let healthy = match (&local.spec.probe, local.phase) {
+                (HealthProbe::Process, Phase::Running) => Health::Healthy,
+                _ => local.health,
+            };
+            let address = self.address_of(local.slot);
+            VmReport {
+                vm: *vm,
+                generation: local.generation,
+                phase: local.phase,
+                reason: local.reason.clone(),
+                boot_id: local.boot_id.clone(),
+                address: if address.is_empty() { address } else { format!("{address}:{SERVICE_PORT}") },
+                healthy,
+                answered_age_ms: local.answered_us.map_or(NEVER_MS, |at| now_us.saturating_sub(at) / 1_000),
+            }
+        };
+        self.vms.iter().map(report).collect()
+    }
+
+    pub(super) fn hello(&self, now_us: u64) -> Hello {
+        let (term, revision) = self.seen.newest;
+        Hello { vms: self.reports(now_us), term, revision, ..self.config.hello.clone() }
+    }
+
+    pub(super) fn renew_at_us(&self) -> u64 {
+        if self.changed {
+            self.next_renew_us.min(self.last_renew_us + CHANGE_GAP_MS * 1_000)
+        } else {
+            self.next_renew_us
+        }
+    }
+
+    pub(super) fn renew_due(&mut self, now_us: u64, out: &mut Vec<Effect>) {
+        if !self.connected || now_us < self.renew_at_us() {
+            return;
+        }
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.lease.renewal_sent(seq, now_us);
+        self.last_renew_us = now_us;
+        self.next_renew_us = now_us + self.config.renew_interval_ms * 1_000;
+        self.changed = false;
+        let (term, revision) = self.seen.newest;
+        let renew = Renew { seq, vms: self.reports(now_us), term, revision };
+        out.push(Effect::Send(AgentMessage::Renew(renew)));
+    }
+}
