@@ -15,6 +15,7 @@ use crate::flags::Flags;
 use crate::run::{Failure, fault};
 use crate::tree::Tree;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
@@ -22,6 +23,8 @@ use std::path::Path;
 pub const DIR_VARIABLE: &str = "DWCP_DEV_DIR";
 /// Set for every process of a development federation to its region's name.
 pub const REGION_VARIABLE: &str = "DWCP_DEV_REGION";
+/// The TCP port of every region's API.
+const API_PORT: u16 = 7443;
 /// The context of `dwcp-cli` that `up` writes and `down` removes.
 pub const CONTEXT: &str = "dev";
 
@@ -89,6 +92,17 @@ pub fn regions(planned: &[Planned]) -> Vec<String> {
         }
     }
     names
+}
+
+/// Where region number `number` (from 1) has its API.
+pub fn api_address(number: usize) -> SocketAddr {
+    let number = u8::try_from(number).expect("a development federation has fewer than 256 regions");
+    SocketAddr::from((Ipv4Addr::new(127, 77, number, 1), API_PORT))
+}
+
+/// The same as `dwcp-cli` takes it.
+pub fn api_url(number: usize) -> String {
+    format!("https://{}", api_address(number))
 }
 
 /// Checks a `--region` against the list.

@@ -58,12 +58,18 @@ pub fn ensure(since: Instant) -> Result<(), Failure> {
         add_backports(suite, &release)?;
     }
     apt(&["update"])?;
-    let mut install = vec!["install", "-y", "--no-install-recommends"];
-    if let Some(suite) = &suite {
-        install.extend(["-t", suite.as_str()]);
+    // Only QEMU comes from the backports; everything else stays what the release has.
+    let (emulator, rest): (Vec<&str>, Vec<&str>) =
+        missing.iter().partition(|package| package.starts_with("qemu"));
+    for (packages, suite) in [(rest, None), (emulator, suite.as_deref())] {
+        let mut install = vec!["install", "-y", "--no-install-recommends"];
+        install.extend(suite.iter().flat_map(|suite| ["-t", suite]));
+        if !packages.is_empty() {
+            install.extend(packages);
+            apt(&install)?;
+        }
     }
-    install.extend(&missing);
-    apt(&install)
+    Ok(())
 }
 
 fn present(package: &str, proof: Proof) -> bool {

@@ -9,6 +9,7 @@ mod docs;
 mod federation;
 mod flags;
 mod gates;
+mod guest;
 mod install;
 mod run;
 mod tidy;

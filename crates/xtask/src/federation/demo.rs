@@ -1,7 +1,7 @@
 //! The demo VMs, asked for through `dwcp-cli` as a person would, and probed at their own addresses.
 
-use super::CONTEXT;
-use crate::run::{Failure, capture, command, say, text_of, wait_until};
+use super::{CONTEXT, api_url};
+use crate::run::{Failure, command, say, text_of, wait_until};
 use crate::tree::Tree;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -46,13 +46,13 @@ pub fn wait_for_status(tree: &Tree, since: Instant) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When one cannot be created, or some do not answer in 90 s.
-pub fn ensure_vms(tree: &Tree, regions: &[String], since: Instant) -> Result<(), Failure> {
+pub fn ensure_vms(tree: &Tree, regions: usize, since: Instant) -> Result<(), Failure> {
     let present = vms(tree)?;
     let names: Vec<String> = (1..=VMS).map(|number| format!("demo-{number}")).collect();
     let mut created = 0;
-    for (name, region) in names.iter().zip(regions.iter().cycle()) {
+    for (name, number) in names.iter().zip((1..=regions).cycle()) {
         if !present.contains_key(name) {
-            create(tree, name, region)?;
+            create(tree, name, number)?;
             created += 1;
         }
     }
@@ -62,24 +62,31 @@ pub fn ensure_vms(tree: &Tree, regions: &[String], since: Instant) -> Result<(),
     wait_for_answers(tree, &names, Duration::from_secs(90), since)
 }
 
-/// A region that has just come up may have no host with a lease yet, so a refusal is tried again.
-fn create(tree: &Tree, name: &str, region: &str) -> Result<(), Failure> {
+/// Asks a region to create a VM. It is bound to no region, so that it may go on elsewhere when this one
+/// is lost. A region that has just come up may have no host with a lease yet, so a refusal is tried again.
+fn create(tree: &Tree, name: &str, region_number: usize) -> Result<(), Failure> {
     let mut last = String::new();
     let done = wait_until(Duration::from_secs(20), Duration::from_millis(500), || {
-        let output = capture(cli(tree).args(["vm", "create", name, "--region", region]));
-        match output {
-            Ok(output) if output.status.success() => true,
-            Ok(output) => {
-                last = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                false
-            }
+        let mut create = cli(tree);
+        create.args([
+            "--endpoint",
+            &api_url(region_number),
+            "vm",
+            "create",
+            "--name",
+            name,
+            "--format",
+            "json",
+        ]);
+        match text_of(&mut create) {
+            Ok(_) => true,
             Err(failure) => {
                 last = failure.message;
                 false
             }
         }
     });
-    if done { Ok(()) } else { Err(Failure::new(format!("cannot create {name} in {region}: {last}"))) }
+    if done { Ok(()) } else { Err(Failure::new(format!("cannot create {name}: {last}"))) }
 }
 
 /// Waits until every VM of the list, and each of `names`, answers at its own address.

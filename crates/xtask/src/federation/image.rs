@@ -1,9 +1,13 @@
 //! The guest image of the demo VMs: built once, then taken from the cache.
 
+use super::Planned;
 use crate::flags::Flags;
 use crate::install;
-use crate::run::{Failure, say};
+use crate::run::{Failure, fault, say};
 use crate::tree::Tree;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Builds the guest image if the cache has none.
@@ -23,4 +27,61 @@ pub fn guest(tree: &Tree, _flags: &Flags) -> Result<(), Failure> {
     let since = Instant::now();
     install::ensure(since)?;
     ensure(tree, since)
+}
+
+/// Gives every host of the list the images of the cache, as a link `images` in its data folder.
+///
+/// # Errors
+/// When a host's configuration cannot be read or the link not made.
+pub fn share(tree: &Tree, planned: &[Planned]) -> Result<(), Failure> {
+    let images = tree.dev.join("cache/images");
+    for entry in planned.iter().filter(|entry| entry.program == "dwcp-agentd") {
+        let config = entry.arguments.iter().skip_while(|argument| *argument != "--config").nth(1);
+        let Some(config) = config.map(|path| tree.dev.join(path)) else { continue };
+        let text = fs::read_to_string(&config).map_err(|e| fault("cannot read", &config, &e))?;
+        let Some(folder) = data_folder(&text) else { continue };
+        share_at(&tree.dev.join(folder), &images)?;
+    }
+    Ok(())
+}
+
+/// The value of `data_dir` in a host's configuration.
+fn data_folder(config: &str) -> Option<PathBuf> {
+    let value = config.lines().find_map(|line| line.strip_prefix("data_dir:"))?;
+    Some(PathBuf::from(value.trim().trim_matches(['"', '\''])))
+}
+
+fn share_at(folder: &Path, images: &Path) -> Result<(), Failure> {
+    let link = folder.join("images");
+    if link.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(|e| fault("cannot create", folder, &e))?;
+    symlink(images, &link).map_err(|e| fault("cannot link", &link, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_sees_the_images_of_the_cache_and_keeps_its_own() {
+        let folder = std::env::temp_dir().join(format!("dwcp-xtask-image-{}", std::process::id()));
+        let (ours, theirs) = (folder.join("ours"), folder.join("theirs"));
+        fs::create_dir_all(theirs.join("images")).unwrap();
+        let images = folder.join("cache/images");
+        for host in [&ours, &ours, &theirs] {
+            share_at(host, &images).unwrap();
+        }
+        assert_eq!(fs::read_link(ours.join("images")).unwrap(), images);
+        assert!(fs::read_link(theirs.join("images")).is_err());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_data_folder_is_read_from_the_configuration() {
+        let text = "host: a\nvm_addresses:\n  data_dir: no\ndata_dir: \"/a b/c\"\n";
+        assert_eq!(data_folder(text), Some(PathBuf::from("/a b/c")));
+        assert_eq!(data_folder("host: a\n"), None);
+    }
 }

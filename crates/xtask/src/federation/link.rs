@@ -1,9 +1,10 @@
 //! What `up` leaves outside the repository, and `down` takes away again: a link to `dwcp-cli` in
 //! cargo's folder of programs, and the `dev` context of the CLI.
 
-use super::CONTEXT;
-use crate::run::{Failure, capture, command, fault, say};
+use super::{CONTEXT, api_url};
+use crate::run::{Failure, capture, command, fault, say, text_of};
 use crate::tree::Tree;
+use serde_json::Value;
 use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const NOTE: &str = "link.txt";
+/// The first administrator's token, written by `dwcpd dev init`.
+const TOKEN: &str = "admin.token";
 
 /// Cargo's folder of programs, which its installer puts on the path.
 fn programs() -> Option<PathBuf> {
@@ -77,6 +80,33 @@ pub fn remove_link(tree: &Tree, since: Instant) -> Result<(), Failure> {
         fs::remove_file(&link).map_err(|e| fault("cannot remove", &link, &e))?;
         say(since, &format!("removed the link {}", link.display()));
     }
+    Ok(())
+}
+
+/// Stores the CLI's context of this federation: every region's API, the authority, the first token.
+///
+/// # Errors
+/// When the token is missing or the CLI fails.
+pub fn make_context(tree: &Tree, regions: usize, since: Instant) -> Result<(), Failure> {
+    let path = tree.dev.join(TOKEN);
+    let token = fs::read_to_string(&path).map_err(|e| fault("cannot read", &path, &e))?;
+    let endpoints: Vec<String> = (1..=regions).map(api_url).collect();
+    let mut cli = command(tree.binary("dwcp-cli"));
+    cli.args(["context", "add", CONTEXT, "--endpoint", &endpoints.join(","), "--ca"])
+        .arg(tree.dev.join("pki/ca.pem"))
+        // Not as an argument: everyone on the machine can read those.
+        .env("DWCP_TOKEN", token.trim())
+        .env_remove("DWCP_CONTEXT");
+    text_of(&mut cli)?;
+    let current = text_of(command(tree.binary("dwcp-cli")).args(["context", "show", "--format", "json"]));
+    let current: Value = current.ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let ours = current["name"] == CONTEXT;
+    let hint = if ours {
+        String::new()
+    } else {
+        format!("; yours stays current, so: dwcp-cli context use {CONTEXT}")
+    };
+    say(since, &format!("dwcp-cli has the context {CONTEXT:?}{hint}"));
     Ok(())
 }
 

@@ -1,17 +1,15 @@
 //! `up`: from a bare machine to five running regions with six VMs that answer.
 
 use super::process::{recorded, start};
-use super::{Lock, Planned, demo, image, known_region, link, planned, regions};
+use super::{Lock, Planned, api_address, demo, image, known_region, link, planned, regions};
 use crate::flags::Flags;
 use crate::install;
 use crate::run::{Failure, cargo, command, run, say, wait_until};
 use crate::tree::Tree;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// The TCP port of every region's API.
-const API_PORT: u16 = 7443;
 const BINARIES: [(&str, &str); 3] =
     [("dwcp-server", "dwcpd"), ("dwcp-agent", "dwcp-agentd"), ("dwcp-cli", "dwcp-cli")];
 
@@ -29,15 +27,17 @@ pub fn up(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     image::ensure(tree, since)?;
     initialise(tree, since)?;
     let planned = planned(tree)?;
+    image::share(tree, &planned)?;
     let region = known_region(&planned, flags)?;
     let chosen: Vec<&Planned> =
         planned.iter().filter(|entry| region.is_none_or(|r| entry.region == r)).collect();
     start_missing(tree, &chosen, since)?;
     wait_for_apis(tree, &regions(&planned), &chosen, since)?;
     link::make_link(tree, since)?;
+    link::make_context(tree, regions(&planned).len(), since)?;
     demo::wait_for_status(tree, since)?;
     if region.is_none() && !flags.has("no-vms") {
-        demo::ensure_vms(tree, &regions(&planned), since)?;
+        demo::ensure_vms(tree, regions(&planned).len(), since)?;
     }
     say(since, "up");
     demo::tell_what_to_try();
@@ -102,11 +102,6 @@ fn start_missing(tree: &Tree, chosen: &[&Planned], since: Instant) -> Result<(),
     Ok(())
 }
 
-/// Region number `n` (from 1) listens at 127.77.n.1.
-pub fn api_address(number: u8) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(127, 77, number, 1), API_PORT))
-}
-
 fn wait_for_apis(
     tree: &Tree,
     regions: &[String],
@@ -114,7 +109,7 @@ fn wait_for_apis(
     since: Instant,
 ) -> Result<(), Failure> {
     let mut dead = None;
-    for (region, number) in regions.iter().zip(1u8..) {
+    for (region, number) in regions.iter().zip(1..) {
         if !chosen.iter().any(|entry| &entry.region == region) {
             continue;
         }

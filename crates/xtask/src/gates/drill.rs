@@ -2,10 +2,11 @@
 
 use super::count::Count;
 use crate::federation::demo::{self, Vm};
-use crate::federation::{self, down, process, up};
+use crate::federation::{down, process, up};
 use crate::flags::Flags;
 use crate::run::{Failure, say, wait_until};
 use crate::tree::Tree;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Promised: a lost region's VMs run elsewhere within this of the cut.
@@ -48,13 +49,9 @@ fn stages(tree: &Tree) -> Result<Count, (Count, Failure)> {
 }
 
 fn region_loss(tree: &Tree) -> Result<(), Failure> {
-    let planned = federation::planned(tree)?;
-    let region = federation::regions(&planned).into_iter().next().ok_or_else(|| Failure::new("no region"))?;
     let before = demo::vms(tree)?;
-    let there = before.values().filter(|vm| vm.region == region).count();
-    if there == 0 {
-        return Err(Failure::new(format!("no VM runs in {region}, so nothing would be shown")));
-    }
+    let (region, there) =
+        fullest(&before).ok_or_else(|| Failure::new("no VM runs, so nothing would be shown"))?;
     let cut = Instant::now();
     let (killed, left) = process::stop(&tree.dev, Duration::ZERO, |one| one.region == region);
     if killed == 0 || !left.is_empty() {
@@ -79,6 +76,15 @@ fn region_loss(tree: &Tree) -> Result<(), Failure> {
     }
     say(cut, &format!("{there} VMs of {region} answer elsewhere, the others where they were"));
     Ok(())
+}
+
+/// The region with the most VMs, and how many.
+fn fullest(vms: &BTreeMap<String, Vm>) -> Option<(String, usize)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for vm in vms.values() {
+        *counts.entry(&vm.region).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(region, count)| (region.to_owned(), count))
 }
 
 /// Whether a VM answers by itself: under a newer generation and elsewhere if its region was lost,
