@@ -1,9 +1,17 @@
 //! Many Raft groups in one process, driven synchronously: no clock, no disk, no socket.
 
+mod codec;
 mod config;
 mod effects;
+mod group;
+mod guard;
+mod log;
 mod multi;
+mod records;
+mod recover;
 mod status;
+mod turn;
+mod wire;
 
 #[cfg(feature = "mutations")]
 pub use config::Mutation;

@@ -1,0 +1,76 @@
+//! When this node last acknowledged a leader that is no longer the one it knows.
+//!
+//! Who relies on it: a new leader that wants to take over what an older leader may have promised. An older leader
+//! promises only after a quorum acknowledged it (read index), so every majority of voters holds a node that
+//! acknowledged it at or after the moment the promise was asked for. When a majority of voters say that their last
+//! acknowledgement of an older leader is longer ago than the promise lasts, no such promise is in force any more.
+
+use crate::NodeId;
+
+/// A leadership: term and leader.
+pub(crate) type Reign = (u64, NodeId);
+
+pub(super) struct Fence {
+    opened_us: u64,
+    newest: Reign,
+    newest_ack_us: u64,
+    older_ack_us: u64,
+}
+
+impl Fence {
+    /// Before the opening this process may have acknowledged anybody, up to the moment it ended.
+    pub fn new(now_us: u64) -> Self {
+        Self { opened_us: now_us, newest: (0, 0), newest_ack_us: now_us, older_ack_us: now_us }
+    }
+
+    /// An acknowledgement was decided on or leaves now. Both moments count: the first, as it may be asked for while
+    /// the answer waits for the disk; the second, as that is the latest it can be.
+    pub fn acknowledge(&mut self, now_us: u64, reign: Reign) {
+        if reign == self.newest {
+            self.newest_ack_us = self.newest_ack_us.max(now_us);
+        } else if reign.0 > self.newest.0 {
+            self.older_ack_us = self.older_ack_us.max(self.newest_ack_us);
+            self.newest = reign;
+            self.newest_ack_us = now_us;
+        } else {
+            self.older_ack_us = self.older_ack_us.max(now_us);
+        }
+    }
+
+    pub fn age_us(&self, now_us: u64, known: Reign) -> u64 {
+        let mut last = self.opened_us.max(self.older_ack_us);
+        if known != self.newest {
+            last = last.max(self.newest_ack_us);
+        }
+        now_us.saturating_sub(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_is_never_more_than_the_time_since_opening() {
+        let fence = Fence::new(100);
+        assert_eq!(fence.age_us(350, (4, 2)), 250);
+    }
+
+    #[test]
+    fn acknowledging_the_known_leader_does_not_make_an_older_one_younger() {
+        let mut fence = Fence::new(0);
+        fence.acknowledge(10, (1, 1));
+        fence.acknowledge(20, (2, 2));
+        fence.acknowledge(90, (2, 2));
+        assert_eq!(fence.age_us(100, (2, 2)), 90);
+        assert_eq!(fence.age_us(100, (3, 0)), 10);
+    }
+
+    #[test]
+    fn a_late_answer_to_an_older_leader_counts_when_it_leaves() {
+        let mut fence = Fence::new(0);
+        fence.acknowledge(20, (2, 2));
+        fence.acknowledge(70, (1, 1));
+        assert_eq!(fence.age_us(100, (2, 2)), 30);
+    }
+}

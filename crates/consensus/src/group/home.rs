@@ -1,0 +1,99 @@
+//! Who should lead: the home node first, then the others in an order that the seed decides.
+
+use super::Group;
+use crate::config::{Config, GroupSetup};
+use crate::{GroupId, NodeId};
+use raft::ProgressState;
+
+/// Entries that home may lack when leadership is handed to it. The hand-over waits for them.
+const LAG_LIMIT: u64 = 64;
+/// The back-off doubles this often.
+const DOUBLINGS: u32 = 6;
+/// What a replica asks of a candidate after a long time without leader: nothing but its log.
+const LOWEST_PRIORITY: i64 = 1;
+
+pub(super) struct Home {
+    node: Option<NodeId>,
+    first_backoff: u64,
+    backoff: u64,
+    not_before: u64,
+    /// Since when home leads, in ticks.
+    leads_since: Option<u64>,
+}
+
+impl Home {
+    pub fn new(config: &Config, node: Option<NodeId>) -> Self {
+        let first_backoff = u64::from(config.home_backoff_ticks);
+        Self { node, first_backoff, backoff: first_backoff, not_before: 0, leads_since: None }
+    }
+
+    pub fn became_leader(&mut self, ticks: u64) {
+        self.not_before = ticks + self.backoff;
+    }
+}
+
+fn mix(seed: u64, group: GroupId, node: NodeId) -> u64 {
+    let mut hash = seed ^ group.rotate_left(24) ^ node.rotate_left(48);
+    for _ in 0..2 {
+        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        hash ^= hash >> 31;
+    }
+    hash
+}
+
+/// This node's place in the order of succession: 0 campaigns first.
+pub(super) fn rank(config: &Config, setup: &GroupSetup) -> u32 {
+    let order = |node: NodeId| (setup.home != Some(node), mix(config.seed, setup.group, node), node);
+    let mine = order(config.node);
+    let others = setup.voters.iter().chain(&setup.learners).filter(|node| **node != config.node);
+    others.filter(|node| order(**node) < mine).count() as u32
+}
+
+/// Replicas refuse candidates of lower priority whose log is no longer than theirs.
+pub(super) fn priority(rank: u32) -> i64 {
+    i64::from(100_u32.saturating_sub(rank).max(2))
+}
+
+impl Group {
+    /// Priorities can lock each other out: a better ranked replica with an older log of the same length refuses every
+    /// lower ranked candidate and cannot win itself. After two election times without leader nobody insists.
+    pub(super) fn tick_priority(&mut self, config: &Config) {
+        let patience = 2 * u64::from(config.election_ticks + 5 * config.stagger_ticks);
+        self.leaderless_ticks = if self.leader().is_some() { 0 } else { self.leaderless_ticks + 1 };
+        let priority = if self.leaderless_ticks > patience { LOWEST_PRIORITY } else { priority(self.rank) };
+        self.raft.set_priority(priority);
+    }
+
+    /// A leader that is not home hands over when home is alive and caught up. Home that could not keep leadership gets
+    /// it again only after a growing pause.
+    pub(super) fn tick_home(&mut self) {
+        let Some(home) = self.home.node else { return };
+        if self.leader() == Some(home) {
+            let since = *self.home.leads_since.get_or_insert(self.ticks);
+            if self.ticks - since > 20 * self.home.first_backoff {
+                self.home.backoff = self.home.first_backoff;
+            }
+            return;
+        }
+        self.home.leads_since = None;
+        if !self.leads() || self.ticks < self.home.not_before || self.repairing.contains_key(&home) {
+            return;
+        }
+        let raft = &self.raft.raft;
+        let last = raft.raft_log.last_index();
+        let ready = raft.prs().get(home).is_some_and(|progress| {
+            progress.recent_active
+                && progress.state == ProgressState::Replicate
+                && progress.matched + LAG_LIMIT >= last
+        });
+        let joint = raft.prs().conf().to_conf_state().voters_outgoing.len() > 0;
+        if !ready || joint || !raft.prs().conf().voters().contains(home) || raft.lead_transferee.is_some() {
+            return;
+        }
+        self.home.not_before = self.ticks + self.home.backoff;
+        let longest = self.home.first_backoff << DOUBLINGS;
+        self.home.backoff = (self.home.backoff * 2).min(longest);
+        self.raft.transfer_leader(home);
+    }
+}

@@ -1,0 +1,48 @@
+//! What time brings.
+
+use super::Group;
+use crate::turn::Turn;
+use raft::{ProgressState, SnapshotStatus};
+
+impl Group {
+    pub fn tick(&mut self, turn: &mut Turn) {
+        self.ticks += 1;
+        self.note_reign(turn.now_us);
+        // No elections while the disk owes something (see `message`) or while records are missing.
+        if self.leads() || !(self.unsettled() || self.is_damaged()) {
+            self.raft.tick();
+        }
+        self.tick_priority(turn.config);
+        self.tick_home();
+        self.tick_joint();
+        self.tick_snapshots(turn);
+        self.tick_repair(turn);
+    }
+
+    /// The Raft crate waits for ever for the receiver of a snapshot; the snapshot may be lost.
+    fn tick_snapshots(&mut self, turn: &Turn) {
+        let patience = u64::from(turn.config.snapshot_retry_ticks);
+        let ticks = self.ticks;
+        self.repairing.retain(|_, asked| ticks < *asked + 100);
+        if !self.leads() {
+            self.snapshot_sent.clear();
+            return;
+        }
+        let under_way: Vec<_> = self
+            .peers()
+            .into_iter()
+            .filter(|peer| {
+                let progress = self.raft.raft.prs().get(*peer);
+                progress.is_some_and(|progress| progress.state == ProgressState::Snapshot)
+            })
+            .collect();
+        self.snapshot_sent.retain(|peer, _| under_way.contains(peer));
+        for peer in under_way {
+            let sent = *self.snapshot_sent.entry(peer).or_insert(ticks);
+            if ticks >= sent + patience {
+                self.snapshot_sent.remove(&peer);
+                self.raft.report_snapshot(peer, SnapshotStatus::Failure);
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+use crate::world::World;
+use dwcp_consensus::{Config, DropReason, Input, Output};
+
+fn defaults(_: &mut Config) {}
+
+#[test]
+fn every_group_is_led_at_home_soon_after_the_start() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, defaults);
+        world.run_until(10_000_000, "leaders at home", |world| {
+            [1, 2, 4].iter().all(|home| world.leader(*home) == Some(*home))
+        });
+    }
+}
+
+#[test]
+fn leadership_goes_elsewhere_when_home_dies_and_back_when_it_returns() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, defaults);
+        world.run_for(10_000_000);
+        world.crash(2);
+        let gone = world.run_until(6_000_000, "another leader", |world| world.leader(2).is_some());
+        assert!(gone > 500_000, "a leader before the old one could be missed");
+        world.propose(world.leader(2).unwrap(), 2);
+        world.run_for(2_000_000);
+        world.start(2);
+        world.run_until(20_000_000, "home leads", |world| world.leader(2) == Some(2));
+        world.heal_and_check();
+    }
+}
+
+#[test]
+fn a_one_way_cut_does_not_depose_a_good_leader_for_ever() {
+    for seed in 0..5 {
+        for (from, to) in [(2, 3), (3, 2), (2, 1), (4, 2)] {
+            let mut world = World::new(seed, defaults);
+            world.run_for(10_000_000);
+            let term = world.status(2, 2).term;
+            world.cut.insert((from, to));
+            world.run_for(30_000_000);
+            assert_eq!(world.leader(2), Some(2), "cut {from} to {to}");
+            assert_eq!(world.status(2, 2).term, term, "cut {from} to {to} raised the term");
+        }
+    }
+}
+
+#[test]
+fn a_leader_that_hears_nobody_gives_way_and_does_not_disturb_its_successor() {
+    let mut world = World::new(3, defaults);
+    world.run_for(10_000_000);
+    for other in [1, 3, 4, 5] {
+        world.cut.insert((other, 2));
+    }
+    world.run_until(8_000_000, "a successor", |world| world.leader(2).is_some_and(|leader| leader != 2));
+    world.run_for(5_000_000);
+    let (leader, term) = (world.leader(2).unwrap(), world.status(1, 2).term);
+    world.run_for(30_000_000);
+    assert_eq!(world.status(1, 2).term, term);
+    assert_eq!(world.leader(2), Some(leader));
+}
+
+#[test]
+fn a_minority_does_not_confirm_reads() {
+    let mut world = World::new(5, defaults);
+    world.run_for(10_000_000);
+    for node in [1, 2] {
+        for other in [3, 4, 5] {
+            world.cut.insert((node, other));
+            world.cut.insert((other, node));
+        }
+    }
+    world.run_for(100_000);
+    let before = world.reads_ready;
+    world.read(1, 1);
+    world.run_for(10_000_000);
+    assert_eq!(world.reads_ready, before);
+    assert!(world.reads_dropped > 0);
+    world.run_until(5_000_000, "a new leader", |world| world.leader(1).is_some_and(|leader| leader > 2));
+}
+
+#[test]
+fn a_follower_refuses_proposals_and_names_the_leader() {
+    let mut world = World::new(6, defaults);
+    world.run_for(10_000_000);
+    let mut out = Vec::new();
+    let now = world.now_us;
+    let raft = world.nodes.get_mut(&3).unwrap().raft.as_mut().unwrap();
+    raft.step(now, Input::Propose { group: 1, ticket: 9, data: vec![1] }, &mut out);
+    let reason = DropReason::NotLeader { leader: Some(1) };
+    assert!(out.contains(&Output::ProposalDropped { group: 1, ticket: 9, reason }));
+}
+
+#[test]
+fn the_age_of_answers_to_an_older_leader_grows_from_the_last_one() {
+    let mut world = World::new(8, defaults);
+    world.run_for(10_000_000);
+    let cut_at = world.now_us;
+    world.isolate(4);
+    world.run_until(8_000_000, "a successor", |world| world.leader(4).is_some_and(|leader| leader != 4));
+    let now = world.now_us;
+    let successor = world.leader(4).unwrap();
+    for node in [1, 2, 3, 5] {
+        let raft = world.nodes[&node].raft.as_ref().unwrap();
+        let age = raft.older_leader_ack_age_us(4, now).unwrap();
+        // Heartbeats every 150 ms travel up to 155 ms, and what was under way when the link was cut is lost.
+        assert!(age >= now - cut_at && age < now - cut_at + 400_000, "node {node}: {age} us");
+        assert_eq!(raft.leader_since_us(4).is_some(), node == successor);
+    }
+}
+
+#[test]
+fn a_restarted_node_claims_no_age_beyond_its_start() {
+    let mut world = World::new(9, defaults);
+    world.run_for(10_000_000);
+    world.crash(3);
+    world.run_for(1_000_000);
+    world.start(3);
+    world.run_for(200_000);
+    let age = world.nodes[&3].raft.as_ref().unwrap().older_leader_ack_age_us(1, world.now_us).unwrap();
+    assert!(age <= 200_000);
+}

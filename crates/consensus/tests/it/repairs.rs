@@ -1,0 +1,165 @@
+use crate::world::World;
+use dwcp_consensus::{Config, Role};
+
+fn small_snapshots(config: &mut Config) {
+    config.snapshot_every_entries = 20;
+    config.keep_entries = 5;
+}
+
+/// Kinds of records, as they appear in keys behind the group.
+const HARD: [u8; 2] = [1, 2];
+const SNAPSHOT: u8 = 4;
+const ENTRY: u8 = 16;
+
+fn busy(seed: u64) -> World {
+    let mut world = World::new(seed, small_snapshots);
+    world.run_for(8_000_000);
+    for _ in 0..50 {
+        for group in [0, 1, 2, 4] {
+            if let Some(leader) = world.leader(group) {
+                world.propose(leader, group);
+            }
+        }
+        world.run_for(60_000);
+    }
+    world.run_for(1_000_000);
+    world
+}
+
+fn keys_of(world: &World, node: u64, group: u64, kinds: &[u8]) -> Vec<Vec<u8>> {
+    let prefix = group.to_be_bytes();
+    let keys = world.nodes[&node].store.0.keys();
+    keys.filter(|key| key[1..9] == prefix && kinds.contains(&key[9])).cloned().collect()
+}
+
+fn damage(world: &mut World, node: u64, keys: &[Vec<u8>], lose: bool) {
+    let store = &mut world.nodes.get_mut(&node).unwrap().store.0;
+    for key in keys {
+        if lose {
+            store.remove(key);
+        } else {
+            let value = store.get_mut(key).unwrap();
+            let middle = value.len() / 2;
+            value[middle] ^= 0x10;
+        }
+    }
+}
+
+fn is_damaged(world: &World, node: u64) -> bool {
+    world.groups.iter().any(|group| world.status(node, *group).damaged)
+}
+
+#[test]
+fn a_replica_that_lost_records_is_repaired_from_a_peer() {
+    for (seed, kinds) in [(1, &[ENTRY][..]), (2, &[SNAPSHOT]), (3, &HARD), (4, &[1, 2, SNAPSHOT, ENTRY])] {
+        for lose in [false, true] {
+            let mut world = busy(seed);
+            world.crash(3);
+            let keys = keys_of(&world, 3, 1, kinds);
+            assert!(!keys.is_empty());
+            damage(&mut world, 3, &keys[keys.len() - kinds.len().min(keys.len())..], lose);
+            if lose && kinds.len() == 4 {
+                // Nothing at all is left: only the operator can know that something was there.
+                damage(&mut world, 3, &[], true);
+            }
+            assert!(world.start(3), "{kinds:?} lost: {lose}");
+            world.run_until(30_000_000, "repaired", |world| !is_damaged(world, 3));
+            assert!(world.nodes[&3].repaired > 0);
+            world.heal_and_check();
+        }
+    }
+}
+
+#[test]
+fn one_good_copy_of_the_hard_state_is_enough() {
+    let mut world = busy(5);
+    world.crash(3);
+    let keys = keys_of(&world, 3, 2, &[2]);
+    damage(&mut world, 3, &keys, false);
+    assert!(!world.start(3));
+    world.heal_and_check();
+}
+
+#[test]
+fn the_last_entry_cannot_vanish_unseen() {
+    let mut world = busy(6);
+    world.crash(3);
+    let keys = keys_of(&world, 3, 1, &[ENTRY]);
+    damage(&mut world, 3, &keys[keys.len() - 1..], true);
+    assert!(world.start(3));
+    world.run_until(30_000_000, "repaired", |world| !is_damaged(world, 3));
+    world.heal_and_check();
+}
+
+#[test]
+fn a_damaged_replica_stays_damaged_over_a_crash_until_it_is_whole() {
+    let mut world = busy(7);
+    world.crash(3);
+    let keys = keys_of(&world, 3, 1, &[1, 2, ENTRY]);
+    damage(&mut world, 3, &keys, false);
+    world.isolate(3);
+    assert!(world.start(3));
+    world.run_for(1_000_000);
+    world.crash(3);
+    assert!(world.start(3));
+    world.run_for(20_000_000);
+    assert!(is_damaged(&world, 3));
+    world.cut.clear();
+    world.run_until(30_000_000, "repaired", |world| !is_damaged(world, 3));
+    world.crash(3);
+    assert!(!world.start(3));
+    world.heal_and_check();
+}
+
+#[test]
+fn a_damaged_replica_does_not_vote_or_lead() {
+    let mut world = busy(8);
+    for node in [1, 2, 3, 4, 5] {
+        world.crash(node);
+    }
+    let keys = keys_of(&world, 3, 1, &[ENTRY]);
+    damage(&mut world, 3, &keys, false);
+    // Two whole replicas and a damaged one are no majority.
+    for node in [1, 2, 3] {
+        world.start(node);
+    }
+    world.run_for(30_000_000);
+    assert_eq!(world.leader(1), None);
+    assert!(world.status(3, 1).damaged && world.status(3, 1).role == Role::Follower);
+    world.start(4);
+    world.run_until(40_000_000, "repaired", |world| !is_damaged(world, 3));
+    world.heal_and_check();
+}
+
+#[test]
+fn a_replaced_disk_is_filled_again_without_voting_as_a_founder() {
+    let mut world = busy(9);
+    world.crash(3);
+    world.nodes.get_mut(&3).unwrap().store.0.clear();
+    for group in world.groups.clone() {
+        world.setups.get_mut(&(3, group)).unwrap().lost = true;
+    }
+    assert!(world.start(3));
+    world.run_until(30_000_000, "repaired", |world| !is_damaged(world, 3));
+    world.heal_and_check();
+}
+
+#[test]
+fn a_disk_that_went_back_in_time_is_found_out_by_the_leader() {
+    let mut world = busy(10);
+    world.crash(3);
+    let old = world.nodes[&3].store.clone();
+    world.start(3);
+    world.run_for(2_000_000);
+    for _ in 0..30 {
+        world.propose(1, 1);
+        world.run_for(100_000);
+    }
+    world.run_for(1_000_000);
+    world.crash(3);
+    world.nodes.get_mut(&3).unwrap().store = old;
+    world.start(3);
+    world.run_until(30_000_000, "found out or caught up", |world| world.all_hold(1, &[1, 2, 3, 4, 5]));
+    assert!(world.nodes[&3].repaired > 0);
+    world.heal_and_check();
+}
