@@ -6,11 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Package, and the file or program that shows it is there however it was installed.
-const NEEDED: [(&str, Proof); 6] = [
+const NEEDED: [(&str, Proof); 3] = [
     ("qemu-system-x86", Proof::Program("qemu-system-x86_64")),
-    ("busybox-static", Proof::Package),
-    ("cpio", Proof::Program("cpio")),
-    ("kmod", Proof::Program("depmod")),
     ("gcc", Proof::Program("gcc")),
     ("libc6-dev", Proof::File("/usr/include/stdio.h")),
 ];
@@ -22,7 +19,6 @@ const OURS: &str = "dwcp-backports.sources";
 enum Proof {
     Program(&'static str),
     File(&'static str),
-    Package,
 }
 
 /// Installs what is missing; does nothing, and needs no root, when everything is there.
@@ -30,11 +26,8 @@ enum Proof {
 /// # Errors
 /// When something is missing and this is not Debian or not root: the message is the command to type.
 pub fn ensure(since: Instant) -> Result<(), Failure> {
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(package, proof)| !present(package, *proof))
-        .map(|(package, _)| *package)
-        .collect();
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(_, proof)| !present(*proof)).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -45,8 +38,7 @@ pub fn ensure(since: Instant) -> Result<(), Failure> {
             "missing: {list} (Debian's names); no apt-get here to install them"
         )));
     }
-    // SAFETY: geteuid reads one number of this process and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return Err(Failure::new(format!(
             "missing: {list}. Run this once as root, or install them yourself: \
              sudo apt-get install --no-install-recommends {list} (on Debian 12 with -t bookworm-backports)"
@@ -72,18 +64,27 @@ pub fn ensure(since: Instant) -> Result<(), Failure> {
     Ok(())
 }
 
-fn present(package: &str, proof: Proof) -> bool {
+/// Fetches the lists of packages anew.
+///
+/// # Errors
+/// When this is not root, or apt fails.
+pub fn refresh() -> Result<(), Failure> {
+    if is_root() {
+        apt(&["update"])
+    } else {
+        Err(Failure::new("only root can refresh the lists of packages"))
+    }
+}
+
+fn is_root() -> bool {
+    // SAFETY: geteuid reads one number of this process and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+fn present(proof: Proof) -> bool {
     match proof {
-        Proof::Program(name) => {
-            on_path(name)
-                || Path::new("/usr/sbin").join(name).exists()
-                || Path::new("/sbin").join(name).exists()
-        }
+        Proof::Program(name) => on_path(name),
         Proof::File(path) => Path::new(path).exists(),
-        Proof::Package => {
-            let status = capture(command("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]));
-            status.is_ok_and(|output| output.stdout == b"installed")
-        }
     }
 }
 

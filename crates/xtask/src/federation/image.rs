@@ -2,6 +2,7 @@
 
 use super::Planned;
 use crate::flags::Flags;
+use crate::guest;
 use crate::install;
 use crate::run::{Failure, fault, say};
 use crate::tree::Tree;
@@ -10,12 +11,34 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// The name VMs ask for it by.
+const IMAGE: &str = "small";
+
 /// Builds the guest image if the cache has none.
 ///
 /// # Errors
 /// When it cannot be built.
 pub fn ensure(tree: &Tree, since: Instant) -> Result<(), Failure> {
-    say(since, &format!("no guest image builder; {} holds none", tree.dev.join("cache").display()));
+    let folder = tree.dev.join("cache/images").join(IMAGE);
+    let source = tree.root.join("guest/init.c");
+    if is_newer(&folder.join("image.yaml"), &source) { Ok(()) } else { build(&folder, since) }
+}
+
+/// Whether `built` is there and not older than `source`.
+fn is_newer(built: &Path, source: &Path) -> bool {
+    let written = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    written(built).is_some_and(|built| written(source).is_none_or(|source| source <= built))
+}
+
+fn build(folder: &Path, since: Instant) -> Result<(), Failure> {
+    say(since, "building the guest image");
+    let built = guest::build(folder).or_else(|first| {
+        // The list of packages may be missing or old: a fresh one is worth a second try.
+        install::refresh().map_err(|_| Failure::new(first))?;
+        guest::build(folder).map_err(Failure::new)
+    })?;
+    let mib = built.size_bytes >> 20;
+    say(since, &format!("guest image {} from {}, {mib} MiB", built.dir.display(), built.kernel_package));
     Ok(())
 }
 
@@ -26,7 +49,7 @@ pub fn ensure(tree: &Tree, since: Instant) -> Result<(), Failure> {
 pub fn guest(tree: &Tree, _flags: &Flags) -> Result<(), Failure> {
     let since = Instant::now();
     install::ensure(since)?;
-    ensure(tree, since)
+    build(&tree.dev.join("cache/images").join(IMAGE), since)
 }
 
 /// Gives every host of the list the images of the cache, as a link `images` in its data folder.
@@ -75,6 +98,21 @@ mod tests {
         }
         assert_eq!(fs::read_link(ours.join("images")).unwrap(), images);
         assert!(fs::read_link(theirs.join("images")).is_err());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_image_older_than_its_source_is_built_again() {
+        let folder = std::env::temp_dir().join(format!("dwcp-xtask-newer-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (built, source) = (folder.join("built"), folder.join("source"));
+        fs::write(&source, "").unwrap();
+        assert!(!is_newer(&built, &source));
+        fs::write(&built, "").unwrap();
+        assert!(is_newer(&built, &source));
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(9);
+        fs::File::options().write(true).open(&source).unwrap().set_modified(later).unwrap();
+        assert!(!is_newer(&built, &source));
         fs::remove_dir_all(folder).unwrap();
     }
 
