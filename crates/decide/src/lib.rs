@@ -1,1 +1,33 @@
 //! Placement, failover and health as pure functions: a snapshot in, a plan and its report out.
+//!
+//! Nothing here reads a clock, draws randomness or keeps a thread. The same facts and measurements give the same answer in
+//! every replica: ties go to the higher score, then to the region of higher priority, then to the smaller id. What is
+//! decided here is only a proposal: `apply` checks it again at the position of the log where it takes effect.
+
+mod failover;
+mod health;
+mod host_loss;
+mod index;
+mod loss;
+mod measured;
+mod place;
+mod planner;
+mod refuse;
+mod region_rules;
+mod relations;
+mod report;
+mod reservations;
+mod score;
+mod search;
+mod suggest;
+
+pub use failover::{FailoverLimits, FailoverPlan, PlannedMove, plan_failover};
+pub use health::{Deduction, HealthInputs, HealthScore, HealthState, health};
+pub use host_loss::{HostLossPlan, plan_host_loss};
+pub use index::{CacheStats, PlaceIndex};
+pub use loss::{LossVerdict, LossView, ReturnVerdict, regions_to_declare_lost, regions_to_return};
+pub use measured::Measured;
+pub use place::{PlaceRequest, Placement, place};
+pub use report::{HostVerdict, PlaceReport, Reason, ReasonKind, RegionVerdict, ScoreParts, Suggestion};
+pub use reservations::Reservations;
+pub use score::score_region;

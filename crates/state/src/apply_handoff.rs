@@ -126,6 +126,7 @@ impl RegionFacts {
             failover,
             at: stamp.envelope.at,
         };
+        self.index.add(&departure.vm);
         self.departures.insert(step.vm, departure);
         Some((step.vm, generation))
     }
@@ -184,7 +185,9 @@ impl RegionFacts {
 
     pub(crate) fn forget(&mut self, id: VmId, generation: Generation) -> Applied {
         self.departing(id, generation)?;
-        self.departures.remove(&id);
+        if let Some(departure) = self.departures.remove(&id) {
+            self.index.remove(&departure.vm);
+        }
         self.tombstones.insert(id, generation);
         Ok(Receipt::default())
     }
@@ -192,6 +195,7 @@ impl RegionFacts {
     pub(crate) fn recall(&mut self, id: VmId, generation: Generation, stamp: &Stamp<'_>) -> Applied {
         let departure = self.departing(id, generation)?.clone();
         self.departures.remove(&id);
+        self.index.remove(&departure.vm);
         let vm = Vm { generation: generation.next(), placed_at: stamp.envelope.at, ..departure.vm };
         if vm.want == Want::Deleted {
             self.tombstones.insert(id, vm.generation);

@@ -103,6 +103,7 @@ impl RegionFacts {
             let kind = if returned { "host.returned" } else { "host.joined" };
             self.ledger.note(stamp.event(Severity::Info, kind, &facts.id, text));
         }
+        self.index.touch(self.revision, &facts.id);
         self.hosts.insert(facts.id.clone(), host);
         Ok(Receipt::default())
     }
@@ -115,6 +116,7 @@ impl RegionFacts {
         if host.standing == HostStanding::Up {
             host.standing = HostStanding::Lost;
             host.standing_since = stamp.envelope.at;
+            self.index.touch(self.revision, id);
             let text = format!("host {id} in zone {} is silent: no more leases for it", host.facts.zone);
             self.ledger.note(stamp.event(Severity::Critical, "host.lost", id, text));
         }
@@ -123,20 +125,19 @@ impl RegionFacts {
 
     fn set_host_placement(&mut self, id: &HostId, on: bool, stamp: &Stamp<'_>) -> Applied {
         self.hosts.get_mut(id).ok_or_else(|| unknown_host(id))?.placement = on;
+        self.index.touch(self.revision, id);
         let text = format!("placement on host {id} is {}", if on { "on" } else { "off" });
         self.ledger.note(stamp.event(Severity::Info, "host.placement", id, text));
         Ok(Receipt::default())
     }
 
     fn create_vms(&mut self, vms: &[NewVm], operation: &Operation, stamp: &Stamp<'_>) -> Applied {
-        let before = self.clone_places();
         let mut made = Vec::with_capacity(vms.len());
         for new in vms {
             if let Err(refusal) = self.create_one(&new.vm, stamp) {
                 for (id, _) in &made {
-                    self.vms.remove(id);
+                    self.unsettle(*id);
                 }
-                self.restore_places(before);
                 return Err(refusal);
             }
             made.push((new.vm.id, dwcp_types::Generation(1)));
@@ -157,9 +158,7 @@ impl RegionFacts {
         if self.vms.contains_key(&vm.id) || self.tombstones.contains_key(&vm.id) {
             return Err(Refusal::new(Code::WrongState, format!("{} exists already", vm.id)));
         }
-        if let Some(other) =
-            self.vms.values().find(|other| other.name == vm.name && other.want != Want::Deleted)
-        {
+        if let Some(other) = self.vm_named(&vm.name) {
             return Err(Refusal::new(Code::NameTaken, format!("a VM named {} exists", vm.name))
                 .because(format!("it is {} in {}", other.id, self.name)));
         }
@@ -180,6 +179,8 @@ impl RegionFacts {
         if let Some(host) = self.hosts.get_mut(&vm.host) {
             host.used = host.used.plus(vm.spec.size);
         }
+        self.index.touch(self.revision, &vm.host);
+        self.index.add(&vm);
         self.vms.insert(vm.id, vm);
     }
 
@@ -189,19 +190,9 @@ impl RegionFacts {
         if let Some(host) = self.hosts.get_mut(&vm.host) {
             host.used = host.used.minus(vm.spec.size);
         }
+        self.index.touch(self.revision, &vm.host);
+        self.index.remove(&vm);
         Some(vm)
-    }
-
-    fn clone_places(&self) -> Vec<(HostId, Amount)> {
-        self.hosts.iter().map(|(id, host)| (id.clone(), host.used)).collect()
-    }
-
-    fn restore_places(&mut self, places: Vec<(HostId, Amount)>) {
-        for (id, used) in places {
-            if let Some(host) = self.hosts.get_mut(&id) {
-                host.used = used;
-            }
-        }
     }
 
     /// Checks what must hold on the host at this very position of the log: standing, room, relations.
@@ -225,7 +216,6 @@ impl RegionFacts {
     }
 
     fn check_relations(&self, vm: &Vm, host: &Host) -> Result<(), Refusal> {
-        // Only VMs that somebody names, or that name somebody, can conflict.
         let here = |other: &Vm, scope: Scope| match scope {
             Scope::Host => other.host == host.facts.id,
             Scope::Zone => self.hosts.get(&other.host).is_some_and(|h| h.facts.zone == host.facts.zone),
@@ -235,7 +225,7 @@ impl RegionFacts {
             Refusal::new(Code::CapacityGone, format!("{} may not be placed on {}", vm.name, host.facts.id))
                 .because(format!("{} must be apart from {} ({:?})", owner.name, other.name, relation.scope))
         };
-        for other in self.vms.values().filter(|other| other.id != vm.id && other.want != Want::Deleted) {
+        for other in self.relatives(vm) {
             for relation in vm.rules.anti_affinity.iter().filter(|r| other.is_named_by(&r.target)) {
                 if here(other, relation.scope) {
                     return Err(clash(vm, relation, other));

@@ -29,7 +29,9 @@ pub(crate) fn encode_region(facts: &RegionFacts) -> Vec<u8> {
 }
 
 pub(crate) fn decode_region(bytes: &[u8]) -> Result<RegionFacts, DecodeError> {
-    decode(&versioned(bytes)?)
+    let mut facts: RegionFacts = decode(&versioned(bytes)?)?;
+    facts.reindex();
+    Ok(facts)
 }
 
 fn versioned(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {

@@ -16,6 +16,7 @@ mod core_facts;
 mod encoding;
 mod failover;
 mod host;
+mod index;
 mod ledger;
 mod operation;
 mod policy;
@@ -33,6 +34,7 @@ pub use command::{
 pub use core_facts::{Core, Lifecycle, Prices, Region, Standing};
 pub use failover::{Failover, FailoverState, FailoverVm, MoveState, PhaseName, PhaseSpan, Trigger};
 pub use host::{Host, HostFacts, HostStanding};
+pub use index::Index;
 pub use ledger::{Event, Ledger, Severity};
 pub use operation::{Operation, OperationKind, OperationState};
 pub use policy::{Freeze, Policy, Profile, Weights};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use dwcp_types::{FailoverId, Generation, GroupId, HostId, OperationId, RegionId, Revision, VmId, Wall};
 
-use crate::{Host, Ledger, Operation, Policy, Vm};
+use crate::{Host, Index, Ledger, Operation, Policy, Vm};
 
 /// A VM on its way to another region. Its record is kept here until the other region has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct RegionFacts {
     pub operations: BTreeMap<OperationId, Operation>,
     /// Events and remembered requests.
     pub ledger: Ledger,
+    /// Look-ups derived from the above; kept by `apply`, never encoded.
+    pub index: Index,
 }
 
 impl RegionFacts {

@@ -1,0 +1,155 @@
+//! Plans where the VMs of a lost region go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dwcp_state::{Federation, Vm, Want};
+use dwcp_types::{Code, Generation, HostId, Priority, Refusal, RegionId, VmId};
+
+use crate::Measured;
+use crate::planner::{Planner, alive};
+
+/// What a failover may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailoverLimits {
+    /// Only to these regions, when not empty.
+    pub to: Vec<RegionId>,
+    /// Only VMs of at least this priority; the others are not in the plan.
+    pub min_priority: Option<Priority>,
+    /// Move what fits even when not everything does.
+    pub partial: bool,
+}
+
+/// One VM of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedMove {
+    /// Which.
+    pub vm: VmId,
+    /// Its name.
+    pub name: String,
+    /// How much it matters.
+    pub priority: Priority,
+    /// Where it was.
+    pub from_host: HostId,
+    /// The generation it has now.
+    pub generation: Generation,
+    /// Where it goes; none: it is left.
+    pub to: Option<(RegionId, HostId)>,
+    /// Why there, or why nowhere.
+    pub reason: String,
+}
+
+/// Where the VMs of a lost region go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailoverPlan {
+    /// Most important first; by priority, then size, then id.
+    pub moves: Vec<PlannedMove>,
+    /// An estimate of the time from the cut to the last VM's answer, in milliseconds.
+    pub predicted_rto_ms: u64,
+    /// What the moved VMs cost more (or less) a month, in thousandths of a dollar.
+    pub monthly_cost_delta_millis: i64,
+    /// VMs without a place, those that stay by their own rule among them.
+    pub left: usize,
+    /// Of those, VMs that stay by their own rule.
+    pub stay: usize,
+}
+
+/// Times of the estimate, in milliseconds: agreement, lease run out with drift, one boot, and one more VM on a host.
+const AGREE_MS: u64 = 600;
+const FENCE_MS: u64 = 3_300;
+const BOOT_MS: u64 = 3_000;
+const NEXT_VM_MS: u64 = 150;
+
+impl FailoverPlan {
+    /// Refuses a plan that leaves VMs behind, unless `limits` allow a part.
+    pub fn refusal(&self, from: &RegionId, limits: &FailoverLimits) -> Option<Refusal> {
+        let blocked = self.left - self.stay;
+        if blocked == 0 || limits.partial {
+            return None;
+        }
+        let what = format!("{from} can't be failed over as a whole");
+        let mut refusal = Refusal::new(Code::FailoverRefused, what)
+            .because(format!("{blocked} of {} VMs have no place elsewhere", self.moves.len()));
+        let left = self.moves.iter().filter(|step| step.to.is_none() && step.reason != STAYS);
+        for step in left.take(5) {
+            refusal = refusal.because(format!("{} ({}): {}", step.name, step.priority, step.reason));
+        }
+        let command = "dwcp-cli federation failover --from-region";
+        Some(refusal.try_this(format!("{command} {from} --relax partial")))
+    }
+}
+
+pub(crate) const STAYS: &str = "its policy says to stay when its region is lost";
+
+/// Plans where the VMs of a region go when it is lost: all that are not being deleted (stopped ones keep being stopped),
+/// the most important first, each to the best survivor that its rules allow and that has room left by then.
+///
+/// Cost limits do not count and an unhealthy region is better than none; residency, compliance, allowed regions, relations
+/// and round-trip limits hold. Users are taken to be near the lost region.
+pub fn plan_failover(
+    view: &Federation,
+    measured: &Measured,
+    from: &RegionId,
+    limits: &FailoverLimits,
+) -> FailoverPlan {
+    let mut plan = FailoverPlan::default();
+    let Some(facts) = view.regions.get(from) else { return plan };
+    let mut planner = Planner::new(view, measured, from, None);
+    let only: Option<BTreeSet<RegionId>> =
+        (!limits.to.is_empty()).then(|| limits.to.iter().cloned().collect());
+    let mut on_host: BTreeMap<(RegionId, HostId), u64> = BTreeMap::new();
+    for vm in alive(facts.vms.values()) {
+        if limits.min_priority.is_some_and(|least| vm.priority < least) {
+            continue;
+        }
+        let step = move_elsewhere(&mut planner, vm, only.as_ref());
+        match &step.to {
+            Some(place) => {
+                plan.monthly_cost_delta_millis += cost_delta(view, from, &place.0, vm);
+                if vm.want == Want::Running {
+                    *on_host.entry(place.clone()).or_default() += 1;
+                }
+            }
+            None => {
+                plan.left += 1;
+                plan.stay += usize::from(vm.rules.stay_on_loss);
+            }
+        }
+        plan.moves.push(step);
+    }
+    let busiest = on_host.values().max().copied().unwrap_or(0);
+    if busiest > 0 {
+        plan.predicted_rto_ms =
+            view.core.policy.loss_after_ms + AGREE_MS + FENCE_MS + BOOT_MS + (busiest - 1) * NEXT_VM_MS;
+    }
+    plan
+}
+
+pub(crate) fn move_elsewhere(
+    planner: &mut Planner<'_>,
+    vm: &Vm,
+    only: Option<&BTreeSet<RegionId>>,
+) -> PlannedMove {
+    let found = if vm.rules.stay_on_loss { Err(STAYS.to_string()) } else { planner.elsewhere(vm, only) };
+    let (to, reason) = match found {
+        Ok((region, host, reason)) => (Some((region, host)), reason),
+        Err(reason) => (None, reason),
+    };
+    PlannedMove {
+        vm: vm.id,
+        name: vm.name.clone(),
+        priority: vm.priority,
+        from_host: vm.host.clone(),
+        generation: vm.generation,
+        to,
+        reason,
+    }
+}
+
+fn cost_delta(view: &Federation, from: &RegionId, to: &RegionId, vm: &Vm) -> i64 {
+    let cost = |region: &RegionId| {
+        let millis =
+            view.core.regions.get(region).map_or(0, |region| region.monthly_cost_millis(vm.spec.size));
+        i64::try_from(millis).unwrap_or(i64::MAX)
+    };
+    cost(to).saturating_sub(cost(from))
+}

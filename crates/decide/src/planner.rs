@@ -1,0 +1,174 @@
+//! Places many VMs one after the other, on tables of its own from which it takes the room as it goes.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use dwcp_state::{Federation, Vm, Want};
+use dwcp_types::{HostId, RegionId, VmId, ZoneId};
+
+use crate::index::{RegionTable, RowState};
+use crate::place::{Ask, counts_text};
+use crate::relations::Bounds;
+use crate::score::Context;
+use crate::search::Search;
+use crate::{Measured, Reservations};
+
+/// A place found, or why there is none.
+pub(crate) type Found = Result<(RegionId, HostId, String), String>;
+
+pub(crate) struct Planner<'a> {
+    view: &'a Federation,
+    measured: &'a Measured,
+    nothing: Reservations,
+    tables: BTreeMap<RegionId, RegionTable>,
+    /// Where VMs of the plan went.
+    planned: BTreeMap<VmId, (RegionId, HostId)>,
+    /// The region that VMs leave, and those of its hosts that are lost; none of them: all.
+    from: &'a RegionId,
+    lost: Option<&'a BTreeSet<HostId>>,
+}
+
+impl<'a> Planner<'a> {
+    pub fn new(
+        view: &'a Federation,
+        measured: &'a Measured,
+        from: &'a RegionId,
+        lost: Option<&'a BTreeSet<HostId>>,
+    ) -> Planner<'a> {
+        let mut tables: BTreeMap<RegionId, RegionTable> = BTreeMap::new();
+        for (region, facts) in &view.regions {
+            tables.insert(region.clone(), RegionTable::build(facts));
+        }
+        if let (Some(table), Some(lost)) = (tables.get_mut(from), lost) {
+            table.close(|host| lost.contains(host), RowState::Lost);
+        }
+        Planner {
+            view,
+            measured,
+            nothing: Reservations::default(),
+            tables,
+            planned: BTreeMap::new(),
+            from,
+            lost,
+        }
+    }
+
+    /// VMs to place, most important first: by priority, then size, then id.
+    pub fn order(vms: &mut [&Vm]) {
+        vms.sort_unstable_by_key(|vm| {
+            let size = vm.spec.size;
+            (Reverse(vm.priority), Reverse((size.memory_mib, size.vcpus, size.disk_gib)), vm.id)
+        });
+    }
+
+    /// What the relations of a VM ask, with VMs of the plan where they went and without those not placed yet.
+    fn bounds(&self, vm: &Vm) -> Bounds {
+        let stays = |region: &RegionId, other: &Vm| {
+            region != self.from || self.lost.is_some_and(|lost| !lost.contains(&other.host))
+        };
+        let mut bounds = Bounds::of(self.view, &self.nothing, vm, stays);
+        if let Some(facts) = self.view.regions.get(self.from) {
+            for other in facts.relatives(vm) {
+                if let Some((region, host)) = self.planned.get(&other.id) {
+                    bounds.add(self.view, region, host, vm, other);
+                }
+            }
+        }
+        bounds
+    }
+
+    /// Finds a host within the region that a VM's host was lost in: in the same zone if one will do.
+    pub fn within(&mut self, vm: &Vm, zone: Option<&ZoneId>) -> Result<HostId, String> {
+        let bounds = self.bounds(vm);
+        if let Some(reason) = bounds.excludes_region(self.from) {
+            return Err(reason.text);
+        }
+        let Some(table) = self.tables.get(self.from) else { return Err("unknown region".into()) };
+        let weights = self.view.core.policy.profile.weights(self.view.core.policy.weights);
+        let mut search = Search {
+            region: self.from,
+            table,
+            facts: self.view.regions.get(self.from),
+            rules: &vm.rules,
+            bounds: &bounds,
+            need: vm.spec.size,
+            only_zone: zone,
+            pack: weights.pack,
+            reserved: Vec::new(),
+            excluded: BTreeSet::new(),
+        };
+        let mut found = search.run();
+        if found.best.is_none() && zone.is_some() {
+            search.only_zone = None;
+            found = search.run();
+        }
+        let Some((row, _)) = found.best else { return Err(counts_text(&found.excluded)) };
+        Ok(self.take(&self.from.clone(), row, vm))
+    }
+
+    /// Finds a place in another region.
+    pub fn elsewhere(&mut self, vm: &Vm, only: Option<&BTreeSet<RegionId>>) -> Found {
+        let bounds = self.bounds(vm);
+        let exclude_regions = BTreeSet::from([self.from.clone()]);
+        let exclude_hosts = BTreeSet::new();
+        let ask = Ask {
+            vm,
+            users_in: Some(self.from),
+            only_regions: only,
+            exclude_regions: &exclude_regions,
+            exclude_hosts: &exclude_hosts,
+            for_failover: true,
+        };
+        let context = Context::new(self.view, self.measured, bounds, ask);
+        let mut verdicts = Vec::new();
+        let mut why = Vec::new();
+        for region in self.view.core.regions.values().filter(|region| region.id != *self.from) {
+            let verdict = context.judge(self.tables.get(&region.id), None, Default::default(), region);
+            match verdict.excluded {
+                Some(reason) => why.push(format!("{}: {}", region.id, reason.text)),
+                None => verdicts.push((Reverse(verdict.score_milli), Reverse(region.priority), verdict)),
+            }
+        }
+        verdicts.sort_by(|a, b| (a.0, a.1, &a.2.region).cmp(&(b.0, b.1, &b.2.region)));
+        for (_, _, verdict) in verdicts {
+            let Some(table) = self.tables.get(&verdict.region) else { continue };
+            let search = Search {
+                region: &verdict.region,
+                table,
+                facts: self.view.regions.get(&verdict.region),
+                rules: &vm.rules,
+                bounds: &context.bounds,
+                need: vm.spec.size,
+                only_zone: None,
+                pack: context.weights.pack,
+                reserved: Vec::new(),
+                excluded: BTreeSet::new(),
+            };
+            let found = search.run();
+            let Some((row, _)) = found.best else {
+                why.push(format!("{}: {}", verdict.region, counts_text(&found.excluded)));
+                continue;
+            };
+            let far = verdict.rtt_ms.map_or("unknown distance".to_string(), |ms| format!("{ms} ms away"));
+            let reason = format!("score {}, {far}", verdict.score_milli);
+            let host = self.take(&verdict.region, row, vm);
+            return Ok((verdict.region, host, reason));
+        }
+        Err(if why.is_empty() { "there is no other region".to_string() } else { why.join("; ") })
+    }
+
+    fn take(&mut self, region: &RegionId, row: usize, vm: &Vm) -> HostId {
+        let table = self.tables.get_mut(region).expect("a table that was searched is there");
+        table.take(row, vm.spec.size);
+        let host = table.hosts[row].0.clone();
+        self.planned.insert(vm.id, (region.clone(), host.clone()));
+        host
+    }
+}
+
+/// VMs that are to be kept, most important first.
+pub(crate) fn alive<'a>(vms: impl Iterator<Item = &'a Vm>) -> Vec<&'a Vm> {
+    let mut list: Vec<&Vm> = vms.filter(|vm| vm.want != Want::Deleted).collect();
+    Planner::order(&mut list);
+    list
+}

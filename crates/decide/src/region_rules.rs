@@ -1,0 +1,107 @@
+//! Which regions a VM may live in at all.
+
+use dwcp_state::{Federation, Lifecycle, Region, Standing, Vm};
+
+use crate::place::Ask;
+use crate::relations::Bounds;
+use crate::{Measured, Reason, ReasonKind};
+
+/// Below this health score nothing new is placed.
+pub(crate) const UNHEALTHY_BELOW: u8 = 60;
+
+/// The first rule that excludes a region, if one does.
+pub(crate) fn excluded(
+    view: &Federation,
+    measured: &Measured,
+    bounds: &Bounds,
+    ask: &Ask<'_>,
+    region: &Region,
+) -> Option<Reason> {
+    not_asked(ask, region)
+        .or_else(|| closed(view, region))
+        .or_else(|| unhealthy(measured, ask, region))
+        .or_else(|| by_rules(ask.vm, region))
+        .or_else(|| too_far(measured, ask.vm, region))
+        .or_else(|| too_dear(ask, region))
+        .or_else(|| bounds.excludes_region(&region.id))
+}
+
+fn not_asked(ask: &Ask<'_>, region: &Region) -> Option<Reason> {
+    let asked = ask.only_regions.is_none_or(|only| only.contains(&region.id));
+    if asked && !ask.exclude_regions.contains(&region.id) {
+        return None;
+    }
+    Some(Reason::new(ReasonKind::NotAsked, "the request leaves it out"))
+}
+
+fn closed(view: &Federation, region: &Region) -> Option<Reason> {
+    let text = if region.standing == Standing::Lost {
+        "it is lost".to_string()
+    } else if region.standing == Standing::Returned {
+        "it came back from a loss and nobody has enabled it".to_string()
+    } else if region.lifecycle == Lifecycle::Disabled {
+        "it is disabled".to_string()
+    } else if !region.placement {
+        format!("placement is off, by {}", region.placement_by)
+    } else {
+        match view.regions.get(&region.id) {
+            None => "its facts are not known here yet".to_string(),
+            Some(facts) if facts.evacuation.is_some() => "it is being evacuated".to_string(),
+            Some(_) => return None,
+        }
+    };
+    Some(Reason::new(ReasonKind::Closed, text))
+}
+
+fn unhealthy(measured: &Measured, ask: &Ask<'_>, region: &Region) -> Option<Reason> {
+    // A sick region is still better than a dead one.
+    let score = measured.health_of(&region.id).filter(|score| *score < UNHEALTHY_BELOW)?;
+    if ask.for_failover {
+        return None;
+    }
+    let text = format!("its health score is {score}; new VMs need {UNHEALTHY_BELOW}");
+    Some(Reason::new(ReasonKind::Unhealthy, text))
+}
+
+fn by_rules(vm: &Vm, region: &Region) -> Option<Reason> {
+    let rules = &vm.rules;
+    if !rules.allowed_regions.is_empty() && !rules.allowed_regions.contains(&region.id) {
+        return Some(Reason::new(ReasonKind::RegionRule, "it is not among the allowed regions"));
+    }
+    if rules.denied_regions.contains(&region.id) {
+        return Some(Reason::new(ReasonKind::RegionRule, "it is among the denied regions"));
+    }
+    if let Some(tag) = rules.compliance.iter().find(|tag| !region.compliance.contains(*tag)) {
+        return Some(Reason::new(ReasonKind::Compliance, format!("it does not carry the tag {tag}")));
+    }
+    if !rules.residency.is_empty() && !rules.residency.contains(&region.jurisdiction) {
+        let allowed = rules.residency.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let text = format!("it is under {:?}; data may be in {allowed}", region.jurisdiction);
+        return Some(Reason::new(ReasonKind::Residency, text));
+    }
+    None
+}
+
+fn too_far(measured: &Measured, vm: &Vm, region: &Region) -> Option<Reason> {
+    for (users, limit_ms) in &vm.rules.max_latency {
+        let text = match measured.rtt(users, &region.id) {
+            Some(rtt_ms) if rtt_ms <= *limit_ms => continue,
+            Some(rtt_ms) => format!("{users} is {rtt_ms} ms away; at most {limit_ms} ms are allowed"),
+            None => format!("the round trip to {users} is unknown; at most {limit_ms} ms are allowed"),
+        };
+        return Some(Reason::new(ReasonKind::Latency, text));
+    }
+    None
+}
+
+fn too_dear(ask: &Ask<'_>, region: &Region) -> Option<Reason> {
+    // Money never stops recovery.
+    let limit = ask.vm.rules.cost_limit_millis.filter(|_| !ask.for_failover)?;
+    let cost = region.monthly_cost_millis(ask.vm.spec.size);
+    let text = format!("it costs {} a month; at most {} are allowed", dollars(cost), dollars(limit));
+    (cost > limit).then(|| Reason::new(ReasonKind::Cost, text))
+}
+
+pub(crate) fn dollars(millis: u64) -> String {
+    format!("{}.{:02} USD", millis / 1_000, millis % 1_000 / 10)
+}

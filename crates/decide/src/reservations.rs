@@ -1,0 +1,72 @@
+//! What this controller has proposed and not yet seen applied.
+
+use std::collections::BTreeMap;
+
+use dwcp_state::{Federation, Vm};
+use dwcp_types::{Amount, HostId, RegionId, VmId};
+
+/// VMs on their way into the log, with the room they will take. Keeps one controller from giving the same room twice.
+#[derive(Clone, Debug, Default)]
+pub struct Reservations {
+    vms: BTreeMap<VmId, (RegionId, Vm)>,
+    taken: BTreeMap<RegionId, BTreeMap<HostId, Amount>>,
+    related: BTreeMap<RegionId, u32>,
+}
+
+impl Reservations {
+    /// Reserves `vm.spec.size` on a host. A VM reserved before moves there.
+    pub fn add(&mut self, region: &RegionId, host: &HostId, vm: &Vm) {
+        self.remove(vm.id);
+        let taken = self.taken.entry(region.clone()).or_default().entry(host.clone()).or_default();
+        *taken = taken.plus(vm.spec.size);
+        *self.related.entry(region.clone()).or_default() += 1;
+        self.vms.insert(vm.id, (region.clone(), Vm { host: host.clone(), ..vm.clone() }));
+    }
+
+    /// Gives the room back: the proposal was applied (and its facts seen) or refused. False when it wasn't reserved.
+    pub fn remove(&mut self, vm: VmId) -> bool {
+        let Some((region, vm)) = self.vms.remove(&vm) else { return false };
+        if let Some(hosts) = self.taken.get_mut(&region) {
+            if let Some(taken) = hosts.get_mut(&vm.host) {
+                *taken = taken.minus(vm.spec.size);
+                if *taken == Amount::default() {
+                    hosts.remove(&vm.host);
+                }
+            }
+        }
+        if let Some(count) = self.related.get_mut(&region) {
+            *count -= 1;
+        }
+        true
+    }
+
+    /// Gives the room back of every VM that the facts show by now.
+    pub fn drop_applied(&mut self, view: &Federation) {
+        let seen = self.vms.iter().filter(|(id, (region, _))| {
+            view.regions.get(region).is_some_and(|facts| facts.vms.contains_key(*id))
+        });
+        for id in seen.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.remove(id);
+        }
+    }
+
+    /// How many VMs are reserved.
+    pub fn len(&self) -> usize {
+        self.vms.len()
+    }
+
+    /// True when nothing is reserved.
+    pub fn is_empty(&self) -> bool {
+        self.vms.is_empty()
+    }
+
+    /// What is reserved on each host of a region, by host.
+    pub(crate) fn taken_in(&self, region: &RegionId) -> impl Iterator<Item = (&HostId, Amount)> {
+        self.taken.get(region).into_iter().flatten().map(|(host, amount)| (host, *amount))
+    }
+
+    /// Reserved VMs with their regions, by id.
+    pub(crate) fn vms(&self) -> impl Iterator<Item = (&RegionId, &Vm)> {
+        self.vms.values().map(|(region, vm)| (region, vm))
+    }
+}

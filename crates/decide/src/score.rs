@@ -1,0 +1,121 @@
+//! How good a region is for a VM.
+
+use dwcp_state::{Federation, Region, Weights};
+use dwcp_types::{Amount, RegionId};
+
+use crate::index::{PlaceIndex, RegionTable};
+use crate::place::Ask;
+use crate::relations::Bounds;
+use crate::report::{RegionVerdict, ScoreParts};
+use crate::{Measured, PlaceRequest, region_rules};
+
+/// Farther than this scores 0 for latency, in milliseconds.
+const FAR_MS: u64 = 400;
+
+/// What scoring one region needs of the whole federation.
+pub(crate) struct Context<'a> {
+    pub view: &'a Federation,
+    pub measured: &'a Measured,
+    pub ask: Ask<'a>,
+    pub bounds: Bounds,
+    pub weights: Weights,
+    pub cheapest: u64,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(view: &'a Federation, measured: &'a Measured, bounds: Bounds, ask: Ask<'a>) -> Context<'a> {
+        let policy = &view.core.policy;
+        let size = ask.vm.spec.size;
+        let cheapest = view.core.regions.values().map(|region| region.monthly_cost_millis(size)).min();
+        Context {
+            view,
+            measured,
+            ask,
+            bounds,
+            weights: policy.profile.weights(policy.weights),
+            cheapest: cheapest.unwrap_or(0),
+        }
+    }
+
+    /// Judges one region by its rules and its score; hosts are not looked at.
+    pub fn judge(
+        &self,
+        table: Option<&RegionTable>,
+        mean_rtt_ms: Option<u64>,
+        reserved: Amount,
+        region: &Region,
+    ) -> RegionVerdict {
+        let excluded = region_rules::excluded(self.view, self.measured, &self.bounds, &self.ask, region);
+        let size = self.ask.vm.spec.size;
+        let cost = region.monthly_cost_millis(size);
+        let rtt_ms = match self.ask.users_in {
+            Some(users) => self.measured.rtt(users, &region.id),
+            None => mean_rtt_ms,
+        };
+        let parts = ScoreParts {
+            latency: latency_score(rtt_ms),
+            cost: if cost == 0 { 1_000 } else { (self.cheapest * 1_000 / cost) as u32 },
+            capacity: table.map_or(0, |table| capacity_score(table, size.plus(reserved), self.weights.pack)),
+            health: self.measured.health_of(&region.id).map_or(0, |score| u32::from(score.min(100)) * 10),
+            priority: u32::from(region.priority.min(100)) * 10,
+        };
+        RegionVerdict {
+            region: region.id.clone(),
+            score_milli: if excluded.is_some() { 0 } else { weighted(&self.weights, &parts) },
+            excluded,
+            parts,
+            rtt_ms,
+            monthly_cost_millis: cost,
+            hosts_considered: 0,
+            hosts_excluded: Default::default(),
+            hosts: Vec::new(),
+        }
+    }
+}
+
+/// Judges one region for a request, without looking at its hosts. Regions are judged independently of each other, so a
+/// shell may judge many at once. `index` must be fresh; see [`PlaceIndex::refresh`].
+pub fn score_region(
+    view: &Federation,
+    index: &PlaceIndex,
+    measured: &Measured,
+    reserved: &crate::Reservations,
+    request: &PlaceRequest,
+    region: &RegionId,
+) -> Option<RegionVerdict> {
+    let bounds = Bounds::of(view, reserved, &request.vm, |_, _| true);
+    let taken = reserved.taken_in(region).fold(Amount::default(), |sum, (_, amount)| sum.plus(amount));
+    let record = view.core.regions.get(region)?;
+    let context = Context::new(view, measured, bounds, request.ask());
+    Some(context.judge(index.table(region), index.mean_rtt(region), taken, record))
+}
+
+fn latency_score(rtt_ms: Option<u64>) -> u32 {
+    rtt_ms.map_or(0, |ms| ((FAR_MS - ms.min(FAR_MS)) * 1_000 / FAR_MS) as u32)
+}
+
+/// The smallest share that stays free over the region's dimensions; under `pack`, the rest.
+pub(crate) fn capacity_score(table: &RegionTable, need: Amount, pack: bool) -> u32 {
+    let left = table.free.minus(need);
+    let share = |left: u64, room: u64| (room > 0).then(|| left * 1_000 / room);
+    let shares = [
+        share(u64::from(left.vcpus), u64::from(table.room.vcpus)),
+        share(left.memory_mib, table.room.memory_mib),
+        share(left.disk_gib, table.room.disk_gib),
+    ];
+    let least = shares.into_iter().flatten().min().unwrap_or(0).min(1_000) as u32;
+    if pack { 1_000 - least } else { least }
+}
+
+pub(crate) fn weighted(weights: &Weights, parts: &ScoreParts) -> u32 {
+    let pairs = [
+        (weights.latency, parts.latency),
+        (weights.cost, parts.cost),
+        (weights.capacity, parts.capacity),
+        (weights.health, parts.health),
+        (weights.priority, parts.priority),
+    ];
+    let whole: u64 = pairs.iter().map(|(weight, _)| u64::from(*weight)).sum();
+    let sum: u64 = pairs.iter().map(|(weight, part)| u64::from(*weight) * u64::from(*part)).sum();
+    sum.checked_div(whole).unwrap_or(0) as u32
+}

@@ -1,0 +1,223 @@
+//! Finds the best host of a region.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dwcp_state::{RegionFacts, Rules};
+use dwcp_types::{Amount, HostId, RegionId, ZoneId};
+
+use crate::index::{BLOCK, Dims, RegionTable, Row, RowState, WHOLE, dims};
+use crate::relations::Bounds;
+use crate::report::{HostVerdict, Reason, ReasonKind};
+
+/// What a search looks for.
+pub(crate) struct Search<'a> {
+    pub region: &'a RegionId,
+    pub table: &'a RegionTable,
+    pub facts: Option<&'a RegionFacts>,
+    pub rules: &'a Rules,
+    pub bounds: &'a Bounds,
+    pub need: Amount,
+    /// Only this zone, on top of the rules.
+    pub only_zone: Option<&'a ZoneId>,
+    pub pack: bool,
+    /// Rows that are reserved in part, in order.
+    pub reserved: Vec<(usize, Dims)>,
+    /// Hosts that the request leaves out.
+    pub excluded: BTreeSet<&'a HostId>,
+}
+
+/// What a search found.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Row and score, 0 to 1000.
+    pub best: Option<(usize, u32)>,
+    pub considered: u32,
+    pub excluded: BTreeMap<ReasonKind, u32>,
+}
+
+impl Search<'_> {
+    /// True when any open host with room will do.
+    fn is_plain(&self) -> bool {
+        let rules = self.rules;
+        rules.zones.is_empty()
+            && rules.hosts.is_empty()
+            && rules.denied_hosts.is_empty()
+            && rules.host_labels.is_empty()
+            && self.bounds.is_empty()
+            && self.excluded.is_empty()
+            && self.only_zone.is_none()
+    }
+
+    /// The best host, or none with counts of why.
+    pub fn run(&self) -> Found {
+        if self.is_plain() { self.scan() } else { self.check_each() }
+    }
+
+    /// Larger is better: the share that stays free, or under `pack` the share that is full.
+    fn worth(&self, left: u32) -> u32 {
+        if self.pack { WHOLE - left } else { left }
+    }
+
+    fn row(&self, at: usize, next_reserved: &mut usize) -> Row {
+        let mut row = self.table.rows[at];
+        while let Some((reserved, amount)) = self.reserved.get(*next_reserved) {
+            if *reserved > at {
+                break;
+            }
+            if *reserved == at {
+                for (free, taken) in row.free.iter_mut().zip(amount) {
+                    *free = free.saturating_sub(*taken);
+                }
+            }
+            *next_reserved += 1;
+        }
+        row
+    }
+
+    fn scan(&self) -> Found {
+        let need = dims(self.need);
+        let mut best: Option<(usize, u32)> = None;
+        let mut next_reserved = 0;
+        let mut found = Found { considered: self.table.rows.len() as u32, ..Found::default() };
+        for (block, most) in self.table.most.iter().enumerate() {
+            let start = block * BLOCK;
+            let end = self.table.rows.len().min(start + BLOCK);
+            if need.iter().zip(most).any(|(need, most)| need > most) {
+                continue;
+            }
+            for at in start..end {
+                let row = if self.reserved.is_empty() {
+                    self.table.rows[at]
+                } else {
+                    self.row(at, &mut next_reserved)
+                };
+                if row.state != RowState::Open {
+                    continue;
+                }
+                let Some(left) = row.left(need) else { continue };
+                let worth = self.worth(left);
+                if best.is_none_or(|(_, most)| worth > most) {
+                    best = Some((at, worth));
+                }
+            }
+        }
+        found.best = best.map(|(at, worth)| (at, milli(worth)));
+        if best.is_none() {
+            for row in &self.table.rows {
+                *found.excluded.entry(state_reason(row.state)).or_default() += 1;
+            }
+        }
+        found
+    }
+
+    fn check_each(&self) -> Found {
+        let mut found = Found { considered: self.table.rows.len() as u32, ..Found::default() };
+        let mut best: Option<(usize, u32)> = None;
+        let mut next_reserved = 0;
+        for at in 0..self.table.rows.len() {
+            let row = self.row(at, &mut next_reserved);
+            match self.check(at, &row) {
+                Ok(worth) if best.is_none_or(|(_, most)| worth > most) => best = Some((at, worth)),
+                Ok(_) => {}
+                Err(kind) => *found.excluded.entry(kind).or_default() += 1,
+            }
+        }
+        found.best = best.map(|(at, worth)| (at, milli(worth)));
+        found
+    }
+
+    fn check(&self, at: usize, row: &Row) -> Result<u32, ReasonKind> {
+        if row.state != RowState::Open {
+            return Err(state_reason(row.state));
+        }
+        let (host, zone) = &self.table.hosts[at];
+        let rules = self.rules;
+        if self.excluded.contains(host) {
+            return Err(ReasonKind::HostClosed);
+        }
+        if self.only_zone.is_some_and(|only| only != zone) {
+            return Err(ReasonKind::Zone);
+        }
+        if !rules.zones.is_empty() && !rules.zones.contains(zone.as_str()) {
+            return Err(ReasonKind::Zone);
+        }
+        if (!rules.hosts.is_empty() && !rules.hosts.contains(host)) || rules.denied_hosts.contains(host) {
+            return Err(ReasonKind::HostRule);
+        }
+        if !rules.host_labels.is_empty() {
+            let labels = self.facts.and_then(|facts| facts.hosts.get(host)).map(|host| &host.facts.labels);
+            let carries = |(key, value): (&String, &String)| {
+                labels.is_some_and(|labels| labels.get(key) == Some(value))
+            };
+            if !rules.host_labels.iter().all(carries) {
+                return Err(ReasonKind::HostLabel);
+            }
+        }
+        if let Some((kind, _)) = self.bounds.excludes_host(self.region, host, zone) {
+            return Err(kind);
+        }
+        row.left(dims(self.need)).map(|left| self.worth(left)).ok_or(ReasonKind::Capacity)
+    }
+
+    /// Every host with its verdict, best first.
+    pub fn explain(&self) -> Vec<HostVerdict> {
+        let mut next_reserved = 0;
+        let mut verdicts: Vec<HostVerdict> = (0..self.table.rows.len())
+            .map(|at| {
+                let row = self.row(at, &mut next_reserved);
+                let host = self.table.hosts[at].0.clone();
+                match self.check(at, &row) {
+                    Ok(worth) => HostVerdict { host, excluded: None, score_milli: milli(worth) },
+                    Err(kind) => HostVerdict {
+                        excluded: Some(Reason::new(kind, self.text(kind, at, &row))),
+                        host,
+                        score_milli: 0,
+                    },
+                }
+            })
+            .collect();
+        verdicts.sort_by(|a, b| {
+            (a.excluded.is_some(), std::cmp::Reverse(a.score_milli), &a.host).cmp(&(
+                b.excluded.is_some(),
+                std::cmp::Reverse(b.score_milli),
+                &b.host,
+            ))
+        });
+        verdicts
+    }
+
+    fn text(&self, kind: ReasonKind, at: usize, row: &Row) -> String {
+        let (host, zone) = &self.table.hosts[at];
+        match kind {
+            ReasonKind::Capacity => {
+                let [vcpus, memory_mib, disk_gib] = row.free;
+                let free = Amount { vcpus, memory_mib: memory_mib.into(), disk_gib: disk_gib.into() };
+                format!("it needs {}; {} are free", amount_text(self.need), amount_text(free))
+            }
+            ReasonKind::Zone => format!("it is in zone {zone}"),
+            ReasonKind::HostLabel => "it does not carry every required label".to_string(),
+            ReasonKind::Affinity | ReasonKind::AntiAffinity => {
+                let name = self.bounds.excludes_host(self.region, host, zone).map_or("", |(_, name)| name);
+                let how = if kind == ReasonKind::Affinity { "with" } else { "apart from" };
+                format!("the VM must be {how} {name}")
+            }
+            other => other.words().to_string(),
+        }
+    }
+}
+
+fn milli(worth: u32) -> u32 {
+    (u64::from(worth) * 1_000 / u64::from(WHOLE)) as u32
+}
+
+fn state_reason(state: RowState) -> ReasonKind {
+    match state {
+        RowState::Open => ReasonKind::Capacity,
+        RowState::Closed => ReasonKind::HostClosed,
+        RowState::Lost => ReasonKind::HostLost,
+    }
+}
+
+pub(crate) fn amount_text(amount: Amount) -> String {
+    format!("{} vCPUs, {} MiB, {} GiB", amount.vcpus, amount.memory_mib, amount.disk_gib)
+}

@@ -1,0 +1,238 @@
+//! The smallest single change that would make a VM fit.
+//!
+//! One rule at a time is relaxed and the decision made again; the first that helps is said, in this order: a longer round
+//! trip, a higher cost limit, another region, a region opened for placement, one relation dropped, one host rule dropped,
+//! a smaller VM. Compliance and residency are law and are never offered for dropping.
+
+use dwcp_state::{Lifecycle, Standing};
+use dwcp_types::{Amount, RegionId};
+
+use crate::place::{Inputs, PlaceRequest, Placement, choose};
+use crate::region_rules::dollars;
+use crate::report::{PlaceReport, Suggestion};
+
+/// Changes tried; each costs one decision.
+const TRIES: usize = 64;
+
+/// A change: what is said, what is typed, the request after it.
+type Change = (String, String, PlaceRequest);
+
+pub(crate) fn smallest_change(inputs: Inputs<'_>, request: &PlaceRequest) -> Option<Suggestion> {
+    let changes: [fn(Inputs<'_>, &PlaceRequest) -> Vec<Change>; 5] =
+        [longer_round_trip, higher_cost, other_region, dropped_relation, dropped_host_rule];
+    let mut tries = 0;
+    for list in changes {
+        for (change, command, relaxed) in list(inputs, request) {
+            tries += 1;
+            if tries > TRIES {
+                return None;
+            }
+            if let (Some(place), _) = choose(inputs, &relaxed, false) {
+                return Some(suggestion(change, command, place));
+            }
+        }
+    }
+    smaller(inputs, request).or_else(|| opened_region(inputs, request))
+}
+
+fn suggestion(change: String, command: String, place: Placement) -> Suggestion {
+    Suggestion { change, command, region: place.region, host: place.host }
+}
+
+fn longer_round_trip(inputs: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
+    let mut changes: Vec<(u64, Change)> = Vec::new();
+    for (at, (users, limit_ms)) in request.vm.rules.max_latency.iter().enumerate() {
+        for region in inputs.view.core.regions.keys() {
+            let Some(rtt_ms) = inputs.measured.rtt(users, region).filter(|rtt_ms| rtt_ms > limit_ms) else {
+                continue;
+            };
+            let mut relaxed = request.clone();
+            relaxed.vm.rules.max_latency[at].1 = rtt_ms;
+            let change = format!("allow {rtt_ms} ms to {users} (for {region}) instead of {limit_ms} ms");
+            let command = format!("set max_latency {users} to {rtt_ms} ms in the VM's policy");
+            changes.push((rtt_ms - limit_ms, (change, command, relaxed)));
+        }
+    }
+    changes.sort_by(|a, b| (a.0, &a.1.0).cmp(&(b.0, &b.1.0)));
+    changes.into_iter().map(|(_, change)| change).collect()
+}
+
+fn higher_cost(inputs: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
+    let Some(limit) = request.vm.rules.cost_limit_millis else { return Vec::new() };
+    let size = request.vm.spec.size;
+    let mut costs: Vec<u64> =
+        inputs.view.core.regions.values().map(|region| region.monthly_cost_millis(size)).collect();
+    costs.sort_unstable();
+    costs.dedup();
+    costs
+        .into_iter()
+        .filter(|cost| *cost > limit)
+        .map(|cost| {
+            let mut relaxed = request.clone();
+            relaxed.vm.rules.cost_limit_millis = Some(cost);
+            // Rounded up: what is typed must be enough.
+            let typed = dollars(cost.next_multiple_of(10));
+            let change = format!("raise the cost limit to {typed} a month from {}", dollars(limit));
+            (change, format!("set cost_limit_usd to {typed} in the VM's policy"), relaxed)
+        })
+        .collect()
+}
+
+fn other_region(inputs: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
+    let rules = &request.vm.rules;
+    let mut changes = Vec::new();
+    for region in inputs.view.core.regions.keys() {
+        let listed = rules.allowed_regions.is_empty() || rules.allowed_regions.contains(region);
+        let denied = rules.denied_regions.contains(region);
+        let asked = request.only_regions.as_ref().is_none_or(|only| only.contains(region));
+        let mut relaxed = request.clone();
+        let (change, command) = match (listed, denied, asked) {
+            (false, false, true) => {
+                relaxed.vm.rules.allowed_regions.insert(region.clone());
+                (
+                    format!("allow the region {region}"),
+                    format!("add {region} to regions_allow in the VM's policy"),
+                )
+            }
+            (true, true, true) => {
+                relaxed.vm.rules.denied_regions.remove(region);
+                (
+                    format!("no longer deny the region {region}"),
+                    format!("take {region} out of regions_deny in the VM's policy"),
+                )
+            }
+            (true, false, false) => {
+                relaxed.only_regions.get_or_insert_default().insert(region.clone());
+                (format!("ask for {region} as well"), format!("add {region} to the regions asked for"))
+            }
+            _ => continue,
+        };
+        changes.push((change, command, relaxed));
+    }
+    changes
+}
+
+fn dropped_relation(_: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let rules = &request.vm.rules;
+    for (at, relation) in rules.anti_affinity.iter().enumerate() {
+        let mut relaxed = request.clone();
+        relaxed.vm.rules.anti_affinity.remove(at);
+        let text =
+            format!("the rule to be apart from {} ({:?})", target_text(&relation.target), relation.scope);
+        changes.push((format!("drop {text}"), format!("take {text} out of anti_affinity"), relaxed));
+    }
+    for (at, relation) in rules.affinity.iter().enumerate() {
+        let mut relaxed = request.clone();
+        relaxed.vm.rules.affinity.remove(at);
+        let text = format!("the rule to be with {} ({:?})", target_text(&relation.target), relation.scope);
+        changes.push((format!("drop {text}"), format!("take {text} out of affinity"), relaxed));
+    }
+    changes
+}
+
+fn target_text(target: &dwcp_state::Target) -> String {
+    match target {
+        dwcp_state::Target::Vm(id) => id.to_string(),
+        dwcp_state::Target::Label((key, value)) => format!("{key}={value}"),
+    }
+}
+
+fn dropped_host_rule(_: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
+    let mut add = |what: &str, field: &str, relax: fn(&mut dwcp_state::Rules)| {
+        let mut relaxed = request.clone();
+        relax(&mut relaxed.vm.rules);
+        if relaxed != *request {
+            changes.push((format!("drop {what}"), format!("empty {field} in the VM's policy"), relaxed));
+        }
+    };
+    add("the required zones", "zones", |rules| rules.zones.clear());
+    add("the required host labels", "host_labels", |rules| rules.host_labels.clear());
+    add("the denied hosts", "hosts_deny", |rules| rules.denied_hosts.clear());
+    add("the required hosts", "hosts", |rules| rules.hosts.clear());
+    changes
+}
+
+/// Less of as few dimensions as possible, down to what the host that comes closest has free.
+fn smaller(inputs: Inputs<'_>, request: &PlaceRequest) -> Option<Suggestion> {
+    let need = request.vm.spec.size;
+    // With nothing to ask for, any host fits that no rule excludes: those are the hosts worth comparing.
+    let mut anything = request.clone();
+    anything.vm.spec.size = Amount::default();
+    let (_, report) = choose(inputs, &anything, true);
+    let (free, region, host) = closest(inputs, &report, need)?;
+    let size = Amount {
+        vcpus: need.vcpus.min(free.vcpus),
+        memory_mib: need.memory_mib.min(free.memory_mib),
+        disk_gib: need.disk_gib.min(free.disk_gib),
+    };
+    // A VM without a processor or memory is none.
+    if size.vcpus == 0 || size.memory_mib == 0 || size == need {
+        return None;
+    }
+    let mut parts = Vec::new();
+    let mut flags = Vec::new();
+    if size.vcpus < need.vcpus {
+        parts.push(format!("{} vCPUs instead of {}", size.vcpus, need.vcpus));
+        flags.push(format!("--vcpus {}", size.vcpus));
+    }
+    if size.memory_mib < need.memory_mib {
+        parts.push(format!("{} MiB of memory instead of {}", size.memory_mib, need.memory_mib));
+        flags.push(format!("--memory {}MiB", size.memory_mib));
+    }
+    if size.disk_gib < need.disk_gib {
+        parts.push(format!("{} GiB of disk instead of {}", size.disk_gib, need.disk_gib));
+        flags.push(format!("--disk {}GiB", size.disk_gib));
+    }
+    let change = format!("ask for {}", parts.join(" and "));
+    Some(Suggestion { change, command: flags.join(" "), region, host })
+}
+
+/// Of the hosts that no rule excludes, the one that has the largest share of everything needed.
+fn closest(
+    inputs: Inputs<'_>,
+    report: &PlaceReport,
+    need: Amount,
+) -> Option<(Amount, RegionId, dwcp_types::HostId)> {
+    let mut best: Option<(u64, Amount, RegionId, dwcp_types::HostId)> = None;
+    for verdict in report.regions.iter().filter(|verdict| verdict.excluded.is_none()) {
+        let Some(table) = inputs.index.table(&verdict.region) else { continue };
+        let taken: std::collections::BTreeMap<_, Amount> =
+            inputs.reserved.taken_in(&verdict.region).collect();
+        for host in verdict.hosts.iter().filter(|host| host.excluded.is_none()) {
+            let Some(row) = table.row_of(&host.host) else { continue };
+            let [vcpus, memory_mib, disk_gib] = table.rows[row].free;
+            let free = Amount { vcpus, memory_mib: memory_mib.into(), disk_gib: disk_gib.into() };
+            let free = free.minus(taken.get(&host.host).copied().unwrap_or_default());
+            let near = crate::refuse::nearness(free, need);
+            if best.as_ref().is_none_or(|(most, ..)| near > *most) {
+                best = Some((near, free, verdict.region.clone(), host.host.clone()));
+            }
+        }
+    }
+    best.map(|(_, free, region, host)| (free, region, host))
+}
+
+/// A region that only an operator's switch keeps out.
+fn opened_region(inputs: Inputs<'_>, request: &PlaceRequest) -> Option<Suggestion> {
+    for region in inputs.view.core.regions.values() {
+        if region.takes_placements() || region.standing == Standing::Lost {
+            continue;
+        }
+        let mut view = inputs.view.clone();
+        let opened = view.core.regions.get_mut(&region.id)?;
+        (opened.lifecycle, opened.placement, opened.standing) = (Lifecycle::Active, true, Standing::Present);
+        let relaxed = Inputs { view: &view, ..inputs };
+        if let (Some(place), _) = choose(relaxed, request, false) {
+            let verb = if region.lifecycle == Lifecycle::Active && region.standing == Standing::Present {
+                "enable-placement"
+            } else {
+                "enable"
+            };
+            let command = format!("dwcp-cli federation region {verb} --region {}", region.id);
+            return Some(suggestion(format!("open {} for placement", region.id), command, place));
+        }
+    }
+    None
+}

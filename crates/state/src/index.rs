@@ -1,0 +1,176 @@
+//! What `apply` derives from a region's facts so that a command costs the same however many VMs there are.
+//!
+//! Never encoded and never compared: a restore makes it anew. Whoever fills `vms` by hand (a test) gets the same answers
+//! from a scan, because the index knows how many VMs it has seen.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use dwcp_types::{HostId, Revision, VmId};
+
+use crate::{Departure, RegionFacts, Relation, Target, Vm, Want};
+
+/// Derived look-ups of a region's facts.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    /// VMs by name, with those that are being deleted.
+    names: BTreeMap<String, BTreeSet<VmId>>,
+    /// VMs by label.
+    labels: BTreeMap<(String, String), BTreeSet<VmId>>,
+    /// VMs with a relation that names a VM.
+    naming_vm: BTreeMap<VmId, BTreeSet<VmId>>,
+    /// VMs with a relation that names a label.
+    naming_label: BTreeMap<(String, String), BTreeSet<VmId>>,
+    /// VMs and departures seen.
+    known: usize,
+    /// Hosts whose room or standing changed, and where in the log; newest last.
+    touched: VecDeque<(Revision, HostId)>,
+    /// What was touched up to here is no longer listed.
+    forgotten: Revision,
+}
+
+impl PartialEq for Index {
+    fn eq(&self, _: &Index) -> bool {
+        true
+    }
+}
+
+fn drop_from<K: Ord>(map: &mut BTreeMap<K, BTreeSet<VmId>>, key: &K, id: VmId) {
+    if let Some(ids) = map.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+fn relations(vm: &Vm) -> impl Iterator<Item = &Relation> {
+    vm.rules.affinity.iter().chain(&vm.rules.anti_affinity)
+}
+
+impl Index {
+    /// Changes of hosts that are listed.
+    const TOUCHED_KEPT: usize = 4_096;
+
+    pub(crate) fn add(&mut self, vm: &Vm) {
+        self.known += 1;
+        self.names.entry(vm.name.clone()).or_default().insert(vm.id);
+        for (key, value) in &vm.labels {
+            self.labels.entry((key.clone(), value.clone())).or_default().insert(vm.id);
+        }
+        for relation in relations(vm) {
+            match &relation.target {
+                Target::Vm(other) => self.naming_vm.entry(*other).or_default().insert(vm.id),
+                Target::Label(label) => self.naming_label.entry(label.clone()).or_default().insert(vm.id),
+            };
+        }
+    }
+
+    pub(crate) fn remove(&mut self, vm: &Vm) {
+        self.known = self.known.saturating_sub(1);
+        drop_from(&mut self.names, &vm.name, vm.id);
+        for (key, value) in &vm.labels {
+            drop_from(&mut self.labels, &(key.clone(), value.clone()), vm.id);
+        }
+        for relation in relations(vm) {
+            match &relation.target {
+                Target::Vm(other) => drop_from(&mut self.naming_vm, other, vm.id),
+                Target::Label(label) => drop_from(&mut self.naming_label, label, vm.id),
+            }
+        }
+    }
+
+    pub(crate) fn touch(&mut self, revision: Revision, host: &HostId) {
+        self.touched.push_back((revision, host.clone()));
+        while self.touched.len() > Self::TOUCHED_KEPT {
+            if let Some((oldest, _)) = self.touched.pop_front() {
+                self.forgotten = oldest;
+            }
+        }
+    }
+
+    /// VMs that may be related to `vm`; itself may be among them.
+    fn related_ids(&self, vm: &Vm) -> BTreeSet<VmId> {
+        let mut ids = BTreeSet::new();
+        let mut take = |found: Option<&BTreeSet<VmId>>| ids.extend(found.into_iter().flatten());
+        take(self.naming_vm.get(&vm.id));
+        if !self.naming_label.is_empty() {
+            for (key, value) in &vm.labels {
+                take(self.naming_label.get(&(key.clone(), value.clone())));
+            }
+        }
+        for relation in relations(vm) {
+            match &relation.target {
+                Target::Vm(other) => {
+                    ids.insert(*other);
+                }
+                Target::Label(label) => ids.extend(self.labels.get(label).into_iter().flatten()),
+            }
+        }
+        ids
+    }
+}
+
+impl RegionFacts {
+    /// Makes the derived look-ups anew.
+    pub(crate) fn reindex(&mut self) {
+        let mut index = Index { forgotten: self.revision, ..Index::default() };
+        let departing = self.departures.values().map(|departure| &departure.vm);
+        for vm in self.vms.values().chain(departing) {
+            index.add(vm);
+        }
+        self.index = index;
+    }
+
+    fn index_is_whole(&self) -> bool {
+        self.index.known == self.vms.len() + self.departures.len()
+    }
+
+    /// A VM of that name that is not being deleted.
+    pub fn vm_named(&self, name: &str) -> Option<&Vm> {
+        let alive = |vm: &&Vm| vm.name == name && vm.want != Want::Deleted;
+        if !self.index_is_whole() {
+            return self.vms.values().find(alive);
+        }
+        self.index.names.get(name)?.iter().filter_map(|id| self.vms.get(id)).find(alive)
+    }
+
+    /// VMs placed here that `vm`'s relations name, or whose relations name `vm`; by id, without those being deleted.
+    pub fn relatives(&self, vm: &Vm) -> Vec<&Vm> {
+        let other = |other: &&Vm| other.id != vm.id && other.want != Want::Deleted;
+        if !self.index_is_whole() {
+            return self.vms.values().filter(other).filter(|other| vm.is_related_to(other)).collect();
+        }
+        self.index.related_ids(vm).iter().filter_map(|id| self.vms.get(id)).filter(other).collect()
+    }
+
+    /// Departures of VMs that `vm`'s relations name, or whose relations name `vm`; by id.
+    pub fn departing_relatives(&self, vm: &Vm) -> Vec<&Departure> {
+        let other = |departure: &&Departure| {
+            departure.vm.id != vm.id && departure.vm.want != Want::Deleted && vm.is_related_to(&departure.vm)
+        };
+        if self.departures.is_empty() {
+            return Vec::new();
+        }
+        if !self.index_is_whole() {
+            return self.departures.values().filter(other).collect();
+        }
+        self.index.related_ids(vm).iter().filter_map(|id| self.departures.get(id)).filter(other).collect()
+    }
+
+    /// Hosts whose room, standing or placement changed behind a position of the log; none when that is no longer known.
+    pub fn hosts_touched_since(&self, seen: Revision) -> Option<impl Iterator<Item = &HostId>> {
+        if seen < self.index.forgotten || !self.index_is_whole() {
+            return None;
+        }
+        let start = self.index.touched.partition_point(|(at, _)| *at <= seen);
+        Some(self.index.touched.range(start..).map(|(_, host)| host))
+    }
+}
+
+impl Vm {
+    /// True when one of the two has a relation that names the other.
+    pub fn is_related_to(&self, other: &Vm) -> bool {
+        let names = |owner: &Vm, whom: &Vm| relations(owner).any(|r| whom.is_named_by(&r.target));
+        names(self, other) || names(other, self)
+    }
+}
