@@ -199,7 +199,7 @@ impl Mesh {
             transport::endpoint(config.listen, Some(server), config.wan.as_ref(), &region, config.seed)?;
         let peers = config.peers.clone();
         let inner = Arc::new(Inner {
-            endpoint,
+            endpoint: RwLock::new(Some(endpoint.clone())),
             identity: config.identity,
             limits: config.limits,
             seed: config.seed,
@@ -212,7 +212,7 @@ impl Mesh {
             refused: AtomicU64::new(0),
             stop: watch::Sender::new(false),
         });
-        tokio::spawn(accept::run(inner.clone()));
+        tokio::spawn(accept::run(inner.clone(), endpoint));
         let handle = MeshHandle { inner };
         handle.set_peers(peers)?;
         Ok(handle)
@@ -220,7 +220,8 @@ impl Mesh {
 }
 
 pub(crate) struct Inner {
-    endpoint: Endpoint,
+    /// Taken by the shutdown, so that the port is free afterwards.
+    endpoint: RwLock<Option<Endpoint>>,
     identity: Identity,
     limits: Limits,
     seed: u64,
@@ -235,6 +236,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// The endpoint; `None` after the shutdown.
+    fn endpoint(&self) -> Option<Endpoint> {
+        self.endpoint.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
     fn link(&self, node: u64) -> Option<Arc<PeerLink>> {
         self.links.read().unwrap_or_else(|e| e.into_inner()).get(&node).cloned()
     }
@@ -311,7 +317,8 @@ impl MeshHandle {
     /// # Errors
     /// The system does not tell.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.endpoint.local_addr()
+        let endpoint = self.inner.endpoint().ok_or(io::ErrorKind::NotConnected)?;
+        endpoint.local_addr()
     }
 
     /// Puts a link table in force in this process only; false when the mesh runs on the plain socket.
@@ -347,10 +354,15 @@ impl MeshHandle {
         Ok(())
     }
 
-    /// Closes every connection and stops; waits up to half a second until the peers can know.
+    /// Closes every connection and stops; waits up to half a second until the peers can know. The port is free
+    /// soon afterwards.
     pub async fn shutdown(&self) {
         self.inner.stop.send_replace(true);
-        self.inner.endpoint.close(VarInt::from_u32(0), b"shutdown");
-        let _ = tokio::time::timeout(Duration::from_millis(500), self.inner.endpoint.wait_idle()).await;
+        let endpoint = self.inner.endpoint.write().unwrap_or_else(|e| e.into_inner()).take();
+        let Some(endpoint) = endpoint else { return };
+        endpoint.close(VarInt::from_u32(0), b"shutdown");
+        let _ = tokio::time::timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
+        let links = std::mem::take(&mut *self.inner.links.write().unwrap_or_else(|e| e.into_inner()));
+        links.values().for_each(|link| link.stop());
     }
 }

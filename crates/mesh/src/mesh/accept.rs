@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quinn::{Connection, Incoming, RecvStream, VarInt};
+use quinn::{Connection, Endpoint, Incoming, RecvStream, VarInt};
 use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 
@@ -16,12 +16,12 @@ use crate::pki::{PeerId, peer_of};
 /// A handshake, the client's certificate included, must be done by then.
 const HANDSHAKE: Duration = Duration::from_secs(3);
 
-pub(super) async fn run(inner: Arc<Inner>) {
+pub(super) async fn run(inner: Arc<Inner>, endpoint: Endpoint) {
     let mut shut = inner.stop.subscribe();
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
-            incoming = inner.endpoint.accept() => {
+            incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { return };
                 tasks.spawn(admit(inner.clone(), incoming));
             }

@@ -18,6 +18,8 @@ use crate::stats::{LinkStats, Meter};
 use crate::transport::SERVER_NAME;
 
 const PING_EVERY: Duration = Duration::from_millis(500);
+/// A connection without an answer to a ping for so long is given up.
+const SILENT: Duration = Duration::from_millis(3000);
 /// A dial that has no answer by then is given up; well above the longest round trip on Earth.
 const DIAL_MS: u64 = 1000;
 /// Back-off between dials: full jitter up to this, doubling from the first to the last.
@@ -119,7 +121,7 @@ impl Drop for CloseOnDrop {
 }
 
 async fn dial(inner: &Inner, link: &PeerLink, tls: &ClientConfig) -> Option<Connection> {
-    let connecting = inner.endpoint.connect_with(tls.clone(), link.peer.address, SERVER_NAME).ok()?;
+    let connecting = inner.endpoint()?.connect_with(tls.clone(), link.peer.address, SERVER_NAME).ok()?;
     match tokio::time::timeout(Duration::from_millis(DIAL_MS), connecting).await {
         Ok(Ok(connection)) => Some(connection),
         Ok(Err(quinn::ConnectionError::TransportError(e))) => {
@@ -196,12 +198,17 @@ async fn serve(inner: &Arc<Inner>, link: &Arc<PeerLink>, connection: &Connection
 
 /// Pings and samples until the connection ends.
 async fn measure(link: &PeerLink, connection: &Connection) {
+    let mut answered = Instant::now();
     let mut tick = tokio::time::interval(PING_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = tick.tick() => {
                 let now = Instant::now();
+                // QUIC's own idle time does not end while the peer's packets come and ours don't arrive.
+                if now.duration_since(answered) > SILENT {
+                    return connection.close(VarInt::from_u32(1), b"no answer");
+                }
                 let path = connection.stats().path;
                 let frame_bytes = link.sent_bytes.load(Ordering::Relaxed) + link.received_bytes.load(Ordering::Relaxed);
                 let number = {
@@ -216,7 +223,8 @@ async fn measure(link: &PeerLink, connection: &Connection) {
             datagram = connection.read_datagram() => {
                 let Ok(datagram) = datagram else { return };
                 if let Some((PONG, number)) = parse(&datagram) {
-                    link.meter().pong(number, Instant::now());
+                    answered = Instant::now();
+                    link.meter().pong(number, answered);
                 }
             }
         }

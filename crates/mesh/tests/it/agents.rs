@@ -1,0 +1,124 @@
+//! Agents: their own region first, others meanwhile.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use dwcp_mesh::{
+    AgentEvent, AgentLink, AgentLinkConfig, AgentLinkHandle, Limits, Mesh, MeshConfig, MeshEvent, PeerId,
+    Sent,
+};
+use tokio::sync::mpsc;
+
+use crate::federation::{Federation, config, delay, identity, uniform};
+
+fn agent(f: &Federation) -> (AgentLinkHandle, mpsc::Receiver<AgentEvent>) {
+    let host = PeerId::Host { region: "us-east-1".into(), host: "host-1".into() };
+    let endpoints =
+        f.regions.iter().map(|r| (r.name.to_owned(), r.mesh.local_addr().expect("an address"))).collect();
+    let (sender, events) = mpsc::channel(256);
+    let settings = AgentLinkConfig {
+        bind: SocketAddr::from(([127, 78, 1, 11], 0)),
+        wan: Some(f.wan.clone()),
+        ..AgentLinkConfig::new(identity(&f.ca, &host), endpoints, 3)
+    };
+    (AgentLink::start(settings, sender).expect("an agent"), events)
+}
+
+async fn next(events: &mut mpsc::Receiver<AgentEvent>, within_ms: u64) -> AgentEvent {
+    tokio::time::timeout(Duration::from_millis(within_ms), events.recv())
+        .await
+        .unwrap_or_else(|_| panic!("nothing in {within_ms} ms"))
+        .expect("the link runs")
+}
+
+fn up(region: &str) -> AgentEvent {
+    AgentEvent::Up { region: region.into() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_and_its_region_exchange_frames() {
+    let mut f = Federation::start(1, uniform(delay(30)), Limits::default()).await;
+    let (agent, mut events) = agent(&f);
+    assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
+    let event = f.regions[0].expect(|e| matches!(e, MeshEvent::AgentUp { .. }), 1000).await;
+    let MeshEvent::AgentUp { session, region, host, remote } = event else { panic!("{event:?}") };
+    assert_eq!((region.as_str(), host.as_str()), ("us-east-1", "host-1"));
+    assert_eq!(remote, agent.local_addr().expect("an address"));
+    assert_eq!(agent.send(b"renew 1".to_vec()), Sent::Queued);
+    let renew = MeshEvent::AgentFrame { session, bytes: b"renew 1".to_vec() };
+    f.regions[0].expect(|e| *e == renew, 1000).await;
+    assert_eq!(f.regions[0].mesh.send_agent(session, vec![7; 100_000]), Sent::Queued);
+    assert_eq!(next(&mut events, 1000).await, AgentEvent::Frame { bytes: vec![7; 100_000] });
+    agent.shutdown().await;
+    f.regions[0].expect(|e| *e == MeshEvent::AgentDown { session }, 1000).await;
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_between_regions_does_not_cut_an_agent_from_its_own() {
+    let mut f = Federation::start(2, uniform(delay(30)), Limits::default()).await;
+    let (agent, mut events) = agent(&f);
+    assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
+    f.edit(|t| t.set_region_cut("us-east-1", true));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(agent.send(b"still here".to_vec()), Sent::Queued);
+    f.regions[0].expect(|e| matches!(e, MeshEvent::AgentFrame { .. }), 500).await;
+    assert!(events.try_recv().is_err(), "nothing happened to the agent");
+    agent.shutdown().await;
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_falls_back_to_another_region_and_returns() {
+    let mut f = Federation::start(3, uniform(delay(30)), Limits::default()).await;
+    let (agent, mut events) = agent(&f);
+    assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
+    // The home region's server stops answering at once, without a goodbye.
+    let home = f.regions[0].mesh.local_addr().expect("an address");
+    f.edit(|t| {
+        t.isolated.insert(home.ip());
+    });
+    let start = Instant::now();
+    assert_eq!(next(&mut events, 2000).await, AgentEvent::Down { region: "us-east-1".into() });
+    let silent = start.elapsed();
+    assert_eq!(next(&mut events, 2000).await, up("eu-west-1"));
+    println!("given up after {silent:?}, linked to a fallback after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(2500));
+    f.regions[1].expect(|e| matches!(e, MeshEvent::AgentUp { .. }), 1000).await;
+    f.edit(|t| {
+        t.isolated.clear();
+    });
+    let start = Instant::now();
+    assert_eq!(next(&mut events, 4000).await, AgentEvent::Down { region: "eu-west-1".into() });
+    assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
+    println!("returned after {:?}", start.elapsed());
+    assert_eq!(agent.linked().map(|l| l.0), Some("us-east-1".into()));
+    f.regions[1].expect(|e| matches!(e, MeshEvent::AgentDown { .. }), 1000).await;
+    agent.shutdown().await;
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_finds_its_region_again_after_a_restart() {
+    let mut f = Federation::start(1, uniform(delay(30)), Limits::default()).await;
+    let (agent, mut events) = agent(&f);
+    assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
+    let address = f.regions[0].mesh.local_addr().expect("an address");
+    f.regions[0].mesh.shutdown().await;
+    assert_eq!(next(&mut events, 1000).await, AgentEvent::Down { region: "us-east-1".into() });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let leaf = identity(&f.ca, &PeerId::Region("us-east-1".into()));
+    let (sender, _keep) = mpsc::channel(64);
+    let again = MeshConfig { listen: address, ..config(leaf, 1, f.wan.clone()) };
+    let mut mesh = Mesh::start(again.clone(), sender.clone());
+    let limit = Instant::now() + Duration::from_secs(2);
+    while mesh.is_err() && Instant::now() < limit {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        mesh = Mesh::start(again.clone(), sender.clone());
+    }
+    let start = Instant::now();
+    while next(&mut events, 3000).await != up("us-east-1") {}
+    println!("linked again after {:?}", start.elapsed());
+    agent.shutdown().await;
+    mesh.expect("a mesh").shutdown().await;
+}

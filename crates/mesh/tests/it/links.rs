@@ -1,0 +1,153 @@
+//! Frames, round trips, cuts and loss between regions.
+
+use std::time::{Duration, Instant};
+
+use dwcp_mesh::wan::published_rtt_ms;
+use dwcp_mesh::{Class, DropReason, Limits, LinkTable, MeshEvent, Sent};
+
+use crate::federation::{Federation, delay, frame_from, published, uniform, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_regions_exchange_frames_of_every_class() {
+    let mut f = Federation::start(5, published(), Limits::default()).await;
+    let payload = |class: Class| {
+        let mut text = b"state of the federation ".repeat(if class == Class::Bulk { 20_000 } else { 3 });
+        text.push(class as u8);
+        text
+    };
+    for from in &f.regions {
+        for to in f.regions.iter().filter(|to| to.node != from.node) {
+            for class in Class::ALL {
+                assert_eq!(from.mesh.send(to.node, class, payload(class)), Sent::Queued);
+            }
+        }
+    }
+    for region in &mut f.regions {
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.len() < 16 {
+            let event = region.expect(|e| matches!(e, MeshEvent::Frame { .. }), 4000).await;
+            if let MeshEvent::Frame { from, class, bytes } = event {
+                assert_eq!(bytes, payload(class));
+                assert!(seen.insert((from, class)), "twice");
+            }
+        }
+    }
+    let sent: u64 = f.regions[0].mesh.stats().iter().map(|s| s.sent_bytes).sum();
+    assert!(sent < 100_000, "text of 4 x 480 kB is sent compressed, not as {sent} bytes");
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn round_trips_follow_the_matrix_within_three_milliseconds() {
+    let f = Federation::start(5, published(), Limits::default()).await;
+    tokio::time::sleep(Duration::from_millis(4500)).await;
+    let mut worst = 0.0f64;
+    for region in &f.regions {
+        for link in region.mesh.stats() {
+            let set = published_rtt_ms(region.name, &link.region).expect("a published pair");
+            let median = link.rtt_p50_ms.expect("answered pings");
+            println!(
+                "{} -> {}: set {set:.1}, median {median:.2}, p99 {:.2?}",
+                region.name, link.region, link.rtt_p99_ms
+            );
+            assert!(
+                median >= set - 0.2 && median <= set + 3.0,
+                "{} {}: {median} for {set}",
+                region.name,
+                link.region
+            );
+            assert!(link.up && link.reconnects == 0);
+            worst = worst.max(median - set);
+        }
+    }
+    println!("worst median above the matrix: {worst:.2} ms");
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_cut_one_way_delivers_nothing_that_way_and_heals_in_two_seconds() {
+    let mut f = Federation::start(2, uniform(delay(20)), Limits::default()).await;
+    f.edit(|t| t.set_cut("us-east-1", "eu-west-1", true));
+    let beats = |f: &Federation| {
+        f.regions[0].mesh.send(2, Class::Consensus, b"beat".to_vec());
+    };
+    // Long enough for the connection to die (3 s), so that healing needs a new one.
+    let start = Instant::now();
+    let mut delivered = 0;
+    while start.elapsed() < Duration::from_millis(4200) {
+        beats(&f);
+        delivered += f.regions[1].count(frame_from(1), 50).await;
+    }
+    assert_eq!(delivered, 0);
+    let link = f.regions[0].mesh.stats().remove(0);
+    assert!(!link.up && link.loss_percent > 10.0, "{link:?}");
+    assert_eq!(f.regions[0].mesh.send(2, Class::Consensus, vec![1]), Sent::Dropped(DropReason::Down));
+    f.edit(|t| t.set_cut("us-east-1", "eu-west-1", false));
+    let healed = Instant::now();
+    while f.regions[1].count(frame_from(1), 20).await == 0 {
+        beats(&f);
+        assert!(healed.elapsed() < Duration::from_secs(2), "not healed in 2 s");
+    }
+    println!("healed after {:?}", healed.elapsed());
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_cut_does_not_lose_the_connection() {
+    let mut f = Federation::start(2, uniform(delay(20)), Limits::default()).await;
+    f.edit(|t| t.set_region_cut("eu-west-1", true));
+    f.regions[0].mesh.send(2, Class::Consensus, b"late".to_vec());
+    assert_eq!(f.regions[1].count(frame_from(1), 700).await, 0);
+    f.edit(|t| t.set_region_cut("eu-west-1", false));
+    let start = Instant::now();
+    f.regions[1].expect(frame_from(1), 2000).await;
+    println!("after the cut: {:?}", start.elapsed());
+    assert_eq!(f.regions[0].mesh.stats()[0].reconnects, 0);
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_frames_stay_quick_under_one_percent_of_loss() {
+    let mut shape = delay(40);
+    shape.loss_ppm = 10_000;
+    let mut f = Federation::start(2, uniform(shape), Limits::default()).await;
+    let sender = f.regions[0].mesh.clone();
+    let begin = Instant::now();
+    let sending = tokio::spawn(async move {
+        for _ in 0..400 {
+            let now_us = begin.elapsed().as_micros() as u64;
+            sender.send(2, Class::Consensus, now_us.to_be_bytes().repeat(25));
+            tokio::time::sleep(Duration::from_millis(8)).await;
+        }
+    });
+    let mut ages_ms = Vec::new();
+    for _ in 0..400 {
+        if let MeshEvent::Frame { bytes, .. } = f.regions[1].expect(frame_from(1), 3000).await {
+            let sent_us = u64::from_be_bytes(bytes[..8].try_into().expect("eight bytes"));
+            ages_ms.push((begin.elapsed().as_micros() as u64 - sent_us) as f64 / 1e3);
+        }
+    }
+    sending.await.expect("the sender ends");
+    ages_ms.sort_by(f64::total_cmp);
+    println!(
+        "one way 40 ms, 1 % loss: p50 {:.1}, p90 {:.1}, p99 {:.1}, max {:.1} ms",
+        ages_ms[200], ages_ms[360], ages_ms[395], ages_ms[399]
+    );
+    assert!(ages_ms[200] < 60.0, "median {}", ages_ms[200]);
+    assert!(ages_ms[395] < 400.0, "p99 {}", ages_ms[395]);
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_can_be_added_and_removed() {
+    let mut f = Federation::start(3, LinkTable::default(), Limits::default()).await;
+    let peers = f.peers();
+    f.regions[0].mesh.set_peers(peers[..2].to_vec()).expect("peers");
+    f.regions[0].expect(|e| *e == MeshEvent::Down { node: 3 }, 1000).await;
+    assert_eq!(f.regions[0].mesh.send(3, Class::State, vec![1]), Sent::Dropped(DropReason::Unknown));
+    f.regions[0].mesh.set_peers(peers).expect("peers");
+    f.regions[0].expect(|e| *e == MeshEvent::Up { node: 3 }, 3000).await;
+    let mesh = f.regions[0].mesh.clone();
+    until(1000, "both links up", || mesh.stats().iter().filter(|s| s.up).count() == 2).await;
+    f.stop().await;
+}

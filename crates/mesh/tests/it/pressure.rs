@@ -1,0 +1,76 @@
+//! Full queues and priorities.
+
+use std::time::{Duration, Instant};
+
+use dwcp_mesh::{Class, DropReason, Limits, LinkShape, MeshEvent, Sent};
+
+use crate::federation::{Federation, frame_from, uniform};
+
+/// Bytes that zstd cannot shorten.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut out = Vec::with_capacity(length + 8);
+    while out.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(length);
+    out
+}
+
+fn slow(rate_bps: u64) -> LinkShape {
+    LinkShape { delay_us: 10_000, rate_bps: Some(rate_bps), ..LinkShape::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_refuses_instead_of_growing() {
+    let limits = Limits { queue_bytes: [1 << 20; 4], frame_bytes: 2 << 20, ..Limits::default() };
+    let f = Federation::start(2, uniform(slow(1_000_000)), limits).await;
+    let mesh = &f.regions[0].mesh;
+    let frame = noise(256 << 10);
+    let outcomes: Vec<Sent> = (0..80).map(|_| mesh.send(2, Class::Bulk, frame.clone())).collect();
+    assert!(outcomes.iter().filter(|s| **s == Sent::Queued).count() < 60);
+    assert_eq!(outcomes[79], Sent::Dropped(DropReason::Full));
+    let link = mesh.stats().remove(0);
+    let bulk = link.queues[Class::Bulk.index()];
+    assert!(bulk.bytes <= 1 << 20, "{bulk:?}");
+    assert!(bulk.dropped >= 20, "{bulk:?}");
+    // Other classes have their own room.
+    assert_eq!(mesh.send(2, Class::Consensus, frame.clone()), Sent::Queued);
+    assert_eq!(mesh.send(2, Class::State, noise((2 << 20) + 1)), Sent::Dropped(DropReason::TooLarge));
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consensus_frame_is_not_delayed_behind_twenty_mebibytes_of_bulk() {
+    let mut f = Federation::start(2, uniform(slow(20_000_000)), Limits::default()).await;
+    let bulk = noise(20 << 20);
+    let mesh = f.regions[0].mesh.clone();
+    assert_eq!(mesh.send(2, Class::Bulk, bulk), Sent::Queued);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let begin = Instant::now();
+    let sending = tokio::spawn(async move {
+        for _ in 0..40 {
+            let sent_us = begin.elapsed().as_micros() as u64;
+            mesh.send(2, Class::Consensus, sent_us.to_be_bytes().to_vec());
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    });
+    let mut ages_ms = Vec::new();
+    while ages_ms.len() < 40 {
+        if let MeshEvent::Frame { class, bytes, .. } = f.regions[1].expect(frame_from(1), 4000).await {
+            assert_eq!(class, Class::Consensus, "the bulk frame needs 8 s");
+            let sent_us = u64::from_be_bytes(bytes.try_into().expect("eight bytes"));
+            ages_ms.push((begin.elapsed().as_micros() as u64 - sent_us) as f64 / 1e3);
+        }
+    }
+    sending.await.expect("the sender ends");
+    ages_ms.sort_by(f64::total_cmp);
+    println!("consensus behind bulk at 20 Mbit/s, 10 ms: p50 {:.1}, max {:.1} ms", ages_ms[20], ages_ms[39]);
+    assert!(ages_ms[20] < 120.0 && ages_ms[39] < 500.0, "{ages_ms:?}");
+    let link = f.regions[0].mesh.stats().remove(0);
+    println!("{link:?}");
+    f.stop().await;
+}
