@@ -1,6 +1,6 @@
 //! Debian packages that the guest VMs need: which are missing, and how to get them.
 
-use crate::run::{Failure, capture, command, fault, on_path, run, say};
+use crate::run::{Failure, command, fault, on_path, run, say};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;

@@ -45,6 +45,12 @@ measuring
 exit codes: 0 done, 1 failed, 2 wrong usage
 ";
 
+/// Every command, for the check that the pages name none that is not there.
+const COMMANDS: [&str; 14] = [
+    "help", "up", "down", "status", "kill", "guest", "quick", "test", "ci", "tidy", "deny", "docs", "bench",
+    "fuzz",
+];
+
 fn main() -> ExitCode {
     // SAFETY: before any other thread exists. `cargo xtask status | head` then ends quietly.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -81,5 +87,17 @@ fn dispatch(command: &str, arguments: Vec<String>) -> Result<(), Failure> {
         "bench" => bench::bench(&tree, &arguments),
         "fuzz" => bench::fuzz(&tree, &arguments),
         other => Err(Failure::usage(format!("no command {other:?}; `cargo xtask help` lists them"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_names_every_command() {
+        for command in &COMMANDS[1..] {
+            assert!(HELP.lines().any(|line| line.split_whitespace().next() == Some(command)), "{command}");
+        }
     }
 }

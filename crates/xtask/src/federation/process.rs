@@ -62,6 +62,12 @@ impl ProcessId {
         live(self.pid) == Some(self)
     }
 
+    /// Whether it is stopped (SIGSTOP), as a VM whose host's lease ran out.
+    fn is_stopped(self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
+    }
+
     /// Whether its program has been built anew since it started.
     pub fn outdated(self) -> bool {
         fs::read_link(format!("/proc/{}/exe", self.pid))
@@ -185,9 +191,10 @@ pub fn stop(dev: &Path, patience: Duration, select: impl Fn(&Owned) -> bool) -> 
         for one in &left {
             if !seen.contains(&one.id.pid) {
                 seen.push(one.id.pid);
-                one.id.signal(if patience.is_zero() { libc::SIGKILL } else { libc::SIGTERM });
-                // A stopped process (a VM whose lease ran out) takes a TERM only once it goes on.
-                one.id.signal(libc::SIGCONT);
+                // A stopped process (a VM whose lease ran out) would take a TERM only once it goes on,
+                // and it must not go on: it may run elsewhere by now.
+                let at_once = patience.is_zero() || one.id.is_stopped();
+                one.id.signal(if at_once { libc::SIGKILL } else { libc::SIGTERM });
             } else if waited >= patience {
                 one.id.signal(libc::SIGKILL);
             }
@@ -244,6 +251,23 @@ mod tests {
         assert!(stopped >= 2, "{stopped}");
         assert!(left.is_empty());
         assert_eq!(recorded(&dev, "p"), None);
+        fs::remove_dir_all(dev).unwrap();
+    }
+
+    #[test]
+    fn a_paused_process_is_ended_without_going_on() {
+        let dev = scratch("paused");
+        let went_on = dev.join("went-on");
+        let script = format!("trap 'echo x > {}' CONT TERM; while :; do sleep 0.01; done", went_on.display());
+        let paused = start(&dev, Path::new("/bin/bash"), &shell("p", "r1", &script)).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        paused.signal(libc::SIGSTOP);
+        assert!(
+            crate::run::wait_until(Duration::from_secs(2), Duration::from_millis(5), || paused.is_stopped())
+        );
+        let (_, left) = stop(&dev, Duration::from_secs(2), |_| true);
+        assert!(left.is_empty());
+        assert!(!went_on.exists());
         fs::remove_dir_all(dev).unwrap();
     }
 

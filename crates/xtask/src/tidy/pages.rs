@@ -18,6 +18,13 @@ pub fn check(files: &[TextFile], problems: &mut Vec<String>) {
         }
     }
     check_proofs(files, problems);
+    for page in files.iter().filter(|file| file.path.ends_with(".md")) {
+        for (number, line) in page.text.lines().enumerate() {
+            for wrong in unknown_commands(line).chain(dead_links(page, line, files)) {
+                problems.push(format!("{}:{}: {wrong}", page.path, number + 1));
+            }
+        }
+    }
     let page = files.iter().find(|file| file.path == DEPENDENCIES).map_or("", |file| &file.text);
     let mut used: BTreeMap<String, String> = BTreeMap::new();
     for file in
@@ -48,6 +55,39 @@ fn check_proofs(files: &[TextFile], problems: &mut Vec<String>) {
             }
         }
     }
+}
+
+fn unknown_commands(line: &str) -> impl Iterator<Item = String> {
+    let words = line.split("cargo xtask ").skip(1);
+    let names = words.map(|rest| rest.chars().take_while(char::is_ascii_alphabetic).collect::<String>());
+    names
+        .filter(|name| !name.is_empty() && !crate::COMMANDS.contains(&name.as_str()))
+        .map(|name| format!("there is no `cargo xtask {name}`"))
+}
+
+/// Links to files of the tree that are not there.
+fn dead_links(page: &TextFile, line: &str, files: &[TextFile]) -> impl Iterator<Item = String> {
+    let folder = page.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let local =
+        targets.filter(|target| !target.contains("://") && !target.starts_with('#') && !target.is_empty());
+    local
+        .filter(|target| {
+            let plain = target.split('#').next().unwrap_or(target).trim_end_matches('/');
+            let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+            for part in plain.split('/') {
+                match part {
+                    "." => {}
+                    ".." => drop(parts.pop()),
+                    name => parts.push(name),
+                }
+            }
+            let path = parts.join("/");
+            !files.iter().any(|file| file.path == path || file.path.starts_with(&format!("{path}/")))
+        })
+        .map(|target| format!("links to {target}, which is not there"))
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn is_sentence(name: &str) -> bool {
@@ -94,6 +134,18 @@ mod tests {
         let mut problems = Vec::new();
         check(&[page, test], &mut problems);
         assert_eq!(problems, ["ARCHITECTURE.md:1: there is no test a_test_that_is_gone"]);
+    }
+
+    #[test]
+    fn a_page_names_only_commands_and_files_that_are_there() {
+        let page = file(
+            "docs/a.md",
+            "`cargo xtask up`, `cargo xtask fly`; [b](b.md), [c](../README.md#x), [d](gone.md), [e](../docs/)\n",
+        );
+        let mut problems = Vec::new();
+        check(&[page, file("docs/b.md", ""), file("README.md", "")], &mut problems);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("fly") && problems[1].contains("gone.md"), "{problems:?}");
     }
 
     #[test]
