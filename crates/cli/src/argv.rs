@@ -1,0 +1,54 @@
+//! Command lines brought into one form before they are parsed.
+//!
+//! The guide writes flags with an optional value as `--flag`, `--flag true` or `--flag false`, and `--watch` with or
+//! without an interval. A parser can't tell that value from a word that follows; knowing the flags by name, we can.
+
+/// Flags that are on when they stand alone.
+pub const SWITCHES: &[&str] = &[
+    "--all",
+    "--compact",
+    "--confirm",
+    "--cut",
+    "--detach",
+    "--dry-run",
+    "--fence",
+    "--follow",
+    "--force",
+    "--global",
+    "--heal",
+    "--local",
+    "--no-color",
+    "--one-way",
+    "--parallel-scoring",
+    "--auto-failover",
+    "--partial",
+    "--quiet",
+    "--verbose",
+    "--yes",
+];
+
+/// How often `--watch` looks when it does not say.
+pub const WATCH_INTERVAL: &str = "2s";
+
+/// Joins every switch with its value: `--flag` becomes `--flag=true`. Everything after `--` stays as it is.
+pub fn normal(words: Vec<String>) -> Vec<String> {
+    let mut joined = Vec::with_capacity(words.len());
+    let mut words = words.into_iter().peekable();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            joined.push(word);
+            joined.extend(words);
+            break;
+        }
+        if SWITCHES.contains(&word.as_str()) {
+            let value = words.next_if(|next| next == "true" || next == "false");
+            joined.push(format!("{word}={}", value.as_deref().unwrap_or("true")));
+        } else if word == "--watch" {
+            let value = words.next_if(|next| dwcp_config::units::duration_ms(next).is_ok());
+            joined.push(format!("{word}={}", value.as_deref().unwrap_or(WATCH_INTERVAL)));
+        } else {
+            joined.push(word);
+        }
+    }
+    joined
+}

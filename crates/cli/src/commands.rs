@@ -1,0 +1,132 @@
+//! From what was typed to a request, and from the answer to a document.
+
+mod context;
+mod control;
+mod events;
+mod failover;
+mod federation;
+mod hosts;
+mod links;
+mod local;
+mod operations;
+mod regions;
+mod tokens;
+mod vms;
+mod vms_shown;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use dwcp_config::spelling::nearest;
+use serde::de::DeserializeOwned;
+
+use crate::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::show::Document;
+use crate::typed::{Command, DevCommand, FederationCommand, FederationVmCommand, SecurityCommand};
+
+/// How a command ends.
+pub type Ended = Result<Exit, Failure>;
+
+/// Carries out a command.
+pub fn run(session: &Session, command: &Command) -> Ended {
+    match command {
+        Command::Context(command) => context::run(session, command),
+        Command::Login => context::login(session),
+        Command::Version => local::version(session),
+        Command::Completion(completion) => local::completion(completion),
+        Command::Explain(explain) => local::explain(session, explain),
+        Command::Help(help) => local::help(help),
+        Command::Config(command) => local::config(session, command),
+        Command::Operation(command) => operations::run(session, command),
+        Command::Vm(command) => vms::run(session, command),
+        Command::Host(command) => hosts::run(session, command),
+        Command::Federation(command) => federation(session, command),
+        Command::Network(_) => federation::latency_matrix(session),
+        Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
+        Command::Dev(DevCommand::Link(command)) => links::run(session, command),
+    }
+}
+
+fn federation(session: &Session, command: &FederationCommand) -> Ended {
+    match command {
+        FederationCommand::Status { .. } => federation::status(session),
+        FederationCommand::Region(command) => regions::run(session, command),
+        FederationCommand::Failover(failover) => failover::run(session, failover),
+        FederationCommand::Vm(FederationVmCommand::HealthCheck(which)) => vms::health_check(session, which),
+        FederationCommand::Events(command) => events::run(session, command),
+        FederationCommand::State(command) => federation::state(session, command),
+        FederationCommand::Network(_) => federation::latency_matrix(session),
+        FederationCommand::Controller(command) => control::controller(session, command),
+        FederationCommand::Freeze(freeze) => control::freeze(session, freeze),
+        FederationCommand::Policy(command) => control::policy(session, command),
+    }
+}
+
+/// Shows an answer; with `--watch` again and again, until it is interrupted.
+fn read(session: &Session, once: impl Fn() -> Result<(Document, Exit), Failure>) -> Ended {
+    let Some(interval_ms) = session.global.watch else {
+        let (document, exit) = once()?;
+        session.show(&document)?;
+        return Ok(exit);
+    };
+    let terminal = std::io::stdout().is_terminal();
+    loop {
+        match once() {
+            Ok((document, _)) => {
+                if terminal {
+                    crate::print_quietly("\x1b[H\x1b[2J");
+                }
+                session.show(&document)?;
+            }
+            // A federation that is away for a moment is what one watches for.
+            Err(failure) if failure.exit == Exit::Unreachable => failure.print(session),
+            Err(failure) => return Err(failure),
+        }
+        std::thread::sleep(Duration::from_millis(interval_ms.max(100)));
+    }
+}
+
+/// Asks before something that can't be undone; `--yes` answers, a pipe can't.
+fn confirmed(session: &Session, question: &str, again: &str) -> Result<(), Failure> {
+    if session.global.yes || session.global.dry_run {
+        return Ok(());
+    }
+    let refused = || {
+        Failure::from(dwcp_api::Problem::from(&dwcp_types::Refusal::new(
+            dwcp_types::Code::ConfirmationNeeded,
+            question.to_owned(),
+        )))
+        .suggest(format!("{again} --yes"))
+    };
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(refused());
+    }
+    eprint!("{question}. Go on? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused()) }
+}
+
+/// Reads a choice of the API by its name; a wrong one names the flag and what is possible.
+fn choice<T: DeserializeOwned>(
+    flag: &str,
+    typed: &Option<String>,
+    words: &[&str],
+) -> Result<Option<T>, Failure> {
+    let Some(text) = typed else { return Ok(None) };
+    let parsed = serde_json::from_value(serde_json::Value::String(text.replace('-', "_")));
+    parsed.map(Some).map_err(|_| {
+        let failure = Failure::usage(format!("{flag}: '{text}' is not one of {}", words.join(", ")));
+        match nearest(text, words.iter().copied()) {
+            Some(word) => failure.suggest(format!("{flag} {word}")),
+            None => failure,
+        }
+    })
+}
+
+/// `(dry run)` where nothing was changed.
+fn dry(session: &Session) -> &'static str {
+    if session.global.dry_run { " (dry run: nothing was changed)" } else { "" }
+}

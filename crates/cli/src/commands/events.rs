@@ -1,0 +1,70 @@
+//! Events.
+
+use dwcp_api::Page;
+use dwcp_api::event::{Event, EventList, EventListRequest};
+
+use super::{Ended, choice, read};
+use crate::Exit;
+use crate::session::Session;
+use crate::show::{Cell, Document, Table, words};
+use crate::typed::EventsCommand;
+
+const SEVERITIES: [&str; 4] = ["info", "warning", "error", "critical"];
+
+pub fn run(session: &Session, command: &EventsCommand) -> Ended {
+    let EventsCommand::List(wanted) = command;
+    let request = EventListRequest {
+        region: wanted.region.clone(),
+        since_ms: wanted.since,
+        severity: choice("--severity", &wanted.severity, &SEVERITIES)?,
+        subject: wanted.subject.clone(),
+        limit: wanted.limit,
+        watch: wanted.follow,
+        ..Default::default()
+    };
+    if !wanted.follow {
+        return read(session, || {
+            let page = session.call::<EventList>(&request)?;
+            let table = table(&page.items);
+            Ok((Document::of(&page).table(table).text_block(words::as_of(&page.as_of)), Exit::Done))
+        });
+    }
+    session.client()?.watch::<EventList>(&request, |page: Page<Event>| {
+        // A stream is read from the top down: the oldest of a page first.
+        for event in page.items.iter().rev() {
+            crate::print_quietly(&format!("{}\n", line(event)));
+        }
+        Ok(true)
+    })?;
+    Ok(Exit::Done)
+}
+
+fn line(event: &Event) -> String {
+    let region = event.region.as_deref().unwrap_or("federation");
+    let severity = words::name(&event.severity);
+    format!(
+        "{} {severity} {region} {} {}: {}",
+        words::instant(event.at_ms),
+        event.kind,
+        event.subject,
+        event.message
+    )
+}
+
+/// Events, one a line.
+pub fn table(events: &[Event]) -> Table {
+    let mut table =
+        Table::new(&["TIME", "SEVERITY", "REGION", "KIND~1", "SUBJECT~2", "BY~3", "MESSAGE"]).or("no events");
+    for event in events {
+        table.row(vec![
+            words::instant(event.at_ms).into(),
+            words::state(&event.severity),
+            Cell::from(event.region.as_deref().unwrap_or("federation")),
+            Cell::from(&event.kind),
+            Cell::from(&event.subject),
+            Cell::from(&event.by),
+            Cell::from(&event.message),
+        ]);
+    }
+    table
+}

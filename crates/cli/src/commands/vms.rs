@@ -1,0 +1,213 @@
+//! VMs: created, changed, asked.
+
+use dwcp_api::vm::{
+    ConsoleText, PlacementReport, Vm, VmChangeRequest, VmChanged, VmConsole, VmConsoleRequest, VmCreate,
+    VmCreateRequest, VmDelete, VmDeleteRequest, VmExplain, VmHealthCheck, VmHealthCheckRequest, VmList,
+    VmListRequest, VmRead, VmReadRequest, VmRestart, VmStart, VmStop,
+};
+use dwcp_api::vm_spec::{NetworkKind, OnRegionLoss, Policy};
+use dwcp_api::{Endpoint, Page};
+
+use super::{Ended, choice, confirmed, dry, operations, read, vms_shown as shown};
+use crate::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::show::{Document, words};
+use crate::typed::{self, HealthCheck, NetworkName, OnLoss, VmCommand, Words};
+
+const STATES: [&str; 10] = [
+    "waiting", "starting", "running", "paused", "stopping", "stopped", "moving", "failed", "deleting",
+    "unknown",
+];
+
+pub fn run(session: &Session, command: &VmCommand) -> Ended {
+    match command {
+        VmCommand::Create(wanted) => create(session, wanted),
+        VmCommand::List { region, host, state, label, tenant, limit } => {
+            let request = VmListRequest {
+                region: region.clone(),
+                host: host.clone(),
+                state: choice("--state", state, &STATES)?,
+                label: label.clone(),
+                tenant: tenant.clone(),
+                limit: *limit,
+                ..Default::default()
+            };
+            read(session, || Ok((shown::list(&all_pages(session, request.clone())?), Exit::Done)))
+        }
+        VmCommand::Show { vm } => read(session, || {
+            let answer = session.call::<VmRead>(&VmReadRequest { vm: vm.clone(), watch: false })?;
+            Ok((shown::one(&answer.vm).text_block(words::as_of(&answer.as_of)), Exit::Done))
+        }),
+        VmCommand::Start { vm } => change::<VmStart>(session, vm, false, "start"),
+        VmCommand::Stop(stop) => change::<VmStop>(session, &stop.vm, stop.force, "stop"),
+        VmCommand::Restart(stop) => change::<VmRestart>(session, &stop.vm, stop.force, "restart"),
+        VmCommand::Delete { vm } => delete(session, vm),
+        VmCommand::Console { vm, offset, follow } => console(session, vm, *offset, *follow),
+        VmCommand::Explain { vm } => read(session, || {
+            let report = session.call::<VmExplain>(&VmReadRequest { vm: vm.clone(), watch: false })?;
+            Ok((shown::placement(&report), Exit::Done))
+        }),
+        VmCommand::HealthCheck(which) => health_check(session, which),
+    }
+}
+
+/// Every page up to the limit asked for; a list is not cut silently.
+fn all_pages(session: &Session, mut request: VmListRequest) -> Result<Page<Vm>, Failure> {
+    let mut page = session.call::<VmList>(&request)?;
+    let mut whole = page.items;
+    while let Some(cursor) = page.next_cursor.take() {
+        if request.limit.is_some_and(|limit| whole.len() >= limit as usize) {
+            page.next_cursor = Some(cursor);
+            break;
+        }
+        request.cursor = Some(cursor);
+        page = session.call::<VmList>(&request)?;
+        whole.append(&mut page.items);
+    }
+    Ok(Page { items: whole, ..page })
+}
+
+fn list_of(words: &Option<Words>) -> Vec<String> {
+    words.clone().unwrap_or_default().0
+}
+
+fn request_of(wanted: &typed::VmCreate, dry_run: bool) -> VmCreateRequest {
+    VmCreateRequest {
+        name: wanted.name.clone(),
+        count: wanted.count,
+        image: wanted.image.clone(),
+        vcpus: wanted.vcpus,
+        memory_mib: wanted.memory,
+        disk_gib: wanted.disk,
+        priority: wanted.priority,
+        policy: Policy {
+            regions_allow: list_of(&wanted.regions),
+            regions_deny: list_of(&wanted.not_regions),
+            zones: list_of(&wanted.zones),
+            host_labels: wanted.host_label.iter().cloned().collect(),
+            compliance: list_of(&wanted.compliance),
+            residency: list_of(&wanted.residency),
+            affinity: wanted.near.clone(),
+            anti_affinity: wanted.away_from.clone(),
+            max_latency: wanted.max_latency.clone(),
+            cost_limit_usd: wanted.cost_limit,
+            failover: match wanted.on_region_loss {
+                OnLoss::Restart => OnRegionLoss::Restart,
+                OnLoss::Stay => OnRegionLoss::Stay,
+            },
+            tenant: wanted.tenant.clone(),
+            project: wanted.project.clone(),
+        },
+        labels: wanted.label.iter().cloned().collect(),
+        network: match wanted.network {
+            NetworkName::User => NetworkKind::User,
+            NetworkName::Tap => NetworkKind::Tap,
+        },
+        probe: wanted.probe.clone(),
+        dry_run,
+    }
+}
+
+fn create(session: &Session, wanted: &typed::VmCreate) -> Ended {
+    let created = session.call::<VmCreate>(&request_of(wanted, session.global.dry_run))?;
+    if session.global.dry_run {
+        session.show(&shown::placement(&created.placement).text_block("dry run: nothing was created"))?;
+        return Ok(Exit::Done);
+    }
+    operations::finish(session, created.operation.clone(), |ended| {
+        let mut vms = created.vms.clone();
+        if ended.is_some() {
+            // The records have changed since they were accepted.
+            for vm in &mut vms {
+                let request = VmReadRequest { vm: vm.vm.clone(), watch: false };
+                if let Ok(answer) = session.call::<VmRead>(&request) {
+                    *vm = answer.vm;
+                }
+            }
+        }
+        Ok(shown::list(&Page::whole(vms, created.placement.as_of.clone())))
+    })
+}
+
+fn change<E>(session: &Session, vm: &str, force: bool, verb: &str) -> Ended
+where
+    E: Endpoint<Request = VmChangeRequest, Response = VmChanged>,
+{
+    let request =
+        VmChangeRequest { vm: vm.to_owned(), force, dry_run: session.global.dry_run, ..Default::default() };
+    changed(session, session.call::<E>(&request)?, verb)
+}
+
+fn delete(session: &Session, vm: &str) -> Ended {
+    confirmed(session, &format!("'{vm}' and its disk will be deleted"), &format!("dwcp-cli vm delete {vm}"))?;
+    let request =
+        VmDeleteRequest { vm: vm.to_owned(), dry_run: session.global.dry_run, ..Default::default() };
+    changed(session, session.call::<VmDelete>(&request)?, "delete")
+}
+
+fn changed(session: &Session, changed: VmChanged, verb: &str) -> Ended {
+    let nothing_to_do = changed.operation.is_none() && !session.global.dry_run;
+    operations::finish(session, changed.operation.clone(), |ended| {
+        let (name, id) = (&changed.vm.name, &changed.vm.vm);
+        let line = match ended {
+            Some(operation) => format!("{verb} {name} ({id}): {}", words::name(&operation.state)),
+            None if nothing_to_do => format!("{verb} {name} ({id}): nothing to do"),
+            None => format!("{verb} {name} ({id}){}", dry(session)),
+        };
+        let mut value = serde_json::json!({ "vm": changed.vm, "operation": changed.operation });
+        if let Some(operation) = ended {
+            value["operation"] = serde_json::to_value(operation).unwrap_or_default();
+        }
+        Ok(Document::bare(&value, line))
+    })
+}
+
+fn console(session: &Session, vm: &str, offset: Option<i64>, follow: bool) -> Ended {
+    let mut request = VmConsoleRequest { vm: vm.to_owned(), offset, limit: None, watch: follow };
+    if !follow {
+        let piece = session.call::<VmConsole>(&request)?;
+        let text = piece.text.strip_suffix('\n').unwrap_or(&piece.text).to_owned();
+        session.show(&Document::bare(&piece, text))?;
+        return Ok(Exit::Done);
+    }
+    // The stream ends when its server does; what was shown already is not asked for again.
+    loop {
+        let mut next = None;
+        let watched = session.client()?.watch::<VmConsole>(&request, |piece: ConsoleText| {
+            crate::print_quietly(&piece.text);
+            next = Some(piece.next_offset);
+            Ok(true)
+        });
+        if let Err(failure) = watched
+            && failure.exit != Exit::Unreachable
+        {
+            return Err(failure);
+        }
+        if let Some(next) = next {
+            request.offset = i64::try_from(next).ok();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+}
+
+/// Asks VMs' probes; healthy only when every one of them says so.
+pub fn health_check(session: &Session, which: &HealthCheck) -> Ended {
+    if which.all == Some(false) {
+        return Err(
+            Failure::usage("--all false asks no VM").suggest("dwcp-cli vm health-check --region REGION")
+        );
+    }
+    let request =
+        VmHealthCheckRequest { vms: list_of(&which.vm), region: which.region.clone(), timeout_ms: None };
+    read(session, || {
+        let report = session.call::<VmHealthCheck>(&request)?;
+        let exit = if report.unhealthy + report.unknown > 0 { Exit::Failed } else { Exit::Done };
+        Ok((shown::health(&report), exit))
+    })
+}
+
+/// Whether a report found a place.
+pub fn placed(report: &PlacementReport) -> bool {
+    !report.chosen.is_empty() && report.reasons.is_empty()
+}

@@ -1,0 +1,134 @@
+//! Commands of the operations guide that this version does not carry out.
+
+/// Each as its words, with the longer of two that begin alike first.
+pub const UNAVAILABLE: &[&str] = &[
+    "billing credit apply",
+    "billing credit list",
+    "compliance report",
+    "compliance violations",
+    "dashboards export",
+    "federation capacity forecast",
+    "federation capacity report",
+    "federation capacity summary",
+    "federation config backup",
+    "federation config restore",
+    "federation cost breakdown",
+    "federation cost optimize",
+    "federation cost trend",
+    "federation dr-drill restore",
+    "federation dr-drill results",
+    "federation dr-drill simulate-failure",
+    "federation failback",
+    "federation migrate status",
+    "federation migrate-all",
+    "federation monitoring alerts list",
+    "federation monitoring incidents create",
+    "federation monitoring incidents list",
+    "federation monitoring incidents resolve",
+    "federation monitoring incidents show",
+    "federation monitoring incidents update",
+    "federation monitoring sla breach-details",
+    "federation monitoring sla breaches",
+    "federation monitoring sla history",
+    "federation monitoring sla report",
+    "federation monitoring sla status",
+    "federation monitoring sla summary",
+    "federation performance report",
+    "federation region announce-decommission",
+    "federation region configure",
+    "federation region connectivity-test",
+    "federation region cost-analysis",
+    "federation region deploy",
+    "federation region drain",
+    "federation region evaluate",
+    "federation region logs",
+    "federation region preflight-check",
+    "federation region remove",
+    "federation region scale-plan",
+    "federation region set-traffic",
+    "federation region upgrade",
+    "federation region verify",
+    "federation region verify-connectivity",
+    "federation state backup configure",
+    "federation state backup create",
+    "federation state backup list",
+    "federation state backup restore",
+    "federation state backup verify",
+    "federation state configure",
+    "federation state enable-region",
+    "federation state force-sync",
+    "federation state verify-sync",
+    "infrastructure check",
+    "infrastructure cleanup",
+    "infrastructure deploy",
+    "infrastructure metrics",
+    "infrastructure scale",
+    "logs query",
+    "maintenance cancel",
+    "maintenance list",
+    "maintenance schedule",
+    "metrics export",
+    "metrics query",
+    "network check-congestion",
+    "network optimize",
+    "notification send",
+    "notification test",
+    "routing configure",
+    "routing ddos action add",
+    "routing ddos blacklist add",
+    "routing ddos blacklist list",
+    "routing ddos blacklist remove",
+    "routing ddos configure",
+    "routing ddos detections",
+    "routing ddos geo-block",
+    "routing ddos status",
+    "routing ddos validate",
+    "routing ddos whitelist add",
+    "routing endpoint add",
+    "routing traffic-analysis",
+    "runbook run",
+    "security audit",
+    "security auth-failures",
+    "security encryption-status",
+    "security firewall-logs",
+    "security notify-user",
+    "security rbac-audit",
+    "security token audit",
+    "security token impact",
+    "security token rotate",
+    "security verify-audit-log",
+];
+
+/// The command of the table that a command line names, if it does. Global flags before the command are skipped.
+pub fn unavailable(words: &[String]) -> Option<&'static str> {
+    let mut named: Vec<&str> = Vec::new();
+    let mut rest = words.iter().skip(1).map(String::as_str);
+    while let Some(word) = rest.next() {
+        if !word.starts_with('-') {
+            named.push(word);
+            continue;
+        }
+        if !named.is_empty() {
+            break;
+        }
+        let takes_value = ["--format", "--output", "--context", "--endpoint", "--ca", "--token", "--timeout"];
+        if takes_value.contains(&word) {
+            rest.next();
+        }
+    }
+    let fits = |command: &&&str| {
+        let mut parts = command.split(' ');
+        let mut given = named.iter();
+        parts.all(|part| given.next().is_some_and(|word| *word == part))
+    };
+    // A group of such commands, typed without its last word, is as unavailable as they are.
+    let begins = |command: &&&str| {
+        let parts: Vec<&str> = command.split(' ').collect();
+        named.len() >= 2 && parts.starts_with(&named)
+            || named.len() == 1
+                && parts[0] == named[0]
+                && !["federation", "network", "security"].contains(&named[0])
+    };
+    let exact = UNAVAILABLE.iter().filter(fits).max_by_key(|command| command.len());
+    exact.or_else(|| UNAVAILABLE.iter().find(begins)).copied()
+}

@@ -1,0 +1,43 @@
+//! CSV (RFC 4180): the first table of an answer, else its names and values.
+
+use super::{Block, Document};
+
+/// The document's first table as CSV.
+pub fn text(document: &Document) -> String {
+    let mut out = String::new();
+    let table = document.blocks.iter().find_map(|block| match block {
+        Block::Table(table) => Some(table),
+        _ => None,
+    });
+    if let Some(table) = table {
+        record(table.columns.iter().map(|column| column.name.to_lowercase().replace(' ', "_")), &mut out);
+        for row in &table.rows {
+            record(row.iter().map(|cell| cell.text.clone()), &mut out);
+        }
+        return out;
+    }
+    for block in &document.blocks {
+        match block {
+            Block::Pairs(pairs) => {
+                record(pairs.iter().map(|(name, _)| name.replace(' ', "_")), &mut out);
+                record(pairs.iter().map(|(_, cell)| cell.text.clone()), &mut out);
+                return out;
+            }
+            Block::Text(line) => record([line.clone()], &mut out),
+            Block::Table(_) => {}
+        }
+    }
+    out
+}
+
+fn record(fields: impl IntoIterator<Item = String>, out: &mut String) {
+    let fields: Vec<String> = fields
+        .into_iter()
+        .map(|field| match field.contains([',', '"', '\n', '\r']) {
+            true => format!("\"{}\"", field.replace('"', "\"\"")),
+            false => field,
+        })
+        .collect();
+    out.push_str(&fields.join(","));
+    out.push('\n');
+}

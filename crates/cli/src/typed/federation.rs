@@ -1,0 +1,244 @@
+//! Commands about the federation and its regions.
+
+use clap::{Args, Subcommand, ValueEnum};
+use dwcp_api::vm_spec::Priority;
+use dwcp_config::units;
+
+use super::{ControllerCommand, EventsCommand, FederationNetworkCommand, StateCommand, Words, words};
+
+#[derive(Debug, Subcommand)]
+pub enum FederationCommand {
+    /// All regions, totals, latencies.
+    Status {
+        /// Every region (as without it).
+        #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
+            hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+        global: bool,
+    },
+    /// One region: status, health, switches.
+    #[command(subcommand)]
+    Region(RegionCommand),
+    /// Move a region's VMs to others; or see how that goes.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Failover(FailoverArgs),
+    /// VMs of the whole federation.
+    #[command(subcommand)]
+    Vm(FederationVmCommand),
+    /// What happened.
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Replication of state.
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Links between regions.
+    #[command(subcommand)]
+    Network(FederationNetworkCommand),
+    /// Controllers.
+    #[command(subcommand)]
+    Controller(ControllerCommand),
+    /// The switch that stops DWCP from acting; without a state, where it stands.
+    Freeze(FreezeArgs),
+    /// Policies: automatic failover, overcommit, scoring.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+/// A region by name.
+#[derive(Debug, Args)]
+pub struct RegionName {
+    #[arg(long)]
+    pub region: String,
+}
+
+/// A region and why.
+#[derive(Debug, Args)]
+pub struct RegionSwitch {
+    #[arg(long)]
+    pub region: String,
+    /// Why; it stands in the events and in the audit log.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RegionCommand {
+    /// List the regions.
+    List,
+    /// Status of a region.
+    Status {
+        #[arg(long)]
+        region: String,
+        /// One line.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+            hide_default_value = true, hide_possible_values = true, value_name = "BOOL", conflicts_with = "verbose")]
+        compact: bool,
+        /// Everything: components, hosts, deductions, links, events.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+            hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+        verbose: bool,
+    },
+    /// Probe a region now from every other region; exit 1 unless it is well.
+    HealthCheck(RegionName),
+    /// Print how many VMs live in a region; the last known number with exit 7 when the region can't be reached.
+    VmCount(RegionName),
+    /// Take a region into service.
+    Enable {
+        #[arg(long)]
+        region: String,
+        /// Share of its traffic that it takes.
+        #[arg(long, value_name = "PERCENT", value_parser = units::whole_percent)]
+        traffic_percentage: Option<u8>,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Stop placement and traffic of a region.
+    Disable {
+        #[arg(long)]
+        region: String,
+        /// Fence it too: its hosts' leases are not renewed any more.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+            hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+        fence: bool,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let new VMs be placed in a region.
+    EnablePlacement(RegionSwitch),
+    /// Stop new placements in a region.
+    DisablePlacement(RegionSwitch),
+}
+
+#[derive(Debug, Args)]
+pub struct FailoverArgs {
+    #[command(subcommand)]
+    pub command: Option<FailoverCommand>,
+    #[command(flatten)]
+    pub start: FailoverStart,
+}
+
+#[derive(Debug, Args)]
+pub struct FailoverStart {
+    /// The region to leave.
+    #[arg(long, required = true)]
+    pub from_region: Option<String>,
+    /// Regions to go to, best first, or all.
+    #[arg(long, value_name = "A,B", default_value = "all", value_parser = words)]
+    pub to_regions: Words,
+    /// How urgent against other work: critical, high, normal, low or 0-100. All VMs move, the most important first.
+    #[arg(long, default_value = "normal")]
+    pub priority: Priority,
+    /// Refuse when the plan predicts more.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub max_time: Option<u64>,
+    /// Rules to set aside: capacity, residency, affinity, max_time.
+    #[arg(long, value_name = "RULE,…", value_parser = words)]
+    pub relax: Option<Words>,
+    /// Move what fits: as --relax capacity.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+        hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub partial: bool,
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FailoverCommand {
+    /// How a failover goes; the newest without an id.
+    Status {
+        #[arg(long, value_name = "ID", default_value = "latest", hide_default_value = true)]
+        failover_id: String,
+    },
+    /// List failovers, newest first.
+    List {
+        #[arg(long)]
+        region: Option<String>,
+        #[arg(long, value_parser = units::count)]
+        limit: Option<u32>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FederationVmCommand {
+    /// Ask each VM's own probe; exit 1 unless all are well.
+    HealthCheck(HealthCheck),
+}
+
+/// Which VMs to ask.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct HealthCheck {
+    /// Every VM.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true,
+        value_name = "BOOL")]
+    pub all: Option<bool>,
+    /// The VMs of a region.
+    #[arg(long)]
+    pub region: Option<String>,
+    /// These VMs.
+    #[arg(long, value_name = "VM,…", value_parser = words)]
+    pub vm: Option<Words>,
+}
+
+/// Positions of the freeze switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FreezeName {
+    /// Everything acts.
+    Active,
+    /// VMs start and stop, but none moves.
+    NoMoves,
+    /// Nothing changes.
+    Frozen,
+}
+
+#[derive(Debug, Args)]
+pub struct FreezeArgs {
+    #[arg(value_enum)]
+    pub state: Option<FreezeName>,
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Only the region that answers; works without a majority.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+        hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub local: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Show the policies.
+    Show,
+    /// Change policies; what is not given stays.
+    Set(PolicySet),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct PolicySet {
+    /// Fail regions over without asking.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true,
+        value_name = "BOOL")]
+    pub auto_failover: Option<bool>,
+    /// How long a majority must not have heard of a region before it counts as lost.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub loss_after: Option<u64>,
+    /// How long a region that came back must be heard before it counts as returned.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub return_after: Option<u64>,
+    /// Most automatic failovers in an hour.
+    #[arg(long, value_name = "N")]
+    pub failovers_per_hour: Option<u32>,
+    /// vCPUs that may be placed for each hundred real ones.
+    #[arg(long, value_name = "PERCENT")]
+    pub cpu_overcommit: Option<u32>,
+    /// Memory that may be placed, of what is there.
+    #[arg(long, value_name = "PERCENT")]
+    pub memory_overcommit: Option<u32>,
+    /// balanced, latency, cost, pack, spread or custom.
+    #[arg(long)]
+    pub scoring_profile: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NetworkCommand {
+    /// Per ordered pair of regions: round trip, loss, throughput.
+    LatencyMatrix,
+}

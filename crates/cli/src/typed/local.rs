@@ -1,0 +1,267 @@
+//! Commands about this machine, tokens, operations, hosts and links.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use dwcp_config::units;
+
+use super::{NetworkCommand, words};
+
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// List the contexts.
+    List,
+    /// Use a context from now on.
+    Use { name: String },
+    /// Add or replace a context, from --endpoint, --ca and --token.
+    Add { name: String },
+    /// Show a context, without its token.
+    Show { name: Option<String> },
+    /// Forget a context.
+    Remove { name: String },
+}
+
+#[derive(Debug, Args)]
+pub struct Completion {
+    pub shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// DWCP-R0031, R0031 or 31; without it, all codes.
+    pub code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Help {
+    /// A command, or exit-codes.
+    pub topic: Vec<String>,
+}
+
+/// Kinds of configuration files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConfigKind {
+    /// Contexts of dwcp-cli.
+    Contexts,
+    /// dwcpd.yaml of a region.
+    Region,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check a file: every mistake at once, with line and column.
+    Check {
+        file: PathBuf,
+        /// What the file is; guessed from its keys without it.
+        #[arg(long, value_enum)]
+        kind: Option<ConfigKind>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OperationCommand {
+    /// List operations, newest first.
+    List {
+        /// waiting, running, cancelling, done, partly, failed or cancelled.
+        #[arg(long)]
+        state: Option<String>,
+        #[arg(long)]
+        kind: Option<String>,
+        #[arg(long)]
+        region: Option<String>,
+        #[arg(long, value_parser = units::count)]
+        limit: Option<u32>,
+    },
+    /// Show an operation with its steps.
+    Show { operation: String },
+    /// Follow an operation until it ends.
+    Watch { operation: String },
+    /// Ask an operation to stop at its next safe point.
+    Cancel {
+        operation: String,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HostCommand {
+    /// List hosts.
+    List {
+        #[arg(long)]
+        region: Option<String>,
+        #[arg(long, value_parser = units::count)]
+        limit: Option<u32>,
+    },
+    /// Show a host and its VMs.
+    Show { host: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecurityCommand {
+    /// Tokens: create, list, revoke.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+/// Roles of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    Viewer,
+    Operator,
+    Admin,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Create a token; its secret is shown once.
+    Create {
+        /// Who it is for.
+        #[arg(long)]
+        user: String,
+        #[arg(long, value_enum, default_value = "viewer")]
+        role: RoleName,
+        /// How long it holds.
+        #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = units::duration_ms)]
+        expires_in: u64,
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// List tokens, without secrets.
+    List {
+        #[arg(long)]
+        user: Option<String>,
+        /// Also revoked and expired ones.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+            hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+        all: bool,
+    },
+    /// Revoke a token everywhere.
+    Revoke {
+        #[arg(long)]
+        token_id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DevCommand {
+    /// Emulated links between regions.
+    #[command(subcommand)]
+    Link(LinkCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LinkCommand {
+    /// List the emulated links.
+    List,
+    /// Set a link; what is not given stays.
+    Set(LinkSet),
+}
+
+#[derive(Debug, Args)]
+pub struct LinkSet {
+    /// A region, or all.
+    #[arg(long)]
+    pub from: String,
+    /// A region, or all.
+    #[arg(long, default_value = "all")]
+    pub to: String,
+    /// Round trip of the link.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub rtt: Option<u64>,
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub jitter: Option<u64>,
+    /// Packets lost.
+    #[arg(long, value_name = "PERCENT", value_parser = units::percent)]
+    pub loss: Option<f64>,
+    /// Most megabits a second.
+    #[arg(long, value_name = "MBIT")]
+    pub rate: Option<f64>,
+    /// Nothing passes; --cut false lets it pass again.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true,
+        value_name = "BOOL")]
+    pub cut: Option<bool>,
+    /// Back to the published matrix.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+        hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub heal: bool,
+    /// Only this direction.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+        hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub one_way: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// List events, newest first.
+    List(EventsList),
+}
+
+#[derive(Debug, Args)]
+pub struct EventsList {
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Not older than this.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub since: Option<u64>,
+    /// At least this bad: info, warning, error or critical.
+    #[arg(long)]
+    pub severity: Option<String>,
+    /// VM, host or operation.
+    #[arg(long)]
+    pub subject: Option<String>,
+    #[arg(long, value_parser = units::count)]
+    pub limit: Option<u32>,
+    /// Go on with what happens from now on.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+        hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Per ordered pair of regions: entries and milliseconds behind.
+    LagMatrix,
+    /// Per peer: entries and bytes waiting.
+    QueueDepth,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ControllerCommand {
+    /// Configure the controllers of every region, live.
+    Configure(ControllerConfigure),
+    /// How the controllers are configured.
+    Show,
+    /// The placement cache: size, hits, invalidations.
+    CacheStats,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct ControllerConfigure {
+    /// How long a placement answer may be used again; 0 switches the cache off.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub placement_cache_ttl: Option<u64>,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true,
+        value_name = "BOOL")]
+    pub parallel_scoring: Option<bool>,
+    /// balanced, latency, cost, pack, spread or custom.
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Weights of the custom profile: latency=30,cost=25,…
+    #[arg(long, value_name = "NAME=WEIGHT,…", value_parser = words)]
+    pub weights: Option<super::Words>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FederationNetworkCommand {
+    /// Per ordered pair of regions: round trip, loss, throughput.
+    LatencyMatrix,
+}
+
+impl From<&FederationNetworkCommand> for NetworkCommand {
+    fn from(_: &FederationNetworkCommand) -> NetworkCommand {
+        NetworkCommand::LatencyMatrix
+    }
+}
