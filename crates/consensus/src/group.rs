@@ -19,7 +19,7 @@ use crate::turn::Turn;
 use crate::{DropReason, GroupId, NodeId, Output, Ticket};
 use fence::Fence;
 use holds::Holds;
-use home::Home;
+use home::{Home, Pace};
 use raft::eraftpb::{ConfState, Message};
 use raft::{ProgressState, RawNode, ReadOnlyOption, StateRole};
 use reads::Reads;
@@ -59,6 +59,7 @@ pub(crate) struct Group {
     told: (NodeId, u64),
     ticks: u64,
     leaderless_ticks: u64,
+    pace: Pace,
     /// In the order of succession, 0 first.
     rank: u32,
     leader_since: Option<(u64, u64)>,
@@ -109,6 +110,7 @@ impl Group {
             told: (0, 0),
             ticks: 0,
             leaderless_ticks: 0,
+            pace: Pace::default(),
             leader_since: None,
             reads: Reads::new(config.node, boot),
             fence: Fence::new(turn.now_us),
@@ -283,7 +285,7 @@ fn sorted(mut members: ConfState) -> ConfState {
 }
 
 fn raft_node(config: &Config, rank: u32, applied: u64, log: Log) -> Result<RawNode<Log>, String> {
-    let timeout = (config.election_ticks + rank * config.stagger_ticks) as usize;
+    let timeout = home::crate_timeout(config);
     let settings = raft::Config {
         id: config.node,
         election_tick: config.election_ticks as usize,
@@ -293,7 +295,8 @@ fn raft_node(config: &Config, rank: u32, applied: u64, log: Log) -> Result<RawNo
         max_inflight_msgs: config.max_inflight_messages as usize,
         check_quorum: true,
         pre_vote: true,
-        // One apart: the crate draws the timeout from ambient randomness, and here there is only one to draw.
+        // One apart: the crate draws the timeout from ambient randomness, and here there is only one to draw. It is
+        // out of reach; `home` decides when to campaign.
         min_election_tick: timeout,
         max_election_tick: timeout + 1,
         read_only_option: ReadOnlyOption::Safe,

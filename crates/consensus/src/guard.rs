@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 const MEMBER_LIMIT: usize = 64;
 /// Length of the name of a read request.
 pub(crate) const READ_NAME_LEN: usize = 24;
+/// Length of what the leader adds to the name: see `reads`.
+pub(crate) const READ_FLOOR_LEN: usize = 8;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -41,19 +43,23 @@ pub(crate) fn judge(raft: &Raft<Log>, node: NodeId, message: &mut Message) -> Ve
         }
         MessageType::MsgSnapshot => snapshot_sound(message),
         // Only a leader answers; two followers that take each other for the leader would pass it to and fro.
-        MessageType::MsgReadIndex => raft.state == StateRole::Leader && names_a_read(message),
-        MessageType::MsgReadIndexResp => names_a_read(message),
+        MessageType::MsgReadIndex => raft.state == StateRole::Leader && names_a_read(message, READ_NAME_LEN),
+        MessageType::MsgReadIndexResp => names_a_read(message, READ_NAME_LEN + READ_FLOOR_LEN),
         MessageType::MsgHeartbeat => return judge_heartbeat(raft, message),
         _ => true,
     };
     if sound { Verdict::Pass } else { Verdict::Ignore }
 }
 
-fn names_a_read(message: &Message) -> bool {
-    message.entries.len() == 1 && message.entries[0].data.len() == READ_NAME_LEN
+fn names_a_read(message: &Message, len: usize) -> bool {
+    message.entries.len() == 1 && message.entries[0].data.len() == len
 }
 
 fn entries_follow(message: &Message) -> bool {
+    // The crate takes term 0 for a match outside its log. No leader here anchors at 0: see `recover`.
+    if message.index == 0 || message.log_term == 0 || message.log_term > message.term {
+        return false;
+    }
     let mut term = message.log_term;
     for (at, entry) in message.entries.iter().enumerate() {
         if entry.index != message.index + 1 + at as u64 || entry.term < term || entry.term > message.term {

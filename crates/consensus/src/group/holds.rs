@@ -14,16 +14,12 @@ pub(super) struct Holds {
     /// What each peer said of its newest term: the term, and the highest index.
     heard: BTreeMap<NodeId, (u64, u64)>,
     told: (u64, u64),
-    fresh: bool,
 }
 
 impl Holds {
     pub fn hear(&mut self, from: NodeId, term: u64, index: u64) {
         let known = self.heard.entry(from).or_default();
-        if (term, index) > *known {
-            *known = (term, index);
-            self.fresh = true;
-        }
+        *known = (term, index).max(*known);
     }
 
     /// Forgets who is no member any more.
@@ -61,11 +57,12 @@ impl Group {
     }
 
     pub(super) fn conclude_commit(&mut self, config: &Config) {
-        if !std::mem::take(&mut self.holds.fresh) || !config.ack_broadcast || self.is_damaged() {
+        if !config.ack_broadcast || self.is_damaged() {
             return;
         }
         let raft = &self.raft.raft;
-        if raft.state != StateRole::Follower || raft.leader_id == 0 {
+        let settled = raft.raft_log.committed == raft.raft_log.last_index();
+        if raft.state != StateRole::Follower || raft.leader_id == 0 || settled {
             return;
         }
         let term = raft.term;

@@ -55,7 +55,48 @@ pub(super) fn priority(rank: u32) -> i64 {
     i64::from(100_u32.saturating_sub(rank).max(2))
 }
 
+/// The election timeout given to the Raft crate: longer than any that is used here.
+pub(super) fn crate_timeout(config: &Config) -> usize {
+    (config.election_ticks + 1_000 * config.stagger_ticks.max(1)) as usize
+}
+
+/// When this replica campaigns.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// Campaigns since a leader was last known.
+    attempts: u64,
+    /// Another candidate was given a chance; wait until this tick for its success.
+    give_way_until: u64,
+}
+
 impl Group {
+    /// Makes the Raft crate campaign with its next tick when it is time. The first campaign after a leader fell silent
+    /// goes by rank. Later ones are spread by the seed: two candidates that keep the same distance in time would split
+    /// the votes for ever.
+    pub(super) fn pace_elections(&mut self, config: &Config) {
+        let election = u64::from(config.election_ticks);
+        if self.leader().is_some() {
+            self.pace.attempts = 0;
+        }
+        let wait = match self.pace.attempts {
+            0 => election + u64::from(self.rank * config.stagger_ticks),
+            attempt => election / 2 + mix(config.seed ^ attempt.rotate_left(8), self.id, self.me) % election,
+        };
+        let due = self.raft.raft.election_elapsed as u64 + 1 >= wait;
+        if self.leads() || !due || self.ticks < self.pace.give_way_until {
+            return;
+        }
+        if self.raft.raft.promotable() {
+            self.pace.attempts += 1;
+            self.raft.raft.election_elapsed = crate_timeout(config);
+        }
+    }
+
+    /// This replica said that it would vote for another: a campaign of its own would only split the votes.
+    pub(super) fn give_way(&mut self, config: &Config) {
+        self.pace.give_way_until = self.ticks + u64::from(config.election_ticks / 3);
+    }
+
     /// Priorities can lock each other out: a better ranked replica with an older log of the same length refuses every
     /// lower ranked candidate and cannot win itself. After two election times without leader nobody insists.
     pub(super) fn tick_priority(&mut self, config: &Config) {

@@ -38,6 +38,9 @@ impl Group {
                 return;
             }
         }
+        if message.msg_type == MessageType::MsgReadIndex {
+            self.add_read_floor(&mut message);
+        }
         // An election now could make a leader whose log is not durable yet; the old leader will ask again.
         if message.msg_type == MessageType::MsgTimeoutNow && self.unsettled() {
             return;
@@ -46,8 +49,12 @@ impl Group {
         let leads =
             matches!(message.msg_type, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot);
         let reign = (message.term, message.from);
+        let asks_pre_vote = message.msg_type == MessageType::MsgRequestPreVote;
         // Errors are refusals (a stranger's answer, a proposal without leader); the sender learns by silence.
         let _ = self.raft.step(message);
+        if asks_pre_vote && self.raft.raft.msgs.last().is_some_and(grants_pre_vote) {
+            self.give_way(turn.config);
+        }
         if leads && reign == (self.term(), self.raft.raft.leader_id) {
             self.fence.acknowledge(turn.now_us, reign);
         }
@@ -59,4 +66,8 @@ impl Group {
             self.fence.acknowledge(now_us, (self.term(), self.me));
         }
     }
+}
+
+fn grants_pre_vote(message: &Message) -> bool {
+    message.msg_type == MessageType::MsgRequestPreVoteResponse && !message.reject
 }

@@ -3,11 +3,16 @@
 //!
 //! All requests of one call share a round. A round's name is never used twice, also not after a restart: the leader
 //! remembers names of rounds, and an old name would get the old, too low index.
+//!
+//! The leader adds to each name the last index of its log, the floor, and the answer is at least that. The commit index
+//! alone is too low: with the acknowledgement broadcast a follower may know, and have shown, a commit that the leader
+//! does not know yet. Whatever any replica has shown as committed before the request is in the leader's log.
 
 use super::Group;
-use crate::guard::READ_NAME_LEN;
+use crate::guard::{READ_FLOOR_LEN, READ_NAME_LEN};
 use crate::turn::Turn;
 use crate::{Config, DropReason, NodeId, Output, Ticket};
+use raft::eraftpb::Message;
 use std::collections::BTreeMap;
 
 /// More waiting requests than this are refused.
@@ -45,14 +50,15 @@ impl Reads {
     }
 
     /// A quorum confirmed the round; it may also be nobody's, or answered already.
-    pub fn confirmed(&mut self, name: &[u8], index: u64) {
+    pub fn confirmed(&mut self, context: &[u8], index: u64) {
+        let Some((name, floor)) = context.split_last_chunk::<READ_FLOOR_LEN>() else { return };
         let Some((prefix, round)) = name.split_last_chunk::<8>() else { return };
         let mut mine = self.node.to_be_bytes().to_vec();
         mine.extend_from_slice(&self.boot.to_be_bytes());
         if prefix == mine
             && let Some(round) = self.rounds.get_mut(&u64::from_be_bytes(*round))
         {
-            round.index.get_or_insert(index);
+            round.index.get_or_insert(index.max(u64::from_be_bytes(*floor)));
         }
     }
 }
@@ -103,8 +109,26 @@ impl Group {
                 round.asked = Some(ticks);
             }
         }
-        for name in names {
+        let floor = self.read_floor();
+        for mut name in names {
+            if leads {
+                name.extend_from_slice(&floor);
+            }
             self.raft.read_index(name);
+        }
+    }
+
+    fn read_floor(&self) -> [u8; READ_FLOOR_LEN] {
+        self.raft.raft.raft_log.last_index().to_be_bytes()
+    }
+
+    /// A follower asks this leader.
+    pub(super) fn add_read_floor(&self, message: &mut Message) {
+        let floor = self.read_floor();
+        for entry in message.mut_entries().iter_mut() {
+            let mut name = entry.data.to_vec();
+            name.extend_from_slice(&floor);
+            entry.data = name.into();
         }
     }
 

@@ -10,6 +10,7 @@ impl Group {
         self.note_reign(turn.now_us);
         // No elections while the disk owes something (see `message`) or while records are missing.
         if self.leads() || !(self.unsettled() || self.is_damaged()) {
+            self.pace_elections(turn.config);
             self.raft.tick();
         }
         self.tick_priority(turn.config);

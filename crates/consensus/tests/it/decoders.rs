@@ -11,6 +11,8 @@ fn lone_follower() -> MultiRaft {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
+
     #[test]
     fn any_bytes_from_the_network_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let mut raft = lone_follower();
