@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use dwcp_types::{NodeId, VmId};
 
 use crate::protocol::{
-    Accelerator, AgentMessage, Checked, Console, ControllerMessage, Health, Hello, Intents, Phase, ProbeResult, Probed,
-    VmIntent, VmSpec,
+    Accelerator, AgentMessage, Checked, Console, ControllerMessage, Health, Hello, Intents, Phase,
+    ProbeResult, Probed, VmIntent, VmSpec,
 };
 
 mod lease;
@@ -25,8 +25,8 @@ mod report;
 mod tests;
 mod vm;
 
-pub use lease::VoterState;
 use lease::Lease;
+pub use lease::VoterState;
 use vm::LocalVm;
 
 /// What does not change while an agent runs. Times in ms.
@@ -196,7 +196,13 @@ pub struct Agent {
 
 impl Agent {
     /// The machine at its start. `lease_until_us` is the deadline the watchdog still enforces, 0 for none.
-    pub fn new(config: AgentConfig, seen: Seen, adopted: Vec<Adopted>, lease_until_us: u64, now_us: u64) -> Agent {
+    pub fn new(
+        config: AgentConfig,
+        seen: Seen,
+        adopted: Vec<Adopted>,
+        lease_until_us: u64,
+        now_us: u64,
+    ) -> Agent {
         let incarnation = config.hello.incarnation;
         let vms = adopted.into_iter().map(|a| (a.vm, LocalVm::adopted(a, now_us))).collect();
         Agent {
@@ -249,7 +255,9 @@ impl Agent {
             Input::ProbeAnswer { vm, generation, boot_id, failure } => {
                 self.probe_answer(now_us, vm, generation, boot_id, failure);
             }
-            Input::VoterAnswers { asked_at_us, answers } => self.voter_answers(now_us, asked_at_us, &answers, out),
+            Input::VoterAnswers { asked_at_us, answers } => {
+                self.voter_answers(now_us, asked_at_us, &answers, out)
+            }
             Input::Probed(probed) => out.push(Effect::Send(AgentMessage::Probed(probed))),
             Input::Console(console) => out.push(Effect::Send(AgentMessage::Console(console))),
             Input::Checked(checked) => out.push(Effect::Send(AgentMessage::Checked(checked))),
@@ -295,7 +303,8 @@ impl Agent {
 
     /// When [`step`](Agent::step) must be called at the latest, µs on the same clock.
     pub fn wake_at_us(&self) -> Option<u64> {
-        let mut wake = self.lease.wake_at_us(self.config.kill_after_ms, self.vms.values().any(|vm| vm.process));
+        let mut wake =
+            self.lease.wake_at_us(self.config.kill_after_ms, self.vms.values().any(|vm| vm.process));
         let mut sooner = |at: Option<u64>| {
             wake = match (wake, at) {
                 (Some(a), Some(b)) => Some(a.min(b)),

@@ -21,11 +21,13 @@ impl Agent {
             }
             let boots = local.phase == Phase::Starting;
             let slow = now_us.saturating_sub(local.launched_us) > BOOT_SLOW_MS * 1_000;
-            let interval_ms = if boots { self.config.boot_probe_interval_ms } else { self.config.probe_interval_ms };
+            let interval_ms =
+                if boots { self.config.boot_probe_interval_ms } else { self.config.probe_interval_ms };
             let limit_ms = if boots && !slow { BOOT_ANSWER_MS } else { ANSWER_MS };
             local.next_probe_us = now_us + interval_ms * 1_000;
             local.probe_sent_us = Some(now_us);
-            let address = local.slot.and_then(|slot| self.config.addresses.get(slot)).cloned().unwrap_or_default();
+            let address =
+                local.slot.and_then(|slot| self.config.addresses.get(slot)).cloned().unwrap_or_default();
             let (generation, spec) = (local.generation, local.spec.clone());
             out.push(Effect::Probe { vm: *vm, generation, address, spec, limit_ms });
         }

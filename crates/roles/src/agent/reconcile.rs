@@ -108,7 +108,8 @@ impl Agent {
             }
             Run::Stopped => {}
         }
-        if local.process && local.phase == Phase::Stopping && local.kill_at_us.is_some_and(|at| now_us >= at) {
+        if local.process && local.phase == Phase::Stopping && local.kill_at_us.is_some_and(|at| now_us >= at)
+        {
             local.kill(now_us, "did not power down in time");
             out.push(Effect::Kill { vm, generation });
         }
@@ -142,9 +143,17 @@ impl Agent {
         }
     }
 
-    pub(super) fn launched(&mut self, now_us: u64, vm: VmId, generation: u64, result: Result<String, String>) {
+    pub(super) fn launched(
+        &mut self,
+        now_us: u64,
+        vm: VmId,
+        generation: u64,
+        result: Result<String, String>,
+    ) {
         let fenced = !self.lease.is_usable();
-        let Some(local) = self.vms.get_mut(&vm).filter(|local| local.generation == generation && local.process) else {
+        let Some(local) =
+            self.vms.get_mut(&vm).filter(|local| local.generation == generation && local.process)
+        else {
             return;
         };
         self.changed = true;
@@ -163,9 +172,18 @@ impl Agent {
         }
     }
 
-    pub(super) fn exited(&mut self, now_us: u64, vm: VmId, generation: u64, reason: String, _out: &mut [Effect]) {
+    pub(super) fn exited(
+        &mut self,
+        now_us: u64,
+        vm: VmId,
+        generation: u64,
+        reason: String,
+        _out: &mut [Effect],
+    ) {
         let fenced = !self.lease.is_usable();
-        if let Some(local) = self.vms.get_mut(&vm).filter(|local| local.generation == generation && local.process) {
+        if let Some(local) =
+            self.vms.get_mut(&vm).filter(|local| local.generation == generation && local.process)
+        {
             local.gone(now_us, reason, fenced, &self.config);
             self.changed = true;
         }

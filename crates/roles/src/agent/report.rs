@@ -1,7 +1,9 @@
 //! What the agent says about itself and its VMs.
 
 use super::{Agent, Effect};
-use crate::protocol::{AgentMessage, Health, HealthProbe, Hello, NEVER_MS, Phase, Renew, SERVICE_PORT, VmReport};
+use crate::protocol::{
+    AgentMessage, Health, HealthProbe, Hello, NEVER_MS, Phase, Renew, SERVICE_PORT, VmReport,
+};
 
 /// Shortest time between two renewals when VMs change, ms.
 const CHANGE_GAP_MS: u64 = 50;

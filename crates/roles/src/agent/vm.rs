@@ -64,7 +64,12 @@ impl LocalVm {
     }
 
     pub(super) fn adopted(adopted: Adopted, now_us: u64) -> LocalVm {
-        let intent = VmIntent { vm: adopted.vm, generation: adopted.generation, spec: adopted.spec, ..VmIntent::default() };
+        let intent = VmIntent {
+            vm: adopted.vm,
+            generation: adopted.generation,
+            spec: adopted.spec,
+            ..VmIntent::default()
+        };
         let phase = match (adopted.process, adopted.paused) {
             (true, true) => Phase::Paused,
             (true, false) if intent.spec.probe == HealthProbe::Process => Phase::Running,

@@ -1,0 +1,416 @@
+//! The node: everything one region's control plane decides, as one machine.
+//!
+//! A node holds a replica of every group and plays three parts. As *state-manager* it drives the consensus and applies what
+//! is committed. As *monitor* it tells the others each beat what it hears and measures. As *controller* it serves requests
+//! and, for every group it leads, brings the world closer to the facts: it grants leases, takes VMs of lost hosts over,
+//! evacuates a lost region and admits what comes from one. Whatever it does next is computed from facts, so any node that
+//! comes to lead a group goes on where the last one stopped.
+//!
+//! [`Node::step`] takes one input and the time and appends effects, which the shell carries out in order.
+
+mod agents;
+mod beats;
+mod create;
+mod failover;
+mod groups;
+mod handoff;
+mod hosts;
+mod intents;
+mod leases;
+mod observe;
+mod operations;
+mod proposals;
+mod questions;
+mod requests;
+mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use dwcp_consensus::{Disk, GroupSetup, MultiRaft, OpenError};
+use dwcp_decide::{PlaceIndex, Reservations};
+use dwcp_state::{Core, FEDERATION_GROUP, Federation};
+use dwcp_types::{GroupId, Mono, NodeId, Now, RegionId, Rng};
+
+pub use beats::{Beat, GroupBeat, LinkReading, Measures, PeerView};
+pub use hosts::HostSession;
+pub use proposals::Proposal;
+pub use questions::{Observation, RegionCheck};
+pub use requests::{Asked, Change, CreateVm, FailoverRequest, Reply, Request};
+pub use wire::MeshMessage;
+
+/// What does not change while a node runs.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// This node: the number of its region.
+    pub me: NodeId,
+    /// Its region.
+    pub region: RegionId,
+    /// Every region of the federation with its number.
+    pub regions: BTreeMap<NodeId, RegionId>,
+    /// Founding voters of every group, at most five; the other regions learn.
+    pub voters: Vec<NodeId>,
+    /// Version of this program.
+    pub version: String,
+    /// Differs each time the process starts; also where its randomness comes from.
+    pub seed: u64,
+    /// Length of a lease, ms.
+    pub lease_ms: u64,
+    /// Between two beats, ms.
+    pub beat_ms: u64,
+    /// How long a request may wait for its commit, ms.
+    pub commit_timeout_ms: u64,
+    /// A host that was not heard for so long is lost, ms.
+    pub host_loss_ms: u64,
+    /// The facts the federation is founded with.
+    pub genesis: Core,
+    /// Settings of the consensus.
+    pub consensus: dwcp_consensus::Config,
+    /// Deliberate faults.
+    #[cfg(feature = "mutations")]
+    pub mutation: Option<Mutation>,
+}
+
+/// Deliberate faults that break a promise, for testing that the checkers find them.
+#[cfg(feature = "mutations")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Takes VMs over without waiting for the old lease to run out.
+    SkipLeaseWait,
+    /// Admits VMs of generations that were here before.
+    AdmitTwice,
+}
+
+impl NodeConfig {
+    /// The product's times.
+    pub fn new(me: NodeId, regions: BTreeMap<NodeId, RegionId>, genesis: Core, seed: u64) -> NodeConfig {
+        NodeConfig {
+            me,
+            region: regions[&me].clone(),
+            voters: regions.keys().copied().take(5).collect(),
+            regions,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            seed,
+            lease_ms: 3_000,
+            beat_ms: 250,
+            commit_timeout_ms: 5_000,
+            host_loss_ms: 2_500,
+            genesis,
+            consensus: dwcp_consensus::Config::new(me, seed),
+            #[cfg(feature = "mutations")]
+            mutation: None,
+        }
+    }
+}
+
+/// How urgent a frame between nodes is; a frame never waits behind one of a lower class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Consensus, leases, beats.
+    Consensus,
+    /// Proposals and their outcomes.
+    State,
+    /// Questions and answers.
+    Operations,
+}
+
+/// What happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The time that [`Node::wake_at`] named has come.
+    Wake,
+    /// A frame from another node; the transport vouches for the sender.
+    Mesh {
+        /// The sender.
+        from: NodeId,
+        /// As sent.
+        bytes: Vec<u8>,
+    },
+    /// Every batch up to this one is durable.
+    Persisted {
+        /// The newest durable batch.
+        seq: u64,
+    },
+    /// What the transport measured on the links to the other nodes.
+    Links(Vec<LinkReading>),
+    /// What the shell measured of this process and machine.
+    Measures(Measures),
+    /// An agent connected; its certificate says who it is.
+    AgentUp {
+        /// The transport's name for the connection.
+        session: u64,
+        /// The host's region.
+        region: RegionId,
+        /// The host.
+        host: dwcp_types::HostId,
+    },
+    /// An agent said something.
+    AgentFrame {
+        /// Over which connection.
+        session: u64,
+        /// As sent.
+        bytes: Vec<u8>,
+    },
+    /// An agent's connection is gone.
+    AgentDown {
+        /// Which connection.
+        session: u64,
+    },
+    /// Somebody asks for something.
+    Request {
+        /// Comes back in the reply.
+        ticket: u64,
+        /// What.
+        request: Box<Request>,
+    },
+}
+
+/// What the shell must do, in this order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Give a frame to another node; it may be lost.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// How urgent.
+        class: Class,
+        /// Opaque.
+        bytes: Vec<u8>,
+    },
+    /// Make a batch durable, then say [`Input::Persisted`].
+    Persist {
+        /// Its number.
+        seq: u64,
+        /// What to write.
+        batch: dwcp_consensus::Batch,
+    },
+    /// Give a frame to an agent.
+    SendAgent {
+        /// Over which connection.
+        session: u64,
+        /// Opaque.
+        bytes: Vec<u8>,
+    },
+    /// Answer a request.
+    Reply {
+        /// The request's.
+        ticket: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Write a line into the log.
+    Log {
+        /// Which part speaks: `federation-controller`, `state-manager`, `monitor`.
+        component: &'static str,
+        /// How much it matters.
+        level: Level,
+        /// One line.
+        text: String,
+    },
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For the record.
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// The machine.
+pub struct Node {
+    config: NodeConfig,
+    raft: MultiRaft,
+    facts: Federation,
+    rng: Rng,
+    now: Now,
+    started: Mono,
+    /// Outcomes wait until this node has applied what they speak of.
+    waiting: Vec<proposals::Waiting>,
+    proposals: proposals::Proposals,
+    beats: beats::Beats,
+    agents: agents::Agents,
+    leases: leases::Leases,
+    questions: questions::Questions,
+    creates: create::Creates,
+    index: PlaceIndex,
+    reserved: Reservations,
+    /// When a thing was last tried, so that it is not tried again at every step.
+    tried: BTreeMap<String, Mono>,
+    reconcile_at: Mono,
+    inbox: VecDeque<dwcp_consensus::Input>,
+    out: Vec<Effect>,
+}
+
+/// Between two looks at the facts, ms.
+const RECONCILE_MS: u64 = 100;
+
+impl Node {
+    /// A node whose groups are opened from `disk`; new ones when it holds nothing.
+    pub fn open(config: NodeConfig, now: Now, disk: &dyn Disk) -> Result<Node, OpenError> {
+        let mut node = Node {
+            raft: MultiRaft::new(config.consensus.clone()),
+            facts: Federation::default(),
+            rng: Rng::new(config.seed ^ 0xd3c9),
+            now,
+            started: now.mono,
+            waiting: Vec::new(),
+            proposals: proposals::Proposals::new(&config),
+            beats: beats::Beats::new(&config, now.mono),
+            agents: agents::Agents::default(),
+            leases: leases::Leases::default(),
+            questions: questions::Questions::default(),
+            creates: create::Creates::default(),
+            index: PlaceIndex::default(),
+            reserved: Reservations::default(),
+            tried: BTreeMap::new(),
+            reconcile_at: now.mono,
+            inbox: VecDeque::new(),
+            out: Vec::new(),
+            config,
+        };
+        let regions = node.config.regions.clone();
+        for (number, region) in &regions {
+            node.facts.open_group(*number, region);
+        }
+        node.open_group(FEDERATION_GROUP, None, disk)?;
+        for number in regions.keys() {
+            node.open_group(*number, Some(*number), disk)?;
+        }
+        Ok(node)
+    }
+
+    fn open_group(&mut self, group: GroupId, home: Option<NodeId>, disk: &dyn Disk) -> Result<(), OpenError> {
+        let voters = self.config.voters.clone();
+        let learners = self.config.regions.keys().copied().filter(|n| !voters.contains(n)).collect();
+        let setup = GroupSetup { group, voters, learners, home, lost: false };
+        let opened = self.raft.open(self.now.mono.0, setup, disk)?;
+        if let Some(snapshot) = opened.snapshot {
+            if let Err(error) = self.facts.restore(group, &snapshot.data) {
+                return Err(OpenError::BadSetup(format!(
+                    "group {group}: the snapshot can't be read: {error}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one input.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        self.step_all(now, [input], out);
+    }
+
+    /// Takes several inputs at once: what they write shares one batch.
+    pub fn step_all(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, out: &mut Vec<Effect>) {
+        self.now = now;
+        for input in inputs {
+            self.take(input);
+        }
+        self.drive();
+        if now.mono >= self.reconcile_at {
+            self.reconcile_at = now.mono.plus_ms(RECONCILE_MS);
+            self.reconcile();
+            self.drive();
+        }
+        out.append(&mut self.out);
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Wake => {}
+            Input::Mesh { from, bytes } => self.hear_mesh(from, &bytes),
+            Input::Persisted { seq } => self.inbox.push_back(dwcp_consensus::Input::Persisted { seq }),
+            Input::Links(readings) => self.beats.links = readings,
+            Input::Measures(measures) => self.beats.measures = measures,
+            Input::AgentUp { session, region, host } => self.agent_up(session, region, host),
+            Input::AgentFrame { session, bytes } => self.agent_frame(session, &bytes),
+            Input::AgentDown { session } => self.agent_down(session),
+            Input::Request { ticket, request } => self.take_request(ticket, *request),
+        }
+    }
+
+    /// What every node does, then what it does for the groups it leads.
+    fn reconcile(&mut self) {
+        self.beat();
+        self.retry_proposals();
+        self.expire_questions();
+        if self.leads(FEDERATION_GROUP) {
+            self.lead_federation();
+        }
+        let groups: Vec<GroupId> =
+            self.config.regions.keys().copied().filter(|group| self.leads(*group)).collect();
+        for group in groups {
+            self.lead_region(group);
+        }
+    }
+
+    fn lead_federation(&mut self) {
+        self.found();
+        self.watch_regions();
+    }
+
+    fn lead_region(&mut self, group: GroupId) {
+        self.keep_limits(group);
+        self.watch_hosts(group);
+        self.evacuate(group);
+        self.settle_departures(group);
+        self.admit_arrivals(group);
+        self.close_operations(group);
+    }
+
+    /// When [`Node::step`] must be called at the latest.
+    pub fn wake_at(&self) -> Mono {
+        let raft = self.raft.wake_at_us().map_or(u64::MAX, |us| us);
+        Mono(raft.min(self.reconcile_at.0))
+    }
+
+    /// The facts as this node knows them.
+    pub fn facts(&self) -> &Federation {
+        &self.facts
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// When the node was opened.
+    pub fn started(&self) -> Mono {
+        self.started
+    }
+
+    /// What the consensus knows of a group.
+    pub fn group(&self, group: GroupId) -> Option<dwcp_consensus::GroupStatus> {
+        self.raft.status(group)
+    }
+
+    /// How the placement index does: for `cache-stats`.
+    pub fn index(&self) -> &PlaceIndex {
+        &self.index
+    }
+
+    /// True while this node leads the group.
+    pub fn leads(&self, group: GroupId) -> bool {
+        self.raft.leader_since_us(group).is_some()
+    }
+
+    /// True at most once in `every_ms` for the same thing.
+    fn due(&mut self, what: impl Into<String>, every_ms: u64) -> bool {
+        let now = self.now.mono;
+        let what = what.into();
+        if self.tried.get(&what).is_some_and(|last| now < last.plus_ms(every_ms)) {
+            return false;
+        }
+        if self.tried.len() > 100_000 {
+            self.tried.retain(|_, last| now < last.plus_ms(60_000));
+        }
+        self.tried.insert(what, now);
+        true
+    }
+
+    fn log(&mut self, component: &'static str, level: Level, text: impl Into<String>) {
+        self.out.push(Effect::Log { component, level, text: text.into() });
+    }
+}

@@ -1,0 +1,97 @@
+//! Agents connected to this node: their messages are passed to the leader of their region's group, and its answers back.
+
+use std::collections::BTreeMap;
+
+use dwcp_types::{HostId, Mono, NodeId, RegionId, decode};
+
+use super::wire::{Opaque, Relayed};
+use super::{Class, Effect, MeshMessage, Node};
+use crate::protocol::AgentMessage;
+
+/// A connection.
+#[derive(Clone, Debug)]
+struct Session {
+    region: RegionId,
+    host: HostId,
+    hello: Option<Vec<u8>>,
+    heard: Mono,
+}
+
+/// Every connection of this node.
+#[derive(Default)]
+pub(super) struct Agents {
+    sessions: BTreeMap<u64, Session>,
+}
+
+impl Agents {
+    /// How many hosts of each region were heard here since `since`.
+    pub(super) fn heard_since(&self, since: Mono) -> BTreeMap<RegionId, u64> {
+        let mut counts = BTreeMap::new();
+        for session in self.sessions.values().filter(|session| session.heard >= since) {
+            *counts.entry(session.region.clone()).or_insert(0) += 1;
+        }
+        counts
+    }
+}
+
+impl Node {
+    pub(super) fn agent_up(&mut self, session: u64, region: RegionId, host: HostId) {
+        let heard = self.now.mono;
+        self.agents.sessions.insert(session, Session { region, host, hello: None, heard });
+    }
+
+    pub(super) fn agent_down(&mut self, session: u64) {
+        self.agents.sessions.remove(&session);
+    }
+
+    pub(super) fn agent_frame(&mut self, session: u64, bytes: &[u8]) {
+        let Some(known) = self.agents.sessions.get_mut(&session) else { return };
+        let Ok(message) = decode::<AgentMessage>(bytes) else { return };
+        // The certificate says which host speaks; a message that claims another one is dropped.
+        if let AgentMessage::Hello(hello) = &message {
+            if hello.host != known.host || hello.region != known.region {
+                return;
+            }
+            known.hello = Some(bytes.to_vec());
+        }
+        known.heard = self.now.mono;
+        self.pass_to_leader(session, bytes.to_vec());
+    }
+
+    fn pass_to_leader(&mut self, session: u64, bytes: Vec<u8>) {
+        let Some(known) = self.agents.sessions.get(&session) else { return };
+        let Some(group) = self.facts.group_of(&known.region) else { return };
+        let leader = self.raft.status(group).and_then(|status| status.leader);
+        let relayed =
+            Relayed { session, region: known.region.clone(), host: known.host.clone(), bytes: Opaque(bytes) };
+        match leader {
+            Some(node) if node == self.config.me => self.hear_agent(node, relayed),
+            Some(node) => self.send(node, Class::Consensus, &MeshMessage::FromAgent(relayed)),
+            None => {}
+        }
+    }
+
+    /// A new leader has not been told who these agents are.
+    pub(super) fn reintroduce_agents(&mut self, group: u64, leader: Option<NodeId>) {
+        if leader.is_none() {
+            return;
+        }
+        let Some(region) = self.facts.region_of(group).cloned() else { return };
+        let hellos: Vec<(u64, Vec<u8>)> = self
+            .agents
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.region == region)
+            .filter_map(|(id, session)| Some((*id, session.hello.clone()?)))
+            .collect();
+        for (session, hello) in hellos {
+            self.pass_to_leader(session, hello);
+        }
+    }
+
+    pub(super) fn pass_to_agent(&mut self, session: u64, bytes: Vec<u8>) {
+        if self.agents.sessions.contains_key(&session) {
+            self.out.push(Effect::SendAgent { session, bytes });
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Intents: the full set of VMs wanted on a host, in the agent's words.
+
+use dwcp_state::{Envelope, Vm, Want};
+use dwcp_types::{GroupId, HostId, encode};
+
+use super::Node;
+use crate::protocol::{ControllerMessage, HealthProbe, HttpProbe, Intents, Network, Run, VmIntent, VmSpec};
+
+/// The bridge that tap devices join.
+const BRIDGE: &str = "dwcp0";
+
+impl Node {
+    /// After a change of facts: hosts whose intents changed are told at once.
+    pub(super) fn facts_changed(&mut self, group: GroupId, envelope: &Envelope) {
+        use dwcp_state::Command;
+        let touches_intents =
+            !matches!(envelope.command, Command::Claim(_) | Command::EndOperation(_) | Command::Nothing);
+        if !touches_intents || !self.leads(group) {
+            return;
+        }
+        let hosts: Vec<HostId> =
+            self.leases.hosts.keys().filter(|(of, _)| *of == group).map(|(_, host)| host.clone()).collect();
+        for host in hosts {
+            self.refresh_intents(group, &host);
+        }
+    }
+
+    fn refresh_intents(&mut self, group: GroupId, host: &HostId) {
+        let before = self.leases.intents.get(&(group, host.clone())).copied();
+        self.date_intents(group, host);
+        if self.leases.intents.get(&(group, host.clone())).copied() != before {
+            self.send_intents(group, host);
+        }
+    }
+
+    /// Gives the host's intents a place in time: a new one when they, or the leader's term, changed.
+    fn date_intents(&mut self, group: GroupId, host: &HostId) -> Vec<VmIntent> {
+        let Some(region) = self.facts.region_of(group) else { return Vec::new() };
+        let facts = &self.facts.regions[region];
+        let vms: Vec<VmIntent> =
+            facts.vms_on(host).filter(|vm| vm.want != Want::Deleted).map(intent).collect();
+        let digest = digest(&encode(&vms));
+        let term = self.raft.status(group).map_or(0, |status| status.term);
+        let key = (group, host.clone());
+        let current =
+            self.leases.intents.get(&key).is_some_and(|((of, _), known)| *of == term && *known == digest);
+        if !current {
+            self.leases.intents.insert(key, ((term, facts.revision.0), digest));
+        }
+        vms
+    }
+
+    pub(super) fn send_intents(&mut self, group: GroupId, host: &HostId) {
+        let vms = self.date_intents(group, host);
+        let Some(((term, revision), _)) = self.leases.intents.get(&(group, host.clone())).copied() else {
+            return;
+        };
+        self.tell_host(group, host, &ControllerMessage::Intents(Intents { term, revision, vms }));
+    }
+
+    /// The agent says what it acted on; when that is older than what is wanted it is told again.
+    pub(super) fn resend_intents(&mut self, group: GroupId, host: &HostId) {
+        self.date_intents(group, host);
+        let Some((pair, _)) = self.leases.intents.get(&(group, host.clone())).copied() else { return };
+        let acted = self.leases.hosts.get(&(group, host.clone())).map_or((0, 0), |session| session.acted);
+        if acted != pair {
+            self.send_intents(group, host);
+        }
+    }
+}
+
+fn intent(vm: &Vm) -> VmIntent {
+    VmIntent {
+        vm: vm.id,
+        generation: vm.generation.0,
+        run: if vm.want == Want::Running { Run::Running } else { Run::Stopped },
+        priority: vm.priority,
+        spec: VmSpec {
+            name: vm.name.clone(),
+            image: vm.spec.image.clone(),
+            vcpus: vm.spec.size.vcpus,
+            memory_mib: vm.spec.size.memory_mib,
+            disk_gib: vm.spec.size.disk_gib,
+            network: match vm.spec.network {
+                dwcp_state::Network::User => Network::User,
+                dwcp_state::Network::Tap => Network::Tap(BRIDGE.to_string()),
+            },
+            probe: match &vm.spec.probe {
+                dwcp_state::Probe::Http(path) => {
+                    HealthProbe::Http(HttpProbe { port: 80, path: path.clone() })
+                }
+                dwcp_state::Probe::Tcp(port) => HealthProbe::Tcp(*port),
+                dwcp_state::Probe::None => HealthProbe::Process,
+            },
+            ports: Vec::new(),
+        },
+    }
+}
+
+/// A digest that is the same on every node and in every run (FNV-1a, 64 bits).
+pub(super) fn digest(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

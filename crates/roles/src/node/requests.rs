@@ -1,0 +1,336 @@
+//! What people and programs ask a node to do. Reads need no request: they look at [`Node::facts`].
+
+use dwcp_decide::{FailoverLimits, FailoverPlan, PlaceReport, PlaceRequest, Placement};
+use dwcp_state::{
+    Command, Failover, Freeze, Operation, OperationKind, Outcome, PhaseName, PhaseSpan, Policy, Receipt,
+    RegionChange, Standing, Token, Trigger, Vm, Want,
+};
+use dwcp_types::{Code, GroupId, OperationId, Priority, Refusal, RegionId, TokenId, VmId};
+
+use super::proposals::Purpose;
+use super::{Effect, Node, RegionCheck};
+use crate::protocol::ProbeResult;
+
+/// Who asks, and under which key.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The principal.
+    pub by: String,
+    /// The idempotency key, unique to the principal; none: the request is not repeated.
+    pub key: Option<String>,
+    /// Digest of the request, to tell a repetition from another request under the same key.
+    pub digest: u64,
+}
+
+/// A VM to create.
+#[derive(Clone, Debug, Default)]
+pub struct CreateVm {
+    /// The record but for id, host and generation.
+    pub template: Vm,
+    /// Where its users are.
+    pub users_in: Option<RegionId>,
+    /// Only say where it would go.
+    pub dry_run: bool,
+    /// Say it of every candidate.
+    pub explain: bool,
+}
+
+/// What to do with a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Run it.
+    Start,
+    /// Stop it.
+    Stop,
+    /// Stop and start it.
+    Restart,
+    /// Remove it.
+    Delete,
+}
+
+/// A failover by hand.
+#[derive(Clone, Debug, Default)]
+pub struct FailoverRequest {
+    /// The region to fail over.
+    pub from: RegionId,
+    /// Only to these, when not empty.
+    pub to: Vec<RegionId>,
+    /// Only VMs of at least this priority.
+    pub min_priority: Option<Priority>,
+    /// Highest time to wait.
+    pub max_time_ms: Option<u64>,
+    /// Move what fits even when not everything does.
+    pub partial: bool,
+    /// Only plan.
+    pub dry_run: bool,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Create a VM, or say where it would go.
+    CreateVm(Asked, Box<CreateVm>),
+    /// Change a VM.
+    ChangeVm(Asked, VmId, Change),
+    /// Change a region's switches.
+    ChangeRegion(Asked, RegionChange),
+    /// Replace the policy.
+    SetPolicy(Asked, Policy),
+    /// Set the freeze switch.
+    SetFreeze(Asked, Freeze),
+    /// Add a token.
+    PutToken(Asked, Token),
+    /// Revoke a token.
+    RevokeToken(Asked, TokenId),
+    /// Fail a region over.
+    Failover(Asked, FailoverRequest),
+    /// Stop an operation.
+    CancelOperation(Asked, OperationId),
+    /// Read a VM's console.
+    Console(VmId, u64),
+    /// Ask VMs' own probes; all when empty.
+    Probe(Vec<VmId>),
+    /// Look at a region from every other.
+    CheckRegion(RegionId),
+    /// Wait until the facts of a group here are as new as the request.
+    Barrier(GroupId),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Facts are as asked.
+    Done(GroupId, Receipt),
+    /// Facts are as before.
+    Refused(Refusal),
+    /// Where a VM goes, or would go, and why. Without an outcome: nothing fits.
+    Placed {
+        /// The VM that was created; none in a dry run.
+        created: Option<(VmId, GroupId, Receipt)>,
+        /// Its place.
+        placement: Option<Placement>,
+        /// Why there.
+        report: Box<PlaceReport>,
+        /// Why nowhere.
+        refusal: Option<Refusal>,
+    },
+    /// What a failover would do.
+    Plan(Box<FailoverPlan>),
+    /// A piece of a console.
+    Console {
+        /// What was written.
+        bytes: Vec<u8>,
+        /// Where to go on.
+        next_offset: u64,
+    },
+    /// Answers of VMs' own probes.
+    Probed(Vec<ProbeResult>),
+    /// A region as the others see it.
+    Checked(RegionCheck),
+    /// The facts are current.
+    Current,
+}
+
+impl Node {
+    pub(super) fn take_request(&mut self, ticket: u64, request: Request) {
+        if self.facts.core.regions.is_empty() {
+            let refusal = Refusal::new(Code::NotReady, "this region has not heard of its federation yet");
+            self.refuse(ticket, refusal.then("it catches up as soon as a majority of regions is there"));
+            return;
+        }
+        match request {
+            Request::CreateVm(asked, create) => self.create_vm(ticket, asked, *create),
+            Request::ChangeVm(asked, vm, change) => self.change_vm(ticket, &asked, vm, change),
+            Request::ChangeRegion(asked, change) => self.change_region(ticket, &asked, change),
+            Request::SetPolicy(asked, policy) => {
+                self.ask_federation(ticket, &asked, Command::SetPolicy(policy))
+            }
+            Request::SetFreeze(asked, freeze) => {
+                self.ask_federation(ticket, &asked, Command::SetFreeze(freeze))
+            }
+            Request::PutToken(asked, token) => self.ask_federation(ticket, &asked, Command::PutToken(token)),
+            Request::RevokeToken(asked, id) => self.ask_federation(ticket, &asked, Command::RevokeToken(id)),
+            Request::Failover(asked, request) => self.fail_over(ticket, &asked, request),
+            Request::CancelOperation(asked, id) => self.cancel(ticket, &asked, id),
+            Request::Console(vm, offset) => self.ask_console(ticket, vm, offset),
+            Request::Probe(vms) => self.ask_probes(ticket, &vms),
+            Request::CheckRegion(region) => self.check_region(ticket, &region),
+            Request::Barrier(group) => self.ask_barrier(ticket, group),
+        }
+    }
+
+    pub(super) fn reply(&mut self, ticket: u64, reply: Reply) {
+        self.out.push(Effect::Reply { ticket, reply });
+    }
+
+    pub(super) fn refuse(&mut self, ticket: u64, refusal: Refusal) {
+        self.reply(ticket, Reply::Refused(refusal));
+    }
+
+    pub(super) fn reply_outcome(&mut self, ticket: u64, outcome: Result<(GroupId, Outcome), Refusal>) {
+        match outcome {
+            Ok((group, Outcome::Accepted(receipt))) => self.reply(ticket, Reply::Done(group, receipt)),
+            Ok((_, Outcome::Refused(refusal))) | Err(refusal) => self.refuse(ticket, refusal),
+        }
+    }
+
+    fn ask_federation(&mut self, ticket: u64, asked: &Asked, command: Command) {
+        let envelope = self.envelope(asked, command);
+        self.propose(0, envelope, Purpose::Answer(ticket));
+    }
+
+    fn change_region(&mut self, ticket: u64, asked: &Asked, change: RegionChange) {
+        if self.facts.region(&change.region).is_none() {
+            self.refuse(ticket, unknown_region(&change.region));
+            return;
+        }
+        self.ask_federation(ticket, asked, Command::ChangeRegion(change));
+    }
+
+    /// An operation of this kind, begun now.
+    pub(super) fn operation(
+        &mut self,
+        asked: &Asked,
+        kind: OperationKind,
+        title: String,
+        region: &RegionId,
+    ) -> Operation {
+        Operation {
+            id: OperationId(self.rng.next_u64()),
+            kind,
+            title,
+            region: region.clone(),
+            by: asked.by.clone(),
+            started_at: self.now.wall,
+            ..Operation::default()
+        }
+    }
+
+    fn change_vm(&mut self, ticket: u64, asked: &Asked, id: VmId, change: Change) {
+        if self.facts.core.freeze == Freeze::Frozen {
+            let refusal = Refusal::new(Code::Frozen, "no VM is changed: the federation is frozen");
+            self.refuse(ticket, refusal.try_this("dwcp-cli federation freeze active"));
+            return;
+        }
+        let Some((region, vm)) = self.facts.vm(id) else {
+            let refusal = Refusal::new(Code::UnknownVm, format!("no VM {id}")).try_this("dwcp-cli vm list");
+            self.refuse(ticket, refusal);
+            return;
+        };
+        let (region, name) = (region.clone(), vm.name.clone());
+        let Some(group) = self.facts.group_of(&region) else { return };
+        let (want, verb) = match change {
+            Change::Start => (Want::Running, "start"),
+            Change::Stop => (Want::Stopped, "stop"),
+            Change::Delete => (Want::Deleted, "delete"),
+            Change::Restart => (Want::Running, "restart"),
+        };
+        let operation =
+            self.operation(asked, OperationKind::ChangeVms(vec![id]), format!("{verb} VM {name}"), &region);
+        let command = match change {
+            Change::Restart => Command::RestartVm((id, operation)),
+            _ => Command::SetWant((id, (want, operation))),
+        };
+        let envelope = self.envelope(asked, command);
+        self.propose(group, envelope, Purpose::Answer(ticket));
+    }
+
+    fn fail_over(&mut self, ticket: u64, asked: &Asked, request: FailoverRequest) {
+        let Some(record) = self.facts.region(&request.from) else {
+            self.refuse(ticket, unknown_region(&request.from));
+            return;
+        };
+        if let Some(unknown) = request.to.iter().find(|region| self.facts.region(region).is_none()) {
+            self.refuse(ticket, unknown_region(&unknown.clone()));
+            return;
+        }
+        if request.to.contains(&request.from) {
+            let refusal = Refusal::new(Code::BadValue, format!("{} can't fail over to itself", request.from));
+            self.refuse(ticket, refusal);
+            return;
+        }
+        let (epoch, lost) = (record.epoch, record.standing == Standing::Lost);
+        let limits = FailoverLimits {
+            to: request.to.clone(),
+            min_priority: request.min_priority,
+            partial: request.partial,
+        };
+        let plan = dwcp_decide::plan_failover(&self.facts, &self.measured(), &request.from, &limits);
+        if request.dry_run {
+            self.reply(ticket, Reply::Plan(Box::new(plan)));
+            return;
+        }
+        let joins = self.facts.core.running_failover(&request.from).is_some();
+        if plan.left > 0 && !request.partial && !joins && !lost {
+            self.refuse(ticket, left_behind(&request.from, &plan));
+            return;
+        }
+        let failover = Failover {
+            operation: OperationId(self.rng.next_u64()),
+            from: request.from,
+            to: request.to,
+            trigger: Trigger::Manual,
+            min_priority: request.min_priority.unwrap_or(Priority(0)),
+            max_time_ms: request.max_time_ms,
+            partial: request.partial,
+            by: asked.by.clone(),
+            first_missed_at: self.now.wall,
+            phases: vec![PhaseSpan {
+                name: PhaseName::Detect,
+                started_at: self.now.wall,
+                ended_at: self.now.wall,
+            }],
+            ..Failover::default()
+        };
+        self.ask_federation(ticket, asked, Command::DeclareLost((Box::new(failover), epoch)));
+    }
+
+    fn cancel(&mut self, ticket: u64, asked: &Asked, id: OperationId) {
+        if let Some(operation) = self.facts.core.operations.get(&id) {
+            let text =
+                format!("{} can't be cancelled once a region's leases have been stopped", operation.title);
+            let refusal = Refusal::new(Code::WrongState, text)
+                .then("it goes on; the freeze switch stops further moves")
+                .try_this("dwcp-cli federation freeze no-moves");
+            self.refuse(ticket, refusal);
+            return;
+        }
+        let found = self.facts.regions.values().find(|facts| facts.operations.contains_key(&id));
+        let Some(group) = found.map(|facts| facts.number) else {
+            let refusal = Refusal::new(Code::UnknownOperation, format!("no operation {id}"));
+            self.refuse(ticket, refusal.try_this("dwcp-cli operation list"));
+            return;
+        };
+        let end = (dwcp_state::OperationState::Cancelled, format!("cancelled by {}", asked.by));
+        let envelope = self.envelope(asked, Command::EndOperation((id, end)));
+        self.propose(group, envelope, Purpose::Answer(ticket));
+    }
+
+    /// Decides where a VM would go now.
+    pub(super) fn place(
+        &mut self,
+        request: &PlaceRequest,
+        explain: bool,
+    ) -> (Result<Placement, Refusal>, PlaceReport) {
+        self.reserved.drop_applied(&self.facts);
+        self.index.refresh(&self.facts);
+        let measured = self.measured();
+        dwcp_decide::place(&self.facts, &mut self.index, &measured, &self.reserved, request, explain)
+    }
+}
+
+fn left_behind(from: &RegionId, plan: &FailoverPlan) -> Refusal {
+    let mut refusal = Refusal::new(Code::FailoverRefused, format!("{from} can't be failed over completely"))
+        .because(format!("{} of {} VMs have no place elsewhere", plan.left, plan.moves.len()));
+    for step in plan.moves.iter().filter(|step| step.to.is_none()).take(3) {
+        refusal = refusal.because(format!("{}: {}", step.name, step.reason));
+    }
+    refusal
+        .try_this(format!("dwcp-cli federation failover --from-region {from} --relax partial"))
+        .try_this(format!("dwcp-cli federation failover --from-region {from} --dry-run"))
+}
+
+fn unknown_region(region: &RegionId) -> Refusal {
+    Refusal::new(Code::UnknownRegion, format!("no region {region}"))
+        .try_this("dwcp-cli federation status --global")
+}

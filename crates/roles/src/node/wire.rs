@@ -1,0 +1,139 @@
+//! What nodes say to each other.
+
+use dwcp_types::{GroupId, HostId, NodeId, RegionId, wire_enum, wire_struct};
+
+use super::Beat;
+
+/// A message between two nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MeshMessage {
+    /// Of the consensus.
+    Raft(Opaque),
+    /// What the sender hears and measures.
+    Beat(Box<Beat>),
+    /// Please propose this; you lead the group.
+    Propose(Propose),
+    /// What became of a proposal.
+    Proposed(Proposed),
+    /// From an agent connected to the sender, for the leader of its group.
+    FromAgent(Relayed),
+    /// For an agent connected to the receiver.
+    ToAgent(Relayed),
+    /// Ask a host something; the receiver leads its region's group.
+    AskHost(AskHost),
+    /// A host's answer.
+    HostAnswer(HostAnswer),
+    /// Please ping this node and tell me.
+    PingFor(PingFor),
+    /// Answer at once.
+    Ping(PingFor),
+    /// The answer.
+    Pong(PingFor),
+    /// How a ping went.
+    PingReport(PingReport),
+}
+wire_enum!(MeshMessage {
+    1 Raft(m), 2 Beat(m), 3 Propose(m), 4 Proposed(m), 5 FromAgent(m), 6 ToAgent(m), 7 AskHost(m), 8 HostAnswer(m),
+    9 PingFor(m), 10 Ping(m), 11 Pong(m), 12 PingReport(m)
+});
+
+/// Bytes of another protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opaque(pub Vec<u8>);
+
+impl dwcp_types::Wire for Opaque {
+    fn put(&self, w: &mut dwcp_types::codec::Writer) {
+        w.bytes(&self.0);
+    }
+    fn get(r: &mut dwcp_types::codec::Reader<'_>) -> Result<Self, dwcp_types::DecodeError> {
+        Ok(Opaque(r.bytes()?.to_vec()))
+    }
+}
+
+/// A proposal on its way to the leader.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Propose {
+    /// The sender's number for it.
+    pub id: u64,
+    /// The group.
+    pub group: GroupId,
+    /// The encoded envelope.
+    pub envelope: Opaque,
+}
+wire_struct!(Propose { 1 id, 2 group, 3 envelope });
+
+/// What became of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Proposed {
+    /// The sender's number for it.
+    pub id: u64,
+    /// The group.
+    pub group: GroupId,
+    /// Where it was applied and what came of it; none when the receiver could not propose it.
+    pub outcome: Option<(u64, dwcp_state::Outcome)>,
+}
+wire_struct!(Proposed { 1 id, 2 group, 3 outcome });
+
+/// A message of or for an agent, passed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relayed {
+    /// The connection, in the number of the node it is to.
+    pub session: u64,
+    /// The agent's region.
+    pub region: RegionId,
+    /// The agent's host.
+    pub host: HostId,
+    /// As the agent sent it or is to get it.
+    pub bytes: Opaque,
+}
+wire_struct!(Relayed { 1 session, 2 region, 3 host, 4 bytes });
+
+/// A question for a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AskHost {
+    /// The asking node's number for it.
+    pub id: u64,
+    /// The host's region.
+    pub region: RegionId,
+    /// The host.
+    pub host: HostId,
+    /// The encoded question, whose own request number is replaced on the way.
+    pub question: Opaque,
+}
+wire_struct!(AskHost { 1 id, 2 region, 3 host, 4 question });
+
+/// A host's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostAnswer {
+    /// The asking node's number for it.
+    pub id: u64,
+    /// The encoded answer; none when the host is not connected anywhere.
+    pub answer: Option<Opaque>,
+}
+wire_struct!(HostAnswer { 1 id, 2 answer });
+
+/// A ping on behalf of another node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PingFor {
+    /// The asking node's number for it.
+    pub id: u64,
+    /// The node that wants to know.
+    pub asker: NodeId,
+    /// The node to ping.
+    pub subject: NodeId,
+    /// When the observer sent it, µs on the observer's clock.
+    pub sent_us: u64,
+}
+wire_struct!(PingFor { 1 id, 2 asker, 3 subject, 4 sent_us });
+
+/// How it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PingReport {
+    /// The asking node's number for it.
+    pub id: u64,
+    /// The node that was pinged.
+    pub subject: NodeId,
+    /// The round trip, µs.
+    pub rtt_us: u64,
+}
+wire_struct!(PingReport { 1 id, 2 subject, 3 rtt_us });
