@@ -1,0 +1,67 @@
+//! The door to the node: requests go in with a reply to wait for, looks are run on its own thread between two steps.
+
+use dwcp_roles::node::{Input, Node, Reply, Request};
+use dwcp_types::{Code, Now, Refusal};
+use tokio::sync::{mpsc, oneshot};
+
+/// The node, looked at between two steps.
+pub struct View<'a> {
+    /// The machine.
+    pub node: &'a Node,
+    /// The time of the look.
+    pub now: Now,
+}
+
+/// What the node's thread is asked to do.
+pub enum Task {
+    /// Something happened outside.
+    Input(Input),
+    /// Somebody asks for something.
+    Ask(Box<Request>, oneshot::Sender<Reply>),
+    /// Somebody wants to look.
+    Look(Box<dyn FnOnce(&View<'_>) + Send>),
+}
+
+/// The door.
+#[derive(Clone)]
+pub struct NodeHandle {
+    tasks: mpsc::UnboundedSender<Task>,
+}
+
+impl NodeHandle {
+    /// The door and what comes through it.
+    pub fn new() -> (NodeHandle, mpsc::UnboundedReceiver<Task>) {
+        let (tasks, inbox) = mpsc::unbounded_channel();
+        (NodeHandle { tasks }, inbox)
+    }
+
+    /// Tells the node what happened; nothing happens when it has stopped.
+    pub fn tell(&self, input: Input) {
+        // A stopped node needs to hear nothing.
+        let _ = self.tasks.send(Task::Input(input));
+    }
+
+    /// Asks, and waits for the reply.
+    pub async fn ask(&self, request: Request) -> Reply {
+        let (sender, receiver) = oneshot::channel();
+        if self.tasks.send(Task::Ask(Box::new(request), sender)).is_err() {
+            return stopped();
+        }
+        receiver.await.unwrap_or_else(|_| stopped())
+    }
+
+    /// Runs `look` on the node's thread. It must be short: the node does nothing else meanwhile.
+    pub async fn look<T: Send + 'static>(&self, look: impl FnOnce(&View<'_>) -> T + Send + 'static) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        let task = Task::Look(Box::new(move |view| {
+            // Who asked may have gone away.
+            let _ = sender.send(look(view));
+        }));
+        self.tasks.send(task).ok()?;
+        receiver.await.ok()
+    }
+}
+
+fn stopped() -> Reply {
+    Reply::Refused(Refusal::new(Code::NotReady, "this region's control plane is stopping"))
+}
