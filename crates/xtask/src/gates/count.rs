@@ -21,12 +21,13 @@ impl Count {
     }
 }
 
-/// Adds up every summary line of nextest or of `cargo test`.
+/// Adds up every summary line of nextest, or of `cargo test`. Nextest repeats what a failed test
+/// printed, with the result line of that one test, so its own summary goes before.
 pub fn in_output(text: &str) -> Count {
-    let summaries = text.lines().filter(|line| {
-        let line = line.trim_start();
-        line.starts_with("Summary [") || line.starts_with("test result:")
-    });
+    let starting =
+        |start: &'static str| text.lines().filter(move |line| line.trim_start().starts_with(start));
+    let own: Vec<&str> = starting("Summary [").collect();
+    let summaries = if own.is_empty() { starting("test result:").collect() } else { own }.into_iter();
     summaries.fold(Count { passed: 0, failed: 0 }, |sum, line| {
         let failed = number_before(line, "failed")
             + number_before(line, "timed out")
@@ -56,6 +57,12 @@ mod tests {
         assert_eq!(in_output(cargo), Count { passed: 6, failed: 2 });
         let late = "     Summary [  61.0s] 2 tests run: 1 passed, 1 timed out, 0 skipped\n";
         assert_eq!(in_output(late), Count { passed: 1, failed: 1 });
+    }
+
+    #[test]
+    fn the_result_of_one_repeated_test_is_not_counted_again() {
+        let text = "    test result: FAILED. 0 passed; 1 failed; 0 ignored\n     Summary [ 1s] 3 tests run: 2 passed, 1 failed\n";
+        assert_eq!(in_output(text), Count { passed: 2, failed: 1 });
     }
 
     #[test]
