@@ -217,11 +217,13 @@ async fn keep(inner: &Arc<Inner>) {
     let mut seed = Seed::lane(inner.config.seed, 0x4147);
     let mut back_off_ms = 25;
     let mut next = None;
+    let mut stagger = inner.answer();
     loop {
         let found = match next.take() {
             Some(linked) => Some(linked),
-            None => dial::first(inner, inner.endpoints()).await,
+            None => dial::first(inner, inner.endpoints(), stagger).await,
         };
+        stagger = inner.answer();
         let Some(linked) = found else {
             tokio::time::sleep(Duration::from_millis(1 + seed.below(back_off_ms))).await;
             back_off_ms = (back_off_ms * 2).min(500);
@@ -235,6 +237,8 @@ async fn keep(inner: &Arc<Inner>) {
             return;
         }
         next = serve(inner, linked).await;
+        // A server that has just been silent, or said goodbye, is not given the whole time again.
+        stagger = inner.answer() / 7;
         inner.queue.close();
         inner.set_linked(None);
         if inner.events.send(AgentEvent::Down { region }).await.is_err() {

@@ -6,6 +6,7 @@ pub(crate) mod link;
 mod session;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -343,12 +344,12 @@ impl MeshHandle {
             stays
         });
         for (node, peer) in wanted {
-            if !links.contains_key(&node) {
+            if let Entry::Vacant(place) = links.entry(node) {
                 let expect = PeerId::Region(peer.region.clone());
                 let tls = transport::client_config(&self.inner.identity, expect)?;
                 let link = Arc::new(PeerLink::new(peer, &self.inner.limits));
                 tokio::spawn(link::run(self.inner.clone(), link.clone(), tls));
-                links.insert(node, link);
+                place.insert(link);
             }
         }
         Ok(())
@@ -364,5 +365,6 @@ impl MeshHandle {
         let _ = tokio::time::timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
         let links = std::mem::take(&mut *self.inner.links.write().unwrap_or_else(|e| e.into_inner()));
         links.values().for_each(|link| link.stop());
+        self.inner.sessions.write().unwrap_or_else(|e| e.into_inner()).clear();
     }
 }

@@ -23,6 +23,7 @@ const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 48 << 20;
 const INITIAL_WINDOW_BYTES: u64 = 256 << 10;
 const DATAGRAM_BUFFER_BYTES: usize = 64 << 10;
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 const MAX_PENDING_HANDSHAKES: usize = 1024;
 
 /// Name sent in the TLS hello; names don't matter here, URI names do.
@@ -31,7 +32,8 @@ pub(crate) const SERVER_NAME: &str = "mesh.dwcp.internal";
 fn transport() -> Arc<TransportConfig> {
     let mut t = TransportConfig::default();
     t.max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
-        .keep_alive_interval(Some(Duration::from_millis(300)))
+        // Our own pings come more often; this only covers the time before the first of them.
+        .keep_alive_interval(Some(Duration::from_millis(1000)))
         // Short: the first packets of a dial are repeated after 3 x this while nothing is known.
         .initial_rtt(Duration::from_millis(100))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
@@ -41,6 +43,8 @@ fn transport() -> Arc<TransportConfig> {
         .max_concurrent_bidi_streams(VarInt::from_u32(2))
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
+    // BBR and not Cubic: small frames are as quick with either at 1 % loss, but at 80 ms and 0.1 % loss a bulk frame
+    // came with 169 against 6 Mbit/s (debug build). It loses more packets where a link is slower than we send.
     let mut congestion = BbrConfig::default();
     congestion.initial_window(INITIAL_WINDOW_BYTES);
     t.congestion_controller_factory(Arc::new(congestion));
@@ -72,6 +76,10 @@ pub(crate) fn endpoint(
     seed: u64,
 ) -> io::Result<Endpoint> {
     let socket = std::net::UdpSocket::bind(bind)?;
+    // As much as the system allows: bursts on fast links overflow the default. Failing costs only speed.
+    let options = socket2::SockRef::from(&socket);
+    let _ = options.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = options.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     let socket: Arc<dyn AsyncUdpSocket> = match wan {
         Some(wan) => Arc::new(EmulatedSocket::wrap(socket, wan.clone(), region, seed)?),
         None => TokioRuntime.wrap_udp_socket(socket)?,

@@ -16,8 +16,12 @@ use crate::transport::{self, SERVER_NAME};
 /// A dial is given up after this time; by then the others have long been asked.
 const GIVE_UP: Duration = Duration::from_millis(2000);
 
-/// Dials the endpoints, each one `answer_ms` after the one before (at once when that one failed).
-pub(super) async fn first(inner: &Arc<Inner>, endpoints: Vec<(String, SocketAddr)>) -> Option<Linked> {
+/// Dials the endpoints, each one `stagger` after the one before (at once when that one failed).
+pub(super) async fn first(
+    inner: &Arc<Inner>,
+    endpoints: Vec<(String, SocketAddr)>,
+    stagger: Duration,
+) -> Option<Linked> {
     let mut tries = JoinSet::new();
     let mut rest = endpoints.into_iter().enumerate();
     loop {
@@ -29,7 +33,7 @@ pub(super) async fn first(inner: &Arc<Inner>, endpoints: Vec<(String, SocketAddr
             None if tries.is_empty() => return None,
             None => false,
         };
-        let wait = async { if more { tokio::time::sleep(inner.answer()).await } else { pending().await } };
+        let wait = async { if more { tokio::time::sleep(stagger).await } else { pending().await } };
         tokio::select! {
             done = tries.join_next() => {
                 if let Some(Ok(Some(linked))) = done {
@@ -48,7 +52,7 @@ pub(super) async fn better_than(inner: &Arc<Inner>, place: usize) -> Linked {
         let every_ms = inner.config.return_every_ms.max(1);
         tokio::time::sleep(Duration::from_millis(every_ms / 2 + seed.below(every_ms))).await;
         let better: Vec<_> = inner.endpoints().into_iter().take(place).collect();
-        if let Some(linked) = first(inner, better).await {
+        if let Some(linked) = first(inner, better, inner.answer()).await {
             return linked;
         }
     }

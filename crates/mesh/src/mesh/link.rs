@@ -83,7 +83,7 @@ pub(super) async fn run(inner: Arc<Inner>, link: Arc<PeerLink>, tls: ClientConfi
         _ = gone.wait_for(|stop| *stop) => {}
         _ = shut.wait_for(|stop| *stop) => {}
     }
-    let was_up = std::mem::replace(&mut *link.meter(), Meter::default()).is_up();
+    let was_up = std::mem::take(&mut *link.meter()).is_up();
     for queue in &link.queues {
         queue.close();
     }

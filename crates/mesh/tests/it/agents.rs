@@ -100,7 +100,7 @@ async fn an_agent_falls_back_to_another_region_and_returns() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_finds_its_region_again_after_a_restart() {
-    let mut f = Federation::start(1, uniform(delay(30)), Limits::default()).await;
+    let f = Federation::start(1, uniform(delay(30)), Limits::default()).await;
     let (agent, mut events) = agent(&f);
     assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
     let address = f.regions[0].mesh.local_addr().expect("an address");
@@ -116,6 +116,7 @@ async fn an_agent_finds_its_region_again_after_a_restart() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         mesh = Mesh::start(again.clone(), sender.clone());
     }
+    assert!(mesh.is_ok(), "the port is not free again: {:?}", mesh.err());
     let start = Instant::now();
     while next(&mut events, 3000).await != up("us-east-1") {}
     println!("linked again after {:?}", start.elapsed());

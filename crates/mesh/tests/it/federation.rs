@@ -112,9 +112,11 @@ impl Federation {
     }
 
     pub async fn stop(self) {
-        for region in &self.regions {
-            region.mesh.shutdown().await;
+        let mut stopping = tokio::task::JoinSet::new();
+        for region in self.regions {
+            stopping.spawn(async move { region.mesh.shutdown().await });
         }
+        stopping.join_all().await;
     }
 }
 

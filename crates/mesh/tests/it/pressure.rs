@@ -74,3 +74,25 @@ async fn a_consensus_frame_is_not_delayed_behind_twenty_mebibytes_of_bulk() {
     println!("{link:?}");
     f.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement: run alone with --ignored --nocapture"]
+async fn bulk_throughput() {
+    let ideal = LinkShape::default();
+    let far = LinkShape { delay_us: 40_000, ..ideal };
+    let lossy = LinkShape { delay_us: 40_000, loss_ppm: 1000, ..ideal };
+    for (name, shape) in [("no delay", ideal), ("80 ms", far), ("80 ms, 0.1 % loss", lossy)] {
+        let mut f = Federation::start(2, uniform(shape), Limits::default()).await;
+        let frame = noise(4 << 20);
+        let (begin, count) = (Instant::now(), 8);
+        for _ in 0..count {
+            assert_eq!(f.regions[0].mesh.send(2, Class::Bulk, frame.clone()), Sent::Queued);
+        }
+        for _ in 0..count {
+            f.regions[1].expect(frame_from(1), 30_000).await;
+        }
+        let mbit = (count * frame.len() * 8) as f64 / 1e6 / begin.elapsed().as_secs_f64();
+        println!("bulk, {name}: {mbit:.0} Mbit/s, loss {:.2} %", f.regions[0].mesh.stats()[0].loss_percent);
+        f.stop().await;
+    }
+}
