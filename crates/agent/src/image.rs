@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+/// What a VM boots whose specification names no image.
+pub const DEFAULT_IMAGE: &str = "small";
+
 /// What `image.yaml` says. Every file is optional, but an image needs a kernel or a disk.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,8 +45,9 @@ impl Image {
     /// # Errors
     /// The name, the file or what it points to is not fit; the message names it.
     pub fn load(images: &Path, name: &str) -> Result<Image, String> {
+        let name = if name.is_empty() { DEFAULT_IMAGE } else { name };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        if name.starts_with('.') || !name.chars().all(plain) {
             return Err(format!("image name `{name}` is not letters, digits, - _ ."));
         }
         let dir = images.join(name);

@@ -1,0 +1,7 @@
+//! The agent as real processes, with real guests, led by a stand-in for its region's node.
+
+mod it {
+    pub mod agent;
+    pub mod leader;
+    pub mod life;
+}

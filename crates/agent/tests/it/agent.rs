@@ -1,0 +1,132 @@
+//! A running `dwcp-agentd` in a directory of its own, and what a test looks at.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::leader::{FEDERATION, HOST, Leader, REGION};
+
+/// The image built by `cargo xtask guest`; tests that need a guest say so and pass when it was not built.
+pub fn images() -> Option<PathBuf> {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.dwcp/cache/images");
+    let there = images.join("small/image.yaml").is_file();
+    let emulator = Command::new("qemu-system-x86_64").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !there || !emulator {
+        eprintln!("skipped: no guest image or no QEMU; `cargo xtask guest` makes the one and installs the other");
+    }
+    (there && emulator).then_some(images)
+}
+
+pub struct Host {
+    pub dir: PathBuf,
+    child: Child,
+}
+
+impl Host {
+    pub fn start(dir: &Path, leader: &Leader, images: &Path, base: &str, extra: &[&str]) -> Host {
+        let data = dir.join("data");
+        std::fs::create_dir_all(&data).expect("data dir");
+        let _ = std::os::unix::fs::symlink(images, data.join("images"));
+        let text = format!(
+            "federation: {FEDERATION}\nregion: {REGION}\nzone: a\nhost: {HOST}\n\
+             regions:\n  - {{region: {REGION}, node: 1, mesh: '{0}', api: '{0}'}}\n\
+             pki: {{dir: pki, name: host}}\ndata_dir: data\nvcpus: 4\nmemory_mib: 1024\n\
+             vm_addresses: {{base: '{base}', first: 32, count: 4}}\n",
+            leader.address
+        );
+        std::fs::write(dir.join("host.yaml"), text).expect("host.yaml");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).expect("log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dwcp-agentd"));
+        command.arg("--config").arg(dir.join("host.yaml")).args(extra).stderr(log);
+        Host { dir: dir.to_path_buf(), child: command.spawn().expect("dwcp-agentd") }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Process numbers of the watchdog's children whose command line contains `word`.
+    pub fn children(&self, word: &str) -> Vec<u32> {
+        let list = format!("/proc/{0}/task/{0}/children", self.pid());
+        let all = std::fs::read_to_string(list).unwrap_or_default();
+        let all = all.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok());
+        all.filter(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(word)
+        })
+        .collect()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    pub fn stop(&mut self) -> bool {
+        signal(self.pid(), libc::SIGTERM);
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.success();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+pub fn signal(pid: u32, signal: libc::c_int) {
+    // SAFETY: plain numbers; the process is one of this test's.
+    unsafe { libc::kill(pid as libc::pid_t, signal) };
+}
+
+/// Letter of a process's state, such as `T` for stopped; `None` when it is gone.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// CPU time a process has used, ms.
+pub fn cpu_ms(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<u64> = match stat.rsplit_once(')') {
+        Some((_, rest)) => rest.split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect(),
+        None => Vec::new(),
+    };
+    fields.iter().sum::<u64>() * 10
+}
+
+/// What the guest says of itself.
+pub fn ask_guest(address: &str) -> Option<serde_json::Value> {
+    let limit = Duration::from_millis(400);
+    let address = address.parse().ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    stream.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
+
+/// Waits until `probe` gives something.
+pub async fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", limit.as_secs());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

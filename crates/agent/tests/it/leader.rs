@@ -1,0 +1,133 @@
+//! A stand-in for the node that leads a region's group: answers on the mesh, grants or keeps silent as told.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dwcp_mesh::{Ca, Identity, Limits, Mesh, MeshConfig, MeshEvent, NodeId, PeerId, San};
+use dwcp_roles::protocol::{AgentMessage, ControllerMessage, Grant, Intents, VmIntent, VmReport, Welcome};
+use dwcp_types::{decode, encode};
+use tokio::sync::mpsc;
+
+pub const FEDERATION: &str = "test";
+pub const REGION: &str = "us-east-1";
+pub const HOST: &str = "h1";
+
+#[derive(Default)]
+struct State {
+    silent: bool,
+    revision: u64,
+    wanted: Vec<VmIntent>,
+    reports: Vec<VmReport>,
+    answers: Vec<AgentMessage>,
+    ask: Vec<ControllerMessage>,
+    incarnation: u64,
+}
+
+#[derive(Clone)]
+pub struct Leader {
+    state: Arc<Mutex<State>>,
+    pub address: SocketAddr,
+    /// The API's socket: it accepts and never answers, so that this voter can't be accounted for. Closed, it is dead.
+    api: Arc<Mutex<Option<std::net::TcpListener>>>,
+}
+
+impl Leader {
+    /// Makes the certificates in `pki` and begins to answer.
+    pub async fn start(pki: &Path, listen: SocketAddr) -> Leader {
+        let day = Duration::from_secs(86_400);
+        let ca = Ca::create(FEDERATION, day).expect("authority");
+        ca.store(pki).expect("store");
+        let region = PeerId::Region(REGION.into());
+        ca.issue(&region, &[San::Ip(listen.ip())], day).expect("leaf").store(pki, "region").expect("store");
+        let host = PeerId::Host { region: REGION.into(), host: HOST.into() };
+        ca.issue(&host, &[], day).expect("leaf").store(pki, "host").expect("store");
+        let (events_in, mut events) = mpsc::channel(64);
+        let config = MeshConfig {
+            me: NodeId(1),
+            federation: FEDERATION.into(),
+            listen,
+            identity: Identity::load(pki, "region").expect("identity"),
+            peers: Vec::new(),
+            limits: Limits::default(),
+            seed: 1,
+            wan: None,
+        };
+        let mesh = Mesh::start(config, events_in).expect("mesh");
+        let address = mesh.local_addr().expect("address");
+        let state = Arc::new(Mutex::new(State::default()));
+        let api = std::net::TcpListener::bind(address).expect("the same port for TCP");
+        let leader = Leader { state: state.clone(), address, api: Arc::new(Mutex::new(Some(api))) };
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                if let MeshEvent::AgentFrame { session, bytes } = event {
+                    let message = decode::<AgentMessage>(&bytes).expect("the agent's message");
+                    for answer in answer(&mut state.lock().expect("lock"), message) {
+                        let _ = mesh.send_agent(session, encode(&answer));
+                    }
+                }
+            }
+        });
+        leader
+    }
+
+    pub fn want(&self, wanted: Vec<VmIntent>) {
+        let mut state = self.state.lock().expect("lock");
+        state.wanted = wanted;
+        state.revision += 1;
+    }
+
+    pub fn keep_silent(&self, silent: bool) {
+        self.state.lock().expect("lock").silent = silent;
+    }
+
+    /// Closes the API: connections are refused from now on.
+    pub fn close_api(&self) {
+        self.api.lock().expect("lock").take();
+    }
+
+    pub fn ask(&self, message: ControllerMessage) {
+        self.state.lock().expect("lock").ask.push(message);
+    }
+
+    pub fn answers(&self) -> Vec<AgentMessage> {
+        self.state.lock().expect("lock").answers.clone()
+    }
+
+    pub fn reports(&self) -> Vec<VmReport> {
+        self.state.lock().expect("lock").reports.clone()
+    }
+
+    pub fn incarnation(&self) -> u64 {
+        self.state.lock().expect("lock").incarnation
+    }
+}
+
+fn answer(state: &mut State, message: AgentMessage) -> Vec<ControllerMessage> {
+    if state.silent {
+        return Vec::new();
+    }
+    let intents = Intents { term: 1, revision: state.revision, vms: state.wanted.clone() };
+    match message {
+        AgentMessage::Hello(hello) => {
+            state.incarnation = hello.incarnation;
+            let welcome = Welcome { node: 1, term: 1, lease_ms: 3_000, voters: vec![1] };
+            vec![ControllerMessage::Welcome(welcome), ControllerMessage::Intents(intents)]
+        }
+        AgentMessage::Renew(renew) => {
+            let mut out = std::mem::take(&mut state.ask);
+            if (renew.term, renew.revision) < (1, state.revision) {
+                out.push(ControllerMessage::Intents(intents));
+            }
+            let grant = Grant { seq: renew.seq, lease_ms: 3_000, term: 1, revision: state.revision };
+            out.push(ControllerMessage::Grant(grant));
+            state.reports = renew.vms;
+            out
+        }
+        other => {
+            state.answers.push(other);
+            Vec::new()
+        }
+    }
+}

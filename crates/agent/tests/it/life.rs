@@ -1,0 +1,144 @@
+//! A VM's life under real processes.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dwcp_roles::protocol::{
+    AgentMessage, CheckRequest, ControllerMessage, Health, HealthProbe, HttpProbe, Phase, ProbeRequest, ReadConsole, Run,
+    VmIntent, VmReport, VmSpec,
+};
+use dwcp_types::VmId;
+
+use super::agent::{Host, ask_guest, cpu_ms, images, signal, state, wait_for};
+use super::leader::Leader;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn directory(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("dwcp-agent-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(dir.join("pki")).expect("temp dir");
+    dir
+}
+
+fn intent(vm: u64, generation: u64, run: Run) -> VmIntent {
+    let probe = HealthProbe::Http(HttpProbe::default());
+    let spec = VmSpec { name: "web".into(), vcpus: 1, memory_mib: 96, probe, ..VmSpec::default() };
+    VmIntent { vm: VmId(vm), generation, run, spec, ..VmIntent::default() }
+}
+
+fn report(leader: &Leader, vm: u64, fits: impl Fn(&VmReport) -> bool) -> Option<VmReport> {
+    leader.reports().into_iter().find(|report| report.vm == VmId(vm) && fits(report))
+}
+
+async fn running(leader: &Leader, vm: u64, generation: u64) -> VmReport {
+    let fits = |r: &VmReport| r.generation == generation && r.phase == Phase::Running && r.healthy == Health::Healthy;
+    wait_for("a VM that runs and answers", LONG, || report(leader, vm, fits)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vm_boots_answers_and_survives_the_death_of_the_worker() {
+    let Some(images) = images() else { return };
+    let dir = directory("boot");
+    let leader = Leader::start(&dir.join("pki"), "127.0.0.1:0".parse().expect("address")).await;
+    let mut host = Host::start(&dir, &leader, &images, "127.91.1", &["--stop-vms"]);
+    leader.want(vec![intent(7, 1, Run::Running)]);
+    let qemu = wait_for("QEMU", LONG, || host.children("qemu").first().copied()).await;
+    let started = Instant::now();
+    wait_for("the guest's answer", LONG, || ask_guest("127.91.1.32:8080")).await;
+    eprintln!("boot to answer: {} ms wall, {} ms CPU", started.elapsed().as_millis(), cpu_ms(qemu));
+    let told = running(&leader, 7, 1).await;
+    assert_eq!(told.address, "127.91.1.32:8080");
+    eprintln!("reported healthy after {} ms", started.elapsed().as_millis());
+    let first = ask_guest("127.91.1.32:8080").expect("an answer");
+    assert_eq!(first["vm"], VmId(7).to_string());
+    let named = |r: &VmReport| r.boot_id == first["boot_id"].as_str().unwrap_or_default();
+    wait_for("the guest's own boot id", LONG, || report(&leader, 7, named)).await;
+
+    // The worker dies; nobody touches the VM, and it is adopted.
+    let worker = host.children("worker")[0];
+    let before = leader.incarnation();
+    signal(worker, libc::SIGKILL);
+    let died = Instant::now();
+    wait_for("a new worker", LONG, || host.children("worker").first().copied().filter(|pid| *pid != worker)).await;
+    assert!(died.elapsed() < Duration::from_millis(400), "respawned after {:?}", died.elapsed());
+    wait_for("the new worker's hello", LONG, || (leader.incarnation() > before).then_some(())).await;
+    running(&leader, 7, 1).await;
+    let second = ask_guest("127.91.1.32:8080").expect("an answer");
+    assert_eq!(first["boot_id"], second["boot_id"]);
+    assert!(second["counter"].as_u64() > first["counter"].as_u64());
+    assert_eq!(host.children("qemu"), vec![qemu]);
+
+    // Console, probes and checks on the leader's behalf.
+    leader.ask(ControllerMessage::ReadConsole(ReadConsole { request: 1, vm: VmId(7), offset: 0 }));
+    leader.ask(ControllerMessage::Probe(ProbeRequest { request: 2, vms: vec![VmId(7), VmId(8)] }));
+    leader.ask(ControllerMessage::Check(CheckRequest { request: 3 }));
+    let answers = wait_for("answers", LONG, || Some(leader.answers()).filter(|answers| answers.len() >= 4)).await;
+    let console = answers.iter().find_map(|a| if let AgentMessage::Console(c) = a { Some(c.clone()) } else { None });
+    assert!(String::from_utf8_lossy(&console.expect("a console").bytes).contains("answering on"));
+    assert!(answers.iter().any(|a| matches!(a, AgentMessage::Checked(checked) if checked.findings.len() >= 5)));
+
+    // A stop by intent goes through the power button.
+    leader.want(vec![intent(7, 1, Run::Stopped)]);
+    let asked = Instant::now();
+    wait_for("the VM to stop", LONG, || report(&leader, 7, |r| r.phase == Phase::Stopped)).await;
+    assert!(asked.elapsed() < Duration::from_secs(8), "powered down, not killed: {:?}", asked.elapsed());
+    leader.want(Vec::new());
+    wait_for("its directory to go", LONG, || (!dir.join("data/vms").join(VmId(7).to_string()).exists()).then_some(())).await;
+    assert!(host.stop());
+    drop(host);
+    std::fs::remove_dir_all(dir).expect("remove");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_lease_vms_are_held_still_then_killed_and_a_lease_in_time_lets_them_go_on() {
+    let Some(images) = images() else { return };
+    let dir = directory("lease");
+    let leader = Leader::start(&dir.join("pki"), "127.0.0.1:0".parse().expect("address")).await;
+    let mut host = Host::start(&dir, &leader, &images, "127.91.2", &[]);
+    leader.want(vec![intent(9, 3, Run::Running)]);
+    running(&leader, 9, 3).await;
+    let qemu = host.children("qemu")[0];
+    let first = wait_for("an answer", LONG, || ask_guest("127.91.2.32:8080")).await;
+
+    // Held within the lease and a look of the watchdog, and let go when the lease comes back in time.
+    leader.keep_silent(true);
+    let silent = Instant::now();
+    wait_for("the VM to be held", LONG, || (state(qemu) == Some('T')).then_some(())).await;
+    let held_ms = silent.elapsed().as_millis();
+    assert!((2_000..3_300).contains(&held_ms), "held after {held_ms} ms");
+    assert!(ask_guest("127.91.2.32:8080").is_none());
+    leader.keep_silent(false);
+    running(&leader, 9, 3).await;
+    let second = wait_for("an answer", LONG, || ask_guest("127.91.2.32:8080")).await;
+    assert_eq!(first["boot_id"], second["boot_id"], "the same boot goes on");
+
+    // The watchdog alone does it too when the worker hangs.
+    let worker = host.children("worker")[0];
+    signal(worker, libc::SIGSTOP);
+    let hung = Instant::now();
+    wait_for("the VM to be held", LONG, || (state(qemu) == Some('T')).then_some(())).await;
+    assert!(hung.elapsed() < Duration::from_millis(3_300), "held after {:?}", hung.elapsed());
+    wait_for("the VM to be killed", LONG, || state(qemu).is_none().then_some(())).await;
+    assert!(hung.elapsed() < Duration::from_millis(6_800), "killed after {:?}", hung.elapsed());
+    signal(worker, libc::SIGCONT);
+    running(&leader, 9, 3).await;
+    let third = wait_for("an answer", LONG, || ask_guest("127.91.2.32:8080")).await;
+    assert_ne!(first["boot_id"], third["boot_id"], "a new boot");
+
+    // Without any leader, but with every voter proven dead, it goes on.
+    leader.keep_silent(true);
+    leader.close_api();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let fourth = wait_for("an answer", LONG, || ask_guest("127.91.2.32:8080")).await;
+    assert_eq!(third["boot_id"], fourth["boot_id"]);
+    let qemu = host.children("qemu")[0];
+    assert_ne!(state(qemu), Some('T'));
+
+    // The death of the watchdog takes VMs and worker along.
+    let worker = host.children("worker")[0];
+    signal(host.pid(), libc::SIGKILL);
+    wait_for("everything to die", LONG, || (state(qemu).is_none_or(|s| s == 'Z') && state(worker).is_none_or(|s| s == 'Z')).then_some(())).await;
+    host.stop();
+    drop(host);
+    std::fs::remove_dir_all(dir).expect("remove");
+}
