@@ -1,6 +1,6 @@
 //! Tables of candidate hosts, one a region, kept from one decision to the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_state::{Federation, Host, HostStanding, RegionFacts};
 use dwcp_types::{Amount, HostId, RegionId, Revision, ZoneId};
@@ -60,28 +60,56 @@ pub(crate) struct RegionTable {
     /// By host id.
     pub rows: Vec<Row>,
     pub hosts: Vec<(HostId, ZoneId)>,
+    rooms: Vec<Dims>,
     /// The most that is free in each dimension on any open host of each block.
     pub most: Vec<Dims>,
     /// Sums over open hosts.
-    pub free: Amount,
-    pub room: Amount,
+    pub free: Sums,
+    pub room: Sums,
+}
+
+/// Sums of the three dimensions over many hosts.
+pub(crate) type Sums = [u64; 3];
+
+fn shift(sums: &mut Sums, less: Dims, more: Dims) {
+    for ((sum, less), more) in sums.iter_mut().zip(less).zip(more) {
+        *sum = *sum + u64::from(more) - u64::from(less);
+    }
 }
 
 impl RegionTable {
     pub fn build(facts: &RegionFacts) -> RegionTable {
         let mut table =
             RegionTable { revision: facts.revision, limits: facts.limits(), ..RegionTable::default() };
-        for host in facts.hosts.values() {
-            table.rows.push(Row::default());
-            table.hosts.push((host.facts.id.clone(), host.facts.zone.clone()));
-            table.put(table.rows.len() - 1, host);
+        for (id, host) in &facts.hosts {
+            let (row, room) = table.row_for(host);
+            table.rows.push(row);
+            table.rooms.push(room);
+            table.hosts.push((id.clone(), host.facts.zone.clone()));
         }
         table.summarize();
         table
     }
 
-    /// Writes one host's row. Blocks and sums are left to `summarize`.
-    fn put(&mut self, row: usize, host: &Host) {
+    /// Follows the facts by reading only the hosts that were touched; false when the table must be built anew.
+    fn follow(&mut self, facts: &RegionFacts) -> bool {
+        if self.limits != facts.limits() || self.rows.len() != facts.hosts.len() {
+            return false;
+        }
+        let Some(touched) = facts.hosts_touched_since(self.revision) else { return false };
+        for id in touched.collect::<BTreeSet<_>>() {
+            // A VM may be recorded on a host that never registered: nothing to follow.
+            let Some(host) = facts.hosts.get(id) else { continue };
+            let Some(at) = self.row_of(id) else { return false };
+            let (row, room) = self.row_for(host);
+            self.put(at, row, room);
+            self.hosts[at].1 = host.facts.zone.clone();
+        }
+        self.revision = facts.revision;
+        true
+    }
+
+    fn row_for(&self, host: &Host) -> (Row, Dims) {
         let (cpu, memory) = self.limits;
         let room = host.room(cpu, memory);
         let state = match (host.standing, host.placement) {
@@ -90,20 +118,29 @@ impl RegionTable {
             (HostStanding::Up, true) => RowState::Open,
         };
         let scale = dims(room).map(|whole| WHOLE.checked_div(whole).unwrap_or(0));
-        self.rows[row] = Row { free: dims(room.minus(host.used)), scale, state };
-        if state == RowState::Open {
-            self.room = self.room.plus(room);
-        }
+        (Row { free: dims(room.minus(host.used)), scale, state }, dims(room))
+    }
+
+    /// Replaces a row, keeping sums and the block's summary.
+    fn put(&mut self, at: usize, row: Row, room: Dims) {
+        let open = |row: &Row, dims: Dims| if row.state == RowState::Open { dims } else { Dims::default() };
+        let old = self.rows[at];
+        shift(&mut self.free, open(&old, old.free), open(&row, row.free));
+        shift(&mut self.room, open(&old, self.rooms[at]), open(&row, room));
+        self.rows[at] = row;
+        self.rooms[at] = room;
+        self.summarize_block(at / BLOCK);
     }
 
     fn summarize(&mut self) {
-        self.free = Amount::default();
+        (self.free, self.room) = (Sums::default(), Sums::default());
+        for (row, room) in self.rows.iter().zip(&self.rooms).filter(|(row, _)| row.state == RowState::Open) {
+            shift(&mut self.free, Dims::default(), row.free);
+            shift(&mut self.room, Dims::default(), *room);
+        }
         self.most = vec![Dims::default(); self.rows.len().div_ceil(BLOCK)];
         for block in 0..self.most.len() {
             self.summarize_block(block);
-        }
-        for row in self.rows.iter().filter(|row| row.state == RowState::Open) {
-            self.free = self.free.plus(amount(row.free));
         }
     }
 
@@ -120,12 +157,11 @@ impl RegionTable {
 
     /// Takes room on a host while planning.
     pub fn take(&mut self, row: usize, need: Amount) {
-        let wanted = dims(need);
-        for (free, need) in self.rows[row].free.iter_mut().zip(wanted) {
+        let mut less = self.rows[row];
+        for (free, need) in less.free.iter_mut().zip(dims(need)) {
             *free = free.saturating_sub(need);
         }
-        self.free = self.free.minus(need);
-        self.summarize_block(row / BLOCK);
+        self.put(row, less, self.rooms[row]);
     }
 
     /// Takes hosts out of the table.
@@ -141,20 +177,16 @@ impl RegionTable {
     }
 }
 
-fn amount(dims: Dims) -> Amount {
-    Amount { vcpus: dims[0], memory_mib: u64::from(dims[1]), disk_gib: u64::from(dims[2]) }
-}
-
 /// How well the index served.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CacheStats {
     /// Region tables that were current when asked for.
     pub hits: u64,
-    /// Region tables that had to be made or renewed.
+    /// Region tables that had to be made, or to follow what had changed.
     pub misses: u64,
     /// Hosts held.
     pub entries: u64,
-    /// Region tables dropped because their region's facts had changed.
+    /// Region tables that were out of date because their region's facts had changed.
     pub invalidations: u64,
     /// `hits / (hits + misses)`; 0 before the first.
     pub hit_rate: f64,
@@ -174,7 +206,9 @@ pub struct PlaceIndex {
 impl PlaceIndex {
     /// Brings every region's table up to date; `place` does it by itself.
     pub fn refresh(&mut self, view: &Federation) {
-        self.tables.retain(|region, _| view.regions.contains_key(region));
+        if self.tables.len() > view.regions.len() {
+            self.tables.retain(|region, _| view.regions.contains_key(region));
+        }
         for (region, facts) in &view.regions {
             self.refresh_region(region, facts);
         }
@@ -186,10 +220,15 @@ impl PlaceIndex {
                 self.hits += 1;
                 return;
             }
-            Some(_) => self.invalidations += 1,
-            None => {}
+            Some(table) => {
+                self.invalidations += 1;
+                self.misses += 1;
+                if table.follow(facts) {
+                    return;
+                }
+            }
+            None => self.misses += 1,
         }
-        self.misses += 1;
         self.tables.insert(region.clone(), RegionTable::build(facts));
     }
 

@@ -10,7 +10,6 @@ use dwcp_types::{Amount, HostId, RegionId, VmId};
 pub struct Reservations {
     vms: BTreeMap<VmId, (RegionId, Vm)>,
     taken: BTreeMap<RegionId, BTreeMap<HostId, Amount>>,
-    related: BTreeMap<RegionId, u32>,
 }
 
 impl Reservations {
@@ -19,7 +18,6 @@ impl Reservations {
         self.remove(vm.id);
         let taken = self.taken.entry(region.clone()).or_default().entry(host.clone()).or_default();
         *taken = taken.plus(vm.spec.size);
-        *self.related.entry(region.clone()).or_default() += 1;
         self.vms.insert(vm.id, (region.clone(), Vm { host: host.clone(), ..vm.clone() }));
     }
 
@@ -33,9 +31,6 @@ impl Reservations {
                     hosts.remove(&vm.host);
                 }
             }
-        }
-        if let Some(count) = self.related.get_mut(&region) {
-            *count -= 1;
         }
         true
     }

@@ -96,14 +96,10 @@ fn latency_score(rtt_ms: Option<u64>) -> u32 {
 
 /// The smallest share that stays free over the region's dimensions; under `pack`, the rest.
 pub(crate) fn capacity_score(table: &RegionTable, need: Amount, pack: bool) -> u32 {
-    let left = table.free.minus(need);
-    let share = |left: u64, room: u64| (room > 0).then(|| left * 1_000 / room);
-    let shares = [
-        share(u64::from(left.vcpus), u64::from(table.room.vcpus)),
-        share(left.memory_mib, table.room.memory_mib),
-        share(left.disk_gib, table.room.disk_gib),
-    ];
-    let least = shares.into_iter().flatten().min().unwrap_or(0).min(1_000) as u32;
+    let needs = [u64::from(need.vcpus), need.memory_mib, need.disk_gib];
+    let shares = table.free.iter().zip(needs).zip(table.room).filter(|(_, room)| *room > 0);
+    let least = shares.map(|((free, need), room)| free.saturating_sub(need) * 1_000 / room).min();
+    let least = least.unwrap_or(0).min(1_000) as u32;
     if pack { 1_000 - least } else { least }
 }
 

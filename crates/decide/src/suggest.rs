@@ -206,7 +206,10 @@ fn closest(
             let free = Amount { vcpus, memory_mib: memory_mib.into(), disk_gib: disk_gib.into() };
             let free = free.minus(taken.get(&host.host).copied().unwrap_or_default());
             let near = crate::refuse::nearness(free, need);
-            if best.as_ref().is_none_or(|(most, ..)| near > *most) {
+            let better = |most: &u64, region: &RegionId, other: &dwcp_types::HostId| {
+                (near, region, other) > (*most, &verdict.region, &host.host)
+            };
+            if best.as_ref().is_none_or(|(most, _, region, other)| better(most, region, other)) {
                 best = Some((near, free, verdict.region.clone(), host.host.clone()));
             }
         }

@@ -1,0 +1,13 @@
+//! Tests of decisions: each rule, score, tie and suggestion, and properties over random federations.
+
+mod it {
+    mod failover;
+    mod health;
+    mod host_loss;
+    mod loss;
+    mod properties;
+    mod rules;
+    mod scores;
+    mod suggestions;
+    mod world;
+}

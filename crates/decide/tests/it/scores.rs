@@ -1,0 +1,145 @@
+//! What is preferred when several places are possible.
+
+use dwcp_decide::{PlaceIndex, PlaceRequest, Reservations, place, score_region};
+use dwcp_state::{Command, Policy, Profile, Weights};
+use dwcp_types::Amount;
+
+use super::world::{World, region, request, size};
+
+const SMALL: Amount = Amount { vcpus: 2, memory_mib: 2_048, disk_gib: 10 };
+
+fn with_profile(world: &mut World, profile: Profile) {
+    world.view.core.policy = Policy { profile, ..Policy::default() };
+}
+
+#[test]
+fn the_region_nearest_to_users_wins() {
+    let mut world = World::new(&["a", "b", "c"], 1);
+    world.rtt("a", "b", 30);
+    world.rtt("a", "c", 20);
+    let ask = PlaceRequest {
+        users_in: Some(region("a")),
+        exclude_regions: [region("a")].into(),
+        ..request(world.vm(SMALL))
+    };
+    assert_eq!(world.placed(&ask), "c/h1");
+}
+
+#[test]
+fn without_a_word_on_users_the_middle_of_the_federation_wins() {
+    let mut world = World::new(&["a", "b", "c"], 1);
+    world.rtt("a", "b", 50);
+    world.rtt("b", "c", 50);
+    world.rtt("a", "c", 100);
+    assert_eq!(world.placed(&request(world.clone().vm(SMALL))), "b/h1");
+}
+
+#[test]
+fn the_cheaper_region_wins() {
+    let mut world = World::new(&["a", "b"], 1);
+    world.change("a", |region| region.prices.vcpu_micros *= 2);
+    assert_eq!(world.placed(&request(world.clone().vm(SMALL))), "b/h1");
+}
+
+#[test]
+fn the_region_with_more_room_wins_and_under_pack_the_fuller_one() {
+    let mut world = World::new(&["a", "b"], 2);
+    world.fill("a", "h1", size(4, 8_192, 10));
+    let ask = request(world.vm(SMALL));
+    assert_eq!(world.placed(&ask), "b/h1");
+    with_profile(&mut world, Profile::Pack);
+    assert_eq!(world.placed(&ask), "a/h1");
+}
+
+#[test]
+fn the_healthier_region_wins() {
+    let mut world = World::new(&["a", "b"], 1);
+    world.measured.health.insert(region("a"), Some(80));
+    assert_eq!(world.placed(&request(world.clone().vm(SMALL))), "b/h1");
+}
+
+#[test]
+fn the_region_of_higher_priority_wins() {
+    let mut world = World::new(&["a", "b"], 1);
+    world.change("b", |region| region.priority = 51);
+    assert_eq!(world.placed(&request(world.clone().vm(SMALL))), "b/h1");
+}
+
+#[test]
+fn ties_go_to_the_higher_priority_then_to_the_smaller_name() {
+    let mut world = World::new(&["c", "b", "a"], 2);
+    let ask = request(world.vm(SMALL));
+    assert_eq!(world.placed(&ask), "a/h1");
+    with_profile(&mut world, Profile::Custom);
+    world.view.core.policy.weights = Weights { priority: 0, ..Weights::default() };
+    world.change("c", |region| region.priority = 60);
+    assert_eq!(world.placed(&ask), "c/h1");
+}
+
+#[test]
+fn balanced_scores_are_weighted_as_the_policy_says() {
+    let mut world = World::new(&["a"], 1);
+    world.change("a", |region| region.priority = 40);
+    world.measured.health.insert(region("a"), Some(90));
+    world.rtt("users", "a", 100);
+    let ask = PlaceRequest { users_in: Some(region("users")), ..request(world.vm(size(2, 2_048, 10))) };
+    let report = world.decide(&ask).1;
+    let (verdict, parts) = (&report.regions[0], report.regions[0].parts);
+    let got = [parts.latency, parts.cost, parts.capacity, parts.health, parts.priority];
+    assert_eq!(got, [750, 1_000, 750, 900, 400]);
+    let sum = 30 * 750 + 25 * 1_000 + 20 * 750 + 15 * 900 + 10 * 400;
+    assert_eq!(verdict.score_milli, sum / 100);
+}
+
+#[test]
+fn a_region_can_be_judged_on_its_own_with_the_same_score() {
+    let mut world = World::new(&["a", "b", "c"], 2);
+    world.fill("b", "h1", SMALL);
+    let ask = request(world.vm(SMALL));
+    let (mut index, reserved) = (PlaceIndex::default(), Reservations::default());
+    let (_, report) = place(&world.view, &mut index, &world.measured, &reserved, &ask, false);
+    for verdict in &report.regions {
+        let alone = score_region(&world.view, &index, &world.measured, &reserved, &ask, &verdict.region);
+        assert_eq!(alone.map(|alone| alone.score_milli), Some(verdict.score_milli));
+    }
+}
+
+#[test]
+fn hosts_are_ranked_by_what_stays_free_in_the_scarcest_dimension() {
+    let mut world = World::new(&["a"], 3);
+    world.fill("a", "h1", size(4, 1_024, 1));
+    world.fill("a", "h2", size(1, 20_480, 1));
+    world.fill("a", "h3", size(3, 8_192, 1));
+    let ask = request(world.vm(SMALL));
+    assert_eq!(world.placed(&ask), "a/h3");
+    with_profile(&mut world, Profile::Pack);
+    assert_eq!(world.placed(&ask), "a/h1", "h1 and h2 leave 25 % and 31 %");
+}
+
+#[test]
+fn the_index_follows_the_facts_and_counts_how_often_it_was_current() {
+    let mut world = World::new(&["a", "b"], 2);
+    let mut index = PlaceIndex::default();
+    let ask = request(world.vm(size(8, 1_024, 1)));
+    let mut decide = |world: &World| {
+        let reserved = Reservations::default();
+        let placed = place(&world.view, &mut index, &world.measured, &reserved, &ask, false).0;
+        let placed = placed.map(|at| format!("{}/{}", at.region, at.host)).unwrap_or_default();
+        (placed, index.stats())
+    };
+    let (placed, stats) = decide(&world);
+    assert_eq!((placed.as_str(), stats.misses, stats.entries), ("a/h1", 2, 4));
+    let (_, stats) = decide(&world);
+    assert_eq!((stats.hits, stats.misses, stats.invalidations), (2, 2, 0));
+    assert_eq!(stats.hit_rate, 0.5);
+    world.fill("a", "h1", SMALL);
+    world.fill("a", "h2", SMALL);
+    let (placed, stats) = decide(&world);
+    assert_eq!((placed.as_str(), stats.misses, stats.invalidations), ("b/h1", 3, 1));
+    world.accept("b", Command::LoseHost((super::world::host("h1"), 0)));
+    assert_eq!(decide(&world).0, "b/h2");
+    world.add_host("a", "h3", "a", super::world::HOST);
+    assert_eq!(decide(&world).0, "a/h3");
+    world.accept("a", Command::SetOvercommit((200, 100)));
+    assert_eq!(decide(&world).0, "a/h3");
+}
