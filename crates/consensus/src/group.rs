@@ -5,9 +5,9 @@ mod holds;
 mod home;
 mod members;
 mod message;
+mod reads;
 mod ready;
 mod repair;
-mod reads;
 mod ticks;
 
 use crate::config::{Config, GroupSetup};
@@ -29,6 +29,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// What waits until a batch is durable.
 struct Held {
     seq: u64,
+    /// When it began to wait, in ticks.
+    since: u64,
     /// The Raft crate's number of the ready that is then persisted.
     ready: Option<u64>,
     /// The index of a snapshot that is then installed; 0 for none.
@@ -77,12 +79,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub fn open(
-        config: &Config,
-        setup: &GroupSetup,
-        found: Found,
-        turn: &mut Turn,
-    ) -> Result<Self, String> {
+    pub fn open(config: &Config, setup: &GroupSetup, found: Found, turn: &mut Turn) -> Result<Self, String> {
         let rank = home::rank(config, setup);
         let applied = found.snapshot.index;
         let fresh = found.fresh;
@@ -157,8 +154,13 @@ impl Group {
 
     /// All members besides this node, in order.
     fn peers(&self) -> BTreeSet<NodeId> {
-        let conf = self.raft.raft.prs().conf();
-        conf.voters().ids().iter().chain(conf.learners().iter().copied()).filter(|node| *node != self.me).collect()
+        let ConfState { voters, learners, voters_outgoing, .. } = self.members();
+        let all = voters.into_iter().chain(learners).chain(voters_outgoing);
+        all.filter(|node| *node != self.me).collect()
+    }
+
+    pub fn term_at(&self, index: u64) -> Option<u64> {
+        self.log().term_at(index)
     }
 
     pub fn is_damaged(&self) -> bool {
@@ -309,4 +311,3 @@ fn raft_node(config: &Config, rank: u32, applied: u64, log: Log) -> Result<RawNo
     let logger = slog::Logger::root(slog::Discard, slog::o!());
     RawNode::new(&settings, log, &logger).map_err(|error| error.to_string())
 }
-

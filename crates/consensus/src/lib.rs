@@ -1,4 +1,17 @@
 //! Many Raft groups in one process, driven synchronously: no clock, no disk, no socket.
+//!
+//! [`MultiRaft::open`] reads a group from the local store; from then on [`MultiRaft::step`] takes what happened
+//! ([`Input`]) with the time, and says what must be done ([`Output`]). The same seed and the same inputs give the same
+//! outputs, byte by byte. Promises:
+//!
+//! - Nothing is said to another node, and nothing is applied here, before what it rests on is durable (`Persisted`).
+//! - `Apply` comes in order, once a life of the process, from behind the snapshot that `open` or `InstallSnapshot` gave.
+//! - `ReadReady` names an index that covers everything any replica applied before the request was made.
+//! - Bytes from the network and from the disk never panic: the first are ignored and counted, the second make the
+//!   replica *damaged*, and a damaged replica heals from a peer before it votes again.
+
+// The Raft crate's messages carry private bookkeeping; they are filled field by field.
+#![allow(clippy::field_reassign_with_default)]
 
 mod codec;
 mod config;

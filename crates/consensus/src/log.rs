@@ -143,8 +143,13 @@ impl Storage for Log {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
-        let Some(data) = self.snapshot.data.as_ref().filter(|_| self.snapshot.index >= request_index) else {
+    fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
+        // A receiver refuses a snapshot that does not count it among the members: one who joined after it was made
+        // needs a newer one.
+        let members = &self.snapshot.members;
+        let mut counted = members.voters.iter().chain(&members.learners).chain(&members.voters_outgoing);
+        let usable = self.snapshot.index >= request_index && counted.any(|member| *member == to);
+        let Some(data) = self.snapshot.data.as_ref().filter(|_| usable) else {
             self.wanted.set(true);
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         };

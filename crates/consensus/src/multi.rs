@@ -127,7 +127,10 @@ impl MultiRaft {
         if setup.voters.is_empty() && !setup.learners.is_empty() {
             return bad("learners without a voter");
         }
-        if config.tick_us == 0 || config.heartbeat_ticks == 0 || config.election_ticks <= config.heartbeat_ticks {
+        if config.tick_us == 0
+            || config.heartbeat_ticks == 0
+            || config.election_ticks <= config.heartbeat_ticks
+        {
             return bad("tick and heartbeat must be positive and the election time longer than a heartbeat");
         }
         Ok(())
@@ -186,10 +189,9 @@ impl MultiRaft {
 
     fn receive(&mut self, from: NodeId, bytes: &[u8], out: &mut Vec<Output>) {
         for frame in wire::decode_packet(from, bytes) {
-            let known =
-                frame.is_some_and(|(group, frame)| {
-                    self.with(group, out, |group, turn| group.receive(turn, from, frame))
-                });
+            let known = frame.is_some_and(|(group, frame)| {
+                self.with(group, out, |group, turn| group.receive(turn, from, frame))
+            });
             if !known {
                 self.ignored += 1;
             }
@@ -266,6 +268,11 @@ impl MultiRaft {
     /// What this node knows of a group; None when it does not hold it.
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
         self.groups.get(&group).map(Group::status)
+    }
+
+    /// The term of an entry that is still in this node's log, for checkers that compare logs.
+    pub fn term_at(&self, group: GroupId, index: u64) -> Option<u64> {
+        self.groups.get(&group).and_then(|group| group.term_at(index))
     }
 
     /// How long ago this node last answered a leader other than the one it now knows; never more than the time since

@@ -21,7 +21,7 @@ pub(crate) enum Frame {
     /// A damaged replica asks for repair. `have` is the last index that it holds durably (0: it needs a snapshot),
     /// `boot` makes an answer belong to this opening.
     RepairAsk { boot: u64, have: u64 },
-    /// The answer of any healthy replica: its term, and when it leads (in that term) the last index of its log.
+    /// The answer of any replica that knows its term: its term, and when it leads (in that term) the last index of its log.
     RepairTell { boot: u64, term: u64, target: Option<u64> },
     /// The sender holds the log of the leader of `term` durably up to `index`.
     Holds { term: u64, index: u64 },

@@ -128,7 +128,7 @@ impl Group {
                 && progress.state == ProgressState::Replicate
                 && progress.matched + LAG_LIMIT >= last
         });
-        let joint = raft.prs().conf().to_conf_state().voters_outgoing.len() > 0;
+        let joint = !self.members().voters_outgoing.is_empty();
         if !ready || joint || !raft.prs().conf().voters().contains(home) || raft.lead_transferee.is_some() {
             return;
         }

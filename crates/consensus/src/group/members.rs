@@ -9,7 +9,13 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, E
 use std::collections::BTreeSet;
 
 impl Group {
-    pub fn ask_members(&mut self, turn: &mut Turn, ticket: Ticket, voters: Vec<NodeId>, learners: Vec<NodeId>) {
+    pub fn ask_members(
+        &mut self,
+        turn: &mut Turn,
+        ticket: Ticket,
+        voters: Vec<NodeId>,
+        learners: Vec<NodeId>,
+    ) {
         if let Err(reason) = self.propose_members(turn, ticket, voters, learners) {
             turn.out.push(Output::ProposalDropped { group: self.id, ticket, reason });
         }
@@ -97,7 +103,8 @@ fn changes(now: &ConfState, target: &ConfState) -> Vec<ConfChangeSingle> {
         change
     };
     let added = voters.difference(&voters_now).map(|node| single(ConfChangeType::AddNode, *node));
-    let learning = learners.difference(&learners_now).map(|node| single(ConfChangeType::AddLearnerNode, *node));
+    let learning =
+        learners.difference(&learners_now).map(|node| single(ConfChangeType::AddLearnerNode, *node));
     let gone = voters_now
         .union(&learners_now)
         .filter(|node| !voters.contains(node) && !learners.contains(node))

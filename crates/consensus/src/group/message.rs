@@ -46,8 +46,10 @@ impl Group {
             return;
         }
         self.note_reign(turn.now_us);
-        let leads =
-            matches!(message.msg_type, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot);
+        let leads = matches!(
+            message.msg_type,
+            MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
+        );
         let reign = (message.term, message.from);
         let asks_pre_vote = message.msg_type == MessageType::MsgRequestPreVote;
         // Errors are refusals (a stranger's answer, a proposal without leader); the sender learns by silence.

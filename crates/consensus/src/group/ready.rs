@@ -56,8 +56,11 @@ impl Group {
         self.advance(ready);
         // A leader may send before it has written, as its followers' copies count as much as its own. Not so its term:
         // a lone voter that forgets it would lead the same term twice.
-        self.hold_or_post(turn, Held { seq: self.vote_seq, ready: None, installed: 0, messages: immediate });
-        self.hold_or_post(turn, Held { seq: self.write_seq, ready: Some(number), installed, messages: later });
+        let since = self.ticks;
+        let at_once = Held { seq: self.vote_seq, since, ready: None, installed: 0, messages: immediate };
+        self.hold_or_post(turn, at_once);
+        let written = Held { seq: self.write_seq, since, ready: Some(number), installed, messages: later };
+        self.hold_or_post(turn, written);
         self.apply(turn, committed);
     }
 
@@ -151,7 +154,9 @@ impl Group {
                     term: entry.term,
                     data: entry.data.to_vec(),
                 }),
-                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => self.change_members(turn, &entry),
+                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                    self.change_members(turn, &entry)
+                }
             }
         }
         self.raft.advance_apply_to(newest);

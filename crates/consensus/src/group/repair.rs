@@ -125,8 +125,7 @@ impl Group {
     }
 
     pub(super) fn repair_asked(&mut self, turn: &mut Turn, from: NodeId, boot: u64, have: u64) {
-        // A damaged replica may know its term and still must not tell the target; it says nothing.
-        if self.is_damaged() {
+        if matches!(&self.damage, Some(Damage { stage: Stage::VoteLost { .. }, .. })) {
             return;
         }
         let last = self.raft.raft.raft_log.last_index();

@@ -1,6 +1,7 @@
 //! What time brings.
 
 use super::Group;
+use crate::Config;
 use crate::turn::Turn;
 use raft::{ProgressState, SnapshotStatus};
 
@@ -13,11 +14,23 @@ impl Group {
             self.pace_elections(turn.config);
             self.raft.tick();
         }
+        self.make_room_when_stuck(turn.config);
         self.tick_priority(turn.config);
         self.tick_home();
         self.tick_joint();
         self.tick_snapshots(turn);
         self.tick_repair(turn);
+    }
+
+    /// A leader whose disk does not answer applies nothing and so answers nobody, yet its heartbeats keep others from
+    /// taking over.
+    fn make_room_when_stuck(&mut self, config: &Config) {
+        let patience = 3 * u64::from(config.election_ticks);
+        let stuck = self.held.front().is_some_and(|held| self.ticks > held.since + patience);
+        if stuck && self.leads() {
+            let term = self.term();
+            self.raft.raft.become_follower(term, 0);
+        }
     }
 
     /// The Raft crate waits for ever for the receiver of a snapshot; the snapshot may be lost.

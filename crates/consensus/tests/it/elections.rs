@@ -60,6 +60,20 @@ fn a_leader_that_hears_nobody_gives_way_and_does_not_disturb_its_successor() {
 }
 
 #[test]
+fn a_leader_whose_disk_is_stuck_makes_room_and_does_not_campaign() {
+    let mut world = World::new(4, defaults);
+    world.run_for(10_000_000);
+    world.stuck.insert(2);
+    world.propose(2, 2);
+    world.run_until(12_000_000, "a successor", |world| world.leader(2).is_some_and(|leader| leader != 2));
+    let successor = world.leader(2).unwrap();
+    world.propose(successor, 2);
+    world.run_for(20_000_000);
+    assert_ne!(world.leader(2), Some(2));
+    assert!(world.all_hold(2, &[1, 3, 4, 5]));
+}
+
+#[test]
 fn a_minority_does_not_confirm_reads() {
     let mut world = World::new(5, defaults);
     world.run_for(10_000_000);

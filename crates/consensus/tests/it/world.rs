@@ -125,6 +125,8 @@ pub struct World {
     pub loss_percent: u64,
     pub jitter_us: u64,
     pub sync_us: u64,
+    /// Disks that never finish a write.
+    pub stuck: BTreeSet<NodeId>,
     pub tune: fn(&mut Config),
     /// Everything that any node applied.
     pub committed: BTreeMap<GroupId, Content>,
@@ -182,6 +184,7 @@ impl World {
             loss_percent: 0,
             jitter_us: 2_000,
             sync_us: 3_000,
+            stuck: BTreeSet::new(),
             tune,
             committed: BTreeMap::new(),
             leaders: BTreeMap::new(),
@@ -286,7 +289,7 @@ impl World {
             }
             Event::Synced { node, life, seq } => {
                 let found = self.nodes.get_mut(&node).unwrap();
-                if found.life != life || found.raft.is_none() {
+                if found.life != life || found.raft.is_none() || self.stuck.contains(&node) {
                     return;
                 }
                 while found.cache.front().is_some_and(|(number, _)| *number <= seq) {
@@ -434,6 +437,20 @@ impl World {
         nodes.iter().all(|id| self.nodes[id].content.get(&group) == Some(&all))
     }
 
+    /// What two nodes hold as committed is the same, entries that the state machine never sees included.
+    fn check_logs(&self, group: GroupId) {
+        let mut terms: BTreeMap<u64, u64> = BTreeMap::new();
+        for id in 1..=5 {
+            let status = self.status(id, group);
+            let raft = self.nodes[&id].raft.as_ref().unwrap();
+            for index in status.first..=status.commit {
+                let Some(term) = raft.term_at(group, index) else { continue };
+                let known = *terms.entry(index).or_insert(term);
+                assert_eq!(known, term, "group {group}: two entries committed at {index}");
+            }
+        }
+    }
+
     /// Heals everything, starts whoever is down, and demands that all groups take and show a new entry everywhere.
     pub fn heal_and_check(&mut self) {
         self.cut.clear();
@@ -445,6 +462,12 @@ impl World {
         }
         for group in self.groups.clone() {
             self.run_until(60_000_000, "a leader", |world| world.leader(group).is_some());
+            self.run_for(5_000_000);
+            let newest =
+                self.committed.get(&group).and_then(|all| all.keys().next_back().copied()).unwrap_or(0);
+            let known = (1..=5).map(|node| self.status(node, group).commit).max().unwrap_or(0);
+            assert!(known >= newest, "group {group}: a committed entry is lost, {known} of {newest} left");
+            self.check_logs(group);
             let before = self.committed.get(&group).map_or(0, BTreeMap::len);
             for _ in 0..200 {
                 if self.committed.get(&group).map_or(0, BTreeMap::len) > before {
@@ -455,12 +478,21 @@ impl World {
                 }
                 self.run_for(500_000);
             }
-            assert!(self.committed.get(&group).map_or(0, BTreeMap::len) > before, "group {group} takes nothing");
-            self.run_until(60_000_000, "all hold all", |world| world.all_hold(group, &[1, 2, 3, 4, 5]));
+            assert!(
+                self.committed.get(&group).map_or(0, BTreeMap::len) > before,
+                "group {group} takes nothing"
+            );
+            self.run_until(60_000_000, "all caught up", |world| {
+                let newest = world.committed[&group].keys().next_back().copied().unwrap_or(0);
+                (1..=5).all(|node| world.status(node, group).applied >= newest)
+            });
+            assert!(self.all_hold(group, &[1, 2, 3, 4, 5]), "group {group}: a committed entry is lost");
         }
     }
 }
 
 pub fn crc(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
