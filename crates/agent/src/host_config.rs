@@ -92,7 +92,10 @@ pub struct VmAddresses {
 impl VmAddresses {
     /// Every address, in order.
     pub fn all(&self) -> Vec<String> {
-        (u16::from(self.first)..).take(self.count.into()).map(|last| format!("{}.{last}", self.base)).collect()
+        (u16::from(self.first)..)
+            .take(self.count.into())
+            .map(|last| format!("{}.{last}", self.base))
+            .collect()
     }
 }
 
@@ -147,9 +150,12 @@ impl HostConfig {
                 complaints.push(complaint);
             }
         };
-        for (key, value) in
-            [("federation", &config.federation), ("region", &config.region), ("zone", &config.zone), ("host", &config.host)]
-        {
+        for (key, value) in [
+            ("federation", &config.federation),
+            ("region", &config.region),
+            ("zone", &config.zone),
+            ("host", &config.host),
+        ] {
             check(!value.is_empty(), format!("{key} is empty"));
         }
         check(config.vcpus > 0, "vcpus is 0".into());
@@ -174,7 +180,8 @@ impl HostConfig {
 
     /// The mesh endpoints, own region first.
     pub fn mesh_endpoints(&self) -> Vec<(String, SocketAddr)> {
-        let (own, others): (Vec<_>, Vec<_>) = self.regions.iter().partition(|endpoint| endpoint.region == self.region);
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.regions.iter().partition(|endpoint| endpoint.region == self.region);
         own.into_iter().chain(others).map(|endpoint| (endpoint.region.clone(), endpoint.mesh)).collect()
     }
 }
@@ -208,7 +215,10 @@ vm_addresses: {base: '127.77.1', first: 32, count: 32}
 
     #[test]
     fn every_complaint_is_told_at_once() {
-        let text = GOOD.replace("vcpus: 8", "vcpus: 0").replace("count: 32", "count: 250").replace("zone: a", "zone: ''");
+        let text = GOOD
+            .replace("vcpus: 8", "vcpus: 0")
+            .replace("count: 32", "count: 250")
+            .replace("zone: a", "zone: ''");
         let complaints = HostConfig::parse(&text).expect_err("invalid");
         for part in ["vcpus", "past .255", "zone"] {
             assert!(complaints.contains(part), "{complaints}");
@@ -217,6 +227,8 @@ vm_addresses: {base: '127.77.1', first: 32, count: 32}
 
     #[test]
     fn an_unknown_key_is_named() {
-        assert!(HostConfig::parse(&format!("{GOOD}\nspeling: 1\n")).expect_err("invalid").contains("speling"));
+        assert!(
+            HostConfig::parse(&format!("{GOOD}\nspeling: 1\n")).expect_err("invalid").contains("speling")
+        );
     }
 }

@@ -52,8 +52,10 @@ impl Image {
         }
         let dir = images.join(name);
         let path = dir.join("image.yaml");
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("image {name}: {}: {e}", path.display()))?;
-        let file: ImageFile = serde_saphyr::from_str(&text).map_err(|e| format!("image {name}: {}: {e}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|e| format!("image {name}: {}: {e}", path.display()))?;
+        let file: ImageFile =
+            serde_saphyr::from_str(&text).map_err(|e| format!("image {name}: {}: {e}", path.display()))?;
         let part = |what: Option<String>| match what {
             None => Ok(None),
             Some(file) if dir.join(&file).is_file() => Ok(Some(dir.join(file))),

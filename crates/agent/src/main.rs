@@ -57,7 +57,8 @@ fn main() -> ExitCode {
 
 fn watch(arguments: &Arguments, config: &HostConfig) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|e| format!("the program's own path: {e}"))?;
-    let file = std::path::absolute(&arguments.config).map_err(|e| format!("{}: {e}", arguments.config.display()))?;
+    let file =
+        std::path::absolute(&arguments.config).map_err(|e| format!("{}: {e}", arguments.config.display()))?;
     let words = [program.as_os_str(), "--config".as_ref(), file.as_os_str(), "worker".as_ref()];
     let worker = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     watchdog::run(WatchdogConfig { data_dir: config.data_dir.clone(), worker, stop_vms: arguments.stop_vms })

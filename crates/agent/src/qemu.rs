@@ -65,7 +65,12 @@ pub fn command_line(machine: &Machine<'_>) -> Vec<String> {
         }
         add(&["-append", &kernel_line(machine)]);
     }
-    add(&["-chardev", &format!("file,id=console,path={CONSOLE_FILE},append=on"), "-serial", "chardev:console"]);
+    add(&[
+        "-chardev",
+        &format!("file,id=console,path={CONSOLE_FILE},append=on"),
+        "-serial",
+        "chardev:console",
+    ]);
     add(&["-qmp", &format!("unix:{QMP_SOCKET},server=on,wait=off")]);
     add(&["-netdev", &netdev(machine)]);
     let mac = hardware_address(machine.vm);

@@ -66,7 +66,8 @@ pub fn run(config: WatchdogConfig) -> Result<(), String> {
     // No VM is there yet, and what an earlier watchdog was granted ended with its VMs.
     lease.write(0).map_err(|e| format!("{}: {e}", path.display()))?;
     prepare_process();
-    let mut watchdog = Watchdog { lease, until_us: 0, children: Children::default(), worker: WorkerProcess::new(&config) };
+    let mut watchdog =
+        Watchdog { lease, until_us: 0, children: Children::default(), worker: WorkerProcess::new(&config) };
     while !STOP.load(Ordering::Relaxed) {
         watchdog.turn();
     }
@@ -192,7 +193,8 @@ impl Watchdog {
         if stop_vms {
             let limit = Duration::from_millis(500);
             for pid in self.children.running_pids() {
-                if let Err(error) = qmp::execute(&qmp::socket_of(pid), "system_powerdown", json!(null), limit) {
+                if let Err(error) = qmp::execute(&qmp::socket_of(pid), "system_powerdown", json!(null), limit)
+                {
                     journal::warn("power-down-failed", json!({"qemu": pid, "error": error}));
                 }
             }

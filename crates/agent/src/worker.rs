@@ -73,9 +73,19 @@ struct Worker {
 enum Happened {
     Input(Input),
     /// A launch's files are ready, or could not be made.
-    Prepared { vm: VmId, generation: u64, slot: usize, note: String, line: Result<Vec<String>, String>, dir: PathBuf },
+    Prepared {
+        vm: VmId,
+        generation: u64,
+        slot: usize,
+        note: String,
+        line: Result<Vec<String>, String>,
+        dir: PathBuf,
+    },
     /// The guest in this process told its boot id.
-    Named { vm: VmId, pid: u32 },
+    Named {
+        vm: VmId,
+        pid: u32,
+    },
 }
 
 async fn work(config: HostConfig) -> Result<(), String> {
@@ -86,8 +96,11 @@ async fn work(config: HostConfig) -> Result<(), String> {
     }
     // SAFETY: the watchdog put its channel there; nothing else in this process uses the number.
     let channel = unsafe { std::os::unix::net::UnixStream::from_raw_fd(CHANNEL_FD) };
-    channel.set_nonblocking(true).map_err(|e| format!("no channel to a watchdog (start dwcp-agentd without `worker`): {e}"))?;
-    let (reader, mut writer) = UnixStream::from_std(channel).map_err(|e| format!("watchdog's channel: {e}"))?.into_split();
+    channel
+        .set_nonblocking(true)
+        .map_err(|e| format!("no channel to a watchdog (start dwcp-agentd without `worker`): {e}"))?;
+    let (reader, mut writer) =
+        UnixStream::from_std(channel).map_err(|e| format!("watchdog's channel: {e}"))?.into_split();
     let mut tells = BufReader::new(reader).lines();
     let (adopted, pids) = adopt(&config, &mut tells, &mut writer).await?;
     let lease_path = config.data_dir.join(LEASE_FILE);
@@ -118,7 +131,10 @@ async fn work(config: HostConfig) -> Result<(), String> {
         ..AgentConfig::default()
     };
     let until_us = lease.read().unwrap_or(0);
-    journal::info("worker-ready", json!({"incarnation": incarnation, "adopted": pids.len(), "accelerator": accelerator.name()}));
+    journal::info(
+        "worker-ready",
+        json!({"incarnation": incarnation, "adopted": pids.len(), "accelerator": accelerator.name()}),
+    );
     let mut agent = Agent::new(agent_config, seen, adopted, until_us, monotonic_us());
     let mut worker = Worker {
         config,
@@ -135,10 +151,13 @@ async fn work(config: HostConfig) -> Result<(), String> {
         preparing: BTreeMap::new(),
         named: BTreeMap::new(),
     };
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(|e| e.to_string())?;
+    worker.empty_removed();
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|e| e.to_string())?;
     let mut rotate = tokio::time::interval(ROTATE_EVERY);
     loop {
-        let wake_us = agent.wake_at_us().map_or(1_000_000, |at| at.saturating_sub(monotonic_us())).min(1_000_000);
+        let wake_us =
+            agent.wake_at_us().map_or(1_000_000, |at| at.saturating_sub(monotonic_us())).min(1_000_000);
         let input = tokio::select! {
             biased;
             _ = terminated.recv() => break,
@@ -232,7 +251,10 @@ fn linked(event: AgentEvent) -> Option<Input> {
         AgentEvent::Frame { bytes } => match decode::<ControllerMessage>(&bytes) {
             Ok(message) => Some(Input::Message(message)),
             Err(error) => {
-                journal::warn("message-not-understood", json!({"error": error.to_string(), "bytes": bytes.len()}));
+                journal::warn(
+                    "message-not-understood",
+                    json!({"error": error.to_string(), "bytes": bytes.len()}),
+                );
                 None
             }
         },
@@ -252,7 +274,10 @@ impl Worker {
                     }
                     None => Err(error),
                 };
-                journal::info("vm-launched", json!({"vm": vm, "generation": generation, "result": format!("{result:?}")}));
+                journal::info(
+                    "vm-launched",
+                    json!({"vm": vm, "generation": generation, "result": format!("{result:?}")}),
+                );
                 Some(Input::Launched { vm, generation, result })
             }
             Ok(Tell::Exited { vm, generation, reason }) => {
@@ -286,7 +311,10 @@ impl Worker {
                         Ok(Some(Input::Exited { vm, generation, reason }))
                     }
                     Ok(line) => {
-                        journal::info("vm-launching", json!({"vm": vm, "generation": generation, "slot": slot}));
+                        journal::info(
+                            "vm-launching",
+                            json!({"vm": vm, "generation": generation, "slot": slot}),
+                        );
                         let dir = dir.to_string_lossy().into_owned();
                         self.ask(&Ask::Spawn { vm: vm.0, generation, line, dir, note }).await?;
                         Ok(None)

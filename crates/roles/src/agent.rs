@@ -315,8 +315,8 @@ impl Agent {
             sooner(Some(self.renew_at_us()));
         }
         let leased = self.lease.is_usable();
-        for vm in self.vms.values() {
-            sooner(vm.wake_at_us(leased));
+        for (id, vm) in &self.vms {
+            sooner(vm.wake_at_us(leased && self.is_wanted_again(*id, vm.generation)));
         }
         wake
     }

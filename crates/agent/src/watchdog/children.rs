@@ -55,10 +55,15 @@ impl Children {
         note: String,
     ) -> Result<u32, String> {
         if let Some(there) = self.0.get(&vm) {
-            return Err(format!("generation {} of this VM still runs as process {}", there.generation, there.child.id()));
+            return Err(format!(
+                "generation {} of this VM still runs as process {}",
+                there.generation,
+                there.child.id()
+            ));
         }
         let (program, arguments) = line.split_first().ok_or("an empty command line")?;
-        let errors = File::create(Path::new(dir).join(ERRORS_FILE)).map_err(|e| format!("{dir}/{ERRORS_FILE}: {e}"))?;
+        let errors = File::create(Path::new(dir).join(ERRORS_FILE))
+            .map_err(|e| format!("{dir}/{ERRORS_FILE}: {e}"))?;
         let mut command = Command::new(program);
         command.args(arguments).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         die_with_parent(&mut command, 5);
@@ -76,7 +81,10 @@ impl Children {
         for (vm, process) in &mut self.0 {
             if let Ok(Some(status)) = process.child.try_wait() {
                 let reason = reason(status, process);
-                journal::info("vm-process-ended", json!({"vm": vm, "qemu": process.child.id(), "reason": reason}));
+                journal::info(
+                    "vm-process-ended",
+                    json!({"vm": vm, "qemu": process.child.id(), "reason": reason}),
+                );
                 ended.push(Tell::Exited { vm: *vm, generation: process.generation, reason });
             }
         }
@@ -96,7 +104,9 @@ impl Children {
     }
 
     pub(super) fn resume(&mut self, vm: u64, generation: u64) {
-        if let Some(process) = self.0.get_mut(&vm).filter(|process| process.generation == generation && process.held) {
+        if let Some(process) =
+            self.0.get_mut(&vm).filter(|process| process.generation == generation && process.held)
+        {
             process.held = false;
             signal(process, libc::SIGCONT);
         }

@@ -35,7 +35,14 @@ pub(super) struct WorkerProcess {
 impl WorkerProcess {
     pub(super) fn new(config: &WatchdogConfig) -> WorkerProcess {
         let line = config.worker.clone();
-        WorkerProcess { line, child: None, stream: None, received: Vec::new(), waiting: Vec::new(), started: None }
+        WorkerProcess {
+            line,
+            child: None,
+            stream: None,
+            received: Vec::new(),
+            waiting: Vec::new(),
+            started: None,
+        }
     }
 
     /// Waits until the worker says something, a signal comes, or the time is over.
@@ -87,7 +94,11 @@ impl WorkerProcess {
         // SAFETY: dup2 and fcntl may be called between fork and exec; `theirs` is open until after the spawn.
         unsafe {
             command.pre_exec(move || {
-                let done = if fd == CHANNEL_FD { libc::fcntl(fd, libc::F_SETFD, 0) } else { libc::dup2(fd, CHANNEL_FD) };
+                let done = if fd == CHANNEL_FD {
+                    libc::fcntl(fd, libc::F_SETFD, 0)
+                } else {
+                    libc::dup2(fd, CHANNEL_FD)
+                };
                 if done < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
             });
         }

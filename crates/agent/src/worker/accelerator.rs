@@ -35,9 +35,11 @@ pub(super) async fn choose(config: &HostConfig) -> Accelerator {
 async fn prove(config: &HostConfig) -> Result<(), String> {
     let images = config.data_dir.join("images");
     let names = std::fs::read_dir(&images).map_err(|e| format!("{}: {e}", images.display()))?;
-    let mut names: Vec<String> = names.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        names.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    let image = names.iter().filter_map(|name| Image::load(&images, name).ok()).find(|image| image.kernel.is_some());
+    let image =
+        names.iter().filter_map(|name| Image::load(&images, name).ok()).find(|image| image.kernel.is_some());
     let image = image.ok_or("no image with a kernel to test with")?;
     let dir = config.data_dir.join("kvm-test");
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
@@ -61,7 +63,12 @@ async fn prove(config: &HostConfig) -> Result<(), String> {
 
 async fn watch(line: &[String], dir: &Path) -> Result<(), String> {
     let mut command = tokio::process::Command::new(&line[0]);
-    command.args(&line[1..]).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(&line[1..])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = command.kill_on_drop(true).spawn().map_err(|e| format!("{}: {e}", line[0]))?;
     let deadline = tokio::time::Instant::now() + LIMIT;
     let done = loop {

@@ -47,7 +47,11 @@ fn disk(path: &Path) -> Finding {
         Some(stat) if stat.f_blocks > 0 => {
             let free = stat.f_bavail.saturating_mul(100) / stat.f_blocks;
             let free_mib = stat.f_bavail.saturating_mul(stat.f_frsize) >> 20;
-            finding("disk", free >= DISK_FREE_PERCENT, format!("{free} % ({free_mib} MiB) free at {}", path.display()))
+            finding(
+                "disk",
+                free >= DISK_FREE_PERCENT,
+                format!("{free} % ({free_mib} MiB) free at {}", path.display()),
+            )
         }
         _ => finding("disk", false, format!("{}: the system does not tell", path.display())),
     }
@@ -84,11 +88,17 @@ fn emulator(program: &str) -> Finding {
 }
 
 fn images(dir: &Path) -> Finding {
-    let entries = std::fs::read_dir(dir).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
-    let mut names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let entries =
+        std::fs::read_dir(dir).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
+    let mut names: Vec<String> =
+        entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     let broken: Vec<String> = names.iter().filter_map(|name| Image::load(dir, name).err()).collect();
     let passed = broken.is_empty() && !names.is_empty();
-    let detail = if broken.is_empty() { format!("{} images: {}", names.len(), names.join(", ")) } else { broken.join("; ") };
+    let detail = if broken.is_empty() {
+        format!("{} images: {}", names.len(), names.join(", "))
+    } else {
+        broken.join("; ")
+    };
     finding("images", passed, detail)
 }

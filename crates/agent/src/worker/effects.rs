@@ -87,19 +87,34 @@ impl Worker {
     fn power_down(&self, vm: VmId, generation: u64) {
         let Some((_, pid)) = self.pids.get(&vm).copied().filter(|(of, _)| *of == generation) else { return };
         self.aside(move || {
-            if let Err(error) = qmp::execute(&qmp::socket_of(pid), "system_powerdown", Value::Null, MONITOR_LIMIT) {
-                journal::warn("power-down-failed", json!({"vm": vm, "error": error, "next": "it is killed in time"}));
+            if let Err(error) =
+                qmp::execute(&qmp::socket_of(pid), "system_powerdown", Value::Null, MONITOR_LIMIT)
+            {
+                journal::warn(
+                    "power-down-failed",
+                    json!({"vm": vm, "error": error, "next": "it is killed in time"}),
+                );
             }
             None
         });
     }
 
     fn remove(&self, vm: VmId, generation: u64) {
+        match prepare::remove(&self.config, vm) {
+            Ok(()) => journal::info("vm-removed", json!({"vm": vm, "generation": generation})),
+            Err(error) => journal::warn("vm-not-removed", json!({"vm": vm, "error": error})),
+        }
+        self.empty_removed();
+    }
+
+    pub(super) fn empty_removed(&self) {
         let config = self.config.clone();
         self.aside(move || {
-            match prepare::remove(&config, vm) {
-                Ok(()) => journal::info("vm-removed", json!({"vm": vm, "generation": generation})),
-                Err(error) => journal::warn("vm-not-removed", json!({"vm": vm, "error": error})),
+            if let Err(error) = prepare::empty_removed(&config) {
+                journal::warn(
+                    "removed-not-deleted",
+                    json!({"error": error, "next": "tried again at the next removal"}),
+                );
             }
             None
         });
@@ -112,7 +127,8 @@ impl Worker {
         tokio::spawn(async move {
             let failure = probes::ask(&address, &spec, limit).await.err();
             let answered = failure.is_none();
-            let answer = |boot_id, failure| Happened::Input(Input::ProbeAnswer { vm, generation, boot_id, failure });
+            let answer =
+                |boot_id, failure| Happened::Input(Input::ProbeAnswer { vm, generation, boot_id, failure });
             let _ = inputs.send(answer(None, failure));
             if let (true, Some(pid)) = (answered, unnamed) {
                 let boot_id = probes::guest_boot_id(&address, PROBE_FOR_LIMIT).await;
@@ -142,7 +158,8 @@ impl Worker {
     fn ask_voters(&self, nodes: Vec<NodeId>) {
         let asked_at_us = monotonic_us();
         let tls = self.tls.clone();
-        let endpoints: Vec<_> = self.config.regions.iter().filter(|e| nodes.contains(&e.node)).cloned().collect();
+        let endpoints: Vec<_> =
+            self.config.regions.iter().filter(|e| nodes.contains(&e.node)).cloned().collect();
         let region = self.config.region.clone();
         let wan = self.wan.clone();
         let inputs = self.inputs.clone();
@@ -150,7 +167,9 @@ impl Worker {
             let ask = |endpoint: crate::host_config::RegionEndpoint| {
                 let (region, tls, wan) = (region.clone(), tls.clone(), wan.clone());
                 let node = endpoint.node;
-                tokio::task::spawn_blocking(move || (node, voters::ask(&region, &endpoint, &tls, wan.as_ref())))
+                tokio::task::spawn_blocking(move || {
+                    (node, voters::ask(&region, &endpoint, &tls, wan.as_ref()))
+                })
             };
             let asked: Vec<_> = endpoints.into_iter().map(ask).collect();
             let mut answers = Vec::new();

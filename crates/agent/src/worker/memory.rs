@@ -60,11 +60,15 @@ pub(super) fn save_note(dir: &Path, note: &Note) -> Result<(), String> {
     replace(&dir.join(NOTE_FILE), note.text().as_bytes())
 }
 
+/// The note beside a VM's disk; `None` when there is none that can be read.
+pub(super) fn load_note(dir: &Path) -> Option<Note> {
+    Note::parse(&std::fs::read_to_string(dir.join(NOTE_FILE)).ok()?)
+}
+
 /// The notes of every VM that has a directory; those that can't be read are passed over.
 pub(super) fn notes(data: &Path) -> Vec<Note> {
     let Ok(entries) = std::fs::read_dir(data.join("vms")) else { return Vec::new() };
-    let note = |entry: std::fs::DirEntry| Note::parse(&std::fs::read_to_string(entry.path().join(NOTE_FILE)).ok()?);
-    let mut notes: Vec<Note> = entries.flatten().filter_map(note).collect();
+    let mut notes: Vec<Note> = entries.flatten().filter_map(|entry| load_note(&entry.path())).collect();
     notes.sort_by_key(|note| note.vm);
     notes
 }
@@ -118,7 +122,12 @@ mod tests {
 
     #[test]
     fn a_note_reads_back() {
-        let note = Note { vm: VmId(9), generation: 4, slot: 2, spec: VmSpec { name: "web".into(), ..VmSpec::default() } };
+        let note = Note {
+            vm: VmId(9),
+            generation: 4,
+            slot: 2,
+            spec: VmSpec { name: "web".into(), ..VmSpec::default() },
+        };
         assert_eq!(Note::parse(&note.text()), Some(note));
         assert_eq!(Note::parse("zz"), None);
         assert_eq!(Note::parse("é"), None);

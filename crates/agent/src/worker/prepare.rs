@@ -1,5 +1,6 @@
 //! The files and devices a VM needs before its process can start.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,6 +8,7 @@ use dwcp_roles::protocol::{Accelerator, Network, VmSpec};
 use dwcp_types::VmId;
 
 use super::memory::{self, Note};
+use crate::clock::monotonic_us;
 use crate::host_config::HostConfig;
 use crate::image::Image;
 use crate::qemu::{self, Machine};
@@ -24,14 +26,21 @@ pub(super) struct Wanted {
 }
 
 /// Makes directory, disk and tap device; returns the command line and the directory. Blocks.
-pub(super) fn prepare(config: &HostConfig, wanted: &Wanted) -> Result<(Vec<String>, PathBuf, String), String> {
+pub(super) fn prepare(
+    config: &HostConfig,
+    wanted: &Wanted,
+) -> Result<(Vec<String>, PathBuf, String), String> {
     let image = Image::load(&config.data_dir.join("images"), &wanted.spec.image)?;
     let dir = memory::vm_dir(&config.data_dir, wanted.vm);
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let disk = disk(&dir, &image, wanted.spec.disk_gib)?;
     let tap = tap(&wanted.spec.network, wanted.slot, &wanted.address)?;
-    let note =
-        Note { vm: wanted.vm, generation: wanted.generation, slot: wanted.slot as u64, spec: wanted.spec.clone() };
+    let note = Note {
+        vm: wanted.vm,
+        generation: wanted.generation,
+        slot: wanted.slot as u64,
+        spec: wanted.spec.clone(),
+    };
     memory::save_note(&dir, &note)?;
     let line = qemu::command_line(&Machine {
         program: &config.qemu,
@@ -75,7 +84,9 @@ fn disk(dir: &Path, image: &Image, disk_gib: u64) -> Result<Option<PathBuf>, Str
             }
             run("qemu-img", &arguments)?;
         }
-        None if image.blank_disk && disk_gib > 0 => run("qemu-img", &["create", "-q", "-f", "qcow2", &name, &size])?,
+        None if image.blank_disk && disk_gib > 0 => {
+            run("qemu-img", &["create", "-q", "-f", "qcow2", &name, &size])?
+        }
         None => return Ok(None),
     }
     std::fs::rename(&new, &path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -92,7 +103,9 @@ pub(super) fn tap_name(address: &str) -> String {
 fn tap(network: &Network, _slot: usize, address: &str) -> Result<Option<String>, String> {
     let Network::Tap(bridge) = network else { return Ok(None) };
     if !Path::new("/sys/class/net").join(bridge).join("bridge").is_dir() {
-        return Err(format!("network tap: this host has no bridge `{bridge}`; make it (ip link add {bridge} type bridge) or use network user"));
+        return Err(format!(
+            "network tap: this host has no bridge `{bridge}`; make it (ip link add {bridge} type bridge) or use network user"
+        ));
     }
     let name = tap_name(address);
     if !Path::new("/sys/class/net").join(&name).exists() {
@@ -102,18 +115,36 @@ fn tap(network: &Network, _slot: usize, address: &str) -> Result<Option<String>,
     Ok(Some(name))
 }
 
-/// Deletes what [`prepare`] made. Blocks.
+/// Where directories of removed VMs wait for their deletion, in the data directory.
+const REMOVED_DIR: &str = "removed";
+
+/// Takes away what [`prepare`] made, at once, so that the same VM may come back right after; what takes long is left to
+/// [`empty_removed`].
 pub(super) fn remove(config: &HostConfig, vm: VmId) -> Result<(), String> {
     let dir = memory::vm_dir(&config.data_dir, vm);
-    let note = memory::notes(&config.data_dir).into_iter().find(|note| note.vm == vm);
-    if let Some(Note { spec: VmSpec { network: Network::Tap(_), .. }, slot, .. }) = note {
-        let address = usize::try_from(slot).ok().and_then(|slot| config.vm_addresses.all().get(slot).cloned());
+    if let Some(Note { spec: VmSpec { network: Network::Tap(_), .. }, slot, .. }) = memory::load_note(&dir) {
+        let address =
+            usize::try_from(slot).ok().and_then(|slot| config.vm_addresses.all().get(slot).cloned());
         if let Some(address) = address {
             run("ip", &["link", "delete", "dev", &tap_name(&address)])?;
         }
     }
-    match std::fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", dir.display())),
+    let removed = config.data_dir.join(REMOVED_DIR);
+    std::fs::create_dir_all(&removed).map_err(|e| format!("{}: {e}", removed.display()))?;
+    match std::fs::rename(&dir, removed.join(format!("{vm}-{}", monotonic_us()))) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(format!("{}: {error}", dir.display())),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes the directories of removed VMs. Blocks.
+pub(super) fn empty_removed(config: &HostConfig) -> Result<(), String> {
+    let removed = config.data_dir.join(REMOVED_DIR);
+    match std::fs::remove_dir_all(&removed) {
+        // Another one may have been moved in meanwhile; its own call deletes it.
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            Err(format!("{}: {error}", removed.display()))
+        }
         _ => Ok(()),
     }
 }

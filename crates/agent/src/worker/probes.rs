@@ -18,7 +18,11 @@ pub(super) async fn ask(address: &str, spec: &VmSpec, limit: Duration) -> Result
         HealthProbe::Process => Ok("its process runs".to_string()),
         HealthProbe::Http(http) => {
             let (status, _) = get(address, VmSpec::outside_port(http.port), &http.path, limit).await?;
-            if (200..400).contains(&status) { Ok(format!("status {status}")) } else { Err(format!("status {status}")) }
+            if (200..400).contains(&status) {
+                Ok(format!("status {status}"))
+            } else {
+                Err(format!("status {status}"))
+            }
         }
         HealthProbe::Tcp(port) => {
             let port = VmSpec::outside_port(*port);
@@ -41,7 +45,9 @@ pub(super) async fn ask(address: &str, spec: &VmSpec, limit: Duration) -> Result
 pub(super) async fn result(vm: VmId, address: &str, spec: &VmSpec, limit: Duration) -> ProbeResult {
     let asked = Instant::now();
     match ask(address, spec, limit).await {
-        Ok(detail) => ProbeResult { vm, healthy: Health::Healthy, detail, took_us: asked.elapsed().as_micros() as u64 },
+        Ok(detail) => {
+            ProbeResult { vm, healthy: Health::Healthy, detail, took_us: asked.elapsed().as_micros() as u64 }
+        }
         Err(detail) => ProbeResult { vm, healthy: Health::Unhealthy, detail, took_us: 0 },
     }
 }
@@ -75,7 +81,8 @@ async fn get(address: &str, port: u16, path: &str, limit: Duration) -> Result<(u
         Ok(String::from_utf8_lossy(&answer).into_owned())
     })
     .await?;
-    let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|digits| digits.parse().ok());
+    let status =
+        text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|digits| digits.parse().ok());
     let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_string();
     status.map(|status| (status, body)).ok_or_else(|| "the answer is not HTTP".to_string())
 }

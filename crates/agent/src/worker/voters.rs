@@ -21,9 +21,15 @@ pub(super) const LIMIT: Duration = Duration::from_millis(400);
 const ANSWER_MAX: u64 = 16 << 10;
 
 /// Asks one node. Blocks up to [`LIMIT`].
-pub(super) fn ask(own_region: &str, endpoint: &RegionEndpoint, tls: &Arc<ClientConfig>, wan: Option<&Wan>) -> VoterState {
+pub(super) fn ask(
+    own_region: &str,
+    endpoint: &RegionEndpoint,
+    tls: &Arc<ClientConfig>,
+    wan: Option<&Wan>,
+) -> VoterState {
     // The emulated WAN works under UDP; a cut must hold for this question too, in both directions.
-    let cut = |wan: &Wan| wan.is_cut(own_region, &endpoint.region) || wan.is_cut(&endpoint.region, own_region);
+    let cut =
+        |wan: &Wan| wan.is_cut(own_region, &endpoint.region) || wan.is_cut(&endpoint.region, own_region);
     if wan.is_some_and(cut) {
         return VoterState::Silent;
     }

@@ -14,7 +14,9 @@ pub fn images() -> Option<PathBuf> {
     let there = images.join("small/image.yaml").is_file();
     let emulator = Command::new("qemu-system-x86_64").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !there || !emulator {
-        eprintln!("skipped: no guest image or no QEMU; `cargo xtask guest` makes the one and installs the other");
+        eprintln!(
+            "skipped: no guest image or no QEMU; `cargo xtask guest` makes the one and installs the other"
+        );
     }
     (there && emulator).then_some(images)
 }

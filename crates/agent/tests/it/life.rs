@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dwcp_roles::protocol::{
-    AgentMessage, CheckRequest, ControllerMessage, Health, HealthProbe, HttpProbe, Phase, ProbeRequest, ReadConsole, Run,
-    VmIntent, VmReport, VmSpec,
+    AgentMessage, CheckRequest, ControllerMessage, Health, HealthProbe, HttpProbe, Phase, ProbeRequest,
+    ReadConsole, Run, VmIntent, VmReport, VmSpec,
 };
 use dwcp_types::VmId;
 
@@ -31,7 +31,9 @@ fn report(leader: &Leader, vm: u64, fits: impl Fn(&VmReport) -> bool) -> Option<
 }
 
 async fn running(leader: &Leader, vm: u64, generation: u64) -> VmReport {
-    let fits = |r: &VmReport| r.generation == generation && r.phase == Phase::Running && r.healthy == Health::Healthy;
+    let fits = |r: &VmReport| {
+        r.generation == generation && r.phase == Phase::Running && r.healthy == Health::Healthy
+    };
     wait_for("a VM that runs and answers", LONG, || report(leader, vm, fits)).await
 }
 
@@ -59,7 +61,8 @@ async fn a_vm_boots_answers_and_survives_the_death_of_the_worker() {
     let before = leader.incarnation();
     signal(worker, libc::SIGKILL);
     let died = Instant::now();
-    wait_for("a new worker", LONG, || host.children("worker").first().copied().filter(|pid| *pid != worker)).await;
+    wait_for("a new worker", LONG, || host.children("worker").first().copied().filter(|pid| *pid != worker))
+        .await;
     assert!(died.elapsed() < Duration::from_millis(400), "respawned after {:?}", died.elapsed());
     wait_for("the new worker's hello", LONG, || (leader.incarnation() > before).then_some(())).await;
     running(&leader, 7, 1).await;
@@ -72,10 +75,14 @@ async fn a_vm_boots_answers_and_survives_the_death_of_the_worker() {
     leader.ask(ControllerMessage::ReadConsole(ReadConsole { request: 1, vm: VmId(7), offset: 0 }));
     leader.ask(ControllerMessage::Probe(ProbeRequest { request: 2, vms: vec![VmId(7), VmId(8)] }));
     leader.ask(ControllerMessage::Check(CheckRequest { request: 3 }));
-    let answers = wait_for("answers", LONG, || Some(leader.answers()).filter(|answers| answers.len() >= 4)).await;
-    let console = answers.iter().find_map(|a| if let AgentMessage::Console(c) = a { Some(c.clone()) } else { None });
+    let answers =
+        wait_for("answers", LONG, || Some(leader.answers()).filter(|answers| answers.len() >= 4)).await;
+    let console =
+        answers.iter().find_map(|a| if let AgentMessage::Console(c) = a { Some(c.clone()) } else { None });
     assert!(String::from_utf8_lossy(&console.expect("a console").bytes).contains("answering on"));
-    assert!(answers.iter().any(|a| matches!(a, AgentMessage::Checked(checked) if checked.findings.len() >= 5)));
+    assert!(
+        answers.iter().any(|a| matches!(a, AgentMessage::Checked(checked) if checked.findings.len() >= 5))
+    );
 
     // A stop by intent goes through the power button.
     leader.want(vec![intent(7, 1, Run::Stopped)]);
@@ -83,7 +90,10 @@ async fn a_vm_boots_answers_and_survives_the_death_of_the_worker() {
     wait_for("the VM to stop", LONG, || report(&leader, 7, |r| r.phase == Phase::Stopped)).await;
     assert!(asked.elapsed() < Duration::from_secs(8), "powered down, not killed: {:?}", asked.elapsed());
     leader.want(Vec::new());
-    wait_for("its directory to go", LONG, || (!dir.join("data/vms").join(VmId(7).to_string()).exists()).then_some(())).await;
+    wait_for("its directory to go", LONG, || {
+        (!dir.join("data/vms").join(VmId(7).to_string()).exists()).then_some(())
+    })
+    .await;
     assert!(host.stop());
     drop(host);
     std::fs::remove_dir_all(dir).expect("remove");
@@ -137,7 +147,10 @@ async fn without_a_lease_vms_are_held_still_then_killed_and_a_lease_in_time_lets
     // The death of the watchdog takes VMs and worker along.
     let worker = host.children("worker")[0];
     signal(host.pid(), libc::SIGKILL);
-    wait_for("everything to die", LONG, || (state(qemu).is_none_or(|s| s == 'Z') && state(worker).is_none_or(|s| s == 'Z')).then_some(())).await;
+    wait_for("everything to die", LONG, || {
+        (state(qemu).is_none_or(|s| s == 'Z') && state(worker).is_none_or(|s| s == 'Z')).then_some(())
+    })
+    .await;
     host.stop();
     drop(host);
     std::fs::remove_dir_all(dir).expect("remove");

@@ -9,7 +9,8 @@ use crate::protocol::{Grant, Welcome};
 
 /// Grants that may be under way at once; older renewals are forgotten.
 const SENT_MAX: usize = 64;
-/// Between two questions to the voters, ms.
+/// Between two questions to the voters, ms. Two rounds must fit into what is left of the lease, also when each takes the
+/// 400 ms it may take.
 const ASK_INTERVAL_MS: u64 = 400;
 /// The voters are asked when less than this share of the lease is left, in percent.
 const ASK_BELOW_PERCENT: u64 = 40;
@@ -39,6 +40,8 @@ pub(super) struct Lease {
     pending: Option<((u64, u64), u64, u64)>,
     voters: Vec<NodeId>,
     next_ask_us: u64,
+    /// The newest round of questions that saw a majority dead and accounted for the rest: when it began and ended.
+    proof_us: Option<(u64, u64)>,
 }
 
 impl Lease {
@@ -52,6 +55,7 @@ impl Lease {
             pending: None,
             voters,
             next_ask_us: 0,
+            proof_us: None,
         }
     }
 
@@ -154,20 +158,23 @@ impl Agent {
         out.push(Effect::SetLease { until_us });
     }
 
-    /// Keeps the lease without a leader when it is proven that there is none.
+    /// Keeps the lease without a leader when it is proven, twice, that there is none.
     ///
-    /// Why this can't let a VM run twice. Call E the end of the lease now, A the reading before the first voter was asked,
-    /// N the reading now; A <= N < E, the lease has not run out. Whoever takes over proposes it as leader of the region's
-    /// group, and only after it has led for a full lease (and drift and a margin on top) since its election.
-    /// * A leader elected after A proposes no takeover before A + lease.
-    /// * A leader elected before A may propose one from E on, which is after N. Since A every voter was seen either not
-    ///   running or not leading, so it was no longer leader when it was asked, which was before N; to propose after N it
-    ///   must have been elected again, after A: the first case.
+    /// Why this can't let a VM run twice. A takeover is proposed by a leader of the region's group, and only when for a
+    /// majority of voters a full lease (with drift and a margin) has passed since they last answered another leader or,
+    /// if later, since their process started; each of them said so after it knew this leader. Call E the end of the lease
+    /// now: nobody proposes a takeover before E. Two rounds of questions were asked, the first from A1 to N1, the second
+    /// from A2 to N2, with A1 <= N1 <= A2 <= N2 < E, and the lease is to end at A1 + lease. In both rounds every voter
+    /// was dead or did not lead; in the first a majority D was dead. Take any leader L that proposes a takeover:
+    /// * L was elected before the second round reached it. It no longer led then, so it proposed before N2, which is
+    ///   before E: it did not.
+    /// * L was elected after that, so after N1. The majority it counts has a voter of D, who speaks as a follower of L,
+    ///   so after N1, so as a process that started after the proof of its death, so after A1. A lease later is after
+    ///   A1 + lease.
     ///
-    /// So nobody proposes a takeover before A + lease, and the lease may last until then. Three conditions carry this and
-    /// are checked below: *every* voter is accounted for (silence is not an answer), the lease still holds now, and the
-    /// new end is counted from A. A majority must be seen dead besides: with fewer dead the others elect a leader by
-    /// themselves, and then a leader's word is worth more than a conclusion.
+    /// One round is not enough: a voter could hear of the new term, say so, and die, all between A1 and its proof.
+    /// Silence is no answer, a lease that ran out is never brought back this way, and with fewer than a majority dead the
+    /// others elect a leader by themselves.
     pub(super) fn voter_answers(
         &mut self,
         now_us: u64,
@@ -175,20 +182,36 @@ impl Agent {
         answers: &[(NodeId, VoterState)],
         out: &mut Vec<Effect>,
     ) {
-        if !self.lease.holds(now_us) || asked_at_us > now_us || self.lease.voters.is_empty() {
+        let Some(dead) = self.lease.dead_voters(answers) else {
+            self.lease.proof_us = None;
+            return;
+        };
+        if asked_at_us > now_us || !self.lease.holds(now_us) {
             return;
         }
+        if let Some((began_us, ended_us)) = self.lease.proof_us {
+            if asked_at_us < ended_us {
+                return;
+            }
+            let until_us = began_us.saturating_add(self.lease.lease_ms.saturating_mul(1_000));
+            self.extend_lease(now_us, until_us, self.lease.lease_ms, out);
+        }
+        let majority = dead * 2 > self.lease.voters.len();
+        self.lease.proof_us = majority.then_some((asked_at_us, now_us));
+    }
+}
+
+impl Lease {
+    /// How many voters are dead; `None` unless every voter is dead or does not lead.
+    fn dead_voters(&self, answers: &[(NodeId, VoterState)]) -> Option<usize> {
         let mut dead = 0;
-        for voter in &self.lease.voters {
+        for voter in &self.voters {
             match answers.iter().find(|(node, _)| node == voter).map(|(_, state)| *state) {
                 Some(VoterState::Dead) => dead += 1,
                 Some(VoterState::NotLeader) => {}
-                Some(VoterState::Leader | VoterState::Silent) | None => return,
+                Some(VoterState::Leader | VoterState::Silent) | None => return None,
             }
         }
-        if dead * 2 > self.lease.voters.len() {
-            let until_us = asked_at_us.saturating_add(self.lease.lease_ms.saturating_mul(1_000));
-            self.extend_lease(now_us, until_us, self.lease.lease_ms, out);
-        }
+        (!self.voters.is_empty()).then_some(dead)
     }
 }

@@ -42,6 +42,12 @@ impl Agent {
         intent.generation < newest && !self.ignores_generations()
     }
 
+    /// True when a VM whose process is gone would be started again.
+    pub(super) fn is_wanted_again(&self, vm: VmId, generation: u64) -> bool {
+        let intent = self.intents.as_ref().and_then(|intents| intents.get(&vm));
+        intent.is_some_and(|i| i.run == Run::Running && i.generation == generation && !self.is_stale(i))
+    }
+
     fn free_slot(&self) -> Option<usize> {
         (0..self.config.addresses.len()).find(|slot| self.vms.values().all(|vm| vm.slot != Some(*slot)))
     }
@@ -84,7 +90,7 @@ impl Agent {
                     local.resume(now_us);
                     out.push(Effect::Resume { vm, generation });
                 } else if !local.process {
-                    let retry = local.phase == Phase::Failed && now_us >= local.retry_at_us;
+                    let retry = local.phase == Phase::Failed && leased && now_us >= local.retry_at_us;
                     if retry || local.phase == Phase::Stopped {
                         local.phase = Phase::Pending;
                     }

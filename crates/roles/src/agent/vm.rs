@@ -202,14 +202,14 @@ impl LocalVm {
         before != (self.phase, self.health)
     }
 
-    /// When the machine must look at it again. `leased` tells whether it could be started.
-    pub(super) fn wake_at_us(&self, leased: bool) -> Option<u64> {
+    /// When the machine must look at it again. `startable` tells whether it would be started.
+    pub(super) fn wake_at_us(&self, startable: bool) -> Option<u64> {
         if self.is_probed() && self.probe_at_us() != u64::MAX {
             return Some(self.probe_at_us());
         }
         if self.process {
             return self.kill_at_us;
         }
-        (self.phase == Phase::Failed && leased && self.slot.is_some()).then_some(self.retry_at_us)
+        (self.phase == Phase::Failed && startable && self.slot.is_some()).then_some(self.retry_at_us)
     }
 }
