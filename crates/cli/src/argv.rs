@@ -30,7 +30,7 @@ pub const SWITCHES: &[&str] = &[
 /// How often `--watch` looks when it does not say.
 pub const WATCH_INTERVAL: &str = "2s";
 
-/// Joins every switch with its value: `--flag` becomes `--flag=true`. Everything after `--` stays as it is.
+/// Joins every switch with its value: `--flag` becomes `--flag=true`; and every flag with a negative number behind it. Everything after `--` stays as it is.
 pub fn normal(words: Vec<String>) -> Vec<String> {
     let mut joined = Vec::with_capacity(words.len());
     let mut words = words.into_iter().peekable();
@@ -46,9 +46,19 @@ pub fn normal(words: Vec<String>) -> Vec<String> {
         } else if word == "--watch" {
             let value = words.next_if(|next| dwcp_config::units::duration_ms(next).is_ok());
             joined.push(format!("{word}={}", value.as_deref().unwrap_or(WATCH_INTERVAL)));
+        } else if word.starts_with("--") && !word.contains('=') {
+            // A negative number is a value, to be judged as one, never a flag.
+            match words.next_if(|next| negative_number(next)) {
+                Some(value) => joined.push(format!("{word}={value}")),
+                None => joined.push(word),
+            }
         } else {
             joined.push(word);
         }
     }
     joined
+}
+
+fn negative_number(word: &str) -> bool {
+    word.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }

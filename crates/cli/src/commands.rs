@@ -15,8 +15,9 @@ mod vms;
 mod vms_shown;
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use dwcp_api::Endpoint;
 use dwcp_config::spelling::nearest;
 use serde::de::DeserializeOwned;
 
@@ -25,6 +26,11 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::Document;
 use crate::typed::{Command, DevCommand, FederationCommand, FederationVmCommand, SecurityCommand};
+
+/// How long the federation may be away while something is followed: controllers may die meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often what is followed is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How a command ends.
 pub type Ended = Result<Exit, Failure>;
@@ -85,6 +91,29 @@ fn read(session: &Session, once: impl Fn() -> Result<(Document, Exit), Failure>)
             Err(failure) => return Err(failure),
         }
         std::thread::sleep(Duration::from_millis(interval_ms.max(100)));
+    }
+}
+
+/// Follows a stream across endpoints that go away. `request` says from where on; `each` shows one value.
+fn follow<E: Endpoint>(
+    session: &Session,
+    mut request: impl FnMut() -> E::Request,
+    mut each: impl FnMut(E::Response),
+) -> Ended {
+    let mut heard: Option<Instant> = None;
+    loop {
+        let watched = session.client()?.watch::<E>(&request(), |value| {
+            each(value);
+            Ok(true)
+        });
+        match watched {
+            Ok(_) => heard = Some(Instant::now()),
+            // What was heard of a moment ago comes back, or is told to be away.
+            Err(failure)
+                if failure.exit == Exit::Unreachable && heard.is_some_and(|at| at.elapsed() < PATIENCE) => {}
+            Err(failure) => return Err(failure),
+        }
+        std::thread::sleep(Duration::from_millis(300));
     }
 }
 

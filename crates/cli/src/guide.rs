@@ -99,8 +99,9 @@ pub const UNAVAILABLE: &[&str] = &[
     "security verify-audit-log",
 ];
 
-/// The command of the table that a command line names, if it does. Global flags before the command are skipped.
-pub fn unavailable(words: &[String]) -> Option<&'static str> {
+/// The command of the table that a command line names, if it does; or the words of a group that holds nothing else.
+/// Global flags before the command are skipped.
+pub fn unavailable(words: &[String]) -> Option<String> {
     let mut named: Vec<&str> = Vec::new();
     let mut rest = words.iter().skip(1).map(String::as_str);
     while let Some(word) = rest.next() {
@@ -116,19 +117,18 @@ pub fn unavailable(words: &[String]) -> Option<&'static str> {
             rest.next();
         }
     }
-    let fits = |command: &&&str| {
-        let mut parts = command.split(' ');
-        let mut given = named.iter();
-        parts.all(|part| given.next().is_some_and(|word| *word == part))
-    };
-    // A group of such commands, typed without its last word, is as unavailable as they are.
-    let begins = |command: &&&str| {
-        let parts: Vec<&str> = command.split(' ').collect();
-        named.len() >= 2 && parts.starts_with(&named)
-            || named.len() == 1
-                && parts[0] == named[0]
-                && !["federation", "network", "security"].contains(&named[0])
-    };
-    let exact = UNAVAILABLE.iter().filter(fits).max_by_key(|command| command.len());
-    exact.or_else(|| UNAVAILABLE.iter().find(begins)).copied()
+    let parts = |command: &str| command.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let begins = |long: &[String], short: &[&str]| long.iter().zip(short).all(|(a, b)| a == b);
+    let whole = UNAVAILABLE.iter().find(|command| {
+        let parts = parts(command);
+        parts.len() <= named.len() && begins(&parts, &named)
+    });
+    if let Some(command) = whole {
+        return Some((*command).to_owned());
+    }
+    let group = UNAVAILABLE.iter().any(|command| {
+        let parts = parts(command);
+        parts.len() > named.len() && begins(&parts, &named)
+    });
+    (group && !named.is_empty()).then(|| named.join(" "))
 }

@@ -48,7 +48,9 @@ fn refused_typing(words: &[String], error: &clap::Error) -> ExitCode {
         print_quietly(&error.to_string());
         return Exit::Done.into();
     }
-    if let Some(command) = guide::unavailable(words) {
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(command) = guide::unavailable(words)
+    {
         let failure = Failure::usage(format!("'dwcp-cli {command}' is not available in this version"))
             .because("the operations guide names it, this version does not carry it out")
             .and_then("nothing was changed")

@@ -32,12 +32,12 @@ impl Progress {
         if self.quiet || (!self.terminal && line == self.last) {
             return;
         }
-        let took = show_duration(self.began.elapsed().as_millis() as u64);
         if self.terminal {
+            let took = show_duration(self.began.elapsed().as_millis() as u64);
             eprint!("\r\x1b[K{} {line} {took}", bar(done, total));
             let _ = std::io::stderr().flush();
         } else {
-            eprintln!("{line} {took}");
+            eprintln!("{line}");
         }
         self.last = line;
     }

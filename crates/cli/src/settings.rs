@@ -10,12 +10,12 @@ use crate::failure::Failure;
 fn folder(variable: &str, in_home: &str) -> Option<PathBuf> {
     let given = std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(in_home));
-    given.or_else(home).map(|folder| folder.join("dwcp"))
+    given.or_else(home)
 }
 
 /// `$XDG_CONFIG_HOME/dwcp/config.yaml`, or under `~/.config`.
 pub fn config_path() -> Result<PathBuf, Failure> {
-    folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("config.yaml")).ok_or_else(|| {
+    folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join(dwcp_config::cli::FILE)).ok_or_else(|| {
         Failure::usage(
             "the folder of the configuration is not known: neither HOME nor XDG_CONFIG_HOME is set",
         )
@@ -78,7 +78,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result
 }
 
 fn last_good_path() -> Option<PathBuf> {
-    folder("XDG_STATE_HOME", ".local/state").map(|folder| folder.join("last-endpoint"))
+    folder("XDG_STATE_HOME", ".local/state").map(|folder| folder.join("dwcp/last-endpoint"))
 }
 
 /// The endpoint that answered last, of those given.

@@ -8,6 +8,7 @@ mod yaml;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::session::Session;
 use crate::typed::Format;
 pub use table::{Cell, Column, Table, Tone};
 
@@ -61,6 +62,11 @@ impl Document {
     pub fn table(mut self, table: Table) -> Document {
         self.blocks.push(Block::Table(table));
         self
+    }
+
+    /// Says so where nothing was changed.
+    pub fn dry(self, session: &Session) -> Document {
+        if session.global.dry_run { self.text_block("dry run: nothing was changed") } else { self }
     }
 
     /// A heading and a table; nothing when the table is empty.

@@ -2,6 +2,9 @@
 
 use crate::{Complaints, Fields, emit::scalar, reader};
 
+/// Where the file is, under `$XDG_CONFIG_HOME` or `~/.config`.
+pub const FILE: &str = "dwcp/config.yaml";
+
 /// One federation as the operator reaches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {

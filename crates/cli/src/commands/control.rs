@@ -10,7 +10,7 @@ use dwcp_api::page::Nothing;
 use dwcp_api::policy::{Policies, PoliciesRead, PoliciesSet, PoliciesSetRequest};
 use dwcp_config::units::show_duration;
 
-use super::{Ended, dry, read};
+use super::{Ended, read};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -90,7 +90,8 @@ fn shown_controller(session: &Session, controller: &Controller) -> Document {
             ("weights", words::or_dash((!weights.is_empty()).then(|| weights.join(", ")))),
             ("revision", controller.revision.into()),
         ])
-        .text_block(format!("{}{}", words::as_of(&controller.as_of), dry(session)))
+        .text_block(words::as_of(&controller.as_of))
+        .dry(session)
 }
 
 fn cache_stats(session: &Session) -> Result<(Document, Exit), Failure> {
@@ -145,7 +146,8 @@ fn shown_freeze(session: &Session, freeze: &Freeze) -> Document {
             ("by", words::or_dash(freeze.by.as_ref())),
             ("reason", words::or_dash((!freeze.reason.is_empty()).then_some(&freeze.reason))),
         ])
-        .text_block(format!("{}{}", words::as_of(&freeze.as_of), dry(session)))
+        .text_block(words::as_of(&freeze.as_of))
+        .dry(session)
 }
 
 pub fn policy(session: &Session, command: &PolicyCommand) -> Ended {
@@ -185,5 +187,6 @@ fn shown_policies(session: &Session, policies: &Policies) -> Document {
             ("scoring profile", Cell::from(&policies.scoring_profile)),
             ("revision", policies.revision.into()),
         ])
-        .text_block(format!("{}{}", words::as_of(&policies.as_of), dry(session)))
+        .text_block(words::as_of(&policies.as_of))
+        .dry(session)
 }

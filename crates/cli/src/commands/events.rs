@@ -1,13 +1,20 @@
 //! Events.
 
 use dwcp_api::Page;
+use std::cell::Cell as Shared;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use dwcp_api::event::{Event, EventList, EventListRequest};
 
-use super::{Ended, choice, read};
+use super::{Ended, choice, follow, read};
 use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
 use crate::typed::EventsCommand;
+
+/// How much of the past is asked for again after a stream broke.
+const OVERLAP_MS: u64 = 5_000;
 
 const SEVERITIES: [&str; 4] = ["info", "warning", "error", "critical"];
 
@@ -29,14 +36,27 @@ pub fn run(session: &Session, command: &EventsCommand) -> Ended {
             Ok((Document::of(&page).table(table).text_block(words::as_of(&page.as_of)), Exit::Done))
         });
     }
-    session.client()?.watch::<EventList>(&request, |page: Page<Event>| {
-        // A stream is read from the top down: the oldest of a page first.
-        for event in page.items.iter().rev() {
-            crate::print_quietly(&format!("{}\n", line(event)));
-        }
-        Ok(true)
-    })?;
-    Ok(Exit::Done)
+    // A stream begins again when its server goes away: asked a little further back, shown once.
+    let heard = Shared::new(None::<Instant>);
+    let mut shown: BTreeSet<String> = BTreeSet::new();
+    follow::<EventList>(
+        session,
+        || EventListRequest {
+            since_ms: heard
+                .get()
+                .map_or(request.since_ms, |at| Some(at.elapsed().as_millis() as u64 + OVERLAP_MS)),
+            ..request.clone()
+        },
+        |page: Page<Event>| {
+            // A stream is read from the top down: the oldest of a page first.
+            for event in page.items.iter().rev() {
+                if shown.insert(event.id.clone()) {
+                    crate::print_quietly(&format!("{}\n", line(event)));
+                }
+            }
+            heard.set(Some(Instant::now()));
+        },
+    )
 }
 
 fn line(event: &Event) -> String {

@@ -9,17 +9,13 @@ use dwcp_api::failover::{
 };
 use dwcp_config::units::show_duration;
 
-use super::{Ended, read};
+use super::{Ended, LOOK_EVERY, PATIENCE, read};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, Tone, words};
 use crate::typed::{self, FailoverArgs, FailoverCommand};
-
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Controllers may die while a region fails over: that is what it is for.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const RULES: [&str; 4] = ["capacity", "residency", "affinity", "max_time"];
 

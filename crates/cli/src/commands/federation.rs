@@ -36,6 +36,7 @@ pub fn region_table(regions: &[RegionSummary]) -> Table {
         ">LAG",
         "LEADER~2",
         "VERSION~3",
+        "PLACEMENT~4",
         ">AS_OF",
     ])
     .or("no regions");
@@ -47,7 +48,8 @@ pub fn region_table(regions: &[RegionSummary]) -> Table {
         let mut state = words::lifecycle(region.lifecycle);
         if !region.placement.enabled {
             // Closed for placement is seen at a glance, on the line itself.
-            state = Cell::toned(format!("{}*", state.text), Tone::Warn);
+            let marked = format!("{}*", state.text);
+            state = Cell { raw: Some(std::mem::replace(&mut state.text, marked)), tone: Tone::Warn, ..state };
         }
         table.row(vec![
             Cell::from(&region.region),
@@ -61,6 +63,7 @@ pub fn region_table(regions: &[RegionSummary]) -> Table {
             words::duration(region.replication_lag_ms),
             leader,
             words::known(region.version.as_ref()),
+            Cell::from(if region.placement.enabled { "on" } else { "off" }),
             words::age(region.age_ms),
         ]);
     }
@@ -87,9 +90,8 @@ fn shown(status: &FederationStatus) -> Document {
     );
     let vms = match totals.vms_unknown_regions {
         0 => format!("{} on {} hosts", totals.vms, totals.hosts),
-        unknown => {
-            format!("{} on {} hosts; not counted: {unknown} regions, unknown", totals.vms, totals.hosts)
-        }
+        1 => format!("{} on {} hosts, and an unknown number in 1 region", totals.vms, totals.hosts),
+        more => format!("{} on {} hosts, and an unknown number in {more} regions", totals.vms, totals.hosts),
     };
     let freeze = match status.freeze {
         FreezeState::Active => Cell::toned("active", Tone::Good),

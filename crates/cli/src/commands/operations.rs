@@ -9,18 +9,13 @@ use dwcp_api::operation::{
 use dwcp_api::{Freshness, Page};
 use dwcp_config::units::show_duration;
 
-use super::{Ended, choice, dry, read};
+use super::{Ended, LOOK_EVERY, PATIENCE, choice, dry, read};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
 use crate::typed::OperationCommand;
-
-/// How often a followed operation is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long the federation may be away while an operation is followed: controllers may die meanwhile.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const STATES: [&str; 7] = ["waiting", "running", "cancelling", "done", "partly", "failed", "cancelled"];
 

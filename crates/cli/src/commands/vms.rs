@@ -1,5 +1,7 @@
 //! VMs: created, changed, asked.
 
+use std::cell::Cell;
+
 use dwcp_api::vm::{
     ConsoleText, PlacementReport, Vm, VmChangeRequest, VmChanged, VmConsole, VmConsoleRequest, VmCreate,
     VmCreateRequest, VmDelete, VmDeleteRequest, VmExplain, VmHealthCheck, VmHealthCheckRequest, VmList,
@@ -8,7 +10,7 @@ use dwcp_api::vm::{
 use dwcp_api::vm_spec::{NetworkKind, OnRegionLoss, Policy};
 use dwcp_api::{Endpoint, Page};
 
-use super::{Ended, choice, confirmed, dry, operations, read, vms_shown as shown};
+use super::{Ended, choice, confirmed, dry, follow, operations, read, vms_shown as shown};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -163,32 +165,27 @@ fn changed(session: &Session, changed: VmChanged, verb: &str) -> Ended {
     })
 }
 
-fn console(session: &Session, vm: &str, offset: Option<i64>, follow: bool) -> Ended {
-    let mut request = VmConsoleRequest { vm: vm.to_owned(), offset, limit: None, watch: follow };
-    if !follow {
+fn console(session: &Session, vm: &str, offset: Option<i64>, goes_on: bool) -> Ended {
+    let mut request = VmConsoleRequest { vm: vm.to_owned(), offset, limit: None, watch: goes_on };
+    if !goes_on {
         let piece = session.call::<VmConsole>(&request)?;
         let text = piece.text.strip_suffix('\n').unwrap_or(&piece.text).to_owned();
         session.show(&Document::bare(&piece, text))?;
         return Ok(Exit::Done);
     }
-    // The stream ends when its server does; what was shown already is not asked for again.
-    loop {
-        let mut next = None;
-        let watched = session.client()?.watch::<VmConsole>(&request, |piece: ConsoleText| {
+    // A stream ends when its server does; what was shown already is not asked for again.
+    let next = Cell::new(request.offset);
+    follow::<VmConsole>(
+        session,
+        || {
+            request.offset = next.get();
+            request.clone()
+        },
+        |piece: ConsoleText| {
             crate::print_quietly(&piece.text);
-            next = Some(piece.next_offset);
-            Ok(true)
-        });
-        if let Err(failure) = watched
-            && failure.exit != Exit::Unreachable
-        {
-            return Err(failure);
-        }
-        if let Some(next) = next {
-            request.offset = i64::try_from(next).ok();
-        }
-        std::thread::sleep(std::time::Duration::from_millis(300));
-    }
+            next.set(i64::try_from(piece.next_offset).ok());
+        },
+    )
 }
 
 /// Asks VMs' probes; healthy only when every one of them says so.

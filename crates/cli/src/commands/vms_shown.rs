@@ -46,6 +46,8 @@ pub fn list(page: &Page<Vm>) -> Document {
 
 fn healthy(vm: &Vm) -> Cell {
     match (vm.healthy, vm.state) {
+        // The last answer of a probe says nothing about a VM that is out of sight now.
+        (_, VmState::Unknown) => words::unknown(),
         (Some(true), _) => Cell::toned("yes", Tone::Good),
         (Some(false), _) => Cell::toned("no", Tone::Bad),
         (None, VmState::Stopped | VmState::Waiting | VmState::Deleting) => words::or_dash::<&str>(None),

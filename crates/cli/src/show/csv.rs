@@ -1,6 +1,6 @@
 //! CSV (RFC 4180): the first table of an answer, else its names and values.
 
-use super::{Block, Document};
+use super::{Block, Cell, Document};
 
 /// The document's first table as CSV.
 pub fn text(document: &Document) -> String {
@@ -10,17 +10,20 @@ pub fn text(document: &Document) -> String {
         _ => None,
     });
     if let Some(table) = table {
-        record(table.columns.iter().map(|column| column.name.to_lowercase().replace(' ', "_")), &mut out);
+        record(
+            table.columns.iter().map(|column| column.name.to_lowercase().replace([' ', '/'], "_")),
+            &mut out,
+        );
         for row in &table.rows {
-            record(row.iter().map(|cell| cell.text.clone()), &mut out);
+            record(row.iter().map(plain), &mut out);
         }
         return out;
     }
     for block in &document.blocks {
         match block {
             Block::Pairs(pairs) => {
-                record(pairs.iter().map(|(name, _)| name.replace(' ', "_")), &mut out);
-                record(pairs.iter().map(|(_, cell)| cell.text.clone()), &mut out);
+                record(pairs.iter().map(|(name, _)| name.replace([' ', '/'], "_")), &mut out);
+                record(pairs.iter().map(|(_, cell)| plain(cell)), &mut out);
                 return out;
             }
             Block::Text(line) => record([line.clone()], &mut out),
@@ -28,6 +31,10 @@ pub fn text(document: &Document) -> String {
         }
     }
     out
+}
+
+fn plain(cell: &Cell) -> String {
+    cell.raw.as_ref().unwrap_or(&cell.text).clone()
 }
 
 fn record(fields: impl IntoIterator<Item = String>, out: &mut String) {

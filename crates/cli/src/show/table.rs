@@ -18,17 +18,19 @@ pub enum Tone {
 pub struct Cell {
     pub text: String,
     pub tone: Tone,
+    /// What programs get instead, where the text carries a mark for people.
+    pub raw: Option<String>,
 }
 
 impl Cell {
     pub fn toned(text: impl Into<String>, tone: Tone) -> Cell {
-        Cell { text: text.into(), tone }
+        Cell { text: text.into(), tone, raw: None }
     }
 }
 
 impl<T: ToString> From<T> for Cell {
     fn from(value: T) -> Cell {
-        Cell { text: value.to_string(), tone: Tone::Plain }
+        Cell { text: value.to_string(), tone: Tone::Plain, raw: None }
     }
 }
 

@@ -1,0 +1,12 @@
+//! Tests of the program as an operator meets it: command, exit code, stdout, stderr.
+
+mod it {
+    mod answers;
+    mod contexts;
+    mod endpoints;
+    mod exits;
+    mod fake;
+    mod guide;
+    mod looks;
+    mod transcripts;
+}

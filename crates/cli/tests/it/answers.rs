@@ -1,0 +1,314 @@
+//! What the fake federation answers: one small federation of two regions, the second not heard of.
+
+use dwcp_api::Freshness;
+use dwcp_api::vm_spec::Priority;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::fake::{Arrived, Reply};
+
+/// 2026-11-23T09:00:00Z.
+pub const NINE: u64 = 1_795_424_400_000;
+
+pub fn as_of() -> Vec<Freshness> {
+    vec![
+        Freshness { region: "us-east-1".into(), age_ms: Some(120), revision: 41 },
+        Freshness { region: "eu-west-1".into(), age_ms: None, revision: 17 },
+    ]
+}
+
+fn usage(used: Option<f64>) -> Value {
+    json!({ "capacity": 32, "allocated": 8, "used_percent": used })
+}
+
+pub fn region(name: &str, known: bool) -> Value {
+    json!({
+        "region": name,
+        "number": if known { 1 } else { 2 },
+        "lifecycle": if known { "active" } else { "lost" },
+        "health": match known {
+            true => json!({ "score": 97, "state": "healthy",
+                "deductions": [{ "points": 3, "cause": "RTT to ap-south-1 is 12% over its floor" }] }),
+            false => json!({ "score": null, "state": "unknown", "deductions": [] }),
+        },
+        "vms": known.then_some(12),
+        "hosts": 3,
+        "cpu": usage(known.then_some(40.0)),
+        "memory": usage(known.then_some(31.5)),
+        "storage": usage(known.then_some(10.0)),
+        "traffic_percent": known.then_some(62.0),
+        "replication_lag_ms": known.then_some(12),
+        "leader": if known { Some(name) } else { None },
+        "version": known.then_some("0.1.0"),
+        "placement": match known {
+            true => json!({ "enabled": true, "since_at_ms": null, "by": null, "reason": "" }),
+            false => json!({ "enabled": false, "since_at_ms": NINE, "by": "op_7f3", "reason": "lost" }),
+        },
+        "age_ms": known.then_some(120),
+        "revision": 41,
+    })
+}
+
+pub fn vm(name: &str, state: &str) -> Value {
+    json!({
+        "vm": format!("vm_{name}"), "name": name, "state": state, "wanted_running": true, "region": "us-east-1",
+        "zone": "a", "host": "host-1", "generation": 3, "image": "small", "vcpus": 1, "memory_mib": 64,
+        "disk_gib": 0, "priority": Priority(100), "policy": { "regions_deny": ["eu-west-1"] },
+        "labels": { "app": "shop" }, "network": "user", "probe": { "kind": "http", "port": 80, "path": "/health" },
+        "address": "http://127.77.1.32:8080/", "healthy": true, "reason": "", "cost_usd_month": 4.5,
+        "created_at_ms": NINE, "revision": 40,
+    })
+}
+
+pub fn operation(kind: &str, state: &str, done: u64) -> Value {
+    json!({
+        "operation": "op_7f3", "kind": kind, "subject": "web", "related": null, "state": state,
+        "steps": [
+            { "name": "place", "state": "done", "done": 2, "total": 2, "note": "", "took_ms": 3 },
+            { "name": "start", "state": if state == "running" { "running" } else { "done" }, "done": done,
+              "total": 2, "note": "", "took_ms": null },
+        ],
+        "done": done, "total": 2, "failed": 0, "left": [], "by": "ops@example.com", "started_at_ms": NINE,
+        "ended_at_ms": if state == "running" { None } else { Some(NINE + 1_400) }, "joined": false, "revision": 5,
+    })
+}
+
+fn host(name: &str) -> Value {
+    json!({
+        "host": name, "region": "us-east-1", "zone": "a", "state": "up", "labels": { "disk": "ssd" },
+        "lease_left_ms": 2_700, "cpu": usage(Some(40.0)), "memory": usage(None), "storage": usage(Some(1.0)),
+        "vms": 4, "version": "0.1.0", "silent_ms": 210, "revision": 12,
+    })
+}
+
+fn event() -> Value {
+    json!({
+        "id": "ev_1", "at_ms": NINE, "region": "eu-west-1", "severity": "critical", "kind": "region_lost",
+        "subject": "eu-west-1", "message": "a majority of regions has not heard of it for 3.0s", "by": "dwcp",
+    })
+}
+
+fn link(from: &str, to: &str, rtt: Option<f64>) -> Value {
+    json!({
+        "from": from, "to": to, "up": rtt.map(|_| true), "rtt_p50_ms": rtt, "rtt_p99_ms": rtt.map(|r| r * 1.2),
+        "loss_percent": rtt.map(|_| 0.0), "throughput_mbit_s": null, "age_ms": rtt.map(|_| 900),
+    })
+}
+
+pub fn failover(state: &str) -> Value {
+    let ended = state != "running";
+    json!({
+        "failover": "failover-001", "operation": "op_7f3", "from": "eu-west-1", "to": ["us-east-1"],
+        "trigger": "manual", "state": state,
+        "phases": [
+            { "name": "fence", "started_at_ms": NINE, "ended_at_ms": NINE + 3_150, "took_ms": 3_150 },
+            { "name": "restart", "started_at_ms": NINE + 3_150, "ended_at_ms": ended.then_some(NINE + 6_000),
+              "took_ms": ended.then_some(2_850) },
+        ],
+        "vms": [
+            { "vm": "vm_web", "name": "web", "from_host": "host-1", "to_region": "us-east-1", "to_host": "host-2",
+              "state": if ended { "verified" } else { "starting" }, "reason": "most free memory",
+              "took_ms": ended.then_some(5_900) },
+            { "vm": "vm_big", "name": "big", "from_host": "host-1", "to_region": null, "to_host": null,
+              "state": "left", "reason": "needs 64 vCPUs; the largest host has 32", "took_ms": null },
+        ],
+        "total": 2, "done": u64::from(ended), "left": 1, "failed": 0, "rto_ms": 6_000, "predicted_rto_ms": 7_000,
+        "rto_final": ended,
+        "rpo": { "acknowledged_writes_lost": 0, "evidence": "revision 17 is on 4 of 5 voters" },
+        "cost_change_usd_cents_month": 250, "started_at_ms": NINE, "ended_at_ms": ended.then_some(NINE + 6_000),
+        "by": "ops@example.com",
+    })
+}
+
+fn placement() -> Value {
+    json!({
+        "vm": "web",
+        "candidates": [
+            { "region": "us-east-1", "zone": "a", "host": "host-1", "score": 81.25,
+              "factors": [{ "name": "latency", "value": 0.9, "weight": 0.3, "from": "12 ms" }], "ruled_out": [] },
+            { "region": "eu-west-1", "zone": null, "host": null, "score": null, "factors": [],
+              "ruled_out": ["placement is disabled since 09:00 by op_7f3"] },
+        ],
+        "chosen": [{ "vm": "web", "region": "us-east-1", "host": "host-1", "score": 81.25 }],
+        "reasons": [], "took_us": 180, "as_of": as_of(),
+    })
+}
+
+fn token(state: &str) -> Value {
+    json!({
+        "token_id": "token-abc123", "user": "ops@example.com", "role": "operator", "state": state,
+        "description": "on call", "created_at_ms": NINE, "expires_at_ms": NINE + 86_400_000, "revoked_at_ms": null,
+        "last_used_at_ms": null, "revision": 9,
+    })
+}
+
+fn page<T: Serialize>(items: Vec<T>) -> Value {
+    json!({ "items": items, "next_cursor": null, "as_of": as_of() })
+}
+
+fn changed(request: &Arrived) -> Value {
+    let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+    json!({ "region": region("us-east-1", true), "changed": true, "notes": [format!("asked: {body}")] })
+}
+
+pub fn federation() -> Value {
+    json!({
+        "federation": "dev", "answered_by": "us-east-1",
+        "regions": [region("us-east-1", true), region("eu-west-1", false)],
+        "totals": { "regions": 2, "healthy": 1, "degraded": 0, "unhealthy": 0, "unknown": 1, "hosts": 6, "vms": 12,
+            "vms_unknown_regions": 1 },
+        "placement": { "p50_ms": 0.2, "p95_ms": 0.4, "p99_ms": 0.9 },
+        "state_sync": { "p50_ms": 80.0, "p95_ms": 140.0, "p99_ms": 190.0 },
+        "routing": { "p50_ms": null, "p95_ms": null, "p99_ms": null },
+        "sla_percent": null, "open_incidents": null, "freeze": "no-moves", "leader": "us-east-1", "as_of": as_of(),
+    })
+}
+
+fn regions_and_federation(request: &Arrived) -> Option<Value> {
+    Some(match request.route().as_str() {
+        "GET /v1/federation" => federation(),
+        "GET /v1/regions" => page(vec![region("us-east-1", true), region("eu-west-1", false)]),
+        "GET /v1/regions/us-east-1" => json!({
+            "summary": region("us-east-1", true),
+            "zones": [{ "zone": "a", "hosts": 3 }],
+            "hosts": [host("host-1")],
+            "components": [{ "component": "controller", "replicas": 1, "up": 1, "version": "0.1.0" },
+                { "component": "agent", "replicas": 3, "up": null, "version": null }],
+            "links": [link("us-east-1", "eu-west-1", Some(76.0))],
+            "recent_events": [event()],
+            "as_of": as_of(),
+        }),
+        "POST /v1/regions/us-east-1/health-check" => json!({
+            "region": "us-east-1", "verdict": "healthy",
+            "health": { "score": 97, "state": "healthy", "deductions": [] },
+            "probes": [{ "from": "ap-south-1", "verdict": "answers", "rtt_ms": 190, "silent_ms": 20, "detail": "" }],
+            "as_of": as_of(),
+        }),
+        "POST /v1/regions/eu-west-1/health-check" => json!({
+            "region": "eu-west-1", "verdict": "down",
+            "health": { "score": null, "state": "unknown", "deductions": [] },
+            "probes": [{ "from": "us-east-1", "verdict": "no_answer", "rtt_ms": null, "silent_ms": 8_000,
+                "detail": "no answer in 2000ms" }],
+            "as_of": as_of(),
+        }),
+        "GET /v1/regions/us-east-1/vm-count" => {
+            json!({ "region": "us-east-1", "vms": 12, "last_known": false, "as_of": as_of() })
+        }
+        "GET /v1/regions/eu-west-1/vm-count" => {
+            json!({ "region": "eu-west-1", "vms": 7, "last_known": true, "as_of": as_of() })
+        }
+        "GET /v1/regions/sa-east-1/vm-count" => {
+            json!({ "region": "sa-east-1", "vms": null, "last_known": true, "as_of": [] })
+        }
+        route if route.starts_with("POST /v1/regions/us-east-1/") => changed(request),
+        "POST /v1/failovers" => {
+            let dry = request.body.contains("\"dry_run\":true");
+            let state = if dry { "planned" } else { "running" };
+            let operation = if dry { Value::Null } else { operation("failover", "running", 0) };
+            json!({ "failover": failover(state), "operation": operation, "as_of": as_of() })
+        }
+        "GET /v1/failovers" => page(vec![failover("partly")]),
+        "GET /v1/failovers/latest" | "GET /v1/failovers/failover-001" => {
+            json!({ "failover": failover("partly"), "as_of": as_of() })
+        }
+        "GET /v1/freeze" | "PUT /v1/freeze" => json!({
+            "state": "no-moves", "local": null, "since_at_ms": NINE, "by": "ops@example.com", "reason": "storm",
+            "revision": 3, "as_of": as_of(),
+        }),
+        "GET /v1/policies" | "PUT /v1/policies" => json!({
+            "auto_failover": true, "loss_after_ms": 3_000, "return_after_ms": 10_000, "failovers_per_hour": 2,
+            "cpu_overcommit_percent": 400, "memory_overcommit_percent": 100, "scoring_profile": "balanced",
+            "revision": 3, "as_of": as_of(),
+        }),
+        _ => return None,
+    })
+}
+
+fn replication_and_control(request: &Arrived) -> Option<Value> {
+    let both = json!(["us-east-1", "eu-west-1"]);
+    Some(match request.route().as_str() {
+        "GET /v1/events" => page(vec![event()]),
+        "GET /v1/state/lag-matrix" => json!({ "regions": both, "as_of": as_of(), "pairs": [
+            { "from": "us-east-1", "to": "eu-west-1", "entries": null, "lag_ms": null },
+            { "from": "eu-west-1", "to": "us-east-1", "entries": 0, "lag_ms": 12 },
+        ] }),
+        "GET /v1/state/queue-depth" => json!({ "as_of": as_of(), "queues": [
+            { "from": "us-east-1", "to": "eu-west-1", "entries": 14, "bytes": 4_096, "oldest_ms": 800 },
+        ] }),
+        "GET /v1/network/latency-matrix" => json!({ "regions": both, "as_of": as_of(), "links": [
+            link("us-east-1", "eu-west-1", Some(76.0)), link("eu-west-1", "us-east-1", None),
+        ] }),
+        "GET /v1/controller" | "PUT /v1/controller" => json!({
+            "placement_cache_ttl_ms": 300_000, "parallel_scoring": true, "profile": "balanced", "weights": {},
+            "revision": 3, "as_of": as_of(),
+        }),
+        "GET /v1/controller/cache-stats" => json!({ "as_of": as_of(), "caches": [
+            { "region": "us-east-1", "entries": 8, "hits": 30, "misses": 10, "invalidations": 2, "since_at_ms": NINE },
+        ] }),
+        "GET /v1/dev/links" | "PUT /v1/dev/links" => json!({ "links": [
+            { "from": "us-east-1", "to": "eu-west-1", "rtt_ms": 76.0, "loss_percent": 1.0, "jitter_ms": 0.5,
+              "rate_mbit_s": null, "cut": true },
+        ] }),
+        _ => return None,
+    })
+}
+
+/// What the fake federation answers.
+pub fn answer(request: &Arrived) -> Reply {
+    if let Some(value) = regions_and_federation(request).or_else(|| replication_and_control(request)) {
+        return (200, value.to_string());
+    }
+    let dry = request.body.contains("\"dry_run\":true") || request.target.contains("dry_run=true");
+    let accepted = |kind: &str| if dry { Value::Null } else { operation(kind, "running", 1) };
+    let value = match request.route().as_str() {
+        "GET /v1/version" => json!({ "version": "0.1.0", "api": "v1", "state_format": 1, "federation": "dev",
+            "region": "us-east-1" }),
+        "POST /v1/login" => json!({ "token_id": "token-abc123", "user": "ops@example.com", "role": "admin",
+            "expires_at_ms": null, "federation": "dev", "region": "us-east-1" }),
+        "POST /v1/tokens" => {
+            json!({ "secret": if dry { "" } else { "dwcp_s3cret" }, "token": token("active") })
+        }
+        "GET /v1/tokens" => page(vec![token("active")]),
+        "DELETE /v1/tokens/token-abc123" => token("revoked"),
+        "GET /v1/operations" => page(vec![operation("vm_create", "done", 2)]),
+        "GET /v1/operations/op_7f3" => {
+            json!({ "operation": operation("vm_create", "done", 2), "as_of": as_of() })
+        }
+        "POST /v1/operations/op_7f3/cancel" => operation("vm_create", "cancelling", 1),
+        "POST /v1/vms" => {
+            json!({ "vms": [vm("web", "waiting")], "operation": accepted("vm_create"), "placement": placement() })
+        }
+        "GET /v1/vms" => page(vec![vm("web", "running"), vm("batch", "unknown")]),
+        "GET /v1/vms/web" | "GET /v1/vms/vm_web" => json!({ "vm": vm("web", "running"), "as_of": as_of() }),
+        "POST /v1/vms/web/start"
+        | "POST /v1/vms/web/stop"
+        | "POST /v1/vms/web/restart"
+        | "DELETE /v1/vms/web" => {
+            json!({ "vm": vm("web", "running"), "operation": accepted("vm_change") })
+        }
+        "GET /v1/vms/web/console" => json!({ "offset": 0, "next_offset": 12, "text": "hello world\n" }),
+        "GET /v1/vms/web/explain" => placement(),
+        "POST /v1/vms/health-check" => {
+            json!({ "healthy": 1, "unhealthy": 0, "unknown": 1, "as_of": as_of(), "vms": [
+            { "vm": "vm_web", "name": "web", "region": "us-east-1", "host": "host-1", "state": "running",
+              "healthy": true, "probe": "http", "detail": "200", "took_ms": 4 },
+            { "vm": "vm_batch", "name": "batch", "region": "eu-west-1", "host": null, "state": "unknown",
+              "healthy": null, "probe": "http", "detail": "its host can't be asked", "took_ms": null },
+        ] })
+        }
+        "GET /v1/hosts" => page(vec![host("host-1")]),
+        "GET /v1/hosts/host-1" => json!({ "host": host("host-1"), "vms": ["vm_web"], "as_of": as_of() }),
+        other => return problem(404, "DWCP-R0010", &format!("there is no {other}")),
+    };
+    (200, value.to_string())
+}
+
+/// An error body.
+pub fn problem(status: u16, code: &str, title: &str) -> Reply {
+    let body = json!({
+        "type": format!("urn:dwcp:problem:{code}"), "title": title, "status": status, "code": code,
+        "cause": ["180 VMs need 212 vCPUs; 140 are free"], "next": "nothing was changed",
+        "try": ["dwcp-cli federation status --global"], "request_id": "req_42",
+    });
+    (status, body.to_string())
+}

@@ -1,0 +1,78 @@
+use clap::Parser;
+use dwcp_cli::{argv, guide, typed::Typed};
+
+use super::fake::words;
+
+/// Every command line of the operations guide, with its shell variables filled in.
+const GUIDE: &str = include_str!("guide_commands.txt");
+
+fn parse(line: &str) -> Result<Typed, clap::Error> {
+    Typed::try_parse_from(argv::normal(words(line)))
+}
+
+#[test]
+fn every_command_line_of_the_guide_is_carried_out_or_refused_by_name() {
+    let (mut carried, mut refused) = (Vec::new(), Vec::new());
+    for line in GUIDE.lines() {
+        match parse(line) {
+            Ok(_) => carried.push(line),
+            Err(error) => match guide::unavailable(&argv::normal(words(line))) {
+                Some(_) => refused.push(line),
+                None => panic!("{line}\n{error}"),
+            },
+        }
+    }
+    assert!(carried.len() >= 22, "only {} are carried out: {carried:#?}", carried.len());
+    assert_eq!(carried.len() + refused.len(), GUIDE.lines().count());
+}
+
+#[test]
+fn no_command_is_both_available_and_not() {
+    for command in guide::UNAVAILABLE {
+        let line = format!("dwcp-cli {command} --help");
+        let shown = parse(&line).err().is_some_and(|e| e.kind() == clap::error::ErrorKind::DisplayHelp);
+        assert!(!shown, "{command} is in the table and in the parser");
+    }
+}
+
+#[test]
+fn a_group_without_its_command_is_told_as_typed() {
+    let told = |line: &str| guide::unavailable(&words(line));
+    assert_eq!(told("dwcp-cli routing ddos").as_deref(), Some("routing ddos"));
+    assert_eq!(told("dwcp-cli --format json metrics query x").as_deref(), Some("metrics query"));
+    assert_eq!(
+        told("dwcp-cli federation state backup create --type full").as_deref(),
+        Some("federation state backup create")
+    );
+    assert_eq!(told("dwcp-cli vm fly"), None);
+    let ran = super::fake::Home::new().run("federation region");
+    assert!(ran.exit == 2 && ran.stderr.contains("disable-placement"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_table_is_sorted_and_names_each_command_once() {
+    assert!(guide::UNAVAILABLE.windows(2).all(|pair| pair[0] < pair[1]), "not sorted, or twice");
+}
+
+#[test]
+fn switches_stand_alone_or_with_a_value() {
+    for line in [
+        "dwcp-cli federation controller configure --parallel-scoring",
+        "dwcp-cli federation controller configure --parallel-scoring true",
+        "dwcp-cli federation controller configure --parallel-scoring false",
+        "dwcp-cli --watch federation status --global",
+        "dwcp-cli --watch 5s federation status --global true",
+        "dwcp-cli vm delete --yes web",
+        "dwcp-cli vm delete web --confirm",
+        "dwcp-cli federation failover --from-region a --dry-run --max-time 30s",
+        "dwcp-cli dev link set --from a --to b --cut false",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}\n{error}"));
+    }
+}
+
+#[test]
+fn a_parser_without_contradictions() {
+    use clap::CommandFactory;
+    Typed::command().debug_assert();
+}

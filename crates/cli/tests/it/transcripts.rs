@@ -1,0 +1,168 @@
+//! What each command prints, word for word. `DWCP_BLESS=1` writes the files anew; read the difference.
+
+use std::path::{Path, PathBuf};
+
+use super::answers::answer;
+use super::fake::{Fake, Home};
+
+/// File of the transcripts, and the command lines in it.
+const FILES: [(&str, &[&str]); 5] = [
+    (
+        "federation",
+        &[
+            "federation status --global",
+            "federation status --global --format csv",
+            "federation events list --region us-east-1 --since 1h",
+            "federation state lag-matrix",
+            "federation state queue-depth",
+            "federation network latency-matrix",
+            "network latency-matrix",
+            "network latency-matrix --format csv",
+            "federation controller configure --placement-cache-ttl 5m",
+            "federation controller configure --parallel-scoring true --dry-run",
+            "federation controller show",
+            "federation controller cache-stats",
+            "federation freeze",
+            "federation freeze no-moves --reason storm",
+            "federation policy show",
+            "federation policy set --auto-failover false --loss-after 5s",
+        ],
+    ),
+    (
+        "regions",
+        &[
+            "federation region list",
+            "federation region status --region us-east-1 --compact",
+            "federation region status --region us-east-1",
+            "federation region status --region us-east-1 --verbose",
+            "federation region status --region us-east-1 --compact --format yaml",
+            "federation region status --region mars",
+            "federation region health-check --region us-east-1",
+            "federation region health-check --region eu-west-1",
+            "federation region vm-count --region us-east-1",
+            "federation region vm-count --region eu-west-1",
+            "federation region vm-count --region sa-east-1",
+            "federation region enable --region us-east-1 --traffic-percentage 10",
+            "federation region disable --region us-east-1 --fence --reason fire",
+            "federation region enable-placement --region us-east-1",
+            "federation region disable-placement --region us-east-1 --dry-run",
+        ],
+    ),
+    (
+        "vms",
+        &[
+            "vm create --name web --count 2 --memory 64MiB --priority critical --not-regions eu-west-1 --away-from app=web:zone",
+            "vm create --name web --dry-run",
+            "vm create --name web --detach",
+            "vm list",
+            "vm list --format json",
+            "vm list --state runing",
+            "vm show web",
+            "vm start web",
+            "vm stop web --force",
+            "vm restart web --quiet",
+            "vm delete web",
+            "vm delete web --yes",
+            "vm console web",
+            "vm explain web",
+            "vm health-check --vm web,batch",
+            "federation vm health-check --all",
+            "host list",
+            "host show host-1",
+        ],
+    ),
+    (
+        "failover",
+        &[
+            "federation failover --from-region eu-west-1 --to-regions us-east-1 --priority critical --max-time 30s",
+            "federation failover --from-region eu-west-1 --dry-run",
+            "federation failover --from-region eu-west-1 --detach",
+            "federation failover --from-region eu-west-1 --to-regions eu-west-1",
+            "federation failover --from-region eu-west-1 --relax gravity",
+            "federation failover status",
+            "federation failover status --failover-id failover-001",
+            "federation failover list",
+        ],
+    ),
+    (
+        "rest",
+        &[
+            "version",
+            "explain R0037",
+            "explain DWCP-R9999",
+            "help exit-codes",
+            "operation list",
+            "operation show op_7f3",
+            "operation watch op_7f3",
+            "operation cancel op_7f3 --reason enough",
+            "security token create --user ops@example.com --role operator --expires-in 30d",
+            "security token list",
+            "security token revoke --token-id token-abc123",
+            "security token rotate --user ops@example.com",
+            "dev link list",
+            "dev link set --from us-east-1 --to eu-west-1 --loss 1% --cut",
+            "dev link set --from us-east-1 --to eu-west-1",
+            "metrics query 'sum(dwcp_federation_active_vms)' --range 7d --step 1h",
+            "federation state backup create --type full --output /backups/state.db",
+        ],
+    ),
+];
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(format!("{name}.txt"))
+}
+
+fn transcript(lines: &[&str]) -> String {
+    let fake = Fake::start(answer);
+    let home = Home::new();
+    let mut text = String::new();
+    for line in lines {
+        let ran = home.run_with(line, &[("DWCP_ENDPOINT", &fake.endpoint)], "");
+        text.push_str(&format!("$ dwcp-cli {line}\n{}", ran.stdout));
+        if !ran.stderr.is_empty() {
+            text.push_str(&ran.stderr.lines().map(|line| format!("! {line}\n")).collect::<String>());
+        }
+        text.push_str(&format!("exit {}\n\n", ran.exit));
+    }
+    text.replace(&fake.endpoint, "http://ENDPOINT")
+}
+
+fn holds(name: &str) {
+    let lines = FILES.iter().find(|(file, _)| *file == name).unwrap().1;
+    let got = transcript(lines);
+    if std::env::var_os("DWCP_BLESS").is_some() {
+        std::fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        std::fs::write(path(name), &got).unwrap();
+        return;
+    }
+    let want = std::fs::read_to_string(path(name)).unwrap_or_default();
+    for (number, (got, want)) in got.lines().zip(want.lines()).enumerate() {
+        assert_eq!(got, want, "{}:{}", path(name).display(), number + 1);
+    }
+    assert_eq!(got, want);
+}
+
+#[test]
+fn federation_commands_print_what_their_transcript_says() {
+    holds("federation");
+}
+
+#[test]
+fn region_commands_print_what_their_transcript_says() {
+    holds("regions");
+}
+
+#[test]
+fn vm_and_host_commands_print_what_their_transcript_says() {
+    holds("vms");
+}
+
+#[test]
+fn failover_commands_print_what_their_transcript_says() {
+    holds("failover");
+}
+
+#[test]
+fn all_other_commands_print_what_their_transcript_says() {
+    holds("rest");
+}
