@@ -65,6 +65,8 @@ pub struct NodeConfig {
     pub genesis: Core,
     /// Settings of the consensus.
     pub consensus: dwcp_consensus::Config,
+    /// This node once held state that is gone: groups without records join as damaged replicas, and are not founded.
+    pub lost: bool,
     /// Deliberate faults.
     #[cfg(feature = "mutations")]
     pub mutation: Option<Mutation>,
@@ -96,6 +98,7 @@ impl NodeConfig {
             host_loss_ms: 2_500,
             genesis,
             consensus: dwcp_consensus::Config::new(me, seed),
+            lost: false,
             #[cfg(feature = "mutations")]
             mutation: None,
         }
@@ -285,7 +288,7 @@ impl Node {
     fn open_group(&mut self, group: GroupId, home: Option<NodeId>, disk: &dyn Disk) -> Result<(), OpenError> {
         let voters = self.config.voters.clone();
         let learners = self.config.regions.keys().copied().filter(|n| !voters.contains(n)).collect();
-        let setup = GroupSetup { group, voters, learners, home, lost: false };
+        let setup = GroupSetup { group, voters, learners, home, lost: self.config.lost };
         let opened = self.raft.open(self.now.mono.0, setup, disk)?;
         if let Some(snapshot) = opened.snapshot {
             if let Err(error) = self.facts.restore(group, &snapshot.data) {
