@@ -60,24 +60,54 @@ fn generate(tree: &Tree) -> Result<BTreeMap<String, String>, Failure> {
     run(cargo()
         .args(["build", "--quiet", "--profile", "sim", "-p", "dwcp-cli", "--bin", "dwcp-cli"])
         .current_dir(&tree.root))?;
-    let scratch = tree.target.join("xtask-reference");
-    if scratch.exists() {
-        fs::remove_dir_all(&scratch).map_err(|e| fault("cannot remove", &scratch, &e))?;
-    }
-    fs::create_dir_all(&scratch).map_err(|e| fault("cannot create", &scratch, &e))?;
-    text_of(command_of(tree).args(["reference", "--dir"]).arg(&scratch))?;
-    let pages = read_pages(&scratch)?;
-    fs::remove_dir_all(&scratch).map_err(|e| fault("cannot remove", &scratch, &e))?;
-    if pages.is_empty() {
-        return Err(Failure::new("`dwcp-cli reference` wrote no page"));
-    }
-    Ok(pages)
+    let mut commands =
+        String::from("# Commands of dwcp-cli\n\nWritten by `cargo xtask docs` from `--help`.\n");
+    describe(tree, &mut Vec::new(), &mut commands)?;
+    let exit_codes = text_of(cli(tree).args(["help", "exit-codes"]))?;
+    commands.push_str(&format!("\n## Exit codes\n\n{}", block(&exit_codes)));
+    let codes = text_of(cli(tree).arg("explain"))?;
+    let errors = format!(
+        "# Codes\n\nWritten by `cargo xtask docs` from `dwcp-cli explain`; `dwcp-cli explain CODE` says what to do.\n\n{}",
+        block(&codes)
+    );
+    Ok(BTreeMap::from([("commands.md".to_owned(), commands), ("codes.md".to_owned(), errors)]))
 }
 
-/// The CLI without anything of this terminal or this user that could change its pages.
-fn command_of(tree: &Tree) -> std::process::Command {
+/// Adds the help of a command and of everything below it. The flags that hold everywhere are told once.
+fn describe(tree: &Tree, path: &mut Vec<String>, page: &mut String) -> Result<(), Failure> {
+    let help = text_of(cli(tree).args(path.iter()).arg("--help"))?;
+    let shown =
+        if path.is_empty() { help.as_str() } else { help.split("\nEverywhere:").next().unwrap_or(&help) };
+    let name = [&["dwcp-cli".to_owned()], path.as_slice()].concat().join(" ");
+    page.push_str(&format!("\n## {name}\n\n{}", block(shown)));
+    for below in commands_in(&help) {
+        path.push(below);
+        describe(tree, path, page)?;
+        path.pop();
+    }
+    Ok(())
+}
+
+/// The names under `Commands:` of a help text.
+fn commands_in(help: &str) -> Vec<String> {
+    let Some((_, rest)) = help.split_once("\nCommands:\n") else { return Vec::new() };
+    let lines = rest.lines().take_while(|line| !line.is_empty());
+    let entries = lines.filter_map(|line| line.strip_prefix("  ").filter(|entry| !entry.starts_with(' ')));
+    entries.filter_map(|entry| entry.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+/// A text as an indented block of a page.
+fn block(text: &str) -> String {
+    let line = |line: &str| {
+        if line.trim().is_empty() { "\n".to_owned() } else { format!("    {}\n", line.trim_end()) }
+    };
+    text.trim_end().lines().map(line).collect()
+}
+
+/// The CLI without anything of this terminal or this user that could change what it prints.
+fn cli(tree: &Tree) -> std::process::Command {
     let mut cli = run::command(tree.binary("dwcp-cli"));
-    cli.env_remove("COLUMNS").env("NO_COLOR", "1").env("HOME", "/nonexistent");
+    cli.env_clear().env("NO_COLOR", "1");
     cli
 }
 
@@ -102,6 +132,14 @@ fn read_pages(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_commands_of_a_help_text_are_found() {
+        let help = "VMs\n\nUsage: x\n\nCommands:\n  create        Create VMs\n                again\n  list  List\n\nOptions:\n  -h\n";
+        assert_eq!(commands_in(help), ["create", "list"]);
+        assert_eq!(commands_in("Usage: x\n\nOptions:\n  -h\n"), Vec::<String>::new());
+        assert_eq!(block("a \n\n  b\n\n"), "    a\n\n      b\n");
+    }
 
     #[test]
     fn a_changed_a_missing_and_a_leftover_page_are_all_named() {

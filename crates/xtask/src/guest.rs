@@ -5,6 +5,7 @@
 
 mod archive;
 mod kernel;
+mod lz4;
 
 use std::fs;
 use std::path::{Path, PathBuf};
