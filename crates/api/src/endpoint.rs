@@ -154,6 +154,7 @@ pub fn encode<E: Endpoint>(request: &E::Request) -> Result<Call, String> {
 
 /// Reads a request as it arrived: path parameters (already percent-decoded), the raw query, the body bytes. Bad
 /// input is a [`Problem`] of status 400 that names the field.
+#[expect(clippy::result_large_err, reason = "a problem is made once a refused request")]
 pub fn decode<E: Endpoint>(
     path: &BTreeMap<String, String>,
     query: Option<&str>,

@@ -10,14 +10,15 @@ use crate::typed::Format;
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub exit: Exit,
-    pub problem: Problem,
+    /// On the heap: results pass through many hands.
+    pub problem: Box<Problem>,
 }
 
 impl Failure {
     /// An error of this program's own, without a code.
     pub fn new(exit: Exit, title: impl Into<String>) -> Failure {
         let problem = Problem { title: title.into(), ..Problem::default() };
-        Failure { exit, problem }
+        Failure { exit, problem: Box::new(problem) }
     }
 
     /// Wrong usage.
@@ -27,19 +28,19 @@ impl Failure {
 
     /// Adds a line of why.
     pub fn because(mut self, cause: impl Into<String>) -> Failure {
-        self.problem = self.problem.because(cause);
+        self.problem.cause.push(cause.into());
         self
     }
 
     /// Says what happens next by itself.
     pub fn and_then(mut self, next: impl Into<String>) -> Failure {
-        self.problem = self.problem.and_then(next);
+        self.problem.next = next.into();
         self
     }
 
     /// Adds a command to type.
     pub fn suggest(mut self, command: impl Into<String>) -> Failure {
-        self.problem = self.problem.suggest(command);
+        self.problem.attempts.push(command.into());
         self
     }
 
@@ -85,6 +86,6 @@ impl Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Failure {
-        Failure { exit: Exit::of(&problem), problem }
+        Failure { exit: Exit::of(&problem), problem: Box::new(problem) }
     }
 }

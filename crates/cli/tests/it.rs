@@ -8,5 +8,6 @@ mod it {
     mod fake;
     mod guide;
     mod looks;
+    mod tls;
     mod transcripts;
 }
