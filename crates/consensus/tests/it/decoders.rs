@@ -59,7 +59,9 @@ proptest! {
                 1 => {
                     let value = store.0.get_mut(&key).unwrap();
                     let at = rng.below(value.len() as u64) as usize;
-                    value[at] ^= 1 << rng.below(8);
+                    if let Some(byte) = value.get_mut(at) {
+                        *byte ^= 1 << rng.below(8);
+                    }
                 }
                 _ => {
                     let value = store.0.get_mut(&key).unwrap();

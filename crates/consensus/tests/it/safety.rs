@@ -1,5 +1,5 @@
 use crate::world::{World, crc};
-use dwcp_consensus::Config;
+use dwcp_consensus::{Config, Input};
 
 fn small_snapshots(config: &mut Config) {
     config.snapshot_every_entries = 40;
@@ -15,7 +15,7 @@ fn quiet_acks(config: &mut Config) {
 }
 
 /// Loss, repetition, reordering, cuts in one and both directions, crashes that lose what is not durable.
-fn storm(seed: u64, tune: fn(&mut Config), rounds: u32, torn: bool) -> World {
+fn storm(seed: u64, tune: fn(&mut Config), rounds: u32, harm: Harm) -> World {
     let mut world = World::new(seed, tune);
     world.loss_percent = world.rng.below(15);
     world.jitter_us = 2_000 + world.rng.below(200_000);
@@ -35,7 +35,8 @@ fn storm(seed: u64, tune: fn(&mut Config), rounds: u32, torn: bool) -> World {
                 world.cut.insert((one, other));
             }
             2..=4 => world.cut.clear(),
-            5 => crash(&mut world, one, torn),
+            5 => crash(&mut world, one, harm),
+            9 if harm == Harm::Members => reshape(&mut world),
             6..=8 => {
                 for node in 1..=5 {
                     if world.nodes[&node].raft.is_none() {
@@ -51,7 +52,46 @@ fn storm(seed: u64, tune: fn(&mut Config), rounds: u32, torn: bool) -> World {
     world
 }
 
-fn crash(world: &mut World, node: u64, torn: bool) {
+/// Twice as bad as usual.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    Usual,
+    /// Crashes tear batches.
+    Torn,
+    /// Records rot while a node is down.
+    Rot,
+    /// Members change all the time.
+    Members,
+}
+
+/// Three to five voters, the rest learners.
+fn reshape(world: &mut World) {
+    let group = world.groups[world.rng.below(4) as usize];
+    let mut nodes: Vec<u64> = (1..=5).collect();
+    for at in (1..5).rev() {
+        nodes.swap(at, world.rng.below(at as u64 + 1) as usize);
+    }
+    let learners = nodes.split_off(3 + world.rng.below(3) as usize);
+    if let Some(leader) = world.leader(group) {
+        let ticket = world.ticket();
+        world.input(leader, Input::ChangeMembers { group, ticket, voters: nodes, learners });
+    }
+}
+
+/// Flips a bit in a few records of a node that is down.
+fn rot(world: &mut World, node: u64) {
+    let keys: Vec<Vec<u8>> = world.nodes[&node].store.0.keys().cloned().collect();
+    for _ in 0..1 + world.rng.below(4) {
+        let Some(key) = keys.get(world.rng.below(keys.len().max(1) as u64) as usize) else { return };
+        let bit = world.rng.below(8);
+        let store = &mut world.nodes.get_mut(&node).unwrap().store.0;
+        if let Some(byte) = store.get_mut(key).and_then(|value| value.last_mut()) {
+            *byte ^= 1 << bit;
+        }
+    }
+}
+
+fn crash(world: &mut World, node: u64, harm: Harm) {
     if world.nodes[&node].raft.is_none() {
         return;
     }
@@ -60,48 +100,72 @@ fn crash(world: &mut World, node: u64, torn: bool) {
         raft.is_some_and(|raft| world.groups.iter().all(|group| !raft.status(*group).unwrap().damaged))
     };
     let others_whole = (1..=5).filter(|other| *other != node).all(|other| whole(world, &other));
-    if torn && others_whole {
-        world.crash_torn(node);
-        world.start(node);
-    } else {
-        world.crash(node);
+    match harm {
+        Harm::Torn if others_whole => {
+            world.crash_torn(node);
+            world.start(node);
+        }
+        Harm::Rot if others_whole => {
+            world.crash(node);
+            rot(world, node);
+            world.start(node);
+        }
+        _ => world.crash(node),
+    }
+}
+
+fn storms(seeds: std::ops::Range<u64>, tune: fn(&mut Config), harm: Harm) {
+    for seed in seeds {
+        let survived = std::panic::catch_unwind(|| storm(seed, tune, 150, harm).heal_and_check());
+        assert!(survived.is_ok(), "seed {seed}");
     }
 }
 
 #[test]
 fn no_committed_entry_is_lost_and_logs_agree_in_a_storm() {
-    for seed in 0..25 {
-        let mut world = storm(seed, small_snapshots, 150, false);
-        world.heal_and_check();
+    storms(0..12, small_snapshots, Harm::Usual);
+}
+
+/// Some minutes with `--profile sim`.
+#[test]
+#[ignore = "long"]
+fn a_long_night_of_storms() {
+    for harm in [Harm::Usual, Harm::Torn, Harm::Rot, Harm::Members] {
+        storms(1_000..1_150, small_snapshots, harm);
+        storms(2_000..2_050, quiet_acks, harm);
     }
 }
 
 #[test]
 fn the_same_holds_without_acknowledgement_broadcast() {
-    for seed in 100..110 {
-        let mut world = storm(seed, quiet_acks, 150, false);
-        world.heal_and_check();
-    }
+    storms(100..106, quiet_acks, Harm::Usual);
 }
 
 #[test]
 fn the_same_holds_when_a_crash_tears_a_batch() {
-    for seed in 200..215 {
-        let mut world = storm(seed, small_snapshots, 150, true);
-        world.heal_and_check();
-    }
+    storms(200..206, small_snapshots, Harm::Torn);
+}
+
+#[test]
+fn the_same_holds_when_records_rot() {
+    storms(300..306, small_snapshots, Harm::Rot);
+}
+
+#[test]
+fn the_same_holds_while_members_change() {
+    storms(400..406, small_snapshots, Harm::Members);
 }
 
 #[test]
 fn storms_answer_reads_and_take_proposals() {
-    let world = storm(7, small_snapshots, 200, false);
+    let world = storm(7, small_snapshots, 200, Harm::Usual);
     assert!(world.reads_ready > 50, "only {} reads answered", world.reads_ready);
     assert!(world.proposed > 100, "only {} proposals taken", world.proposed);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
-    let digest = |seed| crc(&storm(seed, small_snapshots, 80, true).trace);
+    let digest = |seed| crc(&storm(seed, small_snapshots, 80, Harm::Torn).trace);
     assert_eq!(digest(3), digest(3));
     assert_ne!(digest(3), digest(4));
 }
@@ -126,6 +190,15 @@ fn a_quiet_federation_commits_in_one_quorum_round_trip_and_shows_it_everywhere_s
             assert!(last < (everywhere_ms + 14) * 1000, "home {home}: everywhere after {last} us");
         }
     }
+}
+
+#[test]
+fn storms_do_harm_records_and_change_members() {
+    let repaired = |world: &World| world.nodes.values().map(|node| node.repaired).sum::<u64>();
+    let mut rotten = storm(301, small_snapshots, 150, Harm::Rot);
+    rotten.heal_and_check();
+    assert!(repaired(&rotten) > 0);
+    assert!(storm(401, small_snapshots, 150, Harm::Members).members_changed > 10);
 }
 
 #[cfg(feature = "mutations")]

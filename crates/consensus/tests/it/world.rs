@@ -31,7 +31,7 @@ impl Rng {
     }
 
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        self.next() % limit.max(1)
     }
 
     pub fn chance(&mut self, percent: u64) -> bool {
@@ -135,6 +135,7 @@ pub struct World {
     reads: BTreeMap<Ticket, (GroupId, u64)>,
     pub reads_ready: u64,
     pub reads_dropped: u64,
+    pub members_changed: u64,
     pub proposed: u64,
     pub dropped: u64,
     tickets: u64,
@@ -191,6 +192,7 @@ impl World {
             reads: BTreeMap::new(),
             reads_ready: 0,
             reads_dropped: 0,
+            members_changed: 0,
             proposed: 0,
             dropped: 0,
             tickets: 0,
@@ -367,7 +369,8 @@ impl World {
             Output::Proposed { .. } => self.proposed += 1,
             Output::ProposalDropped { .. } => self.dropped += 1,
             Output::Repaired { .. } => node.repaired += 1,
-            Output::Leader { .. } | Output::MembersChanged { .. } => {}
+            Output::MembersChanged { .. } => self.members_changed += 1,
+            Output::Leader { .. } => {}
         }
     }
 
