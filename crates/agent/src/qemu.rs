@@ -48,6 +48,8 @@ pub fn command_line(machine: &Machine<'_>) -> Vec<String> {
     let mut add = |words: &[&str]| line.extend(words.iter().map(|word| word.to_string()));
     let spec = machine.spec;
     add(&["-nodefaults", "-no-user-config", "-display", "none", "-name", &machine.vm.to_string()]);
+    // An emulator that is broken out of may neither start programs nor gain rights.
+    add(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
     // A guest that resets itself ends its process, so that every boot is counted and reported.
     add(&["-no-reboot"]);
     match machine.accelerator {
@@ -109,4 +111,54 @@ fn netdev(machine: &Machine<'_>) -> String {
         netdev.push_str(&format!(",hostfwd=tcp:{}:{outside}-:{port}", machine.address));
     }
     netdev
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(spec: &VmSpec, tap: Option<&str>) -> String {
+        let image = Image {
+            kernel: Some("/images/small/kernel".into()),
+            initrd: None,
+            disk: None,
+            kernel_arguments: "quiet".into(),
+            cpu: "max".into(),
+            memory_min_mib: 96,
+            blank_disk: false,
+        };
+        let machine = Machine {
+            program: "qemu",
+            vm: VmId(5),
+            generation: 7,
+            spec,
+            image: &image,
+            address: "127.77.1.40",
+            disk: None,
+            accelerator: Accelerator::Tcg,
+            tap,
+        };
+        command_line(&machine).join(" ")
+    }
+
+    #[test]
+    fn ports_are_forwarded_from_the_address_of_the_vm_only() {
+        let spec = VmSpec { ports: vec![22, 80], ..VmSpec::default() };
+        let line = line(&spec, None);
+        assert!(
+            line.contains("user,id=net0,hostfwd=tcp:127.77.1.40:22-:22,hostfwd=tcp:127.77.1.40:8080-:80 "),
+            "{line}"
+        );
+        assert!(line.contains("-accel tcg,"), "{line}");
+        assert!(line.contains("quiet dwcp.vm=vm_0000000000005 dwcp.generation=7"), "{line}");
+        assert!(line.contains("-m 96 "), "the image's least memory: {line}");
+    }
+
+    #[test]
+    fn a_tap_gives_the_guest_its_address() {
+        let spec = VmSpec { network: Network::Tap("br0".into()), ..VmSpec::default() };
+        let line = line(&spec, Some("dwcp1x40"));
+        assert!(line.contains("tap,id=net0,ifname=dwcp1x40,script=no,downscript=no"), "{line}");
+        assert!(line.contains("dwcp.address=127.77.1.40"), "{line}");
+    }
 }

@@ -33,8 +33,8 @@ use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
 use memory::Note;
 
-/// Between two looks at the consoles' sizes.
-const ROTATE_EVERY: Duration = Duration::from_secs(20);
+/// Between two looks at the consoles' sizes and at the certificate.
+const UPKEEP_EVERY: Duration = Duration::from_secs(20);
 
 /// Runs until SIGTERM or until the watchdog is gone.
 ///
@@ -55,6 +55,8 @@ struct Worker {
     lease: LeaseFile,
     link: AgentLinkHandle,
     identity: Identity,
+    /// When the certificate's file was written that is in use.
+    certificate_of: Option<std::time::SystemTime>,
     /// For questions to the nodes' API.
     tls: Arc<rustls::ClientConfig>,
     wan: Option<Wan>,
@@ -142,6 +144,7 @@ async fn work(config: HostConfig) -> Result<(), String> {
         lease,
         link,
         identity,
+        certificate_of: None,
         tls,
         wan,
         watchdog: writer,
@@ -154,7 +157,7 @@ async fn work(config: HostConfig) -> Result<(), String> {
     worker.empty_removed();
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| e.to_string())?;
-    let mut rotate = tokio::time::interval(ROTATE_EVERY);
+    let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
     loop {
         let wake_us =
             agent.wake_at_us().map_or(1_000_000, |at| at.saturating_sub(monotonic_us())).min(1_000_000);
@@ -167,8 +170,9 @@ async fn work(config: HostConfig) -> Result<(), String> {
             },
             Some(done) = happened.recv() => worker.done(done).await?,
             Some(event) = events.recv() => linked(event),
-            _ = rotate.tick() => {
+            _ = upkeep.tick() => {
                 worker.rotate_consoles();
+                worker.renew_certificate();
                 None
             }
             () = tokio::time::sleep(Duration::from_micros(wake_us)) => Some(Input::Tick),
@@ -327,6 +331,25 @@ impl Worker {
 
     async fn ask(&mut self, ask: &Ask) -> Result<(), String> {
         self.watchdog.write_all(&line(ask)).await.map_err(|e| format!("the watchdog is gone: {e}"))
+    }
+
+    /// Takes a renewed certificate into use; leaves live for a day at most.
+    fn renew_certificate(&mut self) {
+        let pki = &self.config.pki;
+        let changed = std::fs::metadata(pki.dir.join(format!("{}.pem", pki.name)))
+            .and_then(|meta| meta.modified())
+            .ok();
+        if changed.is_none() || changed == self.certificate_of {
+            return;
+        }
+        match self.identity.reload(&pki.dir, &pki.name) {
+            Ok(()) => self.certificate_of = changed,
+            // Certificate and key are replaced one after the other; in between they don't fit.
+            Err(error) => journal::warn(
+                "certificate-not-reloaded",
+                json!({"error": error.to_string(), "next": "in 20 s"}),
+            ),
+        }
     }
 
     fn rotate_consoles(&self) {

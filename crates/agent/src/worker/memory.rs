@@ -30,7 +30,7 @@ impl Note {
 
     pub(super) fn parse(text: &str) -> Option<Note> {
         let text = text.trim();
-        if text.len() % 2 != 0 || !text.is_ascii() {
+        if !text.len().is_multiple_of(2) || !text.is_ascii() {
             return None;
         }
         let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).ok();

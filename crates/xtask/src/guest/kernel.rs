@@ -68,7 +68,8 @@ pub(super) fn without_signature(driver: &[u8]) -> &[u8] {
 /// The kernel itself, as it is booted: unpacked where that is possible, because unpacking under emulation costs every boot
 /// what it costs the builder once.
 pub(super) fn image(files: &[PathBuf]) -> Result<Vec<u8>, String> {
-    let named = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"));
+    let named =
+        |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"));
     let path = files.iter().find(named).ok_or("the kernel's package has no vmlinuz")?;
     let packed = std::fs::read(path).map_err(|e| told(path, &e))?;
     Ok(unpacked(&packed).unwrap_or(packed))

@@ -44,7 +44,9 @@ fn block(mut packed: &[u8], start: usize, out: &mut Vec<u8>) -> Option<()> {
         let literals = length(token >> 4, &mut packed)?;
         let (bytes, rest) = packed.split_at_checked(literals)?;
         out.extend_from_slice(bytes);
-        let Some((distance, rest)) = rest.split_first_chunk::<2>() else { return rest.is_empty().then_some(()) };
+        let Some((distance, rest)) = rest.split_first_chunk::<2>() else {
+            return rest.is_empty().then_some(());
+        };
         packed = rest;
         let distance = usize::from(u16::from_le_bytes(*distance));
         let count = length(token & 15, &mut packed)? + 4;
