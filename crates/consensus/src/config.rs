@@ -28,7 +28,7 @@ pub struct Config {
     pub max_inflight_bytes: u64,
     /// Bytes of entries in one append message.
     pub max_message_bytes: u64,
-    /// Bytes of one proposal; larger ones are dropped with `TooLarge`.
+    /// Bytes of one proposal; larger ones are dropped with `BadSize`.
     pub max_proposal_bytes: u64,
     /// A read index that is not confirmed after this is dropped with `Timeout`, ticks.
     pub read_timeout_ticks: u32,
