@@ -1,1 +1,17 @@
 //! Five regions, their networks, disks and hosts in one thread under one seed, with checkers.
+//!
+//! The same code runs here as in production: [`dwcp_roles::node::Node`] and [`dwcp_roles::agent::Agent`]. What is simulated
+//! is only what surrounds them: the network ([`net`]), the disks ([`disk`]), the hosts with their watchdogs and hypervisors
+//! ([`host`]), people ([`client`]) and misfortune ([`faults`]). One seed decides everything, so a run can be repeated.
+
+pub mod checkers;
+pub mod client;
+pub mod disk;
+pub mod faults;
+pub mod host;
+pub mod net;
+pub mod options;
+pub mod run;
+pub mod scenario;
+pub mod steps;
+pub mod world;

@@ -1,0 +1,53 @@
+//! Nothing stays open: operations and failovers end, VMs that should serve do, nobody is on the way for ever.
+
+use dwcp_state::{FailoverState, OperationState, Standing, Want};
+
+use crate::world::World;
+
+pub(super) fn settled(world: &World) -> Result<(), String> {
+    let Some(node) = world.nodes.values().find_map(|slot| slot.node.as_ref()) else { return Err("no node".into()) };
+    let facts = node.facts();
+    if facts.core.regions.is_empty() {
+        return Err("the federation is not founded".into());
+    }
+    if let Some(failover) = facts.core.failovers.values().find(|f| f.state == FailoverState::Running) {
+        return Err(format!("{} of {} is running", failover.id, failover.from));
+    }
+    if let Some(region) = facts.core.regions.values().find(|region| region.standing == Standing::Lost) {
+        return Err(format!("{} is still lost", region.id));
+    }
+    for (name, region) in &facts.regions {
+        if let Some(departure) = region.departures.values().next() {
+            return Err(format!("{} is still on its way from {name} to {}", departure.vm.id, departure.to));
+        }
+        if region.evacuation.is_some() {
+            return Err(format!("{name} is still being evacuated"));
+        }
+        if let Some(open) = region.operations.values().find(|op| op.state == OperationState::Running) {
+            return Err(format!("{} ({}) is still running", open.id, open.title));
+        }
+        if let Some(vm) = region.vms.values().find(|vm| vm.want == Want::Deleted) {
+            return Err(format!("{} is still being deleted", vm.id));
+        }
+        if let Some(vm) = region.vms.values().find(|vm| vm.want == Want::Running && !vm.serves()) {
+            let (seen, phase) = (vm.observed.generation.0, vm.observed.phase);
+            return Err(format!("{} on {} should serve: generation {} (seen {seen} {phase:?})", vm.id, vm.host, vm.generation.0));
+        }
+        for vm in region.vms.values().filter(|vm| vm.want == Want::Running) {
+            let host = world.hosts.iter().find(|host| host.name == vm.host);
+            let process = host.and_then(|host| host.processes.get(&vm.id));
+            if process.is_none_or(|process| process.held || process.generation != vm.generation.0) {
+                return Err(format!("{} is said to serve on {} and does not", vm.id, vm.host));
+            }
+        }
+    }
+    for host in &world.hosts {
+        for (vm, process) in &host.processes {
+            let owned = facts.vm(*vm).is_some_and(|(_, vm)| vm.host == host.name && vm.generation.0 == process.generation);
+            if !owned {
+                return Err(format!("{} still has {vm} generation {}", host.name, process.generation));
+            }
+        }
+    }
+    Ok(())
+}

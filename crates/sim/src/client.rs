@@ -1,0 +1,262 @@
+//! People: they create, change and delete VMs, write and read a register, and repeat what was not answered.
+
+use std::collections::BTreeMap;
+
+use dwcp_roles::node::{Asked, Change, CreateVm, Reply, Request};
+use dwcp_state::{Network, Probe, RegionChange, Relation, Rules, Scope, Target, Vm, VmSpec, Want};
+use dwcp_types::{Amount, Code, NodeId, Priority, RegionId, Rng, VmId};
+
+use crate::world::{Event, REGIONS, World};
+
+/// A request that was not answered is given up, and repeated elsewhere, after, µs.
+const PATIENCE_US: u64 = 7_000_000;
+
+/// What a request is for.
+#[derive(Clone, Debug)]
+enum Wish {
+    Create { name: String, rules: Rules },
+    Change { vm: VmId, change: Change },
+    Write { value: u64 },
+    Read { floor: u64 },
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    wish: Wish,
+    node: NodeId,
+    asked: Asked,
+    sent_us: u64,
+}
+
+/// The client.
+pub struct Client {
+    rng: Rng,
+    open: BTreeMap<u64, Open>,
+    next: u64,
+    /// True while new wishes are made.
+    pub active: bool,
+    names: u64,
+    /// Replies to requests of scenarios, by ticket.
+    pub heard: BTreeMap<u64, Reply>,
+}
+
+impl Client {
+    /// A client that has asked for nothing yet.
+    pub fn new(rng: Rng) -> Client {
+        Client { rng, open: BTreeMap::new(), next: 1, active: false, names: 0, heard: BTreeMap::new() }
+    }
+
+    /// Requests to a dead node are repeated elsewhere soon.
+    pub fn node_died(&mut self, node: NodeId) {
+        for open in self.open.values_mut().filter(|open| open.node == node) {
+            open.sent_us = 0;
+        }
+    }
+
+    /// True when nothing waits for an answer.
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+/// Scenarios' tickets are above this.
+pub const SCENARIO_TICKETS: u64 = 1 << 32;
+
+/// Does something, and comes back later.
+pub fn act(world: &mut World) {
+    let again_us = 300_000 + world.client.rng.below(1_500_000);
+    world.schedule(again_us, Event::Client);
+    repeat(world);
+    if world.client.active {
+        wish(world);
+    }
+}
+
+fn repeat(world: &mut World) {
+    let now_us = world.now_us;
+    let late: Vec<u64> = world
+        .client
+        .open
+        .iter()
+        .filter(|(_, open)| now_us >= open.sent_us + PATIENCE_US)
+        .map(|(ticket, _)| *ticket)
+        .collect();
+    for ticket in late {
+        let Some(open) = world.client.open.remove(&ticket) else { continue };
+        // A read that was not answered says nothing; a write is repeated under its key until it is known.
+        if !matches!(open.wish, Wish::Read { .. }) {
+            send(world, open.wish, open.asked);
+        }
+    }
+}
+
+fn wish(world: &mut World) {
+    let choice = world.client.rng.below(100);
+    let vms: Vec<VmId> = world.checkers.acknowledged.created.values().copied().collect();
+    let free = |world: &World, vm: &VmId| {
+        let busy = matches!(world.checkers.acknowledged.wanted.get(vm), Some(None));
+        !busy && !world.checkers.acknowledged.deleted.contains_key(vm)
+    };
+    let pick = |world: &mut World| {
+        let at = world.client.rng.below(vms.len().max(1) as u64) as usize;
+        vms.get(at).copied().filter(|vm| free(world, vm))
+    };
+    let alive_vms = world.checkers.acknowledged.created.len() - world.checkers.acknowledged.deleted.len();
+    let wish = match choice {
+        0..25 if alive_vms < 14 => {
+            world.client.names += 1;
+            let name = format!("vm-{}", world.client.names);
+            let rules = rules(&mut world.client.rng);
+            world.checkers.acknowledged.asked.insert(name.clone(), 0);
+            Some(Wish::Create { name, rules })
+        }
+        25..35 => pick(world).map(|vm| Wish::Change { vm, change: Change::Stop }),
+        35..48 => pick(world).map(|vm| Wish::Change { vm, change: Change::Start }),
+        48..54 => pick(world).map(|vm| Wish::Change { vm, change: Change::Restart }),
+        54..59 => pick(world).map(|vm| Wish::Change { vm, change: Change::Delete }),
+        59..75 => {
+            let busy = world.client.open.values().any(|open| matches!(open.wish, Wish::Write { .. }));
+            (!busy).then(|| {
+                world.checkers.register.begun += 1;
+                Wish::Write { value: world.checkers.register.begun }
+            })
+        }
+        _ => Some(Wish::Read { floor: world.checkers.register.floor() }),
+    };
+    let Some(wish) = wish else { return };
+    if let Wish::Change { vm, change } = &wish {
+        world.checkers.acknowledged.wanted.insert(*vm, None);
+        if *change == Change::Delete {
+            world.checkers.acknowledged.deleted.insert(*vm, false);
+        }
+    }
+    let key = format!("client/{}", world.client.next);
+    let asked = Asked { by: "client".to_string(), key: Some(key), digest: 1 };
+    send(world, wish, asked);
+}
+
+fn rules(rng: &mut Rng) -> Rules {
+    let mut rules = Rules::default();
+    if rng.chance(1, 3) {
+        rules.anti_affinity.push(Relation { target: Target::Label(("app".into(), "web".into())), scope: Scope::Host });
+    }
+    if rng.chance(1, 4) {
+        let first = rng.below(5) as usize;
+        rules.allowed_regions = (first..first + 3).map(|at| RegionId::from(REGIONS[at % 5])).collect();
+    }
+    rules
+}
+
+/// A VM as the client asks for it.
+pub fn template(name: &str, rules: Rules) -> Vm {
+    Vm {
+        name: name.to_string(),
+        labels: [("app".to_string(), "web".to_string())].into(),
+        spec: VmSpec {
+            image: "guest".to_string(),
+            size: Amount { vcpus: 1, memory_mib: 256, disk_gib: 1 },
+            network: Network::User,
+            probe: Probe::Http("/health".to_string()),
+        },
+        rules,
+        priority: Priority(50),
+        want: Want::Running,
+        ..Vm::default()
+    }
+}
+
+fn send(world: &mut World, wish: Wish, asked: Asked) {
+    let alive = world.alive();
+    let ticket = world.client.next;
+    world.client.next += 1;
+    let at = world.client.rng.below(alive.len().max(1) as u64) as usize;
+    let node = alive.get(at).copied().unwrap_or(1);
+    let request = match &wish {
+        Wish::Create { name, rules } => {
+            let template = template(name, rules.clone());
+            Request::CreateVm(asked.clone(), Box::new(CreateVm { template, ..CreateVm::default() }))
+        }
+        Wish::Change { vm, change } => Request::ChangeVm(asked.clone(), *vm, *change),
+        Wish::Write { value } => {
+            // The register is a part of a record that nothing else in the simulation changes.
+            let mut policy = dwcp_state::Policy::default();
+            policy.placement_cache_ttl_ms = *value;
+            Request::SetPolicy(asked.clone(), policy)
+        }
+        Wish::Read { .. } => Request::Barrier(0),
+    };
+    let sent_us = world.now_us;
+    world.client.open.insert(ticket, Open { wish, node, asked, sent_us });
+    world.ask(node, ticket, request);
+}
+
+/// Takes a reply; returns lines for the log.
+pub fn hear(world: &mut World, node: NodeId, ticket: u64, reply: Reply) -> Vec<String> {
+    if ticket >= SCENARIO_TICKETS {
+        world.client.heard.insert(ticket, reply);
+        return Vec::new();
+    }
+    let Some(open) = world.client.open.remove(&ticket) else { return Vec::new() };
+    let known = &mut world.checkers.acknowledged;
+    match (&open.wish, &reply) {
+        (Wish::Create { name, .. }, Reply::Placed { created: Some((vm, ..)), .. }) => {
+            known.created.insert(name.clone(), *vm);
+            known.wanted.insert(*vm, Some(Want::Running));
+            return vec![format!("client: {name} is {vm}")];
+        }
+        (Wish::Change { vm, change }, Reply::Done(..)) => {
+            let want = match change {
+                Change::Start | Change::Restart => Want::Running,
+                Change::Stop => Want::Stopped,
+                Change::Delete => Want::Deleted,
+            };
+            known.wanted.insert(*vm, Some(want));
+            if want == Want::Deleted {
+                known.deleted.insert(*vm, true);
+            }
+            return vec![format!("client: {vm} is to be {want:?}")];
+        }
+        (Wish::Write { value }, Reply::Done(..)) => {
+            let register = &mut world.checkers.register;
+            register.acknowledged = register.acknowledged.max(*value);
+        }
+        (Wish::Read { floor }, Reply::Current) => read(world, node, *floor),
+        (Wish::Read { .. }, _) => {}
+        (_, Reply::Refused(refusal)) => return refused(world, open.clone(), refusal.code, &refusal.to_string()),
+        (_, Reply::Placed { refusal: Some(refusal), .. }) => {
+            return refused(world, open.clone(), refusal.code, &refusal.to_string());
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn read(world: &mut World, node: NodeId, floor: u64) {
+    let Some(machine) = world.nodes.get(&node).and_then(|slot| slot.node.as_ref()) else { return };
+    let value = machine.facts().core.policy.placement_cache_ttl_ms;
+    if let Some(text) = world.checkers.register.finish_read(floor, value) {
+        world.checkers.object(format!("node {node}: {text}"));
+    }
+}
+
+fn refused(world: &mut World, open: Open, code: Code, text: &str) -> Vec<String> {
+    // What may or may not have happened is asked again under the same key; a write to the register must end before the
+    // next begins.
+    let unknown = matches!(code, Code::TimedOut | Code::NoLeader | Code::NotReady);
+    if unknown || matches!(open.wish, Wish::Write { .. }) {
+        let ticket = world.client.next;
+        world.client.next += 1;
+        let sent_us = world.now_us.saturating_sub(PATIENCE_US - 1_000_000);
+        world.client.open.insert(ticket, Open { sent_us, ..open });
+    } else if let Wish::Change { vm, .. } = open.wish {
+        // Refused for good: what was wanted before still is, and nothing says what that was.
+        world.checkers.acknowledged.wanted.remove(&vm);
+    }
+    vec![format!("client: {text}")]
+}
+
+/// Asks a node to set a region's switches; for the end of a run and for scenarios.
+pub fn enable_region(world: &mut World, node: NodeId, region: &str, on: bool, ticket: u64) {
+    let change = RegionChange { region: region.into(), enabled: Some(on), ..RegionChange::default() };
+    world.ask(node, ticket, Request::ChangeRegion(Asked { by: "operator".into(), key: None, digest: 0 }, change));
+}

@@ -1,0 +1,131 @@
+//! What kind of run it is.
+
+/// A deliberate break of a rule, to prove that a checker finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Takes VMs over without waiting for the old lease to run out.
+    SkipLeaseWait,
+    /// Acknowledges what a crash then loses.
+    AckBeforeFsync,
+    /// Agents act on intents and generations older than the newest seen.
+    IgnoreGeneration,
+}
+
+impl Mutation {
+    /// All of them, by the names of the command line.
+    pub const NAMED: [(&'static str, Mutation); 3] = [
+        ("skip-lease-wait", Mutation::SkipLeaseWait),
+        ("ack-before-fsync", Mutation::AckBeforeFsync),
+        ("ignore-generation", Mutation::IgnoreGeneration),
+    ];
+}
+
+/// Which kinds of misfortune happen, each with its own weight; 0: never in this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultMix {
+    /// A node's process is killed, and started again.
+    pub node_crash: u64,
+    /// A node stands still for a while.
+    pub node_pause: u64,
+    /// A host dies with its agent and VMs.
+    pub host_crash: u64,
+    /// An agent's process is killed, its VMs go on.
+    pub agent_crash: u64,
+    /// An agent stands still, its VMs and its watchdog go on.
+    pub agent_pause: u64,
+    /// A VM's process dies.
+    pub vm_crash: u64,
+    /// A region is cut off in both directions.
+    pub region_cut: u64,
+    /// One direction of one link is cut.
+    pub one_way_cut: u64,
+    /// Everything of a region dies.
+    pub region_kill: u64,
+    /// Frames are lost here and there.
+    pub loss: u64,
+    /// A disk is slow.
+    pub slow_disk: u64,
+    /// A record on the disk of a node that is down is flipped.
+    pub bit_rot: u64,
+    /// A node's disk is full: its process ends.
+    pub disk_full: u64,
+    /// Every node dies at once.
+    pub blackout: u64,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Decides everything.
+    pub seed: u64,
+    /// Regions.
+    pub regions: usize,
+    /// Hosts in each.
+    pub hosts: usize,
+    /// VMs created at the beginning.
+    pub vms: usize,
+    /// How long faults happen, ms of simulated time.
+    pub faults_ms: u64,
+    /// How long the system may take to settle after everything healed, ms.
+    pub settle_ms: u64,
+    /// What happens.
+    pub mix: FaultMix,
+    /// Between two faults on average, ms.
+    pub every_ms: u64,
+    /// A rule broken on purpose.
+    pub mutation: Option<Mutation>,
+    /// Keep every log line.
+    pub verbose: bool,
+}
+
+impl Options {
+    /// A run whose shape follows from the seed: which faults happen, how often, how many VMs there are.
+    pub fn swarm(seed: u64, mutation: Option<Mutation>) -> Options {
+        let mut rng = dwcp_types::Rng::new(seed ^ 0x5a17);
+        let mut on = |chance: u64| if rng.chance(chance, 100) { 1 + rng.below(5) } else { 0 };
+        let mix = FaultMix {
+            node_crash: on(60),
+            node_pause: on(30),
+            host_crash: on(40),
+            agent_crash: on(40),
+            agent_pause: on(30),
+            vm_crash: on(30),
+            region_cut: on(50),
+            one_way_cut: on(40),
+            region_kill: on(40),
+            loss: on(30),
+            slow_disk: on(30),
+            bit_rot: on(20),
+            disk_full: on(10),
+            blackout: on(10),
+        };
+        Options {
+            seed,
+            regions: 5,
+            hosts: 2,
+            vms: 4 + rng.below(8) as usize,
+            faults_ms: 60_000,
+            settle_ms: 120_000,
+            mix,
+            every_ms: 3_000 + rng.below(9_000),
+            mutation,
+            verbose: false,
+        }
+    }
+
+    /// Nothing goes wrong by itself: for scenarios.
+    pub fn quiet(seed: u64) -> Options {
+        Options {
+            seed,
+            regions: 5,
+            hosts: 2,
+            vms: 0,
+            faults_ms: 0,
+            settle_ms: 120_000,
+            mix: FaultMix::default(),
+            every_ms: 1_000,
+            mutation: None,
+            verbose: false,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A run: the system comes up, is used while things go wrong, everything heals, and then it must settle.
+
+use dwcp_state::Standing;
+
+use crate::client;
+use crate::faults::Fault;
+use crate::options::Options;
+use crate::world::{Event, REGIONS, World};
+
+/// Faults begin after, µs.
+pub const FAULTS_BEGIN_US: u64 = 15_000_000;
+
+/// How a run ended.
+pub struct Ended {
+    /// The seed.
+    pub seed: u64,
+    /// What did not hold; none: everything did.
+    pub violation: Option<String>,
+    /// Stands for everything that was said.
+    pub digest: u64,
+    /// A line each.
+    pub log: Vec<String>,
+    /// VMs whose creation was acknowledged.
+    pub created: usize,
+    /// Failovers of regions.
+    pub failovers: usize,
+    /// How long the system took to settle after it had healed, ms.
+    pub settled_ms: u64,
+}
+
+/// Runs one seed.
+pub fn swarm(options: Options) -> Ended {
+    let seed = options.seed;
+    let mut world = World::new(options);
+    let outcome = live(&mut world);
+    let failovers = world
+        .nodes
+        .values()
+        .filter_map(|slot| slot.node.as_ref())
+        .map(|node| node.facts().core.failovers.len())
+        .max()
+        .unwrap_or(0);
+    let (violation, settled_ms) = match outcome {
+        Ok(settled_ms) => (None, settled_ms),
+        Err(violation) => (Some(violation), 0),
+    };
+    Ended {
+        seed,
+        violation,
+        digest: world.digest(),
+        created: world.checkers.acknowledged.created.len(),
+        failovers,
+        settled_ms,
+        log: world.log,
+    }
+}
+
+fn live(world: &mut World) -> Result<u64, String> {
+    world.client.active = true;
+    world.schedule(6_000_000, Event::Client);
+    world.run_until(FAULTS_BEGIN_US)?;
+    world.schedule(0, Event::Fault(Fault::Draw));
+    let end_us = world.faults_end_us();
+    world.run_until(end_us)?;
+    world.heal();
+    world.client.active = false;
+    settle(world)
+}
+
+/// Waits until the system has settled; the reason why not, if it does not in time.
+pub fn settle(world: &mut World) -> Result<u64, String> {
+    let healed_us = world.now_us;
+    let limit_us = healed_us + world.options.settle_ms * 1_000;
+    let mut tickets = client::SCENARIO_TICKETS * 2;
+    loop {
+        let next_us = world.now_us + 1_000_000;
+        world.run_until(next_us)?;
+        enable_returned(world, &mut tickets);
+        let why = match world.settled() {
+            Ok(()) if world.client.is_idle() => {
+                world.check_end()?;
+                return Ok((world.now_us - healed_us) / 1_000);
+            }
+            Ok(()) => "a request is not answered".to_string(),
+            Err(why) => why,
+        };
+        if world.now_us >= limit_us {
+            return Err(format!("not settled {} ms after everything healed: {why}", world.options.settle_ms));
+        }
+    }
+}
+
+/// The operator enables what has returned.
+fn enable_returned(world: &mut World, tickets: &mut u64) {
+    let Some(node) = world.alive().first().copied() else { return };
+    let Some(machine) = world.nodes[&node].node.as_ref() else { return };
+    let returned: Vec<&str> = REGIONS
+        .iter()
+        .copied()
+        .filter(|name| {
+            machine.facts().region(&(*name).into()).is_some_and(|region| region.standing == Standing::Returned)
+        })
+        .collect();
+    for region in returned {
+        *tickets += 1;
+        client::enable_region(world, node, region, true, *tickets);
+    }
+}

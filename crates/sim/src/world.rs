@@ -1,0 +1,390 @@
+//! The simulated world: an ordered list of things to come, and what each does.
+
+use std::collections::BTreeMap;
+
+use dwcp_roles::agent::AgentConfig;
+use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Request};
+use dwcp_state::{Core, Policy, Prices, Region, Role, Token};
+use dwcp_types::{HostId, Mono, NodeId, Now, RegionId, Rng, TokenId, Wall};
+
+use crate::checkers::Checkers;
+use crate::client::Client;
+use crate::disk::Disk;
+use crate::faults::Fault;
+use crate::host::Host;
+use crate::net::Net;
+use crate::options::{Mutation, Options};
+
+/// The regions, by number from 1.
+pub const REGIONS: [&str; 5] = ["us-east-1", "eu-west-1", "ap-south-1", "sa-east-1", "au-southeast-1"];
+
+/// Wall time at the beginning of a run, ms since the epoch: 2026-11-23 00:00 UTC.
+const EPOCH_MS: u64 = 1_795_392_000_000;
+
+/// Something to come.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A node asked to be woken.
+    WakeNode(NodeId),
+    /// A frame arrives.
+    Frame { from: NodeId, to: NodeId, life: u64, bytes: Vec<u8> },
+    /// A batch is durable.
+    Durable { node: NodeId, life: u64, seq: u64 },
+    /// An agent's frame arrives at a node.
+    AgentFrame { node: NodeId, life: u64, session: u64, bytes: Vec<u8> },
+    /// A node's frame arrives at an agent.
+    ToAgent { host: usize, session: u64, bytes: Vec<u8> },
+    /// A node hears that a connection is there, or gone.
+    Session { node: NodeId, life: u64, host: usize, session: u64, up: bool },
+    /// An agent gets an input from its host.
+    Agent { host: usize, incarnation: u64, input: Box<dwcp_roles::agent::Input> },
+    /// An agent asked to be woken.
+    WakeAgent(usize),
+    /// The watchdog looks at the lease.
+    Watchdog(usize),
+    /// The agent's transport looks at its connection.
+    Connect(usize),
+    /// A process has powered down.
+    PoweredDown { host: usize, vm: dwcp_types::VmId, generation: u64 },
+    /// What voters answered to an agent is read.
+    Voters { host: usize, incarnation: u64, asked_at_us: u64, nodes: Vec<NodeId> },
+    /// Misfortune.
+    Fault(Fault),
+    /// The client does something.
+    Client,
+}
+
+/// A node's place.
+pub struct NodeSlot {
+    /// The machine; none while its process is dead.
+    pub node: Option<Node>,
+    /// Its disk.
+    pub disk: Disk,
+    /// Raised by each start.
+    pub life: u64,
+    /// Stands still until then, µs.
+    pub paused_until_us: u64,
+    /// Its disk takes nothing more.
+    pub disk_full: bool,
+    /// Its wall clock is off by so much, ms.
+    pub wall_offset_ms: i64,
+    wake_at_us: u64,
+}
+
+/// The world.
+pub struct World {
+    /// What kind of run it is.
+    pub options: Options,
+    /// Simulated time, µs.
+    pub now_us: u64,
+    /// Randomness of everything around the machines.
+    pub rng: Rng,
+    /// The network.
+    pub net: Net,
+    /// Nodes.
+    pub nodes: BTreeMap<NodeId, NodeSlot>,
+    /// Hosts.
+    pub hosts: Vec<Host>,
+    /// People.
+    pub client: Client,
+    /// What must hold.
+    pub checkers: Checkers,
+    /// What happened, a line each.
+    pub log: Vec<String>,
+    queue: BTreeMap<(u64, u64), Event>,
+    next_event: u64,
+    next_session: u64,
+    digest: u64,
+}
+
+impl World {
+    /// A world at its beginning: every node and host started.
+    pub fn new(options: Options) -> World {
+        let mut rng = Rng::new(options.seed);
+        let mut world = World {
+            client: Client::new(rng.split()),
+            net: Net::default(),
+            nodes: BTreeMap::new(),
+            hosts: Vec::new(),
+            checkers: Checkers::default(),
+            log: Vec::new(),
+            queue: BTreeMap::new(),
+            now_us: 0,
+            next_event: 0,
+            next_session: 0,
+            digest: 0xcbf2_9ce4_8422_2325,
+            rng,
+            options,
+        };
+        for number in 1..=world.options.regions as NodeId {
+            let disk = Disk::new(1_000);
+            let wall_offset_ms = world.rng.below(400) as i64 - 200;
+            let slot = NodeSlot {
+                node: None,
+                disk,
+                life: 0,
+                paused_until_us: 0,
+                disk_full: false,
+                wall_offset_ms,
+                wake_at_us: u64::MAX,
+            };
+            world.nodes.insert(number, slot);
+            world.start_node(number);
+            for index in 0..world.options.hosts {
+                world.add_host(number, index);
+            }
+        }
+        world
+    }
+
+    fn add_host(&mut self, number: NodeId, index: usize) {
+        let region = REGIONS[number as usize - 1];
+        let zone = if index.is_multiple_of(2) { "a" } else { "b" };
+        let name = format!("{region}-{zone}{}", index / 2 + 1);
+        let config = AgentConfig {
+            addresses: (0..32).map(|slot| format!("127.77.{number}.{}", (index + 1) * 32 + slot)).collect(),
+            nodes: self.nodes.keys().copied().collect(),
+            ..AgentConfig::default()
+        };
+        let mut host = Host::new(region.into(), number, HostId::from(name.as_str()), zone, config);
+        host.drift_ppm = self.rng.below(20_000) as i64 - 10_000;
+        host.clock_offset_us = self.rng.below(1_000_000_000);
+        host.start_agent(self.now_us);
+        self.mutate_agent(&mut host);
+        self.hosts.push(host);
+        let id = self.hosts.len() - 1;
+        self.schedule(0, Event::Connect(id));
+        self.schedule(0, Event::WakeAgent(id));
+    }
+
+    pub(crate) fn mutate_agent(&self, host: &mut Host) {
+        if self.options.mutation == Some(Mutation::IgnoreGeneration) {
+            if let Some(agent) = &mut host.agent {
+                agent.mutate(dwcp_roles::agent::Mutation::IgnoreGeneration);
+            }
+        }
+    }
+
+    /// Adds something to come, `in_us` from now.
+    pub fn schedule(&mut self, in_us: u64, event: Event) {
+        self.next_event += 1;
+        self.queue.insert((self.now_us + in_us, self.next_event), event);
+    }
+
+    /// Runs until a moment of simulated time, or until a checker objects.
+    pub fn run_until(&mut self, until_us: u64) -> Result<(), String> {
+        while let Some((&(at, number), _)) = self.queue.first_key_value() {
+            if at > until_us {
+                break;
+            }
+            let Some(event) = self.queue.remove(&(at, number)) else { break };
+            self.now_us = at;
+            self.happen(event);
+            if let Some(violation) = self.checkers.violation() {
+                return Err(violation);
+            }
+        }
+        self.now_us = self.now_us.max(until_us);
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::WakeNode(node) => self.wake_node(node),
+            Event::Frame { from, to, life, bytes } => {
+                if self.nodes[&to].life == life {
+                    self.step_node(to, Input::Mesh { from, bytes });
+                }
+            }
+            Event::Durable { node, life, seq } => self.durable(node, life, seq),
+            Event::AgentFrame { node, life, session, bytes } => {
+                if self.nodes[&node].life == life {
+                    self.step_node(node, Input::AgentFrame { session, bytes });
+                }
+            }
+            Event::Session { node, life, host, session, up } => {
+                if self.nodes[&node].life == life {
+                    let (region, host) = (self.hosts[host].region.clone(), self.hosts[host].name.clone());
+                    let input =
+                        if up { Input::AgentUp { session, region, host } } else { Input::AgentDown { session } };
+                    self.step_node(node, input);
+                }
+            }
+            Event::Fault(fault) => self.suffer(fault),
+            Event::Client => crate::client::act(self),
+            other => self.happen_on_host(other),
+        }
+    }
+
+    /// The time as a node sees it.
+    pub fn now_of(&self, node: NodeId) -> Now {
+        let wall_ms = (EPOCH_MS + self.now_us / 1_000).saturating_add_signed(self.nodes[&node].wall_offset_ms);
+        Now { mono: Mono(self.now_us + 1), wall: Wall(wall_ms) }
+    }
+
+    /// Starts a node's process from what its disk holds.
+    pub fn start_node(&mut self, number: NodeId) {
+        let regions: BTreeMap<NodeId, RegionId> =
+            (1..=self.options.regions as NodeId).map(|n| (n, RegionId::from(REGIONS[n as usize - 1]))).collect();
+        let seed = self.rng.next_u64();
+        let mut config = NodeConfig::new(number, regions, genesis(self.options.regions), seed);
+        config.mutation = (self.options.mutation == Some(Mutation::SkipLeaseWait))
+            .then_some(dwcp_roles::node::Mutation::SkipLeaseWait);
+        if self.options.mutation == Some(Mutation::AckBeforeFsync) {
+            config.consensus.mutation = Some(dwcp_consensus::Mutation::AckBeforeFsync);
+        }
+        let now = self.now_of(number);
+        let Some(slot) = self.nodes.get_mut(&number) else { return };
+        slot.life += 1;
+        slot.paused_until_us = 0;
+        match Node::open(config, now, &slot.disk) {
+            Ok(node) => slot.node = Some(node),
+            Err(error) => panic!("node {number} can't be opened: {error:?}"),
+        }
+        slot.wake_at_us = self.now_us;
+        self.schedule(0, Event::WakeNode(number));
+        self.note(format!("node {number} starts"));
+    }
+
+    /// Kills a node's process.
+    pub fn kill_node(&mut self, number: NodeId) {
+        let Some(slot) = self.nodes.get_mut(&number) else { return };
+        if slot.node.take().is_some() {
+            slot.life += 1;
+            slot.disk.crash(&mut self.rng);
+            self.client.node_died(number);
+            self.note(format!("node {number} dies"));
+        }
+    }
+
+    fn wake_node(&mut self, number: NodeId) {
+        if self.now_us >= self.nodes[&number].wake_at_us {
+            self.step_node(number, Input::Wake);
+        }
+    }
+
+    /// Gives a node an input and carries its effects out.
+    pub fn step_node(&mut self, number: NodeId, input: Input) {
+        let now = self.now_of(number);
+        let Some(slot) = self.nodes.get_mut(&number) else { return };
+        if self.now_us < slot.paused_until_us {
+            let wait_us = slot.paused_until_us - self.now_us;
+            let event = match input {
+                Input::Mesh { from, bytes } => Event::Frame { from, to: number, life: slot.life, bytes },
+                Input::AgentFrame { session, bytes } => {
+                    Event::AgentFrame { node: number, life: slot.life, session, bytes }
+                }
+                Input::Persisted { seq } => Event::Durable { node: number, life: slot.life, seq },
+                _ => Event::WakeNode(number),
+            };
+            self.schedule(wait_us, event);
+            return;
+        }
+        let Some(node) = &mut slot.node else { return };
+        let mut effects = Vec::new();
+        node.step(now, input, &mut effects);
+        let wake_us = node.wake_at().0.saturating_sub(1).max(self.now_us + 1);
+        slot.wake_at_us = wake_us;
+        self.schedule(wake_us - self.now_us, Event::WakeNode(number));
+        for effect in effects {
+            self.carry_out(number, effect);
+        }
+        self.check_node(number);
+    }
+
+    fn carry_out(&mut self, number: NodeId, effect: Effect) {
+        match effect {
+            Effect::Send { to, bytes, .. } => {
+                self.mix(&bytes);
+                let Some(due) = self.net.arrival_us(self.now_us, number, to, &mut self.rng) else { return };
+                let life = self.nodes[&to].life;
+                self.schedule(due - self.now_us, Event::Frame { from: number, to, life, bytes });
+            }
+            Effect::Persist { seq, batch } => {
+                let Some(slot) = self.nodes.get_mut(&number) else { return };
+                if slot.disk_full {
+                    // The process ends rather than acknowledge what it can't keep.
+                    self.note(format!("node {number}: the disk is full"));
+                    self.kill_node(number);
+                    return;
+                }
+                slot.disk.hand_over(seq, batch);
+                let (life, fsync_us) = (slot.life, slot.disk.fsync_us);
+                self.schedule(fsync_us, Event::Durable { node: number, life, seq });
+            }
+            Effect::SendAgent { session, bytes } => self.send_to_agent(number, session, bytes),
+            Effect::Reply { ticket, reply } => {
+                let lines = crate::client::hear(self, number, ticket, reply);
+                lines.into_iter().for_each(|line| self.note(line));
+            }
+            Effect::Log { component, text, .. } => {
+                if self.options.verbose {
+                    self.note(format!("node {number} {component}: {text}"));
+                }
+            }
+        }
+    }
+
+    fn durable(&mut self, number: NodeId, life: u64, seq: u64) {
+        let Some(slot) = self.nodes.get_mut(&number) else { return };
+        if slot.life == life && slot.node.is_some() && slot.disk.sync(seq) {
+            self.step_node(number, Input::Persisted { seq });
+        } else if slot.life == life && slot.paused_until_us > 0 {
+            self.step_node(number, Input::Persisted { seq });
+        }
+    }
+
+    /// Asks a node for something.
+    pub fn ask(&mut self, number: NodeId, ticket: u64, request: Request) {
+        self.step_node(number, Input::Request { ticket, request: Box::new(request) });
+    }
+
+    /// A new name for a connection.
+    pub fn new_session(&mut self) -> u64 {
+        self.next_session += 1;
+        self.next_session
+    }
+
+    /// Writes a line.
+    pub fn note(&mut self, text: String) {
+        let line = format!("{:>9.3} {text}", self.now_us as f64 / 1e6);
+        self.mix(line.as_bytes());
+        self.log.push(line);
+    }
+
+    fn mix(&mut self, bytes: &[u8]) {
+        let start = self.digest ^ self.now_us;
+        self.digest = bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    }
+
+    /// A number that stands for everything that was said so far.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Nodes whose process is alive.
+    pub fn alive(&self) -> Vec<NodeId> {
+        self.nodes.iter().filter(|(_, slot)| slot.node.is_some()).map(|(number, _)| *number).collect()
+    }
+}
+
+/// The facts a simulated federation is founded with.
+pub fn genesis(regions: usize) -> Core {
+    let mut core = Core { name: "sim".to_string(), policy: Policy::default(), ..Core::default() };
+    for (index, name) in REGIONS.iter().take(regions).enumerate() {
+        let record = Region {
+            id: RegionId::from(*name),
+            number: index as NodeId + 1,
+            placement: true,
+            traffic_percent: 100,
+            priority: 90,
+            prices: Prices { vcpu_micros: 40_000, memory_gib_micros: 5_000, disk_gib_micros: 100 },
+            jurisdiction: name.split('-').next().unwrap_or_default().to_string(),
+            ..Region::default()
+        };
+        core.regions.insert(record.id.clone(), record);
+    }
+    let id = TokenId::from("token-bootstrap");
+    core.tokens.insert(id.clone(), Token { id, user: "admin".into(), role: Role::Admin, ..Token::default() });
+    core
+}
