@@ -1,11 +1,13 @@
 //! Configuration text to validated settings, every error at once with line and column.
 //!
 //! [`tree`] reads YAML into nodes that know where they stand; [`reader`] turns nodes into settings and collects every
-//! complaint. Each file kind has a module: [`cli`] (contexts of `dwcp-cli`), [`region`] (`dwcpd.yaml`).
+//! complaint. Each file kind has a module: [`cli`] (contexts of `dwcp-cli`), [`region`]
+//! (`dwcpd.yaml`), [`host`] (`host.yaml`).
 
 pub mod cli;
 pub mod complaint;
 pub mod emit;
+pub mod host;
 pub mod reader;
 pub mod region;
 pub mod spelling;

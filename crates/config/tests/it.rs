@@ -2,5 +2,6 @@
 
 mod it {
     mod contexts;
+    mod host;
     mod region;
 }

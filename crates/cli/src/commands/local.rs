@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::CommandFactory;
 use dwcp_api::server::VersionRead;
 use dwcp_config::cli::CliConfig;
+use dwcp_config::host::HostConfig;
 use dwcp_config::region::RegionConfig;
 use dwcp_config::{Complaints, spelling, tree};
 use dwcp_types::Code;
@@ -119,6 +120,7 @@ pub fn config(session: &Session, command: &ConfigCommand) -> Ended {
     let kind = match kind {
         ConfigKind::Contexts => "contexts of dwcp-cli",
         ConfigKind::Region => "dwcpd.yaml of a region",
+        ConfigKind::Host => "host.yaml of an agent",
     };
     match checked {
         Ok(()) => {
@@ -134,6 +136,7 @@ fn check(kind: ConfigKind, text: &str) -> Result<(), Complaints> {
     match kind {
         ConfigKind::Contexts => CliConfig::parse(text).map(|_| ()),
         ConfigKind::Region => RegionConfig::parse(text).map(|_| ()),
+        ConfigKind::Host => HostConfig::parse(text).map(|_| ()),
     }
 }
 
@@ -142,7 +145,11 @@ fn guess(text: &str) -> (ConfigKind, Result<(), Complaints>) {
     let top = tree::parse(text).map(|node| node.value);
     let has =
         |name: &str| matches!(&top, Ok(tree::Value::Map(map)) if map.iter().any(|(key, _)| key.name == name));
-    let kind = if has("contexts") || has("current") { ConfigKind::Contexts } else { ConfigKind::Region };
+    let kind = match () {
+        () if has("contexts") || has("current") => ConfigKind::Contexts,
+        () if has("host") || has("vm_addresses") => ConfigKind::Host,
+        () => ConfigKind::Region,
+    };
     (kind, check(kind, text))
 }
 

@@ -46,6 +46,8 @@ pub enum ConfigKind {
     Contexts,
     /// dwcpd.yaml of a region.
     Region,
+    /// host.yaml of an agent.
+    Host,
 }
 
 #[derive(Debug, Subcommand)]

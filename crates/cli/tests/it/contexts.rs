@@ -73,6 +73,9 @@ fn config_check_tells_every_mistake_with_its_place() {
     ] {
         assert!(ran.stderr.contains(part), "{part}\n{}", ran.stderr);
     }
+    std::fs::write(home.0.join("host.yaml"), "host: h1\nvcpus: 0\n").unwrap();
+    let ran = home.run("config check host.yaml");
+    assert!(ran.exit == 2 && ran.stderr.contains("(host.yaml of an agent)"), "{}", ran.stderr);
     std::fs::write(home.0.join("contexts.yaml"), "contexts: []\n").unwrap();
     assert_eq!(home.run("config check contexts.yaml").exit, 0);
     assert_eq!(home.run("config check nowhere.yaml").exit, 2);

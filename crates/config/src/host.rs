@@ -1,0 +1,158 @@
+//! `host.yaml`: what an agent must be told about its host.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::{Complaints, Fields, reader};
+
+/// Settings of one host's agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostConfig {
+    /// The federation's name.
+    pub federation: String,
+    /// The host's region.
+    pub region: String,
+    /// The host's zone.
+    pub zone: String,
+    /// The host's name, unique in its region.
+    pub host: String,
+    /// Every region's node; the own region's is asked first whatever the order.
+    pub regions: Vec<RegionEndpoint>,
+    pub pki: PkiPaths,
+    /// Where images, disks and the agent's memory live.
+    pub data_dir: String,
+    /// Virtual CPUs to offer.
+    pub vcpus: u32,
+    /// Memory to offer.
+    pub memory_mib: u64,
+    /// Disk to offer.
+    pub disk_gib: u64,
+    /// Free labels for placement rules.
+    pub labels: BTreeMap<String, String>,
+    /// The addresses VMs get.
+    pub vm_addresses: VmAddresses,
+    /// VMs that may boot at once.
+    pub boot_concurrency: u32,
+    /// How guests run.
+    pub accelerator: Accelerator,
+    /// Local UDP address of the link to the nodes; `None`: any.
+    pub bind: Option<SocketAddr>,
+    /// File of the emulated links, development only.
+    pub wan_file: Option<String>,
+    /// The emulator; `None`: `qemu-system-x86_64`.
+    pub qemu: Option<String>,
+}
+
+/// Where a region's node answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegionEndpoint {
+    pub region: String,
+    /// The node's number.
+    pub node: u64,
+    /// UDP address of the mesh; `None` only beside a complaint.
+    pub mesh: Option<SocketAddr>,
+    /// TCP address of the API; `None` only beside a complaint.
+    pub api: Option<SocketAddr>,
+}
+
+/// Where the certificates are: `<dir>/ca.pem`, `<dir>/<name>.pem`, `<dir>/<name>.key`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PkiPaths {
+    pub dir: String,
+    pub name: String,
+}
+
+/// A range of addresses, `<base>.<first>` and on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VmAddresses {
+    /// The first three numbers, such as `127.77.1`.
+    pub base: String,
+    /// The last number of the first address.
+    pub first: u8,
+    /// How many.
+    pub count: u16,
+}
+
+/// How guests run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accelerator {
+    /// Emulated.
+    #[default]
+    Tcg,
+    /// By the kernel where a test guest proves that it works, else emulated.
+    Auto,
+}
+
+impl HostConfig {
+    /// Reads the file's text.
+    pub fn parse(text: &str) -> Result<HostConfig, Complaints> {
+        reader::read(text, |fields| {
+            let config = settings(fields);
+            relations(&config, fields);
+            config
+        })
+    }
+}
+
+fn socket(text: &str) -> Result<Option<SocketAddr>, String> {
+    text.parse().map(Some).map_err(|_| format!("'{text}' is not an address such as 127.77.1.1:7443"))
+}
+
+fn whole(bounds: std::ops::RangeInclusive<u64>) -> impl FnOnce(&str) -> Result<u64, String> {
+    move |text| match text.parse::<u64>() {
+        Ok(number) if bounds.contains(&number) => Ok(number),
+        _ => Err(format!("'{text}' is not a whole number from {} to {}", bounds.start(), bounds.end())),
+    }
+}
+
+fn settings(fields: &mut Fields<'_>) -> HostConfig {
+    HostConfig {
+        federation: fields.text("federation"),
+        region: fields.text("region"),
+        zone: fields.text("zone"),
+        host: fields.text("host"),
+        regions: fields.maps("regions", |f| RegionEndpoint {
+            region: f.text("region"),
+            node: f.required("node", whole(1..=10_000)),
+            mesh: f.required("mesh", socket),
+            api: f.required("api", socket),
+        }),
+        pki: fields.required_map("pki", |f| PkiPaths { dir: f.text("dir"), name: f.text("name") }),
+        data_dir: fields.text("data_dir"),
+        vcpus: fields.required("vcpus", whole(1..=65_536)) as u32,
+        memory_mib: fields.required("memory_mib", whole(1..=1 << 40)),
+        disk_gib: fields.number("disk_gib", 0..=1 << 40, 0),
+        labels: fields.labels("labels"),
+        vm_addresses: fields.required_map("vm_addresses", |f| VmAddresses {
+            base: f.text("base"),
+            first: f.required("first", whole(0..=255)) as u8,
+            count: f.required("count", whole(1..=256)) as u16,
+        }),
+        boot_concurrency: fields.number("boot_concurrency", 1..=1_024, 2) as u32,
+        accelerator: fields
+            .optional("accelerator", |text| match text {
+                "tcg" => Ok(Accelerator::Tcg),
+                "auto" => Ok(Accelerator::Auto),
+                other => Err(format!("'{other}' is neither tcg nor auto")),
+            })
+            .unwrap_or_default(),
+        bind: fields.optional("bind", socket).flatten(),
+        wan_file: fields.optional_text("wan_file"),
+        qemu: fields.optional_text("qemu"),
+    }
+}
+
+fn relations(config: &HostConfig, fields: &Fields<'_>) {
+    if !config.region.is_empty() && !config.regions.iter().any(|entry| entry.region == config.region) {
+        fields.complain("regions", format!("this host's own region, '{}', is not among them", config.region));
+    }
+    let range = &config.vm_addresses;
+    if u16::from(range.first) + range.count > 256 {
+        let message = format!("{} addresses from .{} on go past .255", range.count, range.first);
+        fields.complain("vm_addresses", message);
+    }
+    if !range.base.is_empty() && format!("{}.0", range.base).parse::<Ipv4Addr>().is_err() {
+        let message = format!("base '{}' is not three numbers such as 127.77.1", range.base);
+        fields.complain("vm_addresses", message);
+    }
+}

@@ -1,0 +1,46 @@
+use dwcp_config::host::{Accelerator, HostConfig};
+
+const GOOD: &str = "\
+federation: dev
+region: us-east-1
+zone: a
+host: h1
+regions:
+  - {region: eu-west-1, node: 2, mesh: '127.77.2.1:7443', api: '127.77.2.1:7443'}
+  - {region: us-east-1, node: 1, mesh: '127.77.1.1:7443', api: '127.77.1.1:7443'}
+pki: {dir: pki, name: host-us-east-1-h1}
+data_dir: data
+vcpus: 8
+memory_mib: 4096
+labels: {disk: ssd}
+vm_addresses: {base: '127.77.1', first: 32, count: 32}
+";
+
+#[test]
+fn a_good_host_file_becomes_settings() {
+    let config = HostConfig::parse(GOOD).unwrap();
+    assert_eq!((config.vcpus, config.memory_mib, config.boot_concurrency), (8, 4096, 2));
+    assert_eq!((config.accelerator, config.vm_addresses.first), (Accelerator::Tcg, 32));
+    assert_eq!(config.labels["disk"], "ssd");
+}
+
+#[test]
+fn each_mistake_of_a_host_file_is_told_with_its_place() {
+    let cases = [
+        ("vcpus: 8", "vcpus: 0", "line 10, column 8: vcpus: '0' is not a whole number from 1"),
+        ("count: 32", "count: 250", "vm_addresses: 250 addresses from .32 on go past .255"),
+        ("zone: a", "zone: ''", "line 3, column 7: zone: must not be empty"),
+        ("host: h1", "hosst: h1", "line 4, column 1: unknown key 'hosst'; did you mean 'host'?"),
+        (
+            "region: us-east-1\n",
+            "region: mars\n",
+            "regions: this host's own region, 'mars', is not among them",
+        ),
+        ("'127.77.1', f", "'127.77', f", "base '127.77' is not three numbers"),
+        ("data_dir: data", "accelerator: warp", "accelerator: 'warp' is neither tcg nor auto"),
+    ];
+    for (from, to, expected) in cases {
+        let told = HostConfig::parse(&GOOD.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(told.contains(expected), "{expected:?} is missing in:\n{told}");
+    }
+}
