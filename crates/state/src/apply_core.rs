@@ -204,7 +204,9 @@ impl Core {
             },
         );
         while self.failovers.len() > Self::FAILOVERS_KEPT {
-            self.failovers.pop_first();
+            if let Some((_, oldest)) = self.failovers.pop_first() {
+                self.operations.remove(&oldest.operation);
+            }
         }
         Receipt { failover: Some(id), operation: Some(operation), ..Receipt::default() }
     }

@@ -1,7 +1,7 @@
 //! Applies what moves VMs: takeovers within a region, departures to another region, admissions from one.
 //!
 //! A VM has one owner at every moment. It leaves a group with a departure (which raises its generation and keeps the
-//! record), and exactly one of two things follows in the group it goes to: it is admitted, or declined for ever at that
+//! record and its room), and exactly one of two things follows in the group it goes to: it is admitted, or declined for ever at that
 //! generation. Only when the first group has seen which, it forgets the VM or takes it back under a further generation.
 
 use dwcp_types::{Code, FailoverId, Generation, Refusal, VmId};
@@ -114,7 +114,8 @@ impl RegionFacts {
         step: &Departing,
         stamp: &Stamp<'_>,
     ) -> Option<(VmId, Generation)> {
-        let vm = self.unsettle(step.vm)?;
+        let vm = self.vms.remove(&step.vm)?;
+        self.index.remove(&vm);
         let generation = vm.generation.next();
         self.tombstones.insert(vm.id, vm.generation);
         let text = format!("VM {} leaves {} for {}", vm.name, self.name, step.to);
@@ -187,6 +188,7 @@ impl RegionFacts {
         self.departing(id, generation)?;
         if let Some(departure) = self.departures.remove(&id) {
             self.index.remove(&departure.vm);
+            self.give_back(&departure.vm);
         }
         self.tombstones.insert(id, generation);
         Ok(Receipt::default())
@@ -196,6 +198,7 @@ impl RegionFacts {
         let departure = self.departing(id, generation)?.clone();
         self.departures.remove(&id);
         self.index.remove(&departure.vm);
+        self.give_back(&departure.vm);
         let vm = Vm { generation: generation.next(), placed_at: stamp.envelope.at, ..departure.vm };
         if vm.want == Want::Deleted {
             self.tombstones.insert(id, vm.generation);

@@ -158,7 +158,7 @@ impl RegionFacts {
         if self.vms.contains_key(&vm.id) || self.tombstones.contains_key(&vm.id) {
             return Err(Refusal::new(Code::WrongState, format!("{} exists already", vm.id)));
         }
-        if let Some(other) = self.vm_named(&vm.name) {
+        if let Some(other) = self.holder_of_name(&vm.name) {
             return Err(Refusal::new(Code::NameTaken, format!("a VM named {} exists", vm.name))
                 .because(format!("it is {} in {}", other.id, self.name)));
         }
@@ -168,6 +168,8 @@ impl RegionFacts {
             created_at: stamp.envelope.at,
             placed_at: stamp.envelope.at,
             home: self.name.clone(),
+            observed: crate::Observed::default(),
+            failover: None,
             ..vm.clone()
         };
         self.settle(vm);
@@ -187,12 +189,17 @@ impl RegionFacts {
     /// Removes a VM from its host and gives the room back.
     pub(crate) fn unsettle(&mut self, id: VmId) -> Option<Vm> {
         let vm = self.vms.remove(&id)?;
+        self.index.remove(&vm);
+        self.give_back(&vm);
+        Some(vm)
+    }
+
+    /// Gives the room of a VM on its host back.
+    pub(crate) fn give_back(&mut self, vm: &Vm) {
         if let Some(host) = self.hosts.get_mut(&vm.host) {
             host.used = host.used.minus(vm.spec.size);
         }
         self.index.touch(self.revision, &vm.host);
-        self.index.remove(&vm);
-        Some(vm)
     }
 
     /// Checks what must hold on the host at this very position of the log: standing, room, relations.

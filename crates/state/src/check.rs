@@ -7,7 +7,7 @@ use crate::Federation;
 /// Something that must never be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// A host's sum of placed VMs is not what is recorded.
+    /// A host's sum of placed VMs, and of those that may come back to it, is not what is recorded.
     WrongSum(RegionId, HostId),
     /// More is placed on a host than overcommit allows.
     Oversold(RegionId, HostId),
@@ -23,7 +23,8 @@ impl Federation {
         for (name, facts) in &self.regions {
             let (cpu, memory) = facts.limits();
             let mut sums: std::collections::BTreeMap<&HostId, Amount> = Default::default();
-            for vm in facts.vms.values() {
+            let leaving = facts.departures.values().map(|departure| &departure.vm);
+            for vm in facts.vms.values().chain(leaving) {
                 let sum = sums.entry(&vm.host).or_default();
                 *sum = sum.plus(vm.spec.size);
             }

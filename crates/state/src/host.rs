@@ -44,7 +44,7 @@ pub struct Host {
     pub standing_since: Wall,
     /// Whether new VMs may be placed on it.
     pub placement: bool,
-    /// What the VMs placed on it take; kept by `apply`.
+    /// What the VMs placed on it take, and those that left it and may come back; kept by `apply`.
     pub used: Amount,
 }
 

@@ -134,6 +134,17 @@ impl RegionFacts {
         self.index.names.get(name)?.iter().filter_map(|id| self.vms.get(id)).find(alive)
     }
 
+    /// Who holds a name: a VM placed here, or one on its way elsewhere that may come back.
+    pub(crate) fn holder_of_name(&self, name: &str) -> Option<&Vm> {
+        let alive = |vm: &&Vm| vm.name == name && vm.want != Want::Deleted;
+        let leaving = || self.departures.values().map(|departure| &departure.vm);
+        if !self.index_is_whole() {
+            return self.vms.values().chain(leaving()).find(alive);
+        }
+        let find = |id: &VmId| self.vms.get(id).or_else(|| self.departures.get(id).map(|left| &left.vm));
+        self.index.names.get(name)?.iter().filter_map(find).find(alive)
+    }
+
     /// VMs placed here that `vm`'s relations name, or whose relations name `vm`; by id, without those being deleted.
     pub fn relatives(&self, vm: &Vm) -> Vec<&Vm> {
         let other = |other: &&Vm| other.id != vm.id && other.want != Want::Deleted;

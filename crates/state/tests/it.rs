@@ -1,0 +1,14 @@
+//! Tests of the facts: what each command does and refuses, handoff between regions, encoding.
+
+mod it {
+    mod claims;
+    mod codec;
+    mod core_commands;
+    mod flaws;
+    mod golden;
+    mod handoff;
+    mod idempotency;
+    mod region_commands;
+    mod samples;
+    mod world;
+}

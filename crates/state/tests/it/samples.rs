@@ -1,0 +1,325 @@
+//! One rich value of every kind, for round trips and for the golden files. What the golden files of a version were written
+//! from is never changed: new fields get samples of their own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dwcp_state::*;
+use dwcp_types::*;
+
+pub fn vm() -> Vm {
+    let relation = |target, scope| Relation { target, scope };
+    Vm {
+        id: VmId(0x1234_5678),
+        name: "web-1".into(),
+        tenant: "acme".into(),
+        project: "shop".into(),
+        labels: BTreeMap::from([("app".into(), "web".into())]),
+        spec: VmSpec {
+            image: "small".into(),
+            size: Amount { vcpus: 2, memory_mib: 4_096, disk_gib: 20 },
+            network: Network::Tap,
+            probe: Probe::Http("/health".into()),
+        },
+        rules: Rules {
+            allowed_regions: BTreeSet::from(["a".into(), "b".into()]),
+            denied_regions: BTreeSet::from(["c".into()]),
+            zones: BTreeSet::from(["a".into()]),
+            hosts: BTreeSet::from(["h1".into()]),
+            denied_hosts: BTreeSet::from(["h2".into()]),
+            host_labels: BTreeMap::from([("disk".into(), "ssd".into())]),
+            compliance: BTreeSet::from(["gdpr".into()]),
+            residency: BTreeSet::from(["eu".into()]),
+            affinity: vec![relation(Target::Vm(VmId(7)), Scope::Region)],
+            anti_affinity: vec![relation(Target::Label(("app".into(), "db".into())), Scope::Zone)],
+            max_latency: vec![("a".into(), 80)],
+            cost_limit_millis: Some(99_000),
+            stay_on_loss: true,
+        },
+        priority: Priority(75),
+        want: Want::Stopped,
+        home: "a".into(),
+        host: "h1".into(),
+        generation: Generation(3),
+        observed: Observed {
+            generation: Generation(3),
+            phase: Phase::Paused,
+            health: Health::Unhealthy,
+            boot_id: "9f".into(),
+            address: "127.77.1.33:8080".into(),
+            reason: "the lease ran out".into(),
+            at: Wall(1_700_000_000_123),
+        },
+        created_at: Wall(1),
+        placed_at: Wall(2),
+        failover: Some(FailoverId(4)),
+    }
+}
+
+pub fn operation() -> Operation {
+    Operation {
+        id: OperationId(55),
+        kind: OperationKind::CreateVms(vec![VmId(1), VmId(2)]),
+        title: "create web".into(),
+        region: "a".into(),
+        by: "ann".into(),
+        started_at: Wall(10),
+        ended_at: Some(Wall(20)),
+        state: OperationState::Partial,
+        result: "1 of 2".into(),
+    }
+}
+
+pub fn host_facts() -> HostFacts {
+    HostFacts {
+        id: "h1".into(),
+        zone: "a".into(),
+        capacity: Amount { vcpus: 64, memory_mib: 262_144, disk_gib: 4_000 },
+        labels: BTreeMap::from([("disk".into(), "ssd".into())]),
+        accelerator: "tcg".into(),
+        version: "0.1.0".into(),
+        incarnation: u64::MAX,
+    }
+}
+
+pub fn failover() -> Failover {
+    Failover {
+        id: FailoverId(4),
+        operation: OperationId(56),
+        from: "c".into(),
+        to: vec!["a".into(), "b".into()],
+        trigger: Trigger::Manual,
+        witnesses: vec!["a".into()],
+        min_priority: Priority(25),
+        max_time_ms: Some(30_000),
+        partial: true,
+        by: "bob".into(),
+        first_missed_at: Wall(100),
+        phases: vec![PhaseSpan { name: PhaseName::Fence, started_at: Wall(100), ended_at: Wall(200) }],
+        vms: vec![failover_vm()],
+        state: FailoverState::Partial,
+        ended_at: Some(Wall(900)),
+    }
+}
+
+pub fn failover_vm() -> FailoverVm {
+    FailoverVm {
+        vm: VmId(1),
+        name: "web-1".into(),
+        priority: Priority(100),
+        from_host: "h3".into(),
+        to_region: Some("a".into()),
+        to_host: Some("h1".into()),
+        generation: Generation(9),
+        state: MoveState::Verified,
+        reason: "score 812".into(),
+        verified_at: Some(Wall(800)),
+    }
+}
+
+pub fn token() -> Token {
+    Token {
+        id: "token-1".into(),
+        user: "ann".into(),
+        role: Role::Operator,
+        secret_hash: "ab".repeat(32),
+        created_at: Wall(1),
+        expires_at: Some(Wall(2)),
+        revoked_at: Some(Wall(3)),
+    }
+}
+
+pub fn region() -> Region {
+    Region {
+        id: "a".into(),
+        number: 1,
+        lifecycle: Lifecycle::Disabled,
+        placement: true,
+        placement_by: "ann".into(),
+        placement_since: Wall(5),
+        traffic_percent: 40,
+        priority: 70,
+        standing: Standing::Returned,
+        standing_since: Wall(6),
+        epoch: 2,
+        prices: Prices { vcpu_micros: 10_000, memory_gib_micros: 5_000, disk_gib_micros: 100 },
+        compliance: BTreeSet::from(["gdpr".into()]),
+        jurisdiction: "eu".into(),
+        api: "https://127.77.1.1:7443".into(),
+        mesh: "127.77.1.1:7443".into(),
+    }
+}
+
+pub fn policy() -> Policy {
+    Policy {
+        auto_failover: false,
+        loss_after_ms: 2_000,
+        return_after_ms: 9_000,
+        failovers_per_hour: 3,
+        cpu_overcommit_percent: 150,
+        memory_overcommit_percent: 90,
+        profile: Profile::Custom,
+        weights: Weights { latency: 1, cost: 2, capacity: 3, health: 4, priority: 5, pack: true },
+        placement_cache_ttl_ms: 250,
+        parallel_scoring: true,
+    }
+}
+
+pub fn refusal() -> Refusal {
+    Refusal::new(Code::NothingFits, "web-1 fits nowhere").because("no room").try_this("dwcp-cli vm list")
+}
+
+pub fn ledger() -> Ledger {
+    let mut ledger = Ledger::default();
+    ledger.note(Event {
+        revision: Revision(3),
+        at: Wall(4),
+        severity: Severity::Critical,
+        kind: "region.lost".into(),
+        subject: "a".into(),
+        text: "region a is lost".into(),
+        by: "dwcp".into(),
+        request: "r1".into(),
+    });
+    let receipt = Receipt {
+        revision: Revision(3),
+        operation: Some(OperationId(1)),
+        vms: vec![(VmId(1), Generation(2))],
+        failover: Some(FailoverId(1)),
+        claim: Some((1, 2)),
+    };
+    ledger.remember("r1", 77, &Outcome::Accepted(receipt));
+    ledger.remember("r2", 78, &Outcome::Refused(refusal()));
+    ledger
+}
+
+pub fn core() -> Core {
+    Core {
+        revision: Revision(41),
+        name: "test".into(),
+        regions: BTreeMap::from([("a".into(), region())]),
+        policy: policy(),
+        freeze: Freeze::NoMoves,
+        tokens: BTreeMap::from([("token-1".into(), token())]),
+        failovers: BTreeMap::from([(FailoverId(4), failover())]),
+        operations: BTreeMap::from([(OperationId(55), operation())]),
+        ledger: ledger(),
+    }
+}
+
+pub fn region_facts() -> RegionFacts {
+    let host = Host {
+        facts: host_facts(),
+        standing: HostStanding::Lost,
+        standing_since: Wall(3),
+        placement: true,
+        used: Amount { vcpus: 4, memory_mib: 8_192, disk_gib: 40 },
+    };
+    let leaving = Vm { id: VmId(9), name: "gone".into(), ..vm() };
+    let departure =
+        Departure { vm: leaving, to: "b".into(), host: Some("h9".into()), failover: None, at: Wall(9) };
+    RegionFacts {
+        revision: Revision(99),
+        name: "a".into(),
+        number: 1,
+        hosts: BTreeMap::from([("h1".into(), host)]),
+        vms: BTreeMap::from([(vm().id, vm())]),
+        departures: BTreeMap::from([(VmId(9), departure)]),
+        tombstones: BTreeMap::from([(VmId(9), Generation(2))]),
+        declined: BTreeMap::from([(VmId(10), (Generation(5), "no room".into()))]),
+        claims: BTreeMap::from([("key".into(), (5, (1, 2)))]),
+        claim_order: ["key".to_string()].into(),
+        evacuation: Some(2),
+        evacuated: 1,
+        overcommit: (300, 100),
+        operations: BTreeMap::from([(OperationId(55), operation())]),
+        ledger: ledger(),
+        index: Index::default(),
+    }
+}
+
+/// Every command, each with its parts filled.
+pub fn commands() -> Vec<Command> {
+    let observation = Observation { vm: VmId(1), observed: vm().observed, gone: true };
+    let change = RegionChange {
+        region: "a".into(),
+        enabled: Some(true),
+        placement: Some(false),
+        traffic_percent: Some(30),
+    };
+    let departing =
+        Departing { vm: VmId(1), generation: Generation(2), to: "b".into(), host: Some("h1".into()) };
+    let admission =
+        Admission { vm: vm(), host: "h1".into(), from: "a".into(), failover: Some(FailoverId(1)) };
+    vec![
+        Command::Nothing,
+        Command::Found(Box::new(core())),
+        Command::ChangeRegion(change),
+        Command::SetPolicy(policy()),
+        Command::SetFreeze(Freeze::Frozen),
+        Command::DeclareLost((Box::new(failover()), 3)),
+        Command::EndPhase((FailoverId(4), PhaseName::Restart)),
+        Command::PlanFailover((FailoverId(4), vec![failover_vm()])),
+        Command::EndFailover((FailoverId(4), (FailoverState::Done, vec![failover_vm()]))),
+        Command::ReturnRegion(("a".into(), 3)),
+        Command::PutToken(token()),
+        Command::RevokeToken("token-1".into()),
+        Command::RegisterHost(host_facts()),
+        Command::LoseHost(("h1".into(), 5)),
+        Command::SetHostPlacement(("h1".into(), false)),
+        Command::CreateVms((vec![NewVm { vm: vm() }], operation())),
+        Command::SetWant((VmId(1), (Want::Deleted, operation()))),
+        Command::RestartVm((VmId(1), operation())),
+        Command::Observe(("h1".into(), vec![observation])),
+        Command::MoveVms(vec![HostMove { vm: VmId(1), generation: Generation(2), to: "h2".into() }]),
+        Command::BeginEvacuation(2),
+        Command::EndEvacuation(2),
+        Command::Depart((Some(FailoverId(1)), vec![departing])),
+        Command::Admit(Box::new(admission)),
+        Command::Decline((VmId(1), (Generation(2), "no room".into()))),
+        Command::Forget((VmId(1), Generation(2))),
+        Command::Recall((VmId(1), Generation(2))),
+        Command::EndOperation((OperationId(1), (OperationState::Failed, "no".into()))),
+        Command::SetOvercommit((300, 100)),
+        Command::Claim(ClaimRequest { key: "key".into(), after_attempt: 1, group: 2 }),
+    ]
+}
+
+/// Position of a command in `commands`. A new command does not compile until it has a sample.
+pub fn position(command: &Command) -> usize {
+    match command {
+        Command::Nothing => 0,
+        Command::Found(_) => 1,
+        Command::ChangeRegion(_) => 2,
+        Command::SetPolicy(_) => 3,
+        Command::SetFreeze(_) => 4,
+        Command::DeclareLost(_) => 5,
+        Command::EndPhase(_) => 6,
+        Command::PlanFailover(_) => 7,
+        Command::EndFailover(_) => 8,
+        Command::ReturnRegion(_) => 9,
+        Command::PutToken(_) => 10,
+        Command::RevokeToken(_) => 11,
+        Command::RegisterHost(_) => 12,
+        Command::LoseHost(_) => 13,
+        Command::SetHostPlacement(_) => 14,
+        Command::CreateVms(_) => 15,
+        Command::SetWant(_) => 16,
+        Command::RestartVm(_) => 17,
+        Command::Observe(_) => 18,
+        Command::MoveVms(_) => 19,
+        Command::BeginEvacuation(_) => 20,
+        Command::EndEvacuation(_) => 21,
+        Command::Depart(_) => 22,
+        Command::Admit(_) => 23,
+        Command::Decline(_) => 24,
+        Command::Forget(_) => 25,
+        Command::Recall(_) => 26,
+        Command::EndOperation(_) => 27,
+        Command::SetOvercommit(_) => 28,
+        Command::Claim(_) => 29,
+    }
+}
+
+pub fn envelope(command: Command) -> Envelope {
+    Envelope { request: "r1".into(), digest: 77, by: "ann".into(), at: Wall(1_700_000_000_000), command }
+}
