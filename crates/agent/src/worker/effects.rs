@@ -161,6 +161,9 @@ impl Worker {
         let endpoints: Vec<_> =
             self.config.regions.iter().filter(|e| nodes.contains(&e.node)).cloned().collect();
         let region = self.config.region.clone();
+        // A region's group has the number of its node.
+        let own = self.config.regions.iter().find(|endpoint| endpoint.region == region);
+        let Some(group) = own.map(|endpoint| endpoint.node) else { return };
         let wan = self.wan.clone();
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
@@ -168,7 +171,7 @@ impl Worker {
                 let (region, tls, wan) = (region.clone(), tls.clone(), wan.clone());
                 let node = endpoint.node;
                 tokio::task::spawn_blocking(move || {
-                    (node, voters::ask(&region, &endpoint, &tls, wan.as_ref()))
+                    (node, voters::ask(&region, group, &endpoint, &tls, wan.as_ref()))
                 })
             };
             let asked: Vec<_> = endpoints.into_iter().map(ask).collect();

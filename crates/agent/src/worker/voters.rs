@@ -20,9 +20,10 @@ pub(super) const LIMIT: Duration = Duration::from_millis(400);
 /// Longest answer that is read, bytes.
 const ANSWER_MAX: u64 = 16 << 10;
 
-/// Asks one node. Blocks up to [`LIMIT`].
+/// Asks one node whether it leads `group`, the group of `own_region`. Blocks up to [`LIMIT`].
 pub(super) fn ask(
     own_region: &str,
+    group: u64,
     endpoint: &RegionEndpoint,
     tls: &Arc<ClientConfig>,
     wan: Option<&Wan>,
@@ -35,7 +36,7 @@ pub(super) fn ask(
     }
     let deadline = Instant::now() + LIMIT;
     match TcpStream::connect_timeout(&endpoint.api, LIMIT) {
-        Ok(stream) => leads(stream, own_region, endpoint, tls, deadline).unwrap_or(VoterState::Silent),
+        Ok(stream) => leads(stream, group, endpoint, tls, deadline).unwrap_or(VoterState::Silent),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => VoterState::Dead,
         Err(_) => VoterState::Silent,
     }
@@ -43,7 +44,7 @@ pub(super) fn ask(
 
 fn leads(
     mut stream: TcpStream,
-    own_region: &str,
+    group: u64,
     endpoint: &RegionEndpoint,
     tls: &Arc<ClientConfig>,
     deadline: Instant,
@@ -60,7 +61,7 @@ fn leads(
     };
     limit(&stream)?;
     let request = format!(
-        "GET /v1/leader?group={own_region} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        "GET /v1/leader?group={group} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
         endpoint.api
     );
     let mut tls = rustls::Stream::new(&mut session, &mut stream);
@@ -79,11 +80,11 @@ fn leads(
             return None;
         }
     }
-    verdict(&String::from_utf8_lossy(&answer))
+    verdict(group, &String::from_utf8_lossy(&answer))
 }
 
-/// Reads the whole HTTP answer. Only a status of 200 and a plain `"leader": true|false` count.
-fn verdict(answer: &str) -> Option<VoterState> {
+/// Reads the whole HTTP answer. Only a status of 200, the group asked about and a plain `"leader": true|false` count.
+fn verdict(group: u64, answer: &str) -> Option<VoterState> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     if !head.starts_with("HTTP/1.1 200") {
         return None;
@@ -91,6 +92,9 @@ fn verdict(answer: &str) -> Option<VoterState> {
     // A chunked body has its lengths around the object.
     let object = body.get(body.find('{')?..=body.rfind('}')?)?;
     let object: serde_json::Value = serde_json::from_str(object).ok()?;
+    if object.get("group")?.as_u64()? != group {
+        return None;
+    }
     match object.get("leader")?.as_bool()? {
         true => Some(VoterState::Leader),
         false => Some(VoterState::NotLeader),
@@ -104,10 +108,12 @@ mod tests {
     #[test]
     fn only_a_plain_answer_accounts_for_a_voter() {
         let ok = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";
-        assert_eq!(verdict(&format!("{ok}{{\"leader\":false,\"term\":3}}")), Some(VoterState::NotLeader));
-        assert_eq!(verdict(&format!("{ok}f\r\n{{\"leader\":true}}\r\n0\r\n\r\n")), Some(VoterState::Leader));
-        assert_eq!(verdict(&format!("{ok}{{\"leader\":\"no\"}}")), None);
-        assert_eq!(verdict(&format!("{ok}{{\"leader\":fal")), None);
-        assert_eq!(verdict("HTTP/1.1 503 Busy\r\n\r\n{\"leader\":false}"), None);
+        let said = |body: &str| verdict(3, &format!("{ok}{body}"));
+        assert_eq!(said(r#"{"group":3,"leader":false,"term":3}"#), Some(VoterState::NotLeader));
+        assert_eq!(said("1f\r\n{\"group\":3,\"leader\":true}\r\n0\r\n\r\n"), Some(VoterState::Leader));
+        assert_eq!(said(r#"{"group":4,"leader":false}"#), None, "another group");
+        assert_eq!(said(r#"{"group":3,"leader":"no"}"#), None);
+        assert_eq!(said(r#"{"group":3,"leader":fal"#), None);
+        assert_eq!(verdict(3, "HTTP/1.1 503 Busy\r\n\r\n{\"group\":3,\"leader\":false}"), None);
     }
 }

@@ -143,16 +143,19 @@ impl Beats {
         }
     }
 
-    /// How long ago a voter last answered an older leader, if it knows the term in which this node leads.
+    /// How long ago a voter last answered an older leader, if it follows `leader` in `term`. To know the term is not enough:
+    /// a voter that voted, said so and died before the election was won would count, though its death is what an agent
+    /// may rest its lease on (see `agent/lease.rs`).
     pub(super) fn older_leader_ack_age_us(
         &self,
         voter: NodeId,
         group: GroupId,
-        term: u64,
+        (term, leader): (u64, NodeId),
         now: Mono,
     ) -> Option<u64> {
         let view = self.peers.get(&voter)?;
-        let of = view.beat.as_ref()?.groups.iter().find(|beat| beat.group == group && beat.term == term)?;
+        let follows = |beat: &&GroupBeat| beat.group == group && (beat.term, beat.leader) == (term, leader);
+        let of = view.beat.as_ref()?.groups.iter().find(follows)?;
         // The answer only grows older while the beat travels and waits here.
         Some(of.older_leader_ack_age_us.saturating_add(now.0.saturating_sub(view.heard.0)))
     }

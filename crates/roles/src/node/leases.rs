@@ -170,7 +170,7 @@ impl Node {
                 let age_us = if **voter == self.config.me {
                     self.raft.older_leader_ack_age_us(group, self.now.mono.0)
                 } else {
-                    self.beats.older_leader_ack_age_us(**voter, group, status.term, self.now.mono)
+                    self.beats.older_leader_ack_age_us(**voter, group, (status.term, self.config.me), self.now.mono)
                 };
                 age_us.is_some_and(|age_us| age_us / 1_000 >= fence_ms)
             })
