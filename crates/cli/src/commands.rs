@@ -17,7 +17,7 @@ mod vms_shown;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use dwcp_api::Endpoint;
+use dwcp_api::{Endpoint, Page};
 use dwcp_config::spelling::nearest;
 use serde::de::DeserializeOwned;
 
@@ -84,7 +84,9 @@ fn read(session: &Session, once: impl Fn() -> Result<(Document, Exit), Failure>)
                 if terminal {
                     crate::print_quietly("\x1b[H\x1b[2J");
                 }
-                session.show(&document)?;
+                if !session.show(&document)? {
+                    return Ok(Exit::Done);
+                }
             }
             // A federation that is away for a moment is what one watches for.
             Err(failure) if failure.exit == Exit::Unreachable => failure.print(session),
@@ -94,20 +96,41 @@ fn read(session: &Session, once: impl Fn() -> Result<(Document, Exit), Failure>)
     }
 }
 
-/// Follows a stream across endpoints that go away. `request` says from where on; `each` shows one value.
+/// Every page of a list, up to the limit asked for; a list is not cut silently.
+fn all_pages<E, T>(
+    session: &Session,
+    limit: Option<u32>,
+    request: impl Fn(Option<String>) -> E::Request,
+) -> Result<Page<T>, Failure>
+where
+    E: Endpoint<Response = Page<T>>,
+{
+    let mut page = session.call::<E>(&request(None))?;
+    while let Some(cursor) = page.next_cursor.take() {
+        if limit.is_some_and(|limit| page.items.len() >= limit as usize) {
+            page.next_cursor = Some(cursor);
+            break;
+        }
+        let next = session.call::<E>(&request(Some(cursor)))?;
+        page.items.extend(next.items);
+        page.next_cursor = next.next_cursor;
+    }
+    Ok(page)
+}
+
+/// Follows a stream across endpoints that go away. `request` says from where on; `each` shows one value and says
+/// whether somebody still reads.
 fn follow<E: Endpoint>(
     session: &Session,
     mut request: impl FnMut() -> E::Request,
-    mut each: impl FnMut(E::Response),
+    mut each: impl FnMut(E::Response) -> bool,
 ) -> Ended {
     let mut heard: Option<Instant> = None;
     loop {
-        let watched = session.client()?.watch::<E>(&request(), |value| {
-            each(value);
-            Ok(true)
-        });
+        let watched = session.client()?.watch::<E>(&request(), |value| Ok(each(value)));
         match watched {
-            Ok(_) => heard = Some(Instant::now()),
+            Ok(true) => return Ok(Exit::Done),
+            Ok(false) => heard = Some(Instant::now()),
             // What was heard of a moment ago comes back, or is told to be away.
             Err(failure)
                 if failure.exit == Exit::Unreachable && heard.is_some_and(|at| at.elapsed() < PATIENCE) => {}
@@ -132,7 +155,7 @@ fn confirmed(session: &Session, question: &str, again: &str) -> Result<(), Failu
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(refused());
     }
-    eprint!("{question}. Go on? [y/N] ");
+    crate::remark(&format!("{question}. Go on? [y/N] "));
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(refused()) }

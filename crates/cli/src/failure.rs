@@ -77,10 +77,10 @@ impl Failure {
         if session.global.format == Some(Format::Json)
             && let Ok(json) = serde_json::to_string_pretty(&self.problem)
         {
-            eprintln!("{json}");
+            crate::remark(&format!("{json}\n"));
             return;
         }
-        eprint!("{}", self.text());
+        crate::remark(&self.text());
     }
 }
 

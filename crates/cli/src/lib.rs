@@ -15,6 +15,7 @@ mod show;
 pub mod typed;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -55,15 +56,20 @@ fn refused_typing(words: &[String], error: &clap::Error) -> ExitCode {
             .because("the operations guide names it, this version does not carry it out")
             .and_then("nothing was changed")
             .suggest("dwcp-cli --help");
-        eprint!("{}", failure.text());
+        remark(&failure.text());
         return failure.exit.into();
     }
-    eprint!("{error}");
+    remark(&error.to_string());
     Exit::Usage.into()
 }
 
-/// Prints to stdout; a reader that has gone away is no error.
-fn print_quietly(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Prints to stdout and says whether somebody still reads. A reader that has gone away is no error.
+fn print_quietly(text: &str) -> bool {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+/// Prints to stderr; a reader that has gone away is no error.
+fn remark(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

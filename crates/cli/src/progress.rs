@@ -1,6 +1,6 @@
 //! Progress of long work: a bar on a terminal, a line a change in a pipe.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Instant;
 
 use dwcp_config::units::show_duration;
@@ -34,10 +34,9 @@ impl Progress {
         }
         if self.terminal {
             let took = show_duration(self.began.elapsed().as_millis() as u64);
-            eprint!("\r\x1b[K{} {line} {took}", bar(done, total));
-            let _ = std::io::stderr().flush();
+            crate::remark(&format!("\r\x1b[K{} {line} {took}", bar(done, total)));
         } else {
-            eprintln!("{line}");
+            crate::remark(&format!("{line}\n"));
         }
         self.last = line;
     }
@@ -45,7 +44,7 @@ impl Progress {
     /// Leaves the terminal clean for the answer.
     pub fn end(&self) {
         if self.terminal && !self.quiet && !self.last.is_empty() {
-            eprint!("\r\x1b[K");
+            crate::remark("\r\x1b[K");
         }
     }
 }

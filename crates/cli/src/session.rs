@@ -77,16 +77,17 @@ impl Session {
         Ok(target)
     }
 
-    /// Prints an answer in the chosen format, to stdout or into the chosen file.
-    pub fn show(&self, document: &Document) -> Result<(), Failure> {
+    /// Prints an answer in the chosen format, to stdout or into the chosen file; says whether somebody still reads.
+    pub fn show(&self, document: &Document) -> Result<bool, Failure> {
         let text = document.text(self.global.format.unwrap_or(Format::Table), &self.style());
         match &self.global.output {
-            None => crate::print_quietly(&text),
-            Some(path) => settings::write_atomically(path, text.as_bytes(), 0o644).map_err(|error| {
-                Failure::usage(format!("--output {} can't be written: {error}", path.display()))
-            })?,
+            None => Ok(crate::print_quietly(&text)),
+            Some(path) => {
+                settings::write_atomically(path, text.as_bytes(), 0o644).map(|()| true).map_err(|error| {
+                    Failure::usage(format!("--output {} can't be written: {error}", path.display()))
+                })
+            }
         }
-        Ok(())
     }
 
     /// How tables look: width and colours of the terminal; neither limit nor colour in a pipe or a file.
@@ -107,7 +108,7 @@ impl Session {
     /// A remark for people, on stderr.
     pub fn note(&self, text: &str) {
         if !self.global.quiet {
-            eprintln!("{text}");
+            crate::remark(&format!("{text}\n"));
         }
     }
 }

@@ -5,6 +5,7 @@ mod table;
 pub mod words;
 mod yaml;
 
+use dwcp_api::Page;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -62,6 +63,16 @@ impl Document {
     pub fn table(mut self, table: Table) -> Document {
         self.blocks.push(Block::Table(table));
         self
+    }
+
+    /// A list: its table, whether there is more of it, and how old it is.
+    pub fn page<T: Serialize>(page: &Page<T>, table: Table) -> Document {
+        let document = Document::of(page).table(table);
+        let document = match page.next_cursor {
+            Some(_) => document.text_block("there are more: give a larger --limit"),
+            None => document,
+        };
+        document.text_block(words::as_of(&page.as_of))
     }
 
     /// Says so where nothing was changed.

@@ -167,7 +167,7 @@ pub fn login(session: &Session) -> Ended {
 fn typed_token() -> Result<String, Failure> {
     let mut text = String::new();
     let read = if std::io::stdin().is_terminal() {
-        eprint!("token: ");
+        crate::remark("token: ");
         std::io::stdin().read_line(&mut text).map(|_| ())
     } else {
         std::io::stdin().take(4096).read_to_string(&mut text).map(|_| ())

@@ -33,7 +33,7 @@ pub fn run(session: &Session, command: &EventsCommand) -> Ended {
         return read(session, || {
             let page = session.call::<EventList>(&request)?;
             let table = table(&page.items);
-            Ok((Document::of(&page).table(table).text_block(words::as_of(&page.as_of)), Exit::Done))
+            Ok((Document::page(&page, table), Exit::Done))
         });
     }
     // A stream begins again when its server goes away: asked a little further back, shown once.
@@ -49,12 +49,9 @@ pub fn run(session: &Session, command: &EventsCommand) -> Ended {
         },
         |page: Page<Event>| {
             // A stream is read from the top down: the oldest of a page first.
-            for event in page.items.iter().rev() {
-                if shown.insert(event.id.clone()) {
-                    crate::print_quietly(&format!("{}\n", line(event)));
-                }
-            }
+            let new: Vec<&Event> = page.items.iter().rev().filter(|e| shown.insert(e.id.clone())).collect();
             heard.set(Some(Instant::now()));
+            new.iter().all(|event| crate::print_quietly(&format!("{}\n", line(event))))
         },
     )
 }

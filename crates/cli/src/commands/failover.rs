@@ -154,7 +154,7 @@ fn list(page: &Page<Failover>) -> Document {
             words::instant(failover.started_at_ms).into(),
         ]);
     }
-    Document::of(page).table(table).text_block(words::as_of(&page.as_of))
+    Document::page(page, table)
 }
 
 fn shown(failover: &Failover) -> Document {

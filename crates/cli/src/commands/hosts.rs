@@ -1,9 +1,8 @@
 //! Hosts.
 
-use dwcp_api::Page;
 use dwcp_api::host::{Host, HostList, HostListRequest, HostRead, HostReadRequest};
 
-use super::{Ended, read};
+use super::{Ended, all_pages, read};
 use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
@@ -14,9 +13,12 @@ pub fn run(session: &Session, command: &HostCommand) -> Ended {
         HostCommand::List { region, limit } => {
             let request = HostListRequest { region: region.clone(), limit: *limit, ..Default::default() };
             read(session, || {
-                let page: Page<Host> = session.call::<HostList>(&request)?;
+                let page = all_pages::<HostList, _>(session, *limit, |cursor| HostListRequest {
+                    cursor,
+                    ..request.clone()
+                })?;
                 let table = table(&page.items);
-                Ok((Document::of(&page).table(table).text_block(words::as_of(&page.as_of)), Exit::Done))
+                Ok((Document::page(&page, table), Exit::Done))
             })
         }
         HostCommand::Show { host } => read(session, || {

@@ -85,7 +85,7 @@ fn list(page: &Page<Operation>) -> Document {
             Cell::from(&operation.by),
         ]);
     }
-    Document::of(page).table(table).text_block(words::as_of(&page.as_of))
+    Document::page(page, table)
 }
 
 fn count(operation: &Operation) -> String {

@@ -7,7 +7,7 @@ use dwcp_api::region::{
     RegionSummary, RegionVerdict, RegionVmCount,
 };
 
-use super::{Ended, dry, events, federation, hosts, read};
+use super::{Ended, all_pages, dry, events, federation, hosts, read};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -18,9 +18,12 @@ pub fn run(session: &Session, command: &RegionCommand) -> Ended {
     let dry_run = session.global.dry_run;
     match command {
         RegionCommand::List => read(session, || {
-            let page = session.call::<RegionList>(&RegionListRequest::default())?;
+            let page = all_pages::<RegionList, _>(session, None, |cursor| RegionListRequest {
+                cursor,
+                ..Default::default()
+            })?;
             let table = federation::region_table(&page.items);
-            Ok((Document::of(&page).table(table).text_block(words::as_of(&page.as_of)), Exit::Done))
+            Ok((Document::page(&page, table), Exit::Done))
         }),
         RegionCommand::Status { region, compact, verbose } => read(session, || {
             let request = RegionReadRequest { region: region.clone(), watch: false };

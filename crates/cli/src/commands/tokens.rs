@@ -5,7 +5,7 @@ use dwcp_api::token::{
     TokenCreate, TokenCreateRequest, TokenList, TokenListRequest, TokenRevoke, TokenRevokeRequest,
 };
 
-use super::{Ended, dry, read};
+use super::{Ended, all_pages, dry, read};
 use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
@@ -43,7 +43,10 @@ pub fn run(session: &Session, command: &TokenCommand) -> Ended {
         TokenCommand::List { user, all } => {
             let request = TokenListRequest { user: user.clone(), all: *all, ..Default::default() };
             read(session, || {
-                let page = session.call::<TokenList>(&request)?;
+                let page = all_pages::<TokenList, _>(session, None, |cursor| TokenListRequest {
+                    cursor,
+                    ..request.clone()
+                })?;
                 let mut table = Table::new(&[
                     "TOKEN",
                     "USER",
@@ -65,7 +68,7 @@ pub fn run(session: &Session, command: &TokenCommand) -> Ended {
                         Cell::from(&token.description),
                     ]);
                 }
-                Ok((Document::of(&page).table(table).text_block(words::as_of(&page.as_of)), Exit::Done))
+                Ok((Document::page(&page, table), Exit::Done))
             })
         }
         TokenCommand::Revoke { token_id } => {

@@ -3,14 +3,14 @@
 use std::cell::Cell;
 
 use dwcp_api::vm::{
-    ConsoleText, PlacementReport, Vm, VmChangeRequest, VmChanged, VmConsole, VmConsoleRequest, VmCreate,
+    ConsoleText, PlacementReport, VmChangeRequest, VmChanged, VmConsole, VmConsoleRequest, VmCreate,
     VmCreateRequest, VmDelete, VmDeleteRequest, VmExplain, VmHealthCheck, VmHealthCheckRequest, VmList,
     VmListRequest, VmRead, VmReadRequest, VmRestart, VmStart, VmStop,
 };
 use dwcp_api::vm_spec::{NetworkKind, OnRegionLoss, Policy};
 use dwcp_api::{Endpoint, Page};
 
-use super::{Ended, choice, confirmed, dry, follow, operations, read, vms_shown as shown};
+use super::{Ended, all_pages, choice, confirmed, dry, follow, operations, read, vms_shown as shown};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -35,7 +35,13 @@ pub fn run(session: &Session, command: &VmCommand) -> Ended {
                 limit: *limit,
                 ..Default::default()
             };
-            read(session, || Ok((shown::list(&all_pages(session, request.clone())?), Exit::Done)))
+            read(session, || {
+                let page = all_pages::<VmList, _>(session, *limit, |cursor| VmListRequest {
+                    cursor,
+                    ..request.clone()
+                })?;
+                Ok((shown::list(&page), Exit::Done))
+            })
         }
         VmCommand::Show { vm } => read(session, || {
             let answer = session.call::<VmRead>(&VmReadRequest { vm: vm.clone(), watch: false })?;
@@ -52,22 +58,6 @@ pub fn run(session: &Session, command: &VmCommand) -> Ended {
         }),
         VmCommand::HealthCheck(which) => health_check(session, which),
     }
-}
-
-/// Every page up to the limit asked for; a list is not cut silently.
-fn all_pages(session: &Session, mut request: VmListRequest) -> Result<Page<Vm>, Failure> {
-    let mut page = session.call::<VmList>(&request)?;
-    let mut whole = page.items;
-    while let Some(cursor) = page.next_cursor.take() {
-        if request.limit.is_some_and(|limit| whole.len() >= limit as usize) {
-            page.next_cursor = Some(cursor);
-            break;
-        }
-        request.cursor = Some(cursor);
-        page = session.call::<VmList>(&request)?;
-        whole.append(&mut page.items);
-    }
-    Ok(Page { items: whole, ..page })
 }
 
 fn list_of(words: &Option<Words>) -> Vec<String> {
@@ -182,8 +172,8 @@ fn console(session: &Session, vm: &str, offset: Option<i64>, goes_on: bool) -> E
             request.clone()
         },
         |piece: ConsoleText| {
-            crate::print_quietly(&piece.text);
             next.set(i64::try_from(piece.next_offset).ok());
+            crate::print_quietly(&piece.text)
         },
     )
 }

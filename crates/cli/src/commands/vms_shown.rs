@@ -37,11 +37,7 @@ pub fn list(page: &Page<Vm>) -> Document {
             words::or_dash(vm.address.as_ref()),
         ]);
     }
-    let mut document = Document::of(page).table(table);
-    if page.next_cursor.is_some() {
-        document = document.text_block("there are more: give a larger --limit");
-    }
-    document.text_block(words::as_of(&page.as_of))
+    Document::page(page, table)
 }
 
 fn healthy(vm: &Vm) -> Cell {

@@ -141,3 +141,48 @@ fn followed_events_are_shown_once() {
     assert_eq!(shown.lines().count(), 1, "{shown}");
     assert!(fake.arrived()[1].target.contains("since_ms="));
 }
+
+#[test]
+fn a_list_of_several_pages_is_shown_whole() {
+    let fake = Fake::start(|request| {
+        let (name, next) = match request.target.contains("cursor=two") {
+            false => ("first", Some("two")),
+            true => ("second", None),
+        };
+        let items = [super::answers::vm(name, "running")];
+        let page =
+            serde_json::json!({ "items": items, "next_cursor": next, "as_of": super::answers::as_of() });
+        (200, page.to_string())
+    });
+    let home = Home::new();
+    let whole = home.run(&format!("--endpoint {} vm list", fake.endpoint)).stdout;
+    assert!(whole.contains("first") && whole.contains("second"), "{whole}");
+    let cut = home.run(&format!("--endpoint {} vm list --limit 1", fake.endpoint)).stdout;
+    assert!(!cut.contains("second") && cut.contains("there are more"), "{cut}");
+}
+
+#[test]
+fn what_repeats_ends_when_nobody_reads_any_more() {
+    use std::io::{BufRead, BufReader};
+    let (fake, home) = (Fake::start(answer), Home::new());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_dwcp-cli"))
+        .args(["--watch", "100ms", "federation", "region", "vm-count", "--region", "us-east-1"])
+        .env_clear()
+        .env("HOME", &home.0)
+        .env("DWCP_ENDPOINT", &fake.endpoint)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let began = Instant::now();
+    let mut ended = None;
+    while ended.is_none() && began.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        ended = child.try_wait().unwrap();
+    }
+    if ended.is_none() {
+        child.kill().unwrap();
+    }
+    assert_eq!(ended.and_then(|status| status.code()), Some(0));
+}
