@@ -20,6 +20,8 @@ pub enum Task {
     Ask(Box<Request>, oneshot::Sender<Reply>),
     /// Somebody wants to look.
     Look(Box<dyn FnOnce(&View<'_>) + Send>),
+    /// The node takes one last step and ends.
+    Stop,
 }
 
 /// The door.
@@ -39,6 +41,12 @@ impl NodeHandle {
     pub fn tell(&self, input: Input) {
         // A stopped node needs to hear nothing.
         let _ = self.tasks.send(Task::Input(input));
+    }
+
+    /// Ends the node after what was said before; its thread writes what waits.
+    pub fn stop(&self) {
+        // It may have stopped already.
+        let _ = self.tasks.send(Task::Stop);
     }
 
     /// Asks, and waits for the reply.

@@ -1,1 +1,18 @@
 //! dwcpd: the control plane of one region.
+//!
+//! The shell around [`dwcp_roles::node::Node`]: a durable [`store`], a thread that runs the node, the mesh between
+//! regions, the log. [`region::Region`] puts them together; the binary adds the HTTP API and the command line.
+
+pub mod clock;
+pub mod dev;
+pub mod handle;
+pub mod http;
+pub mod links;
+pub mod log;
+pub mod node_loop;
+pub mod record;
+pub mod region;
+pub mod run;
+pub mod setup;
+pub mod store;
+pub mod writer;

@@ -1,0 +1,160 @@
+//! `dwcpd dev init`: everything a development federation on one machine needs, written once.
+//!
+//! Region `i` has the addresses 127.77.i.0/24: its API and mesh at `.1`, the agent of its host `h` at `.10+h`, the VMs of that
+//! host from `.h*32` on. Keys, tokens and files that are there stay as they are; only old certificates are renewed.
+
+mod texts;
+
+use std::fs;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dwcp_mesh::wan::{DEVELOPMENT_REGIONS, Network};
+use dwcp_mesh::{Ca, Identity, LinkTable, PeerId, San};
+
+use crate::{clock, http};
+
+/// Name of every development federation.
+pub const FEDERATION: &str = "dev";
+/// How long an authority lives.
+pub const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
+const LEAF_VALIDITY: Duration = Duration::from_secs(30 * 86_400);
+
+/// How large the federation is.
+#[derive(Clone, Copy, Debug)]
+pub struct DevPlan {
+    /// Regions, 1 to 8.
+    pub regions: u8,
+    /// Hosts of each, 1 to 7.
+    pub hosts_per_region: u8,
+}
+
+/// A region of the plan.
+pub(crate) struct DevRegion {
+    /// From 1.
+    pub number: u8,
+    pub name: &'static str,
+    pub hosts: Vec<DevHost>,
+}
+
+/// A host of the plan.
+pub(crate) struct DevHost {
+    /// From 1, in its region.
+    pub number: u8,
+    pub name: String,
+    pub zone: &'static str,
+}
+
+impl DevPlan {
+    pub(crate) fn regions(self) -> Vec<DevRegion> {
+        let names = DEVELOPMENT_REGIONS.iter().zip(1..=self.regions);
+        names.map(|(name, number)| DevRegion { number, name, hosts: self.hosts(name) }).collect()
+    }
+
+    fn hosts(self, region: &str) -> Vec<DevHost> {
+        (1..=self.hosts_per_region)
+            .map(|number| {
+                let zone = if number % 2 == 1 { "a" } else { "b" };
+                DevHost { number, name: format!("{region}-{zone}{}", number.div_ceil(2)), zone }
+            })
+            .collect()
+    }
+}
+
+/// Writes what is missing into `dir`, and renews certificates older than half their life.
+///
+/// # Errors
+/// Names the file that can't be read or written.
+pub fn init(dir: &Path, plan: DevPlan) -> Result<(), String> {
+    fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let dir = dir.canonicalize().map_err(|e| format!("{}: {e}", dir.display()))?;
+    let regions = plan.regions();
+    certificates(&dir.join("pki"), &regions)?;
+    let token_hash = admin_token(&dir)?;
+    for folder in ["config", "log", "data"] {
+        fs::create_dir_all(dir.join(folder)).map_err(|e| format!("{}: {e}", dir.join(folder).display()))?;
+    }
+    write_new(&dir.join("wan.toml"), 0o644, || wan(&regions).to_text())?;
+    for region in &regions {
+        let path = region_file(&dir, region);
+        write_new(&path, 0o644, || texts::region(&dir, &regions, region, &token_hash))?;
+        for host in &region.hosts {
+            write_new(&host_file(&dir, host), 0o644, || texts::host(&dir, &regions, region, host))?;
+        }
+    }
+    write_new(&dir.join("processes.txt"), 0o644, || texts::processes(&dir, &regions))?;
+    println!("{}", dir.display());
+    Ok(())
+}
+
+pub(crate) fn region_file(dir: &Path, region: &DevRegion) -> PathBuf {
+    dir.join("config").join(format!("{}.yaml", region.name))
+}
+
+pub(crate) fn host_file(dir: &Path, host: &DevHost) -> PathBuf {
+    dir.join("config").join(format!("{}.yaml", host.name))
+}
+
+fn wan(regions: &[DevRegion]) -> LinkTable {
+    LinkTable::published(regions.iter().map(|region| {
+        (region.name.to_owned(), Network { address: Ipv4Addr::new(127, 77, region.number, 0), prefix: 24 })
+    }))
+}
+
+fn certificates(pki: &Path, regions: &[DevRegion]) -> Result<(), String> {
+    let ca = if pki.join("ca.key").exists() {
+        Ca::load(pki).map_err(|e| e.to_string())?
+    } else {
+        let ca = Ca::create(FEDERATION, CA_VALIDITY).map_err(|e| e.to_string())?;
+        ca.store(pki).map_err(|e| e.to_string())?;
+        ca
+    };
+    for region in regions {
+        let address = San::Ip(Ipv4Addr::new(127, 77, region.number, 1).into());
+        leaf(&ca, pki, region.name, &PeerId::Region(region.name.to_owned()), &[address])?;
+        for host in &region.hosts {
+            let peer = PeerId::Host { region: region.name.to_owned(), host: host.name.clone() };
+            leaf(&ca, pki, &host.name, &peer, &[])?;
+        }
+    }
+    Ok(())
+}
+
+/// Issues a leaf unless a good one with at least half of its life left is there.
+fn leaf(ca: &Ca, pki: &Path, name: &str, peer: &PeerId, sans: &[San]) -> Result<(), String> {
+    let renew_after_s = clock::wall().0 / 1_000 + LEAF_VALIDITY.as_secs() / 2;
+    let good = Identity::load(pki, name)
+        .is_ok_and(|found| found.peer() == *peer && found.not_after_unix() > renew_after_s);
+    if good {
+        return Ok(());
+    }
+    let issued = ca.issue(peer, sans, LEAF_VALIDITY).map_err(|e| e.to_string())?;
+    issued.store(pki, name).map_err(|e| e.to_string())
+}
+
+/// The hash of the first administrator's secret, which is made when it is missing.
+fn admin_token(dir: &Path) -> Result<String, String> {
+    let path = dir.join("admin.token");
+    let secret = http::fresh_secret()?;
+    write_new(&path, 0o600, || format!("{secret}\n"))?;
+    let secret = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(http::secret_hash(secret.trim()))
+}
+
+/// Writes a file unless it is there, in one piece.
+fn write_new(path: &Path, mode: u32, text: impl FnOnce() -> String) -> Result<(), String> {
+    if path.exists() {
+        return Ok(());
+    }
+    let beside = path.with_extension("new");
+    let put = || -> std::io::Result<()> {
+        let mut file = fs::File::options().create(true).write(true).truncate(true).mode(mode).open(&beside)?;
+        file.write_all(text().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    put().map_err(|e| format!("{}: {e}", path.display()))
+}

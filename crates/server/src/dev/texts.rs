@@ -1,0 +1,130 @@
+//! The files of a development federation, as text.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use dwcp_config::emit::scalar;
+
+use super::{DevHost, DevRegion, FEDERATION, host_file, region_file};
+
+const PORT: u16 = 7443;
+
+/// Facts a region of the development federation is born with.
+struct Birth {
+    region: &'static str,
+    priority: u8,
+    compliance: &'static [&'static str],
+    jurisdiction: &'static str,
+    /// US dollars an hour: virtual CPU, GiB of memory, GiB of disk.
+    prices: (f64, f64, f64),
+}
+
+const BIRTHS: [Birth; 8] = [
+    Birth { region: "us-east-1", priority: 100, compliance: &["hipaa", "soc2"], jurisdiction: "us", prices: (0.034, 0.0046, 0.00011) },
+    Birth { region: "eu-west-1", priority: 95, compliance: &["gdpr", "soc2"], jurisdiction: "eu", prices: (0.0376, 0.0051, 0.00012) },
+    Birth { region: "ap-south-1", priority: 90, compliance: &["dpdp", "soc2"], jurisdiction: "in", prices: (0.0301, 0.0044, 0.000125) },
+    Birth { region: "sa-east-1", priority: 85, compliance: &["lgpd"], jurisdiction: "br", prices: (0.0523, 0.0072, 0.00021) },
+    Birth { region: "au-southeast-1", priority: 80, compliance: &["irap", "soc2"], jurisdiction: "au", prices: (0.0428, 0.0058, 0.00013) },
+    Birth { region: "eu-central-1", priority: 75, compliance: &["gdpr", "c5"], jurisdiction: "eu", prices: (0.0391, 0.0053, 0.00013) },
+    Birth { region: "ap-northeast-1", priority: 70, compliance: &["ismap"], jurisdiction: "jp", prices: (0.0428, 0.0059, 0.00013) },
+    Birth { region: "ca-central-1", priority: 65, compliance: &["pipeda", "soc2"], jurisdiction: "ca", prices: (0.0373, 0.0051, 0.00012) },
+];
+
+/// `dwcpd.yaml` of a region.
+pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, token_hash: &str) -> String {
+    let path = |rest: &str| scalar(&dir.join(rest).to_string_lossy());
+    let own = format!("127.77.{}.1:{PORT}", region.number);
+    let mut text = format!(
+        "# Region {} of a development federation; written once by `dwcpd dev init`, yours to change.\n\
+         federation: {FEDERATION}\nregion: {}\nnumber: {}\ndev: true\ndata_dir: {}\n\
+         listen:\n  api: \"{own}\"\n  mesh: \"{own}\"\n\
+         pki:\n  ca: {}\n  certificate: {}\n  key: {}\nwan: {}\n\
+         bootstrap_admin_token_sha256: \"{token_hash}\"\n\
+         timing:\n  election: 1200ms\n  loss_after: 2500ms\npeers:\n",
+        region.number,
+        region.name,
+        region.number,
+        path(&format!("data/{}", region.name)),
+        path("pki/ca.pem"),
+        path(&format!("pki/{}.pem", region.name)),
+        path(&format!("pki/{}.key", region.name)),
+        path("wan.toml"),
+    );
+    for peer in regions {
+        let address = format!("127.77.{}.1:{PORT}", peer.number);
+        let _ = writeln!(
+            text,
+            "  - region: {}\n    number: {}\n    mesh: \"{address}\"\n    api: \"https://{address}\"",
+            peer.name, peer.number
+        );
+    }
+    text.push_str("voters:\n");
+    for voter in regions.iter().take(5) {
+        let _ = writeln!(text, "  - {}", voter.name);
+    }
+    text.push_str("genesis:\n");
+    for birth in BIRTHS.iter().filter(|birth| regions.iter().any(|region| region.name == birth.region)) {
+        let (vcpu, memory, disk) = birth.prices;
+        let _ = writeln!(
+            text,
+            "  - region: {}\n    priority: {}\n    compliance: [{}]\n    jurisdiction: \"{}\"\n    prices:\n      \
+             vcpu_usd_hour: {vcpu}\n      memory_gib_usd_hour: {memory}\n      disk_gib_usd_hour: {disk}",
+            birth.region,
+            birth.priority,
+            birth.compliance.join(", "),
+            birth.jurisdiction,
+        );
+    }
+    text
+}
+
+/// `host.yaml` of a host.
+pub(super) fn host(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: &DevHost) -> String {
+    let path = |rest: &str| scalar(&dir.join(rest).to_string_lossy());
+    let mut text = format!(
+        "# Host {} of a development federation; written once by `dwcpd dev init`, yours to change.\n\
+         federation: {FEDERATION}\nregion: {}\nzone: {}\nhost: {}\ndata_dir: {}\n\
+         pki:\n  dir: {}\n  name: {}\nvcpus: 8\nmemory_mib: 4096\ndisk_gib: 64\n\
+         labels:\n  cpu: emulated\n  disk: local\n  rack: rack-{}\n\
+         vm_addresses:\n  base: \"127.77.{}\"\n  first: {}\n  count: 32\nboot_concurrency: 2\n\
+         bind: \"127.77.{}.{}:0\"\nwan_file: {}\nregions:\n",
+        host.name,
+        region.name,
+        host.zone,
+        host.name,
+        path(&format!("data/{}", host.name)),
+        path("pki"),
+        host.name,
+        host.number,
+        region.number,
+        u16::from(host.number) * 32,
+        region.number,
+        10 + host.number,
+        path("wan.toml"),
+    );
+    for peer in regions {
+        let address = format!("127.77.{}.1:{PORT}", peer.number);
+        let _ = writeln!(
+            text,
+            "  - region: {}\n    node: {}\n    mesh: \"{address}\"\n    api: \"{address}\"",
+            peer.name, peer.number
+        );
+    }
+    text
+}
+
+/// What `cargo xtask up` starts: name, region, kind, arguments, TAB between them.
+pub(super) fn processes(dir: &Path, regions: &[DevRegion]) -> String {
+    let mut text = String::from("# name\tregion\tkind\targuments\n");
+    for region in regions {
+        let file = region_file(dir, region);
+        let _ = writeln!(text, "dwcpd-{0}\t{0}\tdwcpd\trun\t--config\t{1}", region.name, file.display());
+    }
+    for region in regions {
+        for host in &region.hosts {
+            let file = host_file(dir, host);
+            let _ = writeln!(text, "agentd-{}\t{}\tagentd\t--config\t{}", host.name, region.name, file.display());
+        }
+    }
+    text
+}

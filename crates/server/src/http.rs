@@ -1,0 +1,95 @@
+//! The HTTP API of a region's node: every endpoint of `dwcp_api`, over TLS and HTTP/1.1.
+//!
+//! Reads answer from this node's facts, with their age, and need nobody else. Writes go through the node and answer once
+//! they are committed and applied here. [`serve`] runs until told to stop; [`Api`] is what all requests share.
+
+mod auth;
+mod body;
+mod call;
+mod console;
+mod controller;
+mod door;
+mod events;
+mod failover_record;
+mod failovers;
+mod federation;
+mod freeze;
+mod hosts;
+mod links;
+mod listen;
+mod matrices;
+mod names;
+mod operations;
+mod page;
+mod placement;
+mod policies;
+mod region_health;
+mod region_summary;
+mod regions;
+mod routes;
+mod server;
+mod tokens;
+mod vm_create;
+mod vm_health;
+mod vm_record;
+mod vm_rules;
+mod vms;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dwcp_config::region::RegionConfig;
+use dwcp_types::TokenId;
+use tokio::sync::watch as signal;
+
+use crate::handle::NodeHandle;
+
+pub use auth::{fresh_secret, secret_hash};
+pub use listen::serve;
+pub use routes::unrouted;
+
+/// Version of the state format that this node writes.
+pub const STATE_FORMAT: u32 = 1;
+
+/// What all requests share.
+pub struct Api {
+    node: NodeHandle,
+    federation: String,
+    region: String,
+    /// The emulated links' file; none outside development federations.
+    wan: Option<PathBuf>,
+    /// When each token was last seen here, milliseconds since 1970.
+    last_used: Mutex<BTreeMap<TokenId, u64>>,
+    /// One edit of the links' file at a time.
+    editing_links: tokio::sync::Mutex<()>,
+    /// Turns true when the process stops: open streams end.
+    stopping: signal::Sender<bool>,
+}
+
+impl Api {
+    /// The API of the node behind `node`, configured as in `dwcpd.yaml`.
+    pub fn new(node: NodeHandle, config: &RegionConfig) -> Api {
+        Api {
+            node,
+            federation: config.federation.clone(),
+            region: config.region.clone(),
+            wan: config.wan.as_ref().filter(|_| config.dev).map(PathBuf::from),
+            last_used: Mutex::new(BTreeMap::new()),
+            editing_links: tokio::sync::Mutex::new(()),
+            stopping: signal::Sender::new(false),
+        }
+    }
+
+    fn note_use(&self, token: &TokenId) {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        let mut last_used = self.last_used.lock().unwrap_or_else(|e| e.into_inner());
+        last_used.insert(token.clone(), now_ms);
+    }
+
+    fn last_used_ms(&self, token: &TokenId) -> Option<u64> {
+        self.last_used.lock().unwrap_or_else(|e| e.into_inner()).get(token).copied()
+    }
+}

@@ -1,0 +1,140 @@
+//! A request under way: who, under which key, and the door to the node.
+
+use std::sync::Arc;
+
+use dwcp_api::Problem;
+use dwcp_roles::node::{Asked, Reply, Request};
+use dwcp_state::FEDERATION_GROUP;
+use dwcp_types::{Code, GroupId, Refusal, Revision};
+
+use super::Api;
+use super::auth::Caller;
+use crate::handle::View;
+
+/// A request under way.
+#[derive(Clone)]
+pub struct Call {
+    pub api: Arc<Api>,
+    pub caller: Caller,
+    /// The client's idempotency key, as it came.
+    pub key: Option<String>,
+    /// Digest of method, path and body.
+    pub digest: u64,
+}
+
+/// This region's control plane is going away.
+pub fn stopping() -> Problem {
+    Problem::from(&Refusal::new(Code::NotReady, "this region's control plane is stopping"))
+}
+
+/// A value outside its range: names the field.
+pub fn bad_value(field: &str, why: impl Into<String>) -> Problem {
+    let mut problem = Problem::from(&Refusal::new(Code::BadValue, format!("{field} is outside its range")));
+    problem.cause.push(why.into());
+    problem.field = Some(field.to_owned());
+    problem
+}
+
+/// What this version does not do, although the request can say it.
+pub fn not_offered(field: &str, why: impl Into<String>, instead: Option<&str>) -> Problem {
+    let mut refusal = Refusal::new(Code::NotPossibleHere, format!("{field} is not possible here")).because(why);
+    if let Some(command) = instead {
+        refusal = refusal.try_this(command);
+    }
+    let mut problem = Problem::from(&refusal);
+    problem.field = Some(field.to_owned());
+    problem
+}
+
+/// FNV-1a over several parts, the same on every node.
+pub fn digest(parts: &[&[u8]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for part in parts {
+        for byte in part.iter().chain(&[0xff]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+impl Call {
+    /// Who asks, under the client's key.
+    pub fn asked(&self) -> Asked {
+        self.asked_as("")
+    }
+
+    /// Who asks, for one of several writes of a request.
+    pub fn asked_as(&self, part: &str) -> Asked {
+        let key = self.key.as_ref().map(|key| format!("{}/{key}{part}", self.caller.user));
+        Asked { by: self.caller.user.clone(), key, digest: self.digest }
+    }
+
+    /// Looks at the node between two steps.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.api.node.look(look).await.ok_or_else(stopping)
+    }
+
+    /// Looks, where what is looked for may not be there.
+    pub async fn find<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.look(look).await?
+    }
+
+    /// Asks the node; a refusal is a problem.
+    pub async fn ask(&self, request: Request) -> Result<Reply, Problem> {
+        match self.api.node.ask(request).await {
+            Reply::Refused(refusal) => Err(Problem::from(&refusal)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Asks for a write and waits for its receipt.
+    pub async fn change(&self, request: Request) -> Result<dwcp_state::Receipt, Problem> {
+        match self.ask(request).await? {
+            Reply::Done(_, receipt) => Ok(receipt),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Waits until the facts of all groups here are as new as this request.
+    pub async fn barrier(&self) -> Result<(), Problem> {
+        let groups = self
+            .look(|view| {
+                let regions = view.node.config().regions.keys().copied();
+                std::iter::once(FEDERATION_GROUP).chain(regions).collect::<Vec<GroupId>>()
+            })
+            .await?;
+        let mut waits = tokio::task::JoinSet::new();
+        for group in groups {
+            let call = self.clone();
+            waits.spawn(async move { call.ask(Request::Barrier(group)).await.map(|_| ()) });
+        }
+        while let Some(done) = waits.join_next().await {
+            done.map_err(|_| stopping())??;
+        }
+        Ok(())
+    }
+}
+
+/// The node answered another question than was asked: a bug, told as such.
+pub fn unexpected(reply: &Reply) -> Problem {
+    let name = format!("{reply:?}");
+    let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+    Problem::new(500, Code::NotReady.as_str(), "the node gave an answer of another kind").because(name)
+}
+
+/// Refuses a write that expects another revision than the newest of its record's group.
+pub fn expect_revision(expected: Option<u64>, newest: Revision) -> Result<(), Problem> {
+    match expected {
+        Some(expected) if expected != newest.0 => Err(Problem::from(
+            &Refusal::new(Code::StaleRevision, "the record has changed")
+                .because(format!("expected revision {expected}, the newest is {}", newest.0)),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,208 @@
+//! One request from its bytes to its answer: id, route, token, body, answer or problem.
+
+use std::sync::Arc;
+
+use dwcp_api::problem::status_of;
+use dwcp_api::{IDEMPOTENCY_KEY, NDJSON, PROBLEM_JSON, Permission, Problem, REQUEST_ID};
+use dwcp_types::{Code, Refusal};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+
+use super::auth::{self, Caller};
+use super::body::{self, Outgoing};
+use super::call::{Call, digest};
+use super::routes::{self, Answered, Arrived, Found};
+use super::{Api, call};
+
+const JSON: &str = "application/json";
+/// Between two looks of a stream, ms: usual, least, most.
+const INTERVAL_MS: (u64, u64, u64) = (250, 50, 60_000);
+/// Longest idempotency key and request id.
+const LONGEST_ID: usize = 128;
+
+/// Answers a request; never fails.
+pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> Response<Outgoing> {
+    let (parts, body) = request.into_parts();
+    let id = request_id(&parts);
+    let head_only = parts.method == hyper::Method::HEAD;
+    let mut response = match serve(api, &parts, body).await {
+        Ok(response) => response,
+        Err(refused) => problem_response(*refused, &id),
+    };
+    if head_only {
+        *response.body_mut() = Outgoing::Whole(None);
+    }
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+struct Refused {
+    problem: Problem,
+    allow: Option<String>,
+}
+
+impl From<Problem> for Box<Refused> {
+    fn from(problem: Problem) -> Box<Refused> {
+        Box::new(Refused { problem, allow: None })
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_ID && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn request_id(parts: &Parts) -> String {
+    let given = parts.headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|text| is_plain(text));
+    match given {
+        Some(text) => text.to_owned(),
+        None => auth::fresh_id("req_").unwrap_or_else(|_| "req_unknown".to_owned()),
+    }
+}
+
+async fn serve(api: Arc<Api>, parts: &Parts, incoming: Incoming) -> Result<Response<Outgoing>, Box<Refused>> {
+    let path = parts.uri.path();
+    if let Some(response) = plain_page(&api, parts, path).await {
+        return response;
+    }
+    // What answers GET answers HEAD, without a body.
+    let method = if parts.method == hyper::Method::HEAD { "GET" } else { parts.method.as_str() };
+    let (route, params) = match routes::find(method, path) {
+        Found::Route(route, params) => (route, params),
+        Found::OtherMethod(allowed) => return Err(wrong_method(path, &allowed.join(", "))),
+        Found::Nothing => return Err(unknown_path(path).into()),
+    };
+    let caller = if route.needs == Permission::Public {
+        Caller::nobody()
+    } else {
+        let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
+        let caller = auth::authenticate(&api, secret).await?;
+        auth::permit(&caller, route.needs)?;
+        caller
+    };
+    let key = idempotency_key(parts)?;
+    let body = body::read(incoming).await?;
+    let digest = digest(&[method.as_bytes(), path.as_bytes(), &body]);
+    let query = query(parts.uri.query().unwrap_or(""))?;
+    let call = Call { api, caller, key, digest };
+    let arrived =
+        Arrived { params, query: query.rest, body, consistent: query.consistent, interval_ms: query.interval_ms };
+    let answered = (route.answer)(call, arrived).await?;
+    Ok(match answered {
+        Answered::Whole(bytes) => answer(StatusCode::OK, JSON, Outgoing::whole(bytes)),
+        Answered::Stream(lines) => answer(StatusCode::OK, NDJSON, Outgoing::Stream(lines)),
+    })
+}
+
+/// What is served beside the table: the document, and whether the process is well.
+async fn plain_page(
+    api: &Arc<Api>,
+    parts: &Parts,
+    path: &str,
+) -> Option<Result<Response<Outgoing>, Box<Refused>>> {
+    if !matches!(path, "/healthz" | "/v1/openapi.json") {
+        return None;
+    }
+    if !matches!(parts.method, hyper::Method::GET | hyper::Method::HEAD) {
+        return Some(Err(wrong_method(path, "GET, HEAD")));
+    }
+    if path == "/v1/openapi.json" {
+        let document = dwcp_api::openapi().to_string();
+        return Some(Ok(answer(StatusCode::OK, JSON, Outgoing::whole(document))));
+    }
+    // Alive means that the node's thread answers.
+    Some(match api.node.look(|_| ()).await {
+        Some(()) => Ok(answer(StatusCode::OK, "text/plain; charset=utf-8", Outgoing::whole("ok\n"))),
+        None => Err(call::stopping().into()),
+    })
+}
+
+fn idempotency_key(parts: &Parts) -> Result<Option<String>, Problem> {
+    let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if is_plain(text) => Ok(Some(text.to_owned())),
+        _ => Err(call::bad_value(IDEMPOTENCY_KEY, format!("1 to {LONGEST_ID} visible ASCII characters"))),
+    }
+}
+
+struct Query {
+    rest: String,
+    consistent: bool,
+    interval_ms: u64,
+}
+
+/// Takes the parameters that every read understands out of the query.
+fn query(text: &str) -> Result<Query, Problem> {
+    let mut query = Query { rest: String::new(), consistent: false, interval_ms: INTERVAL_MS.0 };
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
+        match name {
+            "consistent" => {
+                query.consistent = value
+                    .parse()
+                    .map_err(|_| Problem::bad_request(&format!("consistent: '{value}' is not true or false")))?;
+            }
+            "interval_ms" => {
+                let (_, least, most) = INTERVAL_MS;
+                query.interval_ms = match value.parse::<u64>() {
+                    Ok(ms) if (least..=most).contains(&ms) => ms,
+                    _ => return Err(call::bad_value("interval_ms", format!("{least} to {most}"))),
+                };
+            }
+            _ => {
+                if !query.rest.is_empty() {
+                    query.rest.push('&');
+                }
+                query.rest.push_str(pair);
+            }
+        }
+    }
+    Ok(query)
+}
+
+fn unknown_path(path: &str) -> Problem {
+    let shown: String = path.chars().take(200).collect();
+    Problem::from(
+        &Refusal::new(Code::UnknownEndpoint, "no such endpoint")
+            .because(format!("the API has no {shown}"))
+            .try_this("GET /v1/openapi.json"),
+    )
+}
+
+fn wrong_method(path: &str, allow: &str) -> Box<Refused> {
+    let problem = Problem::new(405, Code::UnknownEndpoint.as_str(), "the path has no such method")
+        .because(format!("{path} takes {allow}"))
+        .and_then("nothing was changed");
+    Box::new(Refused { problem, allow: Some(allow.to_owned()) })
+}
+
+fn answer(status: StatusCode, media: &'static str, body: Outgoing) -> Response<Outgoing> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+fn problem_response(refused: Refused, id: &str) -> Response<Outgoing> {
+    let Refused { mut problem, allow } = refused;
+    id.clone_into(&mut problem.request_id);
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = answer(status, PROBLEM_JSON, Outgoing::whole(body));
+    let headers = response.headers_mut();
+    if let Some(allow) = allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
+        headers.insert(ALLOW, allow);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dwcp\""));
+    }
+    if problem.status == status_of(Code::Overloaded) || status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

@@ -1,0 +1,71 @@
+//! The federation as a whole.
+
+use dwcp_api::Problem;
+use dwcp_api::federation::{FederationRead, FederationReadRequest, FederationStatus, Quantiles, Totals};
+use dwcp_api::region::{HealthState, RegionSummary};
+use dwcp_state::FEDERATION_GROUP;
+
+use super::call::Call;
+use super::routes::Serve;
+use super::{freeze, matrices, names, regions};
+use crate::handle::View;
+
+impl Serve for FederationRead {
+    async fn answer(call: &Call, _: FederationReadRequest) -> Result<FederationStatus, Problem> {
+        let name = call.api.federation.clone();
+        call.look(move |view| status(view, name)).await
+    }
+}
+
+fn status(view: &View<'_>, name: String) -> FederationStatus {
+    let core = &view.node.facts().core;
+    let regions = regions::summaries(view);
+    FederationStatus {
+        federation: if core.name.is_empty() { name } else { core.name.clone() },
+        answered_by: view.node.config().region.as_str().to_owned(),
+        totals: totals(&regions),
+        regions,
+        placement: placement(view),
+        state_sync: state_sync(view),
+        // Nothing routes traffic, promises a service level or keeps incidents in this version: not measured, not zero.
+        routing: Quantiles::default(),
+        sla_percent: None,
+        open_incidents: None,
+        freeze: freeze::shown(core.freeze),
+        leader: names::leader(view, FEDERATION_GROUP),
+        as_of: names::as_of(view),
+    }
+}
+
+fn totals(regions: &[RegionSummary]) -> Totals {
+    let in_state = |state| regions.iter().filter(|region| region.health.state == state).count() as u64;
+    Totals {
+        regions: regions.len() as u64,
+        healthy: in_state(HealthState::Healthy),
+        degraded: in_state(HealthState::Degraded),
+        unhealthy: in_state(HealthState::Unhealthy),
+        unknown: in_state(HealthState::Unknown),
+        hosts: regions.iter().map(|region| region.hosts).sum(),
+        vms: regions.iter().filter_map(|region| region.vms).sum(),
+        vms_unknown_regions: regions.iter().filter(|region| region.vms.is_none()).count() as u64,
+    }
+}
+
+/// Placement decisions of this region, as its process measured them.
+fn placement(view: &View<'_>) -> Quantiles {
+    let measures = view.node.own_beat().measures;
+    let ms = |us: u64| (us > 0).then(|| us as f64 / 1_000.0);
+    Quantiles {
+        p50_ms: ms(measures.placement_us.0),
+        p95_ms: ms(measures.placement_us.1),
+        p99_ms: ms(measures.placement_p99_us),
+    }
+}
+
+/// Quantiles of the replication lag over all pairs of regions whose lag is known now.
+fn state_sync(view: &View<'_>) -> Quantiles {
+    let mut lags: Vec<u64> = matrices::lags(view).into_iter().filter_map(|lag| lag.lag_ms).collect();
+    lags.sort_unstable();
+    let rank = |percent: usize| lags.get((lags.len() * percent).div_ceil(100).max(1) - 1).map(|ms| *ms as f64);
+    Quantiles { p50_ms: rank(50), p95_ms: rank(95), p99_ms: rank(99) }
+}

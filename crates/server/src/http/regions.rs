@@ -1,0 +1,204 @@
+//! Regions: listed, read, switched.
+
+use dwcp_api::region::{
+    PlacementSwitchRequest, RegionChanged, RegionDisable, RegionDisablePlacement, RegionDisableRequest, RegionEnable,
+    RegionEnablePlacement, RegionEnableRequest, RegionList, RegionListRequest, RegionRead, RegionReadRequest,
+    RegionStatus, RegionSummary, RegionVmCount, VmCount,
+};
+use dwcp_api::{Page, Problem};
+use dwcp_roles::node::Request;
+use dwcp_state::{Lifecycle, Region, RegionChange, Standing};
+use dwcp_types::{RegionId, Revision};
+
+use super::call::{Call, bad_value, expect_revision, not_offered};
+use super::routes::Serve;
+use super::{events, hosts, matrices, names, page, region_summary};
+use crate::handle::View;
+
+/// Events shown with a region.
+const EVENTS: usize = 20;
+
+/// One line of every region.
+pub fn summaries(view: &View<'_>) -> Vec<RegionSummary> {
+    let facts = view.node.facts();
+    let mut all: Vec<RegionSummary> = facts
+        .core
+        .regions
+        .values()
+        .filter_map(|record| Some(region_summary::show(view, record, facts.regions.get(&record.id)?)))
+        .collect();
+    all.sort_by_key(|summary| summary.number);
+    all
+}
+
+impl Serve for RegionList {
+    async fn answer(call: &Call, request: RegionListRequest) -> Result<Page<RegionSummary>, Problem> {
+        call.find(move |view| {
+            let items = summaries(view).into_iter().map(|line| (format!("{:08}", line.number), line)).collect();
+            page::cut(items, request.limit, request.cursor.as_deref(), names::as_of(view))
+        })
+        .await
+    }
+}
+
+impl Serve for RegionRead {
+    async fn answer(call: &Call, request: RegionReadRequest) -> Result<RegionStatus, Problem> {
+        call.find(move |view| {
+            let (record, facts) = names::region(view, &request.region)?;
+            Ok(RegionStatus {
+                summary: region_summary::show(view, record, facts),
+                zones: region_summary::zones(facts),
+                hosts: facts.hosts.values().map(|host| hosts::show(view, facts, host)).collect(),
+                components: region_summary::components(view, facts),
+                links: matrices::links_from(view, facts.number),
+                recent_events: events::newest_of(view, &record.id, EVENTS),
+                as_of: names::as_of_region(view, &record.id),
+            })
+        })
+        .await
+    }
+}
+
+impl Serve for RegionVmCount {
+    async fn answer(call: &Call, request: RegionReadRequest) -> Result<VmCount, Problem> {
+        call.find(move |view| {
+            let (record, facts) = names::region(view, &request.region)?;
+            let known = facts.revision > Revision(0) || names::is_known(view, facts);
+            let vms = known.then(|| names::vms_in(view, facts));
+            let out_of_reach = !names::is_heard(view, facts.number) || !names::is_known(view, facts);
+            // What was failed over is accounted for by the group's survivors: nothing lives there any more.
+            let accounted = record.standing == Standing::Lost && vms == Some(0);
+            Ok(VmCount {
+                region: request.region,
+                vms,
+                last_known: out_of_reach && !accounted,
+                as_of: names::as_of_region(view, &record.id),
+            })
+        })
+        .await
+    }
+}
+
+struct Switch {
+    change: RegionChange,
+    expected_revision: Option<u64>,
+    dry_run: bool,
+    notes: Vec<String>,
+}
+
+/// The record as it would be. Says the same as `apply`.
+fn changed(record: &Region, change: &RegionChange, view: &View<'_>, by: &str) -> Region {
+    let mut next = record.clone();
+    match change.enabled {
+        Some(true) => {
+            next.lifecycle = Lifecycle::Active;
+            next.standing = Standing::Present;
+        }
+        Some(false) => next.lifecycle = Lifecycle::Disabled,
+        None => {}
+    }
+    if let Some(placement) = change.placement.or(change.enabled) {
+        if placement != next.placement {
+            by.clone_into(&mut next.placement_by);
+            next.placement_since = view.now.wall;
+        }
+        next.placement = placement;
+    }
+    if let Some(percent) = change.traffic_percent.or(change.enabled.map(|on| if on { 100 } else { 0 })) {
+        next.traffic_percent = percent;
+    }
+    next
+}
+
+async fn switch(call: &Call, switch: Switch) -> Result<RegionChanged, Problem> {
+    let Switch { change, expected_revision, dry_run, notes } = switch;
+    let (asked, by) = (change.clone(), call.caller.user.clone());
+    let (region, differs) = call
+        .find(move |view| {
+            let (record, facts) = names::region(view, asked.region.as_str())?;
+            expect_revision(expected_revision, view.node.facts().core.revision)?;
+            if asked.enabled == Some(true) && record.standing == Standing::Lost {
+                return Err(lost(&record.id));
+            }
+            let next = changed(record, &asked, view, &by);
+            Ok((region_summary::show(view, &next, facts), next != *record))
+        })
+        .await?;
+    if dry_run || !differs {
+        return Ok(RegionChanged { region, changed: differs, notes });
+    }
+    let name = change.region.clone();
+    call.change(Request::ChangeRegion(call.asked(), change)).await?;
+    call.find(move |view| {
+        let (record, facts) = names::region(view, name.as_str())?;
+        Ok(RegionChanged { region: region_summary::show(view, record, facts), changed: true, notes })
+    })
+    .await
+}
+
+fn lost(region: &RegionId) -> Problem {
+    let refusal =
+        dwcp_types::Refusal::new(dwcp_types::Code::WrongState, format!("{region} is lost and not heard again yet"));
+    Problem::from(&refusal.then("it can be enabled as soon as it has returned"))
+}
+
+impl Serve for RegionEnable {
+    async fn answer(call: &Call, request: RegionEnableRequest) -> Result<RegionChanged, Problem> {
+        if request.traffic_percent.is_some_and(|percent| percent > 100) {
+            return Err(bad_value("traffic_percent", "0 to 100"));
+        }
+        let percent = request.traffic_percent.unwrap_or(100);
+        let change = RegionChange {
+            region: RegionId::from(request.region.as_str()),
+            enabled: Some(true),
+            placement: Some(true),
+            traffic_percent: Some(percent),
+        };
+        let notes = vec![format!("it takes placements and {percent} % of its traffic")];
+        let (expected_revision, dry_run) = (request.expected_revision, request.dry_run);
+        switch(call, Switch { change, expected_revision, dry_run, notes }).await
+    }
+}
+
+impl Serve for RegionDisable {
+    async fn answer(call: &Call, request: RegionDisableRequest) -> Result<RegionChanged, Problem> {
+        if request.fence {
+            return Err(not_offered(
+                "fence",
+                "leases are stopped only by a failover, which also brings the VMs back elsewhere",
+                Some(&format!("dwcp-cli federation failover --from-region {}", request.region)),
+            ));
+        }
+        let change = RegionChange {
+            region: RegionId::from(request.region.as_str()),
+            enabled: Some(false),
+            placement: Some(false),
+            traffic_percent: Some(0),
+        };
+        let notes = vec!["its VMs go on running; new ones are placed elsewhere".to_owned()];
+        let (expected_revision, dry_run) = (request.expected_revision, request.dry_run);
+        switch(call, Switch { change, expected_revision, dry_run, notes }).await
+    }
+}
+
+fn placement(request: PlacementSwitchRequest, on: bool, note: &str) -> Switch {
+    let region = RegionId::from(request.region.as_str());
+    Switch {
+        change: RegionChange { region, placement: Some(on), ..RegionChange::default() },
+        expected_revision: request.expected_revision,
+        dry_run: request.dry_run,
+        notes: vec![note.to_owned()],
+    }
+}
+
+impl Serve for RegionEnablePlacement {
+    async fn answer(call: &Call, request: PlacementSwitchRequest) -> Result<RegionChanged, Problem> {
+        switch(call, placement(request, true, "new VMs may be placed in it")).await
+    }
+}
+
+impl Serve for RegionDisablePlacement {
+    async fn answer(call: &Call, request: PlacementSwitchRequest) -> Result<RegionChanged, Problem> {
+        switch(call, placement(request, false, "its VMs go on running; new ones are placed elsewhere")).await
+    }
+}

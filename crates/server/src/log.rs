@@ -1,0 +1,136 @@
+//! The log: one JSON object a line on standard error, and in a file that is kept small.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use dwcp_roles::node::Level;
+use serde_json::Value;
+
+use crate::clock;
+
+/// Longest log file, bytes; then it becomes `dwcpd.1.jsonl` and so on.
+const FILE_BYTES: u64 = 16 << 20;
+/// Older files kept.
+const KEPT: usize = 3;
+
+/// Where lines go. Clones write to the same place.
+#[derive(Clone)]
+pub struct Log {
+    region: Arc<str>,
+    quiet: bool,
+    file: Arc<Mutex<Option<Rotating>>>,
+}
+
+impl Log {
+    /// A log on standard error for a region's server.
+    pub fn new(region: &str) -> Log {
+        Log { region: region.into(), quiet: false, file: Arc::default() }
+    }
+
+    /// A log that writes nowhere, for tests.
+    pub fn silent(region: &str) -> Log {
+        Log { quiet: true, ..Log::new(region) }
+    }
+
+    /// Also writes `dwcpd.jsonl` of this folder.
+    ///
+    /// # Errors
+    /// The folder or the file can't be made.
+    pub fn keep_in(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        *self.file.lock().unwrap_or_else(|e| e.into_inner()) = Some(Rotating::open(folder)?);
+        Ok(())
+    }
+
+    /// Writes one line.
+    pub fn line(&self, component: &str, level: Level, text: &str) {
+        if self.quiet {
+            return;
+        }
+        let level = match level {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        let quoted = |text: &str| Value::from(text).to_string();
+        let line = format!(
+            "{{\"time\":\"{}\",\"level\":\"{level}\",\"component\":{},\"region\":{},\"text\":{}}}\n",
+            clock::utc(clock::wall()),
+            quoted(component),
+            quoted(&self.region),
+            quoted(text),
+        );
+        // A log that can't be written must not stop the control plane.
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+        if let Some(file) = self.file.lock().unwrap_or_else(|e| e.into_inner()).as_mut() {
+            let _ = file.write(line.as_bytes());
+        }
+    }
+
+    /// For the record.
+    pub fn info(&self, component: &str, text: impl AsRef<str>) {
+        self.line(component, Level::Info, text.as_ref());
+    }
+
+    /// Somebody should look.
+    pub fn warning(&self, component: &str, text: impl AsRef<str>) {
+        self.line(component, Level::Warning, text.as_ref());
+    }
+
+    /// Something failed.
+    pub fn error(&self, component: &str, text: impl AsRef<str>) {
+        self.line(component, Level::Error, text.as_ref());
+    }
+}
+
+struct Rotating {
+    folder: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Rotating {
+    fn open(folder: &Path) -> io::Result<Rotating> {
+        let file = File::options().create(true).append(true).open(folder.join(name(0)))?;
+        let bytes = file.metadata()?.len();
+        Ok(Rotating { folder: folder.to_owned(), file, bytes })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.bytes + line.len() as u64 > FILE_BYTES {
+            for number in (0..KEPT).rev() {
+                // Missing ones are none to move.
+                let _ = fs::rename(self.folder.join(name(number)), self.folder.join(name(number + 1)));
+            }
+            *self = Rotating::open(&self.folder)?;
+        }
+        self.bytes += line.len() as u64;
+        self.file.write_all(line)
+    }
+}
+
+fn name(number: usize) -> String {
+    match number {
+        0 => "dwcpd.jsonl".to_owned(),
+        number => format!("dwcpd.{number}.jsonl"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_file_makes_room_for_a_new_one() {
+        let folder = std::env::temp_dir().join(format!("dwcpd-log-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("folder");
+        let mut file = Rotating::open(&folder).expect("open");
+        file.bytes = FILE_BYTES;
+        file.write(b"new\n").expect("write");
+        assert!(folder.join("dwcpd.1.jsonl").is_file());
+        assert_eq!(fs::read(folder.join("dwcpd.jsonl")).expect("read"), b"new\n");
+        fs::remove_dir_all(folder).expect("clean");
+    }
+}

@@ -1,0 +1,145 @@
+//! The thread that runs the node: takes everything that waits, steps once, carries the effects out.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dwcp_mesh::MeshHandle;
+use dwcp_roles::node::{Class, Effect, Input, Node, Reply};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::handle::{Task, View};
+use crate::log::Log;
+use crate::record::Recorder;
+use crate::writer::Writer;
+
+/// Most inputs of one step: bounds how long a look waits.
+const INPUTS_A_STEP: usize = 256;
+
+/// Where effects go.
+pub struct Outlets {
+    /// To other nodes and agents.
+    pub mesh: MeshHandle,
+    /// To the store.
+    pub writer: Writer,
+    /// To the log.
+    pub log: Log,
+    /// Every input, for a replay.
+    pub recorder: Option<Recorder>,
+}
+
+/// Starts the thread. It ends at [`Task::Stop`] or when the last door is gone, with everything written. A panic in it
+/// ends the process: half a control plane is worse than none.
+///
+/// # Errors
+/// The system starts no thread or no timer.
+pub fn start(node: Node, inbox: UnboundedReceiver<Task>, outlets: Outlets) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new().name("dwcpd-node".into()).spawn(move || {
+        let _guard = AbortOnPanic(outlets.log.clone());
+        let mut node_loop =
+            NodeLoop { node, inbox, outlets, tickets: BTreeMap::new(), next_ticket: 1, effects: Vec::new() };
+        while runtime.block_on(node_loop.turn()) {}
+        node_loop.outlets.writer.finish();
+    })
+}
+
+struct AbortOnPanic(Log);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.error("state-manager", "the node's thread failed an assertion; dwcpd ends (the message is above)");
+            std::process::abort();
+        }
+    }
+}
+
+struct NodeLoop {
+    node: Node,
+    inbox: UnboundedReceiver<Task>,
+    outlets: Outlets,
+    tickets: BTreeMap<u64, oneshot::Sender<Reply>>,
+    next_ticket: u64,
+    effects: Vec<Effect>,
+}
+
+impl NodeLoop {
+    /// One step; false when it was the last.
+    async fn turn(&mut self) -> bool {
+        let mut inputs = Vec::new();
+        let mut looks = Vec::new();
+        let mut goes_on = true;
+        let wait_us = self.node.wake_at().0.saturating_sub(clock::mono().0);
+        let wait = Duration::from_micros(wait_us);
+        let mut next = match self.inbox.try_recv() {
+            Ok(task) => Some(task),
+            Err(_) => match tokio::time::timeout(wait, self.inbox.recv()).await {
+                Ok(None) => return false,
+                Ok(task) => task,
+                Err(_) => None,
+            },
+        };
+        while let Some(task) = next {
+            match task {
+                Task::Input(input) => inputs.push(input),
+                Task::Ask(request, reply) => {
+                    inputs.push(Input::Request { ticket: self.next_ticket, request });
+                    self.tickets.insert(self.next_ticket, reply);
+                    self.next_ticket += 1;
+                }
+                Task::Look(look) => looks.push(look),
+                Task::Stop => goes_on = false,
+            }
+            if inputs.len() >= INPUTS_A_STEP || !goes_on {
+                break;
+            }
+            next = self.inbox.try_recv().ok();
+        }
+        self.step(inputs);
+        for look in looks {
+            look(&View { node: &self.node, now: clock::now() });
+        }
+        goes_on
+    }
+
+    fn step(&mut self, inputs: Vec<Input>) {
+        let now = clock::now();
+        if let Some(recorder) = &mut self.outlets.recorder {
+            recorder.write(now, &inputs);
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        self.node.step_all(now, inputs, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            // Full queues and links that are down are the mesh's to count; the machines repeat what matters.
+            Effect::Send { to, class, bytes } => drop(self.outlets.mesh.send(to, mesh_class(class), bytes)),
+            Effect::SendAgent { session, bytes } => drop(self.outlets.mesh.send_agent(session, bytes)),
+            Effect::Persist { seq, batch } => self.outlets.writer.push(seq, batch),
+            Effect::Reply { ticket, reply } => {
+                if let Some(waiting) = self.tickets.remove(&ticket) {
+                    // Who asked may have gone away.
+                    let _ = waiting.send(reply);
+                }
+            }
+            Effect::Log { component, level, text } => self.outlets.log.line(component, level, &text),
+        }
+    }
+}
+
+fn mesh_class(class: Class) -> dwcp_mesh::Class {
+    match class {
+        Class::Consensus => dwcp_mesh::Class::Consensus,
+        Class::State => dwcp_mesh::Class::State,
+        Class::Operations => dwcp_mesh::Class::Operations,
+    }
+}

@@ -1,0 +1,135 @@
+//! One running region: store, node, mesh and what connects them.
+
+use std::io;
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dwcp_config::region::RegionConfig;
+use dwcp_mesh::{Identity, Mesh, MeshHandle};
+use dwcp_roles::node::{Input, Node};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::handle::NodeHandle;
+use crate::log::Log;
+use crate::node_loop::{self, Outlets};
+use crate::record::Recorder;
+use crate::store::{Store, StoreError};
+use crate::writer::{CommitTimes, Writer};
+use crate::{clock, links, setup};
+
+/// Events of the mesh that may wait; more slow the senders down.
+const EVENTS: usize = 4_096;
+/// A certificate that was renewed on disk is used within this long.
+const RELOAD_EVERY: Duration = Duration::from_secs(60);
+
+/// How to start.
+pub struct Options {
+    /// Where log lines go.
+    pub log: Log,
+    /// This node's disk was replaced: what it once promised is gone, and comes back from its peers.
+    pub state_lost: bool,
+    /// Write every input of the node down.
+    pub recorder: Option<Recorder>,
+    /// Called once when the store fails: nothing is acknowledged from then on.
+    pub failed: Box<dyn FnOnce(StoreError) + Send>,
+}
+
+/// A running region.
+pub struct Region {
+    /// The door to its node.
+    pub node: NodeHandle,
+    /// Its links.
+    pub mesh: MeshHandle,
+    /// Its certificate.
+    pub identity: Identity,
+    /// How long its commits take.
+    pub times: CommitTimes,
+    thread: JoinHandle<()>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Region {
+    /// Opens the store and starts the node, the mesh and what goes between. Call inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Says what can't be used: the certificate, the store, the settings or an address.
+    pub fn start(config: &RegionConfig, options: Options) -> Result<Region, String> {
+        let (store, lost) = open_store(Path::new(&config.data_dir), &options.log)?;
+        let options = Options { state_lost: options.state_lost || lost, ..options };
+        Region::start_on(config, options, store)
+    }
+
+    /// The same on a store that is open already.
+    ///
+    /// # Errors
+    /// As [`Region::start`].
+    pub fn start_on(config: &RegionConfig, options: Options, store: Store) -> Result<Region, String> {
+        let Options { log, state_lost, recorder, failed } = options;
+        let identity = setup::identity(config)?;
+        let seed = setup::random_seed()?;
+        let mut node_config = setup::node_config(config, seed)?;
+        node_config.lost = state_lost;
+        let node = Node::open(node_config, clock::now(), &store).map_err(|e| e.to_string())?;
+
+        let (events, from_mesh) = mpsc::channel(EVENTS);
+        let mesh = setup::mesh_config(config, identity.clone(), seed)?;
+        let listen = mesh.listen;
+        let mesh = Mesh::start(mesh, events).map_err(|e| format!("the mesh at {listen}: {e}"))?;
+        let (door, inbox) = NodeHandle::new();
+        let times = CommitTimes::default();
+        let told = door.clone();
+        let durable = move |seq| told.tell(Input::Persisted { seq });
+        let started = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
+        let writer = Writer::start(store, times.clone(), durable, failed).map_err(started("the store's thread"))?;
+        let outlets = Outlets { mesh: mesh.clone(), writer, log: log.clone(), recorder };
+        let thread = node_loop::start(node, inbox, outlets).map_err(started("the node's thread"))?;
+        let tasks = vec![
+            tokio::spawn(links::pass_events(from_mesh, door.clone(), log.clone())).abort_handle(),
+            tokio::spawn(links::measure(mesh.clone(), door.clone(), times.clone())).abort_handle(),
+            tokio::spawn(reload(config.clone(), identity.clone(), log)).abort_handle(),
+        ];
+        Ok(Region { node: door, mesh, identity, times, thread, tasks })
+    }
+
+    /// Stops everything; all that was acknowledged is on the disk afterwards.
+    pub async fn stop(self) {
+        self.node.stop();
+        let thread = self.thread;
+        // Joining waits for the last commit.
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        self.mesh.shutdown().await;
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// The store, and whether this node lost what it once promised.
+fn open_store(data_dir: &Path, log: &Log) -> Result<(Store, bool), String> {
+    let opened = Store::open(&data_dir.join("store")).map_err(|e| e.to_string())?;
+    if let Some((aside, why)) = &opened.set_aside {
+        let aside = aside.display();
+        log.error(
+            "state-manager",
+            format!("the store was damaged ({why}); it is set aside as {aside}, and the state comes from the peers"),
+        );
+    }
+    Ok((opened.store, opened.lost))
+}
+
+/// Uses a certificate that was renewed on disk.
+async fn reload(config: RegionConfig, identity: Identity, log: Log) {
+    let mut used = setup::pem_texts(&config).ok();
+    loop {
+        tokio::time::sleep(RELOAD_EVERY).await;
+        let Ok(found) = setup::pem_texts(&config) else { continue };
+        if used.as_ref() == Some(&found) {
+            continue;
+        }
+        match identity.swap(&found.0, &found.1, &found.2) {
+            Ok(()) => log.info("security", "the renewed certificate is in use"),
+            Err(error) => log.warning("security", format!("the renewed certificate is not used: {error}")),
+        }
+        used = Some(found);
+    }
+}

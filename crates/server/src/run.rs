@@ -1,0 +1,103 @@
+//! `dwcpd run`: one region until SIGTERM.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dwcp_config::region::RegionConfig;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
+
+use crate::http::{self, Api};
+use crate::log::Log;
+use crate::record::Recorder;
+use crate::region::{Options, Region};
+use crate::setup;
+
+/// The whole stop takes no longer than this.
+const STOP_WITHIN: Duration = Duration::from_millis(1_900);
+/// How much sooner than others this process gets the processor.
+const NICE: i32 = -5;
+
+/// How `dwcpd run` was called.
+#[derive(Default)]
+pub struct RunOptions {
+    /// This node's disk was replaced.
+    pub state_lost: bool,
+    /// Where every input of the node goes.
+    pub record: Option<PathBuf>,
+}
+
+/// Runs until SIGTERM or SIGINT, or until the store fails.
+///
+/// # Errors
+/// Says what is wrong with the settings, the store or an address; or why the store failed.
+pub fn run(path: &Path, options: RunOptions) -> Result<(), String> {
+    let config = setup::load(path)?;
+    raise_priority();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| format!("the runtime: {e}"))?;
+    let done = runtime.block_on(serve(config, options));
+    // Threads that still wait for a file or a name must not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    done
+}
+
+async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> {
+    let log = Log::new(&config.region);
+    let folder = Path::new(&config.data_dir).join("log");
+    log.keep_in(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let recorder = options.record.map(|path| Recorder::create(&path).map_err(|e| format!("{}: {e}", path.display())));
+    let mut stop = signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM: {e}"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT: {e}"))?;
+    let (failed, mut failure) = mpsc::unbounded_channel();
+    let region = Region::start(
+        &config,
+        Options {
+            log: log.clone(),
+            state_lost: options.state_lost,
+            recorder: recorder.transpose()?,
+            failed: Box::new(move |error| drop(failed.send(error))),
+        },
+    )?;
+    let api = &config.listen.api;
+    let listener = TcpListener::bind(api).await.map_err(|e| format!("the API at {api}: {e}"))?;
+    let tls = region.identity.api_server_config().map_err(|e| e.to_string())?;
+    let closing = Arc::new(Notify::new());
+    let closed = closing.clone();
+    let shared = Arc::new(Api::new(region.node.clone(), &config));
+    let serving =
+        tokio::spawn(http::serve(listener, Some(Arc::new(tls)), shared, async move { closed.notified().await }));
+    log.info("federation-controller", format!("{} listens at https://{api}", config.region));
+
+    tokio::select! {
+        _ = stop.recv() => {}
+        _ = interrupt.recv() => {}
+        Some(error) = failure.recv() => {
+            log.error("state-manager", format!("{error}"));
+            // Nothing that was not durable was acknowledged, so there is nothing to save.
+            std::process::exit(1);
+        }
+    }
+    log.info("federation-controller", "stopping");
+    closing.notify_one();
+    let orderly = async {
+        region.stop().await;
+        // Requests under way get the node's last word.
+        let _ = serving.await;
+    };
+    if tokio::time::timeout(STOP_WITHIN, orderly).await.is_err() {
+        log.warning("federation-controller", "stopped with requests still open");
+    }
+    Ok(())
+}
+
+/// Lets the control plane run before the machines it controls; only root may.
+fn raise_priority() {
+    // SAFETY: changes a number of this process; a refusal is no harm.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+}

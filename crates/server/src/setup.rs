@@ -1,0 +1,159 @@
+//! From the configuration of a region to that of its node.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use dwcp_config::region::{Genesis, RegionConfig};
+use dwcp_mesh::{Identity, Limits, MeshConfig, NodeId, Peer, Wan};
+use dwcp_roles::node::NodeConfig;
+use dwcp_state::{Core, Policy, Prices, Region, Role, Token};
+use dwcp_types::{RegionId, TokenId};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::clock;
+
+/// Id of the token that the first administrator uses.
+pub const BOOTSTRAP_TOKEN: &str = "token-bootstrap";
+
+/// Reads and checks `dwcpd.yaml`. Relative paths are taken from the file's folder.
+///
+/// # Errors
+/// Every complaint, one a line, with the file's name.
+pub fn load(path: &Path) -> Result<RegionConfig, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut config = RegionConfig::parse(&text).map_err(|complaints| format!("{}:\n{complaints}", path.display()))?;
+    let full = std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let folder = full.parent().unwrap_or(Path::new("/"));
+    let resolve = |text: &mut String| *text = folder.join(&*text).to_string_lossy().into_owned();
+    resolve(&mut config.data_dir);
+    resolve(&mut config.pki.ca);
+    resolve(&mut config.pki.certificate);
+    resolve(&mut config.pki.key);
+    config.pki.ca_key.iter_mut().chain(config.wan.iter_mut()).for_each(resolve);
+    Ok(config)
+}
+
+/// The certificate, key and authorities that the configuration names.
+///
+/// # Errors
+/// Names the file that can't be read or used.
+pub fn identity(config: &RegionConfig) -> Result<Identity, String> {
+    let (ca, certificate, key) = pem_texts(config)?;
+    Identity::from_pem(&ca, &certificate, &key).map_err(|e| format!("{}: {e}", config.pki.certificate))
+}
+
+/// Authorities, certificate and key as PEM.
+pub(crate) fn pem_texts(config: &RegionConfig) -> Result<(String, String, String), String> {
+    let read = |path: &String| std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
+    Ok((read(&config.pki.ca)?, read(&config.pki.certificate)?, read(&config.pki.key)?))
+}
+
+/// What the node of this region must know. `seed` differs each time the process starts.
+///
+/// # Errors
+/// A voter or this region itself is not among the peers.
+pub fn node_config(config: &RegionConfig, seed: u64) -> Result<NodeConfig, String> {
+    let regions: BTreeMap<u64, RegionId> =
+        config.peers.iter().map(|peer| (peer.number, peer.region.as_str().into())).collect();
+    if !regions.contains_key(&config.number) {
+        return Err(format!("region number {} is not among the peers", config.number));
+    }
+    let voters = config.voters.iter().map(|voter| {
+        let peer = config.peers.iter().find(|peer| peer.region == *voter);
+        peer.map(|peer| peer.number).ok_or_else(|| format!("voter {voter} is not among the peers"))
+    });
+    let voters = voters.collect::<Result<Vec<u64>, String>>()?;
+    let timing = &config.timing;
+    let mut node = NodeConfig::new(config.number, regions, genesis(config), seed);
+    node.voters = voters;
+    node.lease_ms = timing.lease_ms;
+    node.beat_ms = timing.beat_ms;
+    node.commit_timeout_ms = timing.commit_timeout_ms;
+    node.consensus.tick_us = timing.tick_ms * 1_000;
+    node.consensus.election_ticks = u32::try_from(timing.election_ms / timing.tick_ms).unwrap_or(u32::MAX);
+    Ok(node)
+}
+
+/// The facts the federation is founded with.
+fn genesis(config: &RegionConfig) -> Core {
+    let nothing = Genesis { priority: 50, ..Genesis::default() };
+    let regions = config.peers.iter().map(|peer| {
+        let genesis = config.genesis.get(&peer.region).unwrap_or(&nothing);
+        let region = Region {
+            id: peer.region.as_str().into(),
+            number: peer.number,
+            placement: true,
+            traffic_percent: 100,
+            priority: genesis.priority,
+            prices: Prices {
+                vcpu_micros: micros(genesis.vcpu_usd_hour),
+                memory_gib_micros: micros(genesis.memory_gib_usd_hour),
+                disk_gib_micros: micros(genesis.disk_gib_usd_hour),
+            },
+            compliance: genesis.compliance.iter().cloned().collect(),
+            jurisdiction: genesis.jurisdiction.clone(),
+            api: peer.api.clone(),
+            mesh: peer.mesh.clone(),
+            ..Region::default()
+        };
+        (region.id.clone(), region)
+    });
+    let policy = Policy { loss_after_ms: config.timing.loss_after_ms, ..Policy::default() };
+    let tokens = config.bootstrap_admin_token_sha256.iter().map(|secret_hash| {
+        let id: TokenId = BOOTSTRAP_TOKEN.into();
+        let token = Token {
+            id: id.clone(),
+            user: "admin".to_owned(),
+            role: Role::Admin,
+            secret_hash: secret_hash.clone(),
+            created_at: clock::wall(),
+            ..Token::default()
+        };
+        (id, token)
+    });
+    Core {
+        name: config.federation.clone(),
+        regions: regions.collect(),
+        policy,
+        tokens: tokens.collect(),
+        ..Core::default()
+    }
+}
+
+/// US dollars in millionths.
+fn micros(usd: f64) -> u64 {
+    (usd * 1e6).round() as u64
+}
+
+/// What the mesh of this region must know.
+///
+/// # Errors
+/// An address is none, or the file of the emulated links can't be read.
+pub fn mesh_config(config: &RegionConfig, identity: Identity, seed: u64) -> Result<MeshConfig, String> {
+    let address = |text: &str| text.parse().map_err(|_| format!("'{text}' is not an address and port"));
+    let peers = config.peers.iter().map(|peer| {
+        let address = address(&peer.mesh)?;
+        Ok(Peer { node: peer.number, region: peer.region.clone(), address })
+    });
+    let wan = config.wan.as_ref().map(|file| Wan::watch(Path::new(file)).map_err(|e| format!("{file}: {e}")));
+    Ok(MeshConfig {
+        me: NodeId(config.number),
+        federation: config.federation.clone(),
+        listen: address(&config.listen.mesh)?,
+        identity,
+        peers: peers.collect::<Result<_, String>>()?,
+        limits: Limits::default(),
+        seed,
+        wan: wan.transpose()?,
+    })
+}
+
+/// A number nobody can guess, for the node's seed.
+///
+/// # Errors
+/// The system has no randomness.
+pub fn random_seed() -> Result<u64, String> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| "the system has no randomness".to_owned())?;
+    Ok(u64::from_le_bytes(bytes))
+}

@@ -1,0 +1,14 @@
+//! Stores, and five whole regions in one process: real stores, real links on loopback addresses.
+
+#[path = "it/dev.rs"]
+mod dev;
+#[path = "it/federation.rs"]
+mod federation;
+#[path = "it/medium.rs"]
+mod medium;
+#[path = "it/regions.rs"]
+mod regions;
+#[path = "it/scratch.rs"]
+mod scratch;
+#[path = "it/store.rs"]
+mod store;

@@ -1,0 +1,36 @@
+//! `dwcpd dev init`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use dwcp_server::dev::{self, DevPlan};
+use dwcp_server::setup;
+
+use crate::scratch::Scratch;
+
+#[test]
+fn a_development_federation_is_written_once_and_kept() {
+    let scratch = Scratch::new("dev");
+    let plan = DevPlan { regions: 5, hosts_per_region: 2 };
+    dev::init(scratch.path(), plan).expect("written");
+    let token = fs::read_to_string(scratch.path().join("admin.token")).expect("token");
+    let mode = fs::metadata(scratch.path().join("admin.token")).expect("token").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let leaf = fs::read(scratch.path().join("pki/us-east-1.pem")).expect("leaf");
+    dev::init(scratch.path(), plan).expect("again");
+    assert_eq!(fs::read_to_string(scratch.path().join("admin.token")).expect("token"), token);
+    assert_eq!(fs::read(scratch.path().join("pki/us-east-1.pem")).expect("leaf"), leaf);
+
+    for (number, region) in ["us-east-1", "eu-west-1", "ap-south-1", "sa-east-1", "au-southeast-1"].iter().enumerate() {
+        let config = setup::load(&scratch.path().join(format!("config/{region}.yaml"))).expect("valid");
+        let node = setup::node_config(&config, 7).expect("complete");
+        assert_eq!((node.me, node.voters.len(), node.genesis.regions.len()), (number as u64 + 1, 5, 5));
+        assert_eq!(node.genesis.tokens.len(), 1);
+        assert!(node.genesis.regions.values().all(|region| region.prices.vcpu_micros > 0));
+        setup::identity(&config).expect("a certificate of its own");
+    }
+    let processes = fs::read_to_string(scratch.path().join("processes.txt")).expect("list");
+    assert_eq!(processes.lines().filter(|line| line.contains("\tagentd\t")).count(), 10);
+    let host = fs::read_to_string(scratch.path().join("config/us-east-1-b1.yaml")).expect("host");
+    assert!(host.contains("first: 64"), "{host}");
+}

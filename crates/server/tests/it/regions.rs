@@ -1,0 +1,145 @@
+//! Five regions in one process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dwcp_config::region::{Listen, Peer, Pki, RegionConfig};
+use dwcp_mesh::{Ca, PeerId, San};
+use dwcp_roles::node::Node;
+use dwcp_server::log::Log;
+use dwcp_server::region::{Options, Region};
+use dwcp_server::store::Store;
+
+use crate::scratch::Scratch;
+
+const NAMES: [&str; 5] = ["us-east-1", "eu-west-1", "ap-south-1", "sa-east-1", "au-southeast-1"];
+const DAY: Duration = Duration::from_secs(86_400);
+
+pub struct Regions {
+    scratch: Scratch,
+    configs: Vec<RegionConfig>,
+    running: Vec<Option<Region>>,
+    /// Turns true when a store of a region failed.
+    pub failed: Arc<AtomicBool>,
+}
+
+impl Regions {
+    /// Keys, certificates and settings; nothing runs yet. `lane` keeps the ports of tests apart.
+    pub fn new(name: &str, lane: u16) -> Regions {
+        let scratch = Scratch::new(name);
+        let pki = scratch.path().join("pki");
+        let ca = Ca::create("test", DAY).expect("authority");
+        ca.store(&pki).expect("stored");
+        let port = 20_000 + lane * 4_000 + (std::process::id() % 4_000) as u16;
+        let address = |number: usize| format!("127.79.{number}.1:{port}");
+        let peers: Vec<Peer> = NAMES
+            .iter()
+            .zip(1..)
+            .map(|(region, number)| Peer {
+                region: region.to_string(),
+                number: number as u64,
+                mesh: address(number),
+                api: format!("https://{}", address(number)),
+            })
+            .collect();
+        let file = |name: String| pki.join(name).to_string_lossy().into_owned();
+        let configs = NAMES.iter().zip(1..).map(|(region, number)| {
+            let ip = San::Ip(format!("127.79.{number}.1").parse().expect("address"));
+            let peer = PeerId::Region(region.to_string());
+            ca.issue(&peer, &[ip], DAY).expect("issued").store(&pki, region).expect("stored");
+            RegionConfig {
+                federation: "test".to_owned(),
+                region: region.to_string(),
+                number: number as u64,
+                data_dir: scratch.path().join(region).to_string_lossy().into_owned(),
+                listen: Listen { api: address(number), mesh: address(number) },
+                pki: Pki {
+                    ca: file("ca.pem".to_owned()),
+                    certificate: file(format!("{region}.pem")),
+                    key: file(format!("{region}.key")),
+                    ca_key: None,
+                },
+                peers: peers.clone(),
+                voters: NAMES.map(str::to_owned).to_vec(),
+                ..RegionConfig::default()
+            }
+        });
+        let configs = configs.collect();
+        let running = NAMES.iter().map(|_| None).collect();
+        Regions { scratch, configs, running, failed: Arc::default() }
+    }
+
+    fn options(&self, number: usize) -> Options {
+        let failed = self.failed.clone();
+        Options {
+            log: Log::silent(&self.configs[number - 1].region),
+            state_lost: false,
+            recorder: None,
+            failed: Box::new(move |_| failed.store(true, Ordering::SeqCst)),
+        }
+    }
+
+    /// Starts region `number` (from 1). The address of one that has just stopped may take a moment to be free.
+    pub async fn start(&mut self, number: usize) {
+        let mut tries = 0;
+        let region = loop {
+            match Region::start(&self.configs[number - 1], self.options(number)) {
+                Ok(region) => break region,
+                Err(error) if tries == 100 => panic!("{error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            tries += 1;
+        };
+        self.running[number - 1] = Some(region);
+    }
+
+    /// Starts region `number` on this store.
+    pub fn start_on(&mut self, number: usize, store: Store) {
+        let region = Region::start_on(&self.configs[number - 1], self.options(number), store).expect("started");
+        self.running[number - 1] = Some(region);
+    }
+
+    pub async fn start_all(&mut self) {
+        for number in 1..=NAMES.len() {
+            self.start(number).await;
+        }
+    }
+
+    pub async fn stop(&mut self, number: usize) {
+        let region = self.running[number - 1].take().expect("it runs");
+        region.stop().await;
+    }
+
+    pub async fn stop_all(&mut self) {
+        for number in 1..=NAMES.len() {
+            self.stop(number).await;
+        }
+    }
+
+    pub fn region(&self, number: usize) -> &Region {
+        self.running[number - 1].as_ref().expect("it runs")
+    }
+
+    /// The folder of region `number`'s store.
+    pub fn store_folder(&self, number: usize) -> PathBuf {
+        self.scratch.path().join(NAMES[number - 1]).join("store")
+    }
+
+    /// Waits until what `look` sees at every running node is true.
+    pub async fn until(&self, what: &str, look: fn(&Node) -> bool) {
+        let began = Instant::now();
+        loop {
+            let mut all = true;
+            for region in self.running.iter().flatten() {
+                all &= region.node.look(move |view| look(view.node)).await.expect("the node runs");
+            }
+            if all {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "waited in vain until {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
