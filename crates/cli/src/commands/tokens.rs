@@ -16,29 +16,12 @@ pub fn run(session: &Session, command: &TokenCommand) -> Ended {
         TokenCommand::Create { user, role, expires_in, description } => {
             let request = TokenCreateRequest {
                 user: user.clone(),
-                role: Some(match role {
-                    RoleName::Viewer => Role::Viewer,
-                    RoleName::Operator => Role::Operator,
-                    RoleName::Admin => Role::Admin,
-                }),
+                role: Some(role_of(*role)),
                 expires_in_ms: Some(*expires_in),
                 description: description.clone(),
                 dry_run: session.global.dry_run,
             };
-            let created = session.call::<TokenCreate>(&request)?;
-            let document = Document::of(&created).pairs(vec![
-                ("token id", Cell::from(&created.token.token_id)),
-                ("user", Cell::from(&created.token.user)),
-                ("role", created.token.role.name().into()),
-                ("expires", words::instant_or_dash(created.token.expires_at_ms)),
-                ("secret", words::or_dash((!created.secret.is_empty()).then_some(&created.secret))),
-            ]);
-            session.show(&document)?;
-            session.note(match session.global.dry_run {
-                true => "dry run: nothing was created",
-                false => "the secret is shown this once only",
-            });
-            Ok(Exit::Done)
+            create(session, &request)
         }
         TokenCommand::List { user, all } => {
             let request = TokenListRequest { user: user.clone(), all: *all, ..Default::default() };
@@ -83,4 +66,28 @@ pub fn run(session: &Session, command: &TokenCommand) -> Ended {
             Ok(Exit::Done)
         }
     }
+}
+
+fn role_of(name: RoleName) -> Role {
+    match name {
+        RoleName::Viewer => Role::Viewer,
+        RoleName::Operator => Role::Operator,
+        RoleName::Admin => Role::Admin,
+    }
+}
+
+fn create(session: &Session, request: &TokenCreateRequest) -> Ended {
+    let created = session.call::<TokenCreate>(request)?;
+    session.show(&Document::of(&created).pairs(vec![
+        ("token id", Cell::from(&created.token.token_id)),
+        ("user", Cell::from(&created.token.user)),
+        ("role", created.token.role.name().into()),
+        ("expires", words::instant_or_dash(created.token.expires_at_ms)),
+        ("secret", words::or_dash((!created.secret.is_empty()).then_some(&created.secret))),
+    ]))?;
+    session.note(match session.global.dry_run {
+        true => "dry run: nothing was created",
+        false => "the secret is shown this once only",
+    });
+    Ok(Exit::Done)
 }

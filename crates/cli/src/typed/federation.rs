@@ -46,6 +46,7 @@ pub enum FederationCommand {
 /// A region by name.
 #[derive(Debug, Args)]
 pub struct RegionName {
+    /// The region.
     #[arg(long)]
     pub region: String,
 }
@@ -53,6 +54,7 @@ pub struct RegionName {
 /// A region and why.
 #[derive(Debug, Args)]
 pub struct RegionSwitch {
+    /// The region.
     #[arg(long)]
     pub region: String,
     /// Why; it stands in the events and in the audit log.
@@ -66,6 +68,7 @@ pub enum RegionCommand {
     List,
     /// Status of a region.
     Status {
+        /// The region.
         #[arg(long)]
         region: String,
         /// One line.
@@ -83,22 +86,26 @@ pub enum RegionCommand {
     VmCount(RegionName),
     /// Take a region into service.
     Enable {
+        /// The region.
         #[arg(long)]
         region: String,
         /// Share of its traffic that it takes.
         #[arg(long, value_name = "PERCENT", value_parser = units::whole_percent)]
         traffic_percentage: Option<u8>,
+        /// Why; it stands in the events and in the audit log.
         #[arg(long)]
         reason: Option<String>,
     },
     /// Stop placement and traffic of a region.
     Disable {
+        /// The region.
         #[arg(long)]
         region: String,
         /// Fence it too: its hosts' leases are not renewed any more.
         #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
             hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
         fence: bool,
+        /// Why; it stands in the events and in the audit log.
         #[arg(long)]
         reason: Option<String>,
     },
@@ -137,6 +144,7 @@ pub struct FailoverStart {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
         hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub partial: bool,
+    /// Why; it stands in the events and in the audit log.
     #[arg(long)]
     pub reason: Option<String>,
 }
@@ -145,13 +153,16 @@ pub struct FailoverStart {
 pub enum FailoverCommand {
     /// How a failover goes; the newest without an id.
     Status {
+        /// failover-001, …; the newest without it.
         #[arg(long, value_name = "ID", default_value = "latest", hide_default_value = true)]
         failover_id: String,
     },
     /// List failovers, newest first.
     List {
+        /// The region.
         #[arg(long)]
         region: Option<String>,
+        /// At most so many.
         #[arg(long, value_parser = units::count)]
         limit: Option<u32>,
     },
@@ -192,8 +203,10 @@ pub enum FreezeName {
 
 #[derive(Debug, Args)]
 pub struct FreezeArgs {
+    /// Where to set it.
     #[arg(value_enum)]
     pub state: Option<FreezeName>,
+    /// Why; it stands in the events and in the audit log.
     #[arg(long)]
     pub reason: Option<String>,
     /// Only the region that answers; works without a majority.

@@ -68,10 +68,13 @@ pub enum OperationCommand {
         /// waiting, running, cancelling, done, partly, failed or cancelled.
         #[arg(long)]
         state: Option<String>,
+        /// Only this kind: failover, vm_create, …
         #[arg(long)]
         kind: Option<String>,
+        /// The region.
         #[arg(long)]
         region: Option<String>,
+        /// At most so many.
         #[arg(long, value_parser = units::count)]
         limit: Option<u32>,
     },
@@ -82,6 +85,7 @@ pub enum OperationCommand {
     /// Ask an operation to stop at its next safe point.
     Cancel {
         operation: String,
+        /// Why; it stands in the events and in the audit log.
         #[arg(long)]
         reason: Option<String>,
     },
@@ -91,8 +95,10 @@ pub enum OperationCommand {
 pub enum HostCommand {
     /// List hosts.
     List {
+        /// The region.
         #[arg(long)]
         region: Option<String>,
+        /// At most so many.
         #[arg(long, value_parser = units::count)]
         limit: Option<u32>,
     },
@@ -122,16 +128,19 @@ pub enum TokenCommand {
         /// Who it is for.
         #[arg(long)]
         user: String,
+        /// What it may do.
         #[arg(long, value_enum, default_value = "viewer")]
         role: RoleName,
         /// How long it holds.
         #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = units::duration_ms)]
         expires_in: u64,
+        /// What it is for.
         #[arg(long)]
         description: Option<String>,
     },
     /// List tokens, without secrets.
     List {
+        /// Whose.
         #[arg(long)]
         user: Option<String>,
         /// Also revoked and expired ones.
@@ -141,6 +150,7 @@ pub enum TokenCommand {
     },
     /// Revoke a token everywhere.
     Revoke {
+        /// The id that `token list` shows: token-…
         #[arg(long)]
         token_id: String,
     },
@@ -172,6 +182,7 @@ pub struct LinkSet {
     /// Round trip of the link.
     #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
     pub rtt: Option<u64>,
+    /// How much the delay varies.
     #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
     pub jitter: Option<u64>,
     /// Packets lost.
@@ -202,6 +213,7 @@ pub enum EventsCommand {
 
 #[derive(Debug, Args)]
 pub struct EventsList {
+    /// The region.
     #[arg(long)]
     pub region: Option<String>,
     /// Not older than this.
@@ -213,6 +225,7 @@ pub struct EventsList {
     /// VM, host or operation.
     #[arg(long)]
     pub subject: Option<String>,
+    /// At most so many.
     #[arg(long, value_parser = units::count)]
     pub limit: Option<u32>,
     /// Go on with what happens from now on.
@@ -245,6 +258,7 @@ pub struct ControllerConfigure {
     /// How long a placement answer may be used again; 0 switches the cache off.
     #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
     pub placement_cache_ttl: Option<u64>,
+    /// Score candidates on several threads.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true,
         value_name = "BOOL")]
     pub parallel_scoring: Option<bool>,

@@ -12,8 +12,10 @@ pub enum VmCommand {
     Create(Box<VmCreate>),
     /// List VMs.
     List {
+        /// The region.
         #[arg(long)]
         region: Option<String>,
+        /// Only on this host.
         #[arg(long)]
         host: Option<String>,
         /// waiting, starting, running, paused, stopping, stopped, moving, failed, deleting or unknown.
@@ -22,8 +24,10 @@ pub enum VmCommand {
         /// Only with this label, key=value.
         #[arg(long, value_parser = label)]
         label: Vec<String>,
+        /// Tenant it belongs to.
         #[arg(long)]
         tenant: Option<String>,
+        /// At most so many.
         #[arg(long, value_parser = units::count)]
         limit: Option<u32>,
     },
@@ -89,6 +93,7 @@ pub struct VmCreate {
     /// Image; the built-in small one without it.
     #[arg(long)]
     pub image: Option<String>,
+    /// Virtual CPUs.
     #[arg(long, value_parser = units::count)]
     pub vcpus: Option<u32>,
     /// 64MiB, 4GiB; a bare number is MiB.
@@ -133,12 +138,16 @@ pub struct VmCreate {
     /// What happens when its region is lost.
     #[arg(long, value_enum, default_value = "restart")]
     pub on_region_loss: OnLoss,
+    /// Tenant it belongs to.
     #[arg(long)]
     pub tenant: Option<String>,
+    /// Project it belongs to.
     #[arg(long)]
     pub project: Option<String>,
+    /// Label; several allowed.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub label: Vec<(String, String)>,
+    /// How it reaches the network.
     #[arg(long, value_enum, default_value = "user")]
     pub network: NetworkName,
     /// http:PORT/PATH, tcp:PORT, guest-agent or process [default: http:80/health].
