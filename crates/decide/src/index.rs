@@ -33,9 +33,9 @@ pub(crate) struct Row {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RowState {
     #[default]
-    Open,
-    Closed,
-    Lost,
+    Open = 0,
+    Closed = 1,
+    Lost = 2,
 }
 
 impl Row {
@@ -45,10 +45,40 @@ impl Row {
         for ((free, need), scale) in self.free.iter().zip(need).zip(self.scale) {
             let left = free.checked_sub(need)?;
             if scale != 0 {
-                least = least.min(left.wrapping_mul(scale).min(WHOLE));
+                // `left` is at most the room, so the product is at most the whole.
+                least = least.min(left.wrapping_mul(scale));
             }
         }
         Some(least)
+    }
+}
+
+/// What is known of a block's open hosts without reading them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Block {
+    /// The most that is free in each dimension.
+    pub most: Dims,
+    /// The largest scale in each dimension; `u32::MAX` where a host lacks the dimension.
+    scale: Dims,
+}
+
+impl Block {
+    fn add(&mut self, row: &Row) {
+        for at in 0..3 {
+            self.most[at] = self.most[at].max(row.free[at]);
+            let scale = if row.scale[at] == 0 { u32::MAX } else { row.scale[at] };
+            self.scale[at] = self.scale[at].max(scale);
+        }
+    }
+
+    /// No host of the block keeps a larger share free than this; none when none fits.
+    pub fn bound(&self, need: Dims) -> Option<u32> {
+        let mut bound = WHOLE;
+        for at in 0..3 {
+            let left = u64::from(self.most[at].checked_sub(need[at])?);
+            bound = bound.min((left * u64::from(self.scale[at])).min(u64::from(WHOLE)) as u32);
+        }
+        Some(bound)
     }
 }
 
@@ -61,8 +91,9 @@ pub(crate) struct RegionTable {
     pub rows: Vec<Row>,
     pub hosts: Vec<(HostId, ZoneId)>,
     rooms: Vec<Dims>,
-    /// The most that is free in each dimension on any open host of each block.
-    pub most: Vec<Dims>,
+    pub blocks: Vec<Block>,
+    /// Hosts that are open, closed and lost.
+    pub counts: [u32; 3],
     /// Sums over open hosts.
     pub free: Sums,
     pub room: Sums,
@@ -125,6 +156,8 @@ impl RegionTable {
     fn put(&mut self, at: usize, row: Row, room: Dims) {
         let open = |row: &Row, dims: Dims| if row.state == RowState::Open { dims } else { Dims::default() };
         let old = self.rows[at];
+        self.counts[old.state as usize] -= 1;
+        self.counts[row.state as usize] += 1;
         shift(&mut self.free, open(&old, old.free), open(&row, row.free));
         shift(&mut self.room, open(&old, self.rooms[at]), open(&row, room));
         self.rows[at] = row;
@@ -133,26 +166,27 @@ impl RegionTable {
     }
 
     fn summarize(&mut self) {
-        (self.free, self.room) = (Sums::default(), Sums::default());
+        (self.free, self.room, self.counts) = (Sums::default(), Sums::default(), [0; 3]);
+        for row in &self.rows {
+            self.counts[row.state as usize] += 1;
+        }
         for (row, room) in self.rows.iter().zip(&self.rooms).filter(|(row, _)| row.state == RowState::Open) {
             shift(&mut self.free, Dims::default(), row.free);
             shift(&mut self.room, Dims::default(), *room);
         }
-        self.most = vec![Dims::default(); self.rows.len().div_ceil(BLOCK)];
-        for block in 0..self.most.len() {
+        self.blocks = vec![Block::default(); self.rows.len().div_ceil(BLOCK)];
+        for block in 0..self.blocks.len() {
             self.summarize_block(block);
         }
     }
 
     fn summarize_block(&mut self, block: usize) {
         let end = self.rows.len().min((block + 1) * BLOCK);
-        let mut most = Dims::default();
+        let mut sum = Block::default();
         for row in self.rows[block * BLOCK..end].iter().filter(|row| row.state == RowState::Open) {
-            for (most, free) in most.iter_mut().zip(row.free) {
-                *most = free.max(*most);
-            }
+            sum.add(row);
         }
-        self.most[block] = most;
+        self.blocks[block] = sum;
     }
 
     /// Takes room on a host while planning.
@@ -162,6 +196,20 @@ impl RegionTable {
             *free = free.saturating_sub(need);
         }
         self.put(row, less, self.rooms[row]);
+    }
+
+    /// The largest host in all, by memory, when `need` fits into none even if it were empty.
+    pub fn largest_if_none_holds(&self, need: Dims) -> Option<(usize, Dims)> {
+        let holds = |room: &Dims| need.iter().zip(room).all(|(need, room)| need <= room);
+        if self.rooms.iter().any(holds) {
+            return None;
+        }
+        let largest = self
+            .rooms
+            .iter()
+            .enumerate()
+            .max_by_key(|(at, room)| (room[1], room[0], room[2], std::cmp::Reverse(*at)));
+        largest.map(|(at, room)| (at, *room))
     }
 
     /// Takes hosts out of the table.
@@ -206,30 +254,30 @@ pub struct PlaceIndex {
 impl PlaceIndex {
     /// Brings every region's table up to date; `place` does it by itself.
     pub fn refresh(&mut self, view: &Federation) {
-        if self.tables.len() > view.regions.len() {
+        let mut made = 0;
+        if self.tables.len() != view.regions.len() || !self.tables.keys().eq(view.regions.keys()) {
             self.tables.retain(|region, _| view.regions.contains_key(region));
-        }
-        for (region, facts) in &view.regions {
-            self.refresh_region(region, facts);
-        }
-    }
-
-    fn refresh_region(&mut self, region: &RegionId, facts: &RegionFacts) {
-        match self.tables.get_mut(region) {
-            Some(table) if table.revision == facts.revision => {
-                self.hits += 1;
-                return;
-            }
-            Some(table) => {
-                self.invalidations += 1;
-                self.misses += 1;
-                if table.follow(facts) {
-                    return;
+            for (region, facts) in &view.regions {
+                if !self.tables.contains_key(region) {
+                    made += 1;
+                    self.tables.insert(region.clone(), RegionTable::build(facts));
                 }
             }
-            None => self.misses += 1,
         }
-        self.tables.insert(region.clone(), RegionTable::build(facts));
+        for (table, facts) in self.tables.values_mut().zip(view.regions.values()) {
+            if table.revision == facts.revision {
+                self.hits += 1;
+                continue;
+            }
+            self.invalidations += 1;
+            self.misses += 1;
+            if !table.follow(facts) {
+                *table = RegionTable::build(facts);
+            }
+        }
+        // Those just made were found current by the loop above.
+        self.hits -= made;
+        self.misses += made;
     }
 
     /// Drops every table; the next decision makes them anew.
@@ -261,6 +309,14 @@ impl PlaceIndex {
             self.means = measured.means();
             self.means_of = Some(fingerprint);
         }
+    }
+
+    pub(crate) fn tables(&self) -> &BTreeMap<RegionId, RegionTable> {
+        &self.tables
+    }
+
+    pub(crate) fn means(&self) -> &BTreeMap<RegionId, u64> {
+        &self.means
     }
 
     pub(crate) fn mean_rtt(&self, region: &RegionId) -> Option<u64> {

@@ -19,6 +19,7 @@ mod report;
 mod reservations;
 mod score;
 mod search;
+mod seen;
 mod suggest;
 
 pub use failover::{FailoverLimits, FailoverPlan, PlannedMove, plan_failover};

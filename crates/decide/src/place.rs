@@ -4,14 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_state::{Federation, Vm};
-use dwcp_types::{Amount, HostId, Refusal, RegionId};
+use dwcp_types::{HostId, Refusal, RegionId};
 
 use crate::index::{PlaceIndex, RegionTable, dims};
 use crate::relations::Bounds;
 use crate::report::{PlaceReport, Reason, ReasonKind, RegionVerdict};
 use crate::score::Context;
 use crate::search::Search;
-use crate::{Measured, Reservations, refuse, suggest};
+use crate::{Measured, Reservations, refuse, seen, suggest};
 
 /// A VM that needs a place.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,7 +101,7 @@ pub fn place(
     match placement {
         Some(placement) => (Ok(placement), report),
         None => {
-            report.smallest_change = suggest::smallest_change(inputs, request);
+            report.smallest_change = suggest::smallest_change(inputs, request, &report);
             let refusal = refuse::nothing_fits(inputs, request, &report);
             (Err(refusal), report)
         }
@@ -116,17 +116,11 @@ pub(crate) fn choose(
 ) -> (Option<Placement>, PlaceReport) {
     let bounds = Bounds::of(inputs.view, inputs.reserved, &request.vm, |_, _| true);
     let context = Context::new(inputs.view, inputs.measured, bounds, request.ask());
-    let regions = &inputs.view.core.regions;
-    let mut verdicts: Vec<RegionVerdict> = regions
-        .values()
-        .map(|region| {
-            let taken = inputs.reserved.taken_in(&region.id);
-            let taken = taken.fold(Amount::default(), |sum, (_, amount)| sum.plus(amount));
-            let table = inputs.index.table(&region.id);
-            context.judge(table, inputs.index.mean_rtt(&region.id), taken, region)
-        })
-        .collect();
-    sort(inputs.view, &mut verdicts);
+    let regions = inputs.view.core.regions.values();
+    let seen = seen::all(inputs, &context.ask);
+    let mut verdicts: Vec<RegionVerdict> =
+        regions.zip(&seen).map(|(region, seen)| context.judge(region, seen)).collect();
+    sort(&mut verdicts);
     let mut chosen = None;
     for verdict in verdicts.iter_mut().filter(|verdict| verdict.excluded.is_none()) {
         if chosen.is_some() && !explain {
@@ -141,16 +135,17 @@ pub(crate) fn choose(
             });
         }
     }
-    sort(inputs.view, &mut verdicts);
+    sort(&mut verdicts);
     (chosen, PlaceReport { regions: verdicts, smallest_change: None })
 }
 
 /// Best first, the excluded ones last; ties by the region's priority, then its id.
-fn sort(view: &Federation, verdicts: &mut [RegionVerdict]) {
-    verdicts.sort_by_cached_key(|verdict| {
-        let priority = view.core.regions.get(&verdict.region).map_or(0, |region| region.priority);
-        (verdict.excluded.is_some(), Reverse(verdict.score_milli), Reverse(priority), verdict.region.clone())
-    });
+fn sort(verdicts: &mut [RegionVerdict]) {
+    fn key(verdict: &RegionVerdict) -> (bool, Reverse<u32>, Reverse<u32>, &RegionId) {
+        let priority = Reverse(verdict.parts.priority);
+        (verdict.excluded.is_some(), Reverse(verdict.score_milli), priority, &verdict.region)
+    }
+    verdicts.sort_by(|a, b| key(a).cmp(&key(b)));
 }
 
 /// Looks for a host in a region and writes down what was found.
@@ -162,19 +157,7 @@ fn look_into(
 ) -> Option<HostId> {
     let region = verdict.region.clone();
     let table = inputs.index.table(&region)?;
-    let ask = &context.ask;
-    let search = Search {
-        region: &region,
-        table,
-        facts: inputs.view.regions.get(&region),
-        rules: &ask.vm.rules,
-        bounds: &context.bounds,
-        need: ask.vm.spec.size,
-        only_zone: None,
-        pack: context.weights.pack,
-        reserved: reserved_rows(inputs.reserved, &region, table),
-        excluded: ask.excluded_in(&region),
-    };
+    let search = search_in(inputs, context, &region, table);
     let found = search.run();
     verdict.hosts_considered = found.considered;
     verdict.hosts_excluded = found.excluded;
@@ -186,6 +169,28 @@ fn look_into(
         return None;
     };
     Some(table.hosts[row].0.clone())
+}
+
+/// A search over one region's hosts.
+pub(crate) fn search_in<'a>(
+    inputs: Inputs<'a>,
+    context: &'a Context<'a>,
+    region: &'a RegionId,
+    table: &'a RegionTable,
+) -> Search<'a> {
+    let ask = &context.ask;
+    Search {
+        region,
+        table,
+        facts: inputs.view.regions.get(region),
+        rules: &ask.vm.rules,
+        bounds: &context.bounds,
+        need: ask.vm.spec.size,
+        only_zone: None,
+        pack: context.weights.pack,
+        reserved: reserved_rows(inputs.reserved, region, table),
+        excluded: ask.excluded_in(region),
+    }
 }
 
 fn reserved_rows(

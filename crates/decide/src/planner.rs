@@ -11,6 +11,7 @@ use crate::place::{Ask, counts_text};
 use crate::relations::Bounds;
 use crate::score::Context;
 use crate::search::Search;
+use crate::seen::Seen;
 use crate::{Measured, Reservations};
 
 /// A place found, or why there is none.
@@ -123,7 +124,14 @@ impl<'a> Planner<'a> {
         let mut verdicts = Vec::new();
         let mut why = Vec::new();
         for region in self.view.core.regions.values().filter(|region| region.id != *self.from) {
-            let verdict = context.judge(self.tables.get(&region.id), None, Default::default(), region);
+            let seen = Seen {
+                facts: self.view.regions.get(&region.id),
+                table: self.tables.get(&region.id),
+                rtt_ms: self.measured.rtt(self.from, &region.id),
+                health: self.measured.health_of(&region.id),
+                ..Seen::default()
+            };
+            let verdict = context.judge(region, &seen);
             match verdict.excluded {
                 Some(reason) => why.push(format!("{}: {}", region.id, reason.text)),
                 None => verdicts.push((Reverse(verdict.score_milli), Reverse(region.priority), verdict)),

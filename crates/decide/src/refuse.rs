@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use dwcp_types::{Amount, Code, HostId, Refusal, RegionId};
 
-use crate::index::RowState;
-use crate::place::Inputs;
-use crate::report::{PlaceReport, ReasonKind};
-use crate::search::amount_text;
-use crate::{PlaceRequest, place::counts_text};
+use crate::PlaceRequest;
+use crate::index::dims;
+use crate::place::{Inputs, counts_text, search_in};
+use crate::relations::Bounds;
+use crate::report::{PlaceReport, Reason, ReasonKind};
+use crate::score::Context;
+use crate::search::{Search, amount, amount_text};
 
 /// Causes kept a refusal, so that a federation of a hundred regions stays readable.
 const CAUSES: usize = 8;
@@ -40,7 +42,7 @@ pub(crate) fn nothing_fits(inputs: Inputs<'_>, request: &PlaceRequest, report: &
         refusal = refusal.because(counts_text(&hosts));
     }
     if hosts.contains_key(&ReasonKind::Capacity) {
-        if let Some((region, host, free)) = most_free(inputs, request, report) {
+        if let Some((region, host, free)) = closest(inputs, request, report) {
             refusal = refusal.because(format!(
                 "it needs {}; the most that is free is {} on {host} in {region}",
                 amount_text(vm.spec.size),
@@ -59,17 +61,12 @@ pub(crate) fn nothing_fits(inputs: Inputs<'_>, request: &PlaceRequest, report: &
 /// Said when no host would fit the VM even if it were empty.
 fn too_large_anywhere(inputs: Inputs<'_>, need: Amount) -> Option<String> {
     let mut largest: Option<(Amount, &RegionId, &HostId)> = None;
-    for (region, facts) in &inputs.view.regions {
-        let (cpu, memory) = facts.limits();
-        for (id, host) in &facts.hosts {
-            let room = host.room(cpu, memory);
-            if need.fits(room) {
-                return None;
-            }
-            let key = |room: Amount| (room.memory_mib, room.vcpus, room.disk_gib);
-            if largest.is_none_or(|(most, ..)| key(room) > key(most)) {
-                largest = Some((room, region, id));
-            }
+    for (region, table) in inputs.index.tables().iter().filter(|(_, table)| !table.rows.is_empty()) {
+        let (at, room) = table.largest_if_none_holds(dims(need))?;
+        let room = amount(room);
+        let key = |room: Amount| (room.memory_mib, room.vcpus, room.disk_gib);
+        if largest.is_none_or(|(most, ..)| key(room) > key(most)) {
+            largest = Some((room, region, &table.hosts[at].0));
         }
     }
     let (room, region, host) = largest?;
@@ -80,40 +77,33 @@ fn too_large_anywhere(inputs: Inputs<'_>, need: Amount) -> Option<String> {
     ))
 }
 
-/// The open host of a region that is not ruled out that comes closest: the most free in the dimension it lacks most.
-pub(crate) fn most_free(
+/// True when no host would fit the VM even if it were empty: then no rule is to blame.
+pub(crate) fn is_too_large(inputs: Inputs<'_>, need: Amount) -> bool {
+    inputs
+        .index
+        .tables()
+        .values()
+        .all(|table| table.rows.is_empty() || table.largest_if_none_holds(dims(need)).is_some())
+}
+
+/// The host that no rule excludes and that comes closest to having room; with what it has free.
+pub(crate) fn closest(
     inputs: Inputs<'_>,
     request: &PlaceRequest,
     report: &PlaceReport,
 ) -> Option<(RegionId, HostId, Amount)> {
-    let need = request.vm.spec.size;
+    let bounds = Bounds::of(inputs.view, inputs.reserved, &request.vm, |_, _| true);
+    let context = Context::new(inputs.view, inputs.measured, bounds, request.ask());
     let mut best: Option<(u64, RegionId, HostId, Amount)> = None;
-    let possible = |kind: ReasonKind| kind == ReasonKind::NoHost;
-    for verdict in report.regions.iter().filter(|v| v.excluded.as_ref().is_none_or(|r| possible(r.kind))) {
+    let possible = |reason: &Reason| reason.kind == ReasonKind::NoHost;
+    for verdict in report.regions.iter().filter(|verdict| verdict.excluded.as_ref().is_none_or(possible)) {
         let Some(table) = inputs.index.table(&verdict.region) else { continue };
-        let taken: BTreeMap<&HostId, Amount> = inputs.reserved.taken_in(&verdict.region).collect();
-        for (row, (host, _)) in table.rows.iter().zip(&table.hosts) {
-            if row.state != RowState::Open {
-                continue;
-            }
-            let [vcpus, memory_mib, disk_gib] = row.free;
-            let free = Amount { vcpus, memory_mib: memory_mib.into(), disk_gib: disk_gib.into() };
-            let free = free.minus(taken.get(host).copied().unwrap_or_default());
-            let share = nearness(free, need);
-            if best.as_ref().is_none_or(|(most, ..)| share > *most) {
-                best = Some((share, verdict.region.clone(), host.clone(), free));
-            }
+        let nothing = Amount::default();
+        let search = Search { need: nothing, ..search_in(inputs, &context, &verdict.region, table) };
+        let Some((share, free, at)) = search.closest(request.vm.spec.size) else { continue };
+        if best.as_ref().is_none_or(|(most, ..)| share > *most) {
+            best = Some((share, verdict.region.clone(), table.hosts[at].0.clone(), free));
         }
     }
     best.map(|(_, region, host, free)| (region, host, free))
-}
-
-/// The least share of any dimension that is there, in millionths.
-pub(crate) fn nearness(free: Amount, need: Amount) -> u64 {
-    let share = |free: u64, need: u64| {
-        if need == 0 { 1_000_000 } else { (free.saturating_mul(1_000_000) / need).min(1_000_000) }
-    };
-    share(free.vcpus.into(), need.vcpus.into())
-        .min(share(free.memory_mib, need.memory_mib))
-        .min(share(free.disk_gib, need.disk_gib))
 }

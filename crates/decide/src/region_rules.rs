@@ -1,9 +1,10 @@
 //! Which regions a VM may live in at all.
 
-use dwcp_state::{Federation, Lifecycle, Region, Standing, Vm};
+use dwcp_state::{Lifecycle, Region, Standing, Vm};
 
 use crate::place::Ask;
 use crate::relations::Bounds;
+use crate::seen::Seen;
 use crate::{Measured, Reason, ReasonKind};
 
 /// Below this health score nothing new is placed.
@@ -11,15 +12,15 @@ pub(crate) const UNHEALTHY_BELOW: u8 = 60;
 
 /// The first rule that excludes a region, if one does.
 pub(crate) fn excluded(
-    view: &Federation,
     measured: &Measured,
     bounds: &Bounds,
     ask: &Ask<'_>,
     region: &Region,
+    seen: &Seen<'_>,
 ) -> Option<Reason> {
     not_asked(ask, region)
-        .or_else(|| closed(view, region))
-        .or_else(|| unhealthy(measured, ask, region))
+        .or_else(|| closed(region, seen))
+        .or_else(|| unhealthy(ask, seen))
         .or_else(|| by_rules(ask.vm, region))
         .or_else(|| too_far(measured, ask.vm, region))
         .or_else(|| too_dear(ask, region))
@@ -34,7 +35,7 @@ fn not_asked(ask: &Ask<'_>, region: &Region) -> Option<Reason> {
     Some(Reason::new(ReasonKind::NotAsked, "the request leaves it out"))
 }
 
-fn closed(view: &Federation, region: &Region) -> Option<Reason> {
+fn closed(region: &Region, seen: &Seen<'_>) -> Option<Reason> {
     let text = if region.standing == Standing::Lost {
         "it is lost".to_string()
     } else if region.standing == Standing::Returned {
@@ -44,7 +45,7 @@ fn closed(view: &Federation, region: &Region) -> Option<Reason> {
     } else if !region.placement {
         format!("placement is off, by {}", region.placement_by)
     } else {
-        match view.regions.get(&region.id) {
+        match seen.facts {
             None => "its facts are not known here yet".to_string(),
             Some(facts) if facts.evacuation.is_some() => "it is being evacuated".to_string(),
             Some(_) => return None,
@@ -53,9 +54,9 @@ fn closed(view: &Federation, region: &Region) -> Option<Reason> {
     Some(Reason::new(ReasonKind::Closed, text))
 }
 
-fn unhealthy(measured: &Measured, ask: &Ask<'_>, region: &Region) -> Option<Reason> {
+fn unhealthy(ask: &Ask<'_>, seen: &Seen<'_>) -> Option<Reason> {
     // A sick region is still better than a dead one.
-    let score = measured.health_of(&region.id).filter(|score| *score < UNHEALTHY_BELOW)?;
+    let score = seen.health.filter(|score| *score < UNHEALTHY_BELOW)?;
     if ask.for_failover {
         return None;
     }

@@ -31,6 +31,9 @@ impl Reservations {
                     hosts.remove(&vm.host);
                 }
             }
+            if hosts.is_empty() {
+                self.taken.remove(&region);
+            }
         }
         true
     }
@@ -58,6 +61,14 @@ impl Reservations {
     /// What is reserved on each host of a region, by host.
     pub(crate) fn taken_in(&self, region: &RegionId) -> impl Iterator<Item = (&HostId, Amount)> {
         self.taken.get(region).into_iter().flatten().map(|(host, amount)| (host, *amount))
+    }
+
+    /// What is reserved in a region in all.
+    pub(crate) fn sum_in(&self, region: &RegionId) -> Amount {
+        if self.taken.is_empty() {
+            return Amount::default();
+        }
+        self.taken_in(region).fold(Amount::default(), |sum, (_, amount)| sum.plus(amount))
     }
 
     /// Reserved VMs with their regions, by id.

@@ -7,6 +7,7 @@ use crate::index::{PlaceIndex, RegionTable};
 use crate::place::Ask;
 use crate::relations::Bounds;
 use crate::report::{RegionVerdict, ScoreParts};
+use crate::seen::Seen;
 use crate::{Measured, PlaceRequest, region_rules};
 
 /// Farther than this scores 0 for latency, in milliseconds.
@@ -14,7 +15,6 @@ const FAR_MS: u64 = 400;
 
 /// What scoring one region needs of the whole federation.
 pub(crate) struct Context<'a> {
-    pub view: &'a Federation,
     pub measured: &'a Measured,
     pub ask: Ask<'a>,
     pub bounds: Bounds,
@@ -28,7 +28,6 @@ impl<'a> Context<'a> {
         let size = ask.vm.spec.size;
         let cheapest = view.core.regions.values().map(|region| region.monthly_cost_millis(size)).min();
         Context {
-            view,
             measured,
             ask,
             bounds,
@@ -38,25 +37,17 @@ impl<'a> Context<'a> {
     }
 
     /// Judges one region by its rules and its score; hosts are not looked at.
-    pub fn judge(
-        &self,
-        table: Option<&RegionTable>,
-        mean_rtt_ms: Option<u64>,
-        reserved: Amount,
-        region: &Region,
-    ) -> RegionVerdict {
-        let excluded = region_rules::excluded(self.view, self.measured, &self.bounds, &self.ask, region);
+    pub fn judge(&self, region: &Region, seen: &Seen<'_>) -> RegionVerdict {
+        let excluded = region_rules::excluded(self.measured, &self.bounds, &self.ask, region, seen);
         let size = self.ask.vm.spec.size;
         let cost = region.monthly_cost_millis(size);
-        let rtt_ms = match self.ask.users_in {
-            Some(users) => self.measured.rtt(users, &region.id),
-            None => mean_rtt_ms,
-        };
         let parts = ScoreParts {
-            latency: latency_score(rtt_ms),
+            latency: latency_score(seen.rtt_ms),
             cost: if cost == 0 { 1_000 } else { (self.cheapest * 1_000 / cost) as u32 },
-            capacity: table.map_or(0, |table| capacity_score(table, size.plus(reserved), self.weights.pack)),
-            health: self.measured.health_of(&region.id).map_or(0, |score| u32::from(score.min(100)) * 10),
+            capacity: seen
+                .table
+                .map_or(0, |table| capacity_score(table, size.plus(seen.taken), self.weights.pack)),
+            health: seen.health.map_or(0, |score| u32::from(score.min(100)) * 10),
             priority: u32::from(region.priority.min(100)) * 10,
         };
         RegionVerdict {
@@ -64,7 +55,7 @@ impl<'a> Context<'a> {
             score_milli: if excluded.is_some() { 0 } else { weighted(&self.weights, &parts) },
             excluded,
             parts,
-            rtt_ms,
+            rtt_ms: seen.rtt_ms,
             monthly_cost_millis: cost,
             hosts_considered: 0,
             hosts_excluded: Default::default(),
@@ -84,10 +75,18 @@ pub fn score_region(
     region: &RegionId,
 ) -> Option<RegionVerdict> {
     let bounds = Bounds::of(view, reserved, &request.vm, |_, _| true);
-    let taken = reserved.taken_in(region).fold(Amount::default(), |sum, (_, amount)| sum.plus(amount));
-    let record = view.core.regions.get(region)?;
     let context = Context::new(view, measured, bounds, request.ask());
-    Some(context.judge(index.table(region), index.mean_rtt(region), taken, record))
+    let seen = Seen {
+        facts: view.regions.get(region),
+        table: index.table(region),
+        rtt_ms: match &request.users_in {
+            Some(users) => measured.rtt(users, region),
+            None => index.mean_rtt(region),
+        },
+        health: measured.health_of(region),
+        taken: reserved.sum_in(region),
+    };
+    Some(context.judge(view.core.regions.get(region)?, &seen))
 }
 
 fn latency_score(rtt_ms: Option<u64>) -> u32 {

@@ -74,40 +74,89 @@ impl Search<'_> {
         row
     }
 
+    /// Reads the most promising block first and skips those that can't hold a better host; with `pack` a block says
+    /// nothing about its fullest host, so all that fit are read.
     fn scan(&self) -> Found {
         let need = dims(self.need);
         let mut best: Option<(usize, u32)> = None;
-        let mut next_reserved = 0;
-        let mut found = Found { considered: self.table.rows.len() as u32, ..Found::default() };
-        for (block, most) in self.table.most.iter().enumerate() {
-            let start = block * BLOCK;
-            let end = self.table.rows.len().min(start + BLOCK);
-            if need.iter().zip(most).any(|(need, most)| need > most) {
+        let bounds = |block: usize| self.table.blocks[block].bound(need);
+        let first = if self.pack { None } else { self.most_promising(need) };
+        if let Some(block) = first {
+            self.scan_block(block, need, &mut best);
+        }
+        for block in 0..self.table.blocks.len() {
+            let Some(bound) = bounds(block) else { continue };
+            let hopeless =
+                best.is_some_and(|(at, most)| bound < most || (bound == most && block > at / BLOCK));
+            if Some(block) == first || (!self.pack && hopeless) {
                 continue;
             }
-            for at in start..end {
-                let row = if self.reserved.is_empty() {
-                    self.table.rows[at]
-                } else {
-                    self.row(at, &mut next_reserved)
-                };
-                if row.state != RowState::Open {
-                    continue;
-                }
-                let Some(left) = row.left(need) else { continue };
-                let worth = self.worth(left);
-                if best.is_none_or(|(_, most)| worth > most) {
-                    best = Some((at, worth));
-                }
-            }
+            self.scan_block(block, need, &mut best);
         }
+        let mut found = Found { considered: self.table.rows.len() as u32, ..Found::default() };
         found.best = best.map(|(at, worth)| (at, milli(worth)));
         if best.is_none() {
-            for row in &self.table.rows {
-                *found.excluded.entry(state_reason(row.state)).or_default() += 1;
-            }
+            self.count_states(&mut found);
         }
         found
+    }
+
+    fn most_promising(&self, need: Dims) -> Option<usize> {
+        let mut first: Option<(u32, usize)> = None;
+        for (block, summary) in self.table.blocks.iter().enumerate() {
+            let Some(bound) = summary.bound(need) else { continue };
+            if first.is_none_or(|(most, _)| bound > most) {
+                first = Some((bound, block));
+            }
+        }
+        first.map(|(_, block)| block)
+    }
+
+    fn scan_block(&self, block: usize, need: Dims, best: &mut Option<(usize, u32)>) {
+        let start = block * BLOCK;
+        let mut next_reserved = self.reserved.partition_point(|(row, _)| *row < start);
+        for at in start..self.table.rows.len().min(start + BLOCK) {
+            let row =
+                if self.reserved.is_empty() { self.table.rows[at] } else { self.row(at, &mut next_reserved) };
+            if row.state != RowState::Open {
+                continue;
+            }
+            let Some(left) = row.left(need) else { continue };
+            let worth = self.worth(left);
+            if best.is_none_or(|(other, most)| worth > most || (worth == most && at < other)) {
+                *best = Some((at, worth));
+            }
+        }
+    }
+
+    fn count_states(&self, found: &mut Found) {
+        for (state, count) in
+            [RowState::Open, RowState::Closed, RowState::Lost].into_iter().zip(self.table.counts)
+        {
+            if count > 0 {
+                found.excluded.insert(state_reason(state), count);
+            }
+        }
+    }
+
+    /// The host that no rule excludes and that has the largest share of everything in `need`, with what it has free.
+    pub fn closest(&self, need: Amount) -> Option<(u64, Amount, usize)> {
+        let mut best: Option<(u64, Amount, usize)> = None;
+        for (block, summary) in self.table.blocks.iter().enumerate() {
+            if best.is_some_and(|(share, ..)| nearness(amount(summary.most), need) <= share) {
+                continue;
+            }
+            let start = block * BLOCK;
+            let mut next_reserved = self.reserved.partition_point(|(row, _)| *row < start);
+            for at in start..self.table.rows.len().min(start + BLOCK) {
+                let row = self.row(at, &mut next_reserved);
+                let share = nearness(amount(row.free), need);
+                if best.is_none_or(|(most, ..)| share > most) && self.check(at, &row).is_ok() {
+                    best = Some((share, amount(row.free), at));
+                }
+            }
+        }
+        best
     }
 
     fn check_each(&self) -> Found {
@@ -190,9 +239,7 @@ impl Search<'_> {
         let (host, zone) = &self.table.hosts[at];
         match kind {
             ReasonKind::Capacity => {
-                let [vcpus, memory_mib, disk_gib] = row.free;
-                let free = Amount { vcpus, memory_mib: memory_mib.into(), disk_gib: disk_gib.into() };
-                format!("it needs {}; {} are free", amount_text(self.need), amount_text(free))
+                format!("it needs {}; {} are free", amount_text(self.need), amount_text(amount(row.free)))
             }
             ReasonKind::Zone => format!("it is in zone {zone}"),
             ReasonKind::HostLabel => "it does not carry every required label".to_string(),
@@ -216,6 +263,20 @@ fn state_reason(state: RowState) -> ReasonKind {
         RowState::Closed => ReasonKind::HostClosed,
         RowState::Lost => ReasonKind::HostLost,
     }
+}
+
+/// The least share of any dimension that is there, in millionths.
+fn nearness(free: Amount, need: Amount) -> u64 {
+    let share = |free: u64, need: u64| {
+        if need <= free { 1_000_000 } else { free.saturating_mul(1_000_000) / need }
+    };
+    share(free.vcpus.into(), need.vcpus.into())
+        .min(share(free.memory_mib, need.memory_mib))
+        .min(share(free.disk_gib, need.disk_gib))
+}
+
+pub(crate) fn amount(dims: Dims) -> Amount {
+    Amount { vcpus: dims[0], memory_mib: u64::from(dims[1]), disk_gib: u64::from(dims[2]) }
 }
 
 pub(crate) fn amount_text(amount: Amount) -> String {

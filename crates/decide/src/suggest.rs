@@ -5,9 +5,10 @@
 //! a smaller VM. Compliance and residency are law and are never offered for dropping.
 
 use dwcp_state::{Lifecycle, Standing};
-use dwcp_types::{Amount, RegionId};
+use dwcp_types::Amount;
 
 use crate::place::{Inputs, PlaceRequest, Placement, choose};
+use crate::refuse::{closest, is_too_large};
 use crate::region_rules::dollars;
 use crate::report::{PlaceReport, Suggestion};
 
@@ -17,7 +18,14 @@ const TRIES: usize = 64;
 /// A change: what is said, what is typed, the request after it.
 type Change = (String, String, PlaceRequest);
 
-pub(crate) fn smallest_change(inputs: Inputs<'_>, request: &PlaceRequest) -> Option<Suggestion> {
+pub(crate) fn smallest_change(
+    inputs: Inputs<'_>,
+    request: &PlaceRequest,
+    report: &PlaceReport,
+) -> Option<Suggestion> {
+    if is_too_large(inputs, request.vm.spec.size) {
+        return smaller(inputs, request, report);
+    }
     let changes: [fn(Inputs<'_>, &PlaceRequest) -> Vec<Change>; 5] =
         [longer_round_trip, higher_cost, other_region, dropped_relation, dropped_host_rule];
     let mut tries = 0;
@@ -32,7 +40,7 @@ pub(crate) fn smallest_change(inputs: Inputs<'_>, request: &PlaceRequest) -> Opt
             }
         }
     }
-    smaller(inputs, request).or_else(|| opened_region(inputs, request))
+    smaller(inputs, request, report).or_else(|| opened_region(inputs, request))
 }
 
 fn suggestion(change: String, command: String, place: Placement) -> Suggestion {
@@ -155,13 +163,9 @@ fn dropped_host_rule(_: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
 }
 
 /// Less of as few dimensions as possible, down to what the host that comes closest has free.
-fn smaller(inputs: Inputs<'_>, request: &PlaceRequest) -> Option<Suggestion> {
+fn smaller(inputs: Inputs<'_>, request: &PlaceRequest, report: &PlaceReport) -> Option<Suggestion> {
     let need = request.vm.spec.size;
-    // With nothing to ask for, any host fits that no rule excludes: those are the hosts worth comparing.
-    let mut anything = request.clone();
-    anything.vm.spec.size = Amount::default();
-    let (_, report) = choose(inputs, &anything, true);
-    let (free, region, host) = closest(inputs, &report, need)?;
+    let (region, host, free) = closest(inputs, request, report)?;
     let size = Amount {
         vcpus: need.vcpus.min(free.vcpus),
         memory_mib: need.memory_mib.min(free.memory_mib),
@@ -187,34 +191,6 @@ fn smaller(inputs: Inputs<'_>, request: &PlaceRequest) -> Option<Suggestion> {
     }
     let change = format!("ask for {}", parts.join(" and "));
     Some(Suggestion { change, command: flags.join(" "), region, host })
-}
-
-/// Of the hosts that no rule excludes, the one that has the largest share of everything needed.
-fn closest(
-    inputs: Inputs<'_>,
-    report: &PlaceReport,
-    need: Amount,
-) -> Option<(Amount, RegionId, dwcp_types::HostId)> {
-    let mut best: Option<(u64, Amount, RegionId, dwcp_types::HostId)> = None;
-    for verdict in report.regions.iter().filter(|verdict| verdict.excluded.is_none()) {
-        let Some(table) = inputs.index.table(&verdict.region) else { continue };
-        let taken: std::collections::BTreeMap<_, Amount> =
-            inputs.reserved.taken_in(&verdict.region).collect();
-        for host in verdict.hosts.iter().filter(|host| host.excluded.is_none()) {
-            let Some(row) = table.row_of(&host.host) else { continue };
-            let [vcpus, memory_mib, disk_gib] = table.rows[row].free;
-            let free = Amount { vcpus, memory_mib: memory_mib.into(), disk_gib: disk_gib.into() };
-            let free = free.minus(taken.get(&host.host).copied().unwrap_or_default());
-            let near = crate::refuse::nearness(free, need);
-            let better = |most: &u64, region: &RegionId, other: &dwcp_types::HostId| {
-                (near, region, other) > (*most, &verdict.region, &host.host)
-            };
-            if best.as_ref().is_none_or(|(most, _, region, other)| better(most, region, other)) {
-                best = Some((near, free, verdict.region.clone(), host.host.clone()));
-            }
-        }
-    }
-    best.map(|(_, free, region, host)| (free, region, host))
 }
 
 /// A region that only an operator's switch keeps out.
