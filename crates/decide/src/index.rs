@@ -92,6 +92,8 @@ pub(crate) struct RegionTable {
     pub hosts: Vec<(HostId, ZoneId)>,
     rooms: Vec<Dims>,
     pub blocks: Vec<Block>,
+    /// The most that any host has in all in each dimension, and the host with the most memory.
+    top: (Dims, usize),
     /// Hosts that are open, closed and lost.
     pub counts: [u32; 3],
     /// Sums over open hosts.
@@ -161,7 +163,10 @@ impl RegionTable {
         shift(&mut self.free, open(&old, old.free), open(&row, row.free));
         shift(&mut self.room, open(&old, self.rooms[at]), open(&row, room));
         self.rows[at] = row;
-        self.rooms[at] = room;
+        if self.rooms[at] != room {
+            self.rooms[at] = room;
+            self.measure_rooms();
+        }
         self.summarize_block(at / BLOCK);
     }
 
@@ -170,6 +175,7 @@ impl RegionTable {
         for row in &self.rows {
             self.counts[row.state as usize] += 1;
         }
+        self.measure_rooms();
         for (row, room) in self.rows.iter().zip(&self.rooms).filter(|(row, _)| row.state == RowState::Open) {
             shift(&mut self.free, Dims::default(), row.free);
             shift(&mut self.room, Dims::default(), *room);
@@ -200,16 +206,23 @@ impl RegionTable {
 
     /// The largest host in all, by memory, when `need` fits into none even if it were empty.
     pub fn largest_if_none_holds(&self, need: Dims) -> Option<(usize, Dims)> {
-        let holds = |room: &Dims| need.iter().zip(room).all(|(need, room)| need <= room);
-        if self.rooms.iter().any(holds) {
+        let (top, largest) = self.top;
+        let fits = |room: &Dims| need.iter().zip(room).all(|(need, room)| need <= room);
+        if fits(&top) && self.rooms.iter().any(fits) {
             return None;
         }
-        let largest = self
-            .rooms
-            .iter()
-            .enumerate()
-            .max_by_key(|(at, room)| (room[1], room[0], room[2], std::cmp::Reverse(*at)));
-        largest.map(|(at, room)| (at, *room))
+        self.rooms.get(largest).map(|room| (largest, *room))
+    }
+
+    fn measure_rooms(&mut self) {
+        let mut top = Dims::default();
+        for room in &self.rooms {
+            for (top, room) in top.iter_mut().zip(room) {
+                *top = (*top).max(*room);
+            }
+        }
+        let by_memory = |at: &usize| (self.rooms[*at][1], self.rooms[*at][0], std::cmp::Reverse(*at));
+        self.top = (top, (0..self.rooms.len()).max_by_key(by_memory).unwrap_or(0));
     }
 
     /// Takes hosts out of the table.

@@ -101,8 +101,9 @@ pub fn place(
     match placement {
         Some(placement) => (Ok(placement), report),
         None => {
-            report.smallest_change = suggest::smallest_change(inputs, request, &report);
-            let refusal = refuse::nothing_fits(inputs, request, &report);
+            let closest = refuse::closest(inputs, request, &report);
+            report.smallest_change = suggest::smallest_change(inputs, request, closest.as_ref());
+            let refusal = refuse::nothing_fits(inputs, request, &report, closest.as_ref());
             (Err(refusal), report)
         }
     }
@@ -163,6 +164,10 @@ fn look_into(
     verdict.hosts_excluded = found.excluded;
     if explain {
         verdict.hosts = search.explain();
+        verdict.hosts_excluded.clear();
+        for reason in verdict.hosts.iter().filter_map(|host| host.excluded.as_ref()) {
+            *verdict.hosts_excluded.entry(reason.kind).or_default() += 1;
+        }
     }
     let Some((row, _)) = found.best else {
         verdict.excluded = Some(Reason::new(ReasonKind::NoHost, counts_text(&verdict.hosts_excluded)));

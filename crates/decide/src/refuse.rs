@@ -15,7 +15,15 @@ use crate::search::{Search, amount, amount_text};
 /// Causes kept a refusal, so that a federation of a hundred regions stays readable.
 const CAUSES: usize = 8;
 
-pub(crate) fn nothing_fits(inputs: Inputs<'_>, request: &PlaceRequest, report: &PlaceReport) -> Refusal {
+/// The host that comes closest to having room: region, host, what it has free.
+pub(crate) type Closest = (RegionId, HostId, Amount);
+
+pub(crate) fn nothing_fits(
+    inputs: Inputs<'_>,
+    request: &PlaceRequest,
+    report: &PlaceReport,
+    closest: Option<&Closest>,
+) -> Refusal {
     let vm = &request.vm;
     let mut refusal = Refusal::new(Code::NothingFits, format!("{} fits nowhere", vm.name));
     if let Some(text) = too_large_anywhere(inputs, vm.spec.size) {
@@ -42,11 +50,11 @@ pub(crate) fn nothing_fits(inputs: Inputs<'_>, request: &PlaceRequest, report: &
         refusal = refusal.because(counts_text(&hosts));
     }
     if hosts.contains_key(&ReasonKind::Capacity) {
-        if let Some((region, host, free)) = closest(inputs, request, report) {
+        if let Some((region, host, free)) = closest {
             refusal = refusal.because(format!(
                 "it needs {}; the most that is free is {} on {host} in {region}",
                 amount_text(vm.spec.size),
-                amount_text(free)
+                amount_text(*free)
             ));
         }
     }
@@ -87,11 +95,7 @@ pub(crate) fn is_too_large(inputs: Inputs<'_>, need: Amount) -> bool {
 }
 
 /// The host that no rule excludes and that comes closest to having room; with what it has free.
-pub(crate) fn closest(
-    inputs: Inputs<'_>,
-    request: &PlaceRequest,
-    report: &PlaceReport,
-) -> Option<(RegionId, HostId, Amount)> {
+pub(crate) fn closest(inputs: Inputs<'_>, request: &PlaceRequest, report: &PlaceReport) -> Option<Closest> {
     let bounds = Bounds::of(inputs.view, inputs.reserved, &request.vm, |_, _| true);
     let context = Context::new(inputs.view, inputs.measured, bounds, request.ask());
     let mut best: Option<(u64, RegionId, HostId, Amount)> = None;

@@ -115,7 +115,7 @@ pub struct RegionVerdict {
     pub monthly_cost_millis: u64,
     /// Hosts looked at; 0 when a better region had room.
     pub hosts_considered: u32,
-    /// How many hosts each rule excluded.
+    /// How many hosts each rule excluded; counted when none was found, or when explained.
     pub hosts_excluded: BTreeMap<ReasonKind, u32>,
     /// Each host, best first; only when explained.
     pub hosts: Vec<HostVerdict>,

@@ -49,8 +49,35 @@ impl Search<'_> {
     }
 
     /// The best host, or none with counts of why.
+    ///
+    /// Reads the most promising block first and skips those that can't hold a better host; with `pack` a block says
+    /// nothing about its fullest host, so all that have room are read. Rules are asked only of a host that would be the
+    /// best so far.
     pub fn run(&self) -> Found {
-        if self.is_plain() { self.scan() } else { self.check_each() }
+        let need = dims(self.need);
+        let plain = self.is_plain();
+        let mut best: Option<(usize, u32)> = None;
+        let first = if self.pack { None } else { self.most_promising(need) };
+        if let Some(block) = first {
+            self.scan_block(block, need, plain, &mut best);
+        }
+        for (block, summary) in self.table.blocks.iter().enumerate() {
+            let Some(bound) = summary.bound(need) else { continue };
+            let hopeless =
+                best.is_some_and(|(at, most)| bound < most || (bound == most && block > at / BLOCK));
+            if Some(block) == first || (!self.pack && hopeless) {
+                continue;
+            }
+            self.scan_block(block, need, plain, &mut best);
+        }
+        let mut found = Found { considered: self.table.rows.len() as u32, ..Found::default() };
+        found.best = best.map(|(at, worth)| (at, milli(worth)));
+        match best {
+            Some(_) => {}
+            None if plain => self.count_states(&mut found),
+            None => self.count_each(&mut found),
+        }
+        found
     }
 
     /// Larger is better: the share that stays free, or under `pack` the share that is full.
@@ -74,33 +101,6 @@ impl Search<'_> {
         row
     }
 
-    /// Reads the most promising block first and skips those that can't hold a better host; with `pack` a block says
-    /// nothing about its fullest host, so all that fit are read.
-    fn scan(&self) -> Found {
-        let need = dims(self.need);
-        let mut best: Option<(usize, u32)> = None;
-        let bounds = |block: usize| self.table.blocks[block].bound(need);
-        let first = if self.pack { None } else { self.most_promising(need) };
-        if let Some(block) = first {
-            self.scan_block(block, need, &mut best);
-        }
-        for block in 0..self.table.blocks.len() {
-            let Some(bound) = bounds(block) else { continue };
-            let hopeless =
-                best.is_some_and(|(at, most)| bound < most || (bound == most && block > at / BLOCK));
-            if Some(block) == first || (!self.pack && hopeless) {
-                continue;
-            }
-            self.scan_block(block, need, &mut best);
-        }
-        let mut found = Found { considered: self.table.rows.len() as u32, ..Found::default() };
-        found.best = best.map(|(at, worth)| (at, milli(worth)));
-        if best.is_none() {
-            self.count_states(&mut found);
-        }
-        found
-    }
-
     fn most_promising(&self, need: Dims) -> Option<usize> {
         let mut first: Option<(u32, usize)> = None;
         for (block, summary) in self.table.blocks.iter().enumerate() {
@@ -112,7 +112,7 @@ impl Search<'_> {
         first.map(|(_, block)| block)
     }
 
-    fn scan_block(&self, block: usize, need: Dims, best: &mut Option<(usize, u32)>) {
+    fn scan_block(&self, block: usize, need: Dims, plain: bool, best: &mut Option<(usize, u32)>) {
         let start = block * BLOCK;
         let mut next_reserved = self.reserved.partition_point(|(row, _)| *row < start);
         for at in start..self.table.rows.len().min(start + BLOCK) {
@@ -123,7 +123,8 @@ impl Search<'_> {
             }
             let Some(left) = row.left(need) else { continue };
             let worth = self.worth(left);
-            if best.is_none_or(|(other, most)| worth > most || (worth == most && at < other)) {
+            let better = best.is_none_or(|(other, most)| worth > most || (worth == most && at < other));
+            if better && (plain || self.check(at, &row).is_ok()) {
                 *best = Some((at, worth));
             }
         }
@@ -159,20 +160,14 @@ impl Search<'_> {
         best
     }
 
-    fn check_each(&self) -> Found {
-        let mut found = Found { considered: self.table.rows.len() as u32, ..Found::default() };
-        let mut best: Option<(usize, u32)> = None;
+    fn count_each(&self, found: &mut Found) {
         let mut next_reserved = 0;
         for at in 0..self.table.rows.len() {
             let row = self.row(at, &mut next_reserved);
-            match self.check(at, &row) {
-                Ok(worth) if best.is_none_or(|(_, most)| worth > most) => best = Some((at, worth)),
-                Ok(_) => {}
-                Err(kind) => *found.excluded.entry(kind).or_default() += 1,
+            if let Err(kind) = self.check(at, &row) {
+                *found.excluded.entry(kind).or_default() += 1;
             }
         }
-        found.best = best.map(|(at, worth)| (at, milli(worth)));
-        found
     }
 
     fn check(&self, at: usize, row: &Row) -> Result<u32, ReasonKind> {

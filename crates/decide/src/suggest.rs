@@ -8,9 +8,9 @@ use dwcp_state::{Lifecycle, Standing};
 use dwcp_types::Amount;
 
 use crate::place::{Inputs, PlaceRequest, Placement, choose};
-use crate::refuse::{closest, is_too_large};
+use crate::refuse::{Closest, is_too_large};
 use crate::region_rules::dollars;
-use crate::report::{PlaceReport, Suggestion};
+use crate::report::Suggestion;
 
 /// Changes tried; each costs one decision.
 const TRIES: usize = 64;
@@ -21,10 +21,10 @@ type Change = (String, String, PlaceRequest);
 pub(crate) fn smallest_change(
     inputs: Inputs<'_>,
     request: &PlaceRequest,
-    report: &PlaceReport,
+    closest: Option<&Closest>,
 ) -> Option<Suggestion> {
     if is_too_large(inputs, request.vm.spec.size) {
-        return smaller(inputs, request, report);
+        return smaller(request, closest);
     }
     let changes: [fn(Inputs<'_>, &PlaceRequest) -> Vec<Change>; 5] =
         [longer_round_trip, higher_cost, other_region, dropped_relation, dropped_host_rule];
@@ -40,7 +40,7 @@ pub(crate) fn smallest_change(
             }
         }
     }
-    smaller(inputs, request, report).or_else(|| opened_region(inputs, request))
+    smaller(request, closest).or_else(|| opened_region(inputs, request))
 }
 
 fn suggestion(change: String, command: String, place: Placement) -> Suggestion {
@@ -163,9 +163,9 @@ fn dropped_host_rule(_: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
 }
 
 /// Less of as few dimensions as possible, down to what the host that comes closest has free.
-fn smaller(inputs: Inputs<'_>, request: &PlaceRequest, report: &PlaceReport) -> Option<Suggestion> {
+fn smaller(request: &PlaceRequest, closest: Option<&Closest>) -> Option<Suggestion> {
     let need = request.vm.spec.size;
-    let (region, host, free) = closest(inputs, request, report)?;
+    let (region, host, free) = closest?;
     let size = Amount {
         vcpus: need.vcpus.min(free.vcpus),
         memory_mib: need.memory_mib.min(free.memory_mib),
@@ -190,7 +190,7 @@ fn smaller(inputs: Inputs<'_>, request: &PlaceRequest, report: &PlaceReport) -> 
         flags.push(format!("--disk {}GiB", size.disk_gib));
     }
     let change = format!("ask for {}", parts.join(" and "));
-    Some(Suggestion { change, command: flags.join(" "), region, host })
+    Some(Suggestion { change, command: flags.join(" "), region: region.clone(), host: host.clone() })
 }
 
 /// A region that only an operator's switch keeps out.
