@@ -165,6 +165,8 @@ pub enum Input {
         /// What.
         request: Box<Request>,
     },
+    /// This process stops soon: leadership goes to others while it can still be handed over.
+    HandOver,
 }
 
 /// What the shell must do, in this order.
@@ -331,6 +333,7 @@ impl Node {
             Input::AgentFrame { session, bytes } => self.agent_frame(session, &bytes),
             Input::AgentDown { session } => self.agent_down(session),
             Input::Request { ticket, request } => self.take_request(ticket, *request),
+            Input::HandOver => self.hand_over(),
         }
     }
 

@@ -54,6 +54,7 @@ fn encoded(input: &Input) -> (u8, Vec<u8>) {
         Input::AgentUp { session, region, host } => (5, with(*session, format!("{region}/{host}").as_bytes())),
         Input::AgentFrame { session, bytes } => (6, with(*session, bytes)),
         Input::AgentDown { session } => (7, with(*session, &[])),
+        Input::HandOver => (9, Vec::new()),
         Input::Request { ticket, request } => (8, with(*ticket, format!("{request:?}").as_bytes())),
     }
 }

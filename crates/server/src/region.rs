@@ -8,10 +8,11 @@ use std::time::Duration;
 use dwcp_config::region::RegionConfig;
 use dwcp_mesh::{Identity, Mesh, MeshHandle};
 use dwcp_roles::node::{Input, Node};
+use dwcp_state::FEDERATION_GROUP;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::handle::NodeHandle;
+use crate::handle::{NodeHandle, View};
 use crate::log::Log;
 use crate::node_loop::{self, Outlets};
 use crate::record::Recorder;
@@ -91,6 +92,22 @@ impl Region {
             tokio::spawn(reload(config.clone(), identity.clone(), log)).abort_handle(),
         ];
         Ok(Region { node: door, mesh, identity, times, thread, tasks })
+    }
+
+    /// Hands leadership of every group over, so that nobody waits for an election; waits up to `limit` for it.
+    pub async fn hand_over(&self, limit: Duration) {
+        self.node.tell(Input::HandOver);
+        let gone = async {
+            let leads = |view: &View<'_>| {
+                let regions = view.node.config().regions.keys();
+                regions.chain([&FEDERATION_GROUP]).any(|group| view.node.leads(*group))
+            };
+            while self.node.look(leads).await == Some(true) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Without a majority there is nobody to hand anything to.
+        let _ = tokio::time::timeout(limit, gone).await;
     }
 
     /// Stops everything; all that was acknowledged is on the disk afterwards.
