@@ -26,6 +26,8 @@ pub enum Fault {
     StartAgent(usize),
     /// An agent stands still, µs.
     PauseAgent(usize, u64),
+    /// A host's monotonic clock jumps ahead by so much, µs.
+    JumpClock(usize, u64),
     /// Some VM of a host dies.
     KillVm(usize),
     /// A region is cut off, both ways.
@@ -124,6 +126,12 @@ impl World {
             }
             Fault::StartAgent(host) => self.revive_agent(host),
             Fault::PauseAgent(host, us) => self.hosts[host].paused_until_us = self.now_us + us,
+            Fault::JumpClock(host, us) => {
+                self.hosts[host].clock_offset_us += us;
+                self.schedule(0, Event::Watchdog(host));
+                self.hosts[host].wake_at_us = self.now_us;
+                self.schedule(0, Event::WakeAgent(host));
+            }
             Fault::KillVm(host) => self.kill_some_vm(host),
             Fault::CutRegion(node) => self.net.isolate(node, 1..=self.options.regions as u64),
             Fault::HealRegion(node) => self.net.rejoin(node),

@@ -76,6 +76,10 @@ impl Node {
             return;
         }
         if !self.is_fenced(group, None) {
+            if self.due(format!("waits for leases {group}"), 5_000) {
+                let text = format!("{region}: waiting until every lease must have run out ({})", self.fence_report(group));
+                self.log("federation-controller", Level::Info, text);
+            }
             return;
         }
         let failover = self.facts.core.running_failover(&region).cloned();

@@ -161,6 +161,24 @@ impl Node {
         own && self.leads(group) && self.older_leases_ended(group, fence_ms)
     }
 
+    /// What a takeover is waiting for, for the log.
+    pub(super) fn fence_report(&self, group: GroupId) -> String {
+        let granted = self.leases.granted.iter().filter(|((of, _), _)| *of == group);
+        let own = granted.map(|(_, at)| self.now.mono.ms_since(*at)).min();
+        let term = self.raft.status(group).map_or(0, |status| status.term);
+        let others: Vec<String> = self
+            .config
+            .voters
+            .iter()
+            .map(|voter| match self.beats.older_leader_ack_age_us(*voter, group, (term, self.config.me), self.now.mono) {
+                Some(age_us) => format!("{voter}: {} ms", age_us / 1_000),
+                None => format!("{voter}: unknown"),
+            })
+            .collect();
+        let own = own.map_or("none".to_string(), |ms| format!("{ms} ms ago"));
+        format!("own last grant {own}; last answer to an older leader: {}", others.join(", "))
+    }
+
     fn older_leases_ended(&self, group: GroupId, fence_ms: u64) -> bool {
         let Some(status) = self.raft.status(group) else { return false };
         let voters: BTreeSet<u64> = status.voters.iter().copied().collect();

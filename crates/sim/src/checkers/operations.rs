@@ -11,7 +11,21 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
         return Err("the federation is not founded".into());
     }
     if let Some(failover) = facts.core.failovers.values().find(|f| f.state == FailoverState::Running) {
-        return Err(format!("{} of {} is running", failover.id, failover.from));
+        let phases: Vec<String> = failover.phases.iter().map(|span| format!("{:?}", span.name)).collect();
+        let open: Vec<String> = node
+            .progress_of(failover)
+            .iter()
+            .filter(|vm| vm.state != dwcp_state::MoveState::Verified)
+            .map(|vm| format!("{} {:?}", vm.vm, vm.state))
+            .collect();
+        let left = facts.regions.get(&failover.from).map_or(0, |region| region.vms.len());
+        return Err(format!(
+            "{} of {} is running: phases {}; open VMs {}; {left} VMs still there",
+            failover.id,
+            failover.from,
+            phases.join(" "),
+            open.join(", ")
+        ));
     }
     if let Some(region) = facts.core.regions.values().find(|region| region.standing == Standing::Lost) {
         return Err(format!("{} is still lost", region.id));

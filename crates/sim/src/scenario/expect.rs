@@ -1,0 +1,95 @@
+//! What a story expects.
+
+use dwcp_roles::node::Node;
+use dwcp_state::{FailoverState, Standing};
+use dwcp_types::RegionId;
+
+use super::{Story, words};
+
+impl Story {
+    /// Checks an expectation now, or `within Ns`.
+    pub(super) fn expect(&mut self, what: &[&str]) -> Result<(), String> {
+        let (limit_us, what) = match what {
+            ["within", time, rest @ ..] => {
+                let seconds: u64 = time.trim_end_matches('s').parse().map_err(|_| format!("`{time}` is not a time"))?;
+                (seconds * 1_000_000, rest)
+            }
+            _ => (0, what),
+        };
+        let until_us = self.world.now_us + limit_us;
+        loop {
+            match self.holds(what) {
+                Ok(()) => return Ok(()),
+                Err(why) if self.world.now_us >= until_us => return Err(format!("expected {}: {why}", what.join(" "))),
+                Err(_) => {}
+            }
+            let next_us = self.world.now_us + 100_000;
+            self.world.run_until(next_us)?;
+            self.tell_events();
+        }
+    }
+
+    fn node(&self) -> Result<&Node, String> {
+        let alive = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
+        alive.max_by_key(|node| node.facts().revision(0)).ok_or("no node lives".to_string())
+    }
+
+    /// VMs that answer now, as a probe outside sees them.
+    fn answering(&self) -> usize {
+        let hosts = self.world.hosts.iter().filter(|host| host.alive);
+        hosts.map(|host| host.answering(self.world.now_us).count()).sum()
+    }
+
+    fn same<T: PartialEq + std::fmt::Display>(found: T, wanted: T) -> Result<(), String> {
+        if found == wanted { Ok(()) } else { Err(format!("found {found}")) }
+    }
+
+    fn holds(&self, what: &[&str]) -> Result<(), String> {
+        let number = |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is not a number"));
+        match what {
+            ["answering", count] => Self::same(self.answering(), number(count)?),
+            ["answering-at-most", count] => {
+                let (found, most) = (self.answering(), number(count)?);
+                if found <= most { Ok(()) } else { Err(format!("found {found}")) }
+            }
+            ["vms", region, count] => {
+                words::region(region)?;
+                let facts = self.node()?.facts();
+                Self::same(facts.regions[&RegionId::from(*region)].vms.len(), number(count)?)
+            }
+            ["standing", region, wanted] => {
+                let facts = self.node()?.facts();
+                let record = facts.region(&RegionId::from(*region)).ok_or("no such region")?;
+                let found = match record.standing {
+                    Standing::Present => "present",
+                    Standing::Lost => "lost",
+                    Standing::Returned => "returned",
+                };
+                Self::same(found, *wanted)
+            }
+            ["failovers", count] => Self::same(self.node()?.facts().core.failovers.len(), number(count)?),
+            ["failover-ended", wanted] => {
+                let core = &self.node()?.facts().core;
+                let last = core.failovers.values().next_back().ok_or("no failover")?;
+                let found = match last.state {
+                    FailoverState::Running => "running",
+                    FailoverState::Done => "done",
+                    FailoverState::Partial => "partial",
+                    FailoverState::Cancelled => "cancelled",
+                };
+                Self::same(found, *wanted)
+            }
+            ["leader", region, of] => {
+                let group = if *of == "federation" { 0 } else { words::region(of)? };
+                let leads = self.world.nodes[&words::region(region)?].node.as_ref().is_some_and(|node| node.leads(group));
+                if leads { Ok(()) } else { Err(format!("{region} does not lead")) }
+            }
+            ["host-of", name, host] => {
+                let facts = self.node()?.facts();
+                let found = facts.vms().find(|(_, vm)| vm.name == *name).map(|(_, vm)| vm.host.to_string());
+                Self::same(found.unwrap_or_default(), host.to_string())
+            }
+            _ => Err(format!("stories can't expect `{}`", what.join(" "))),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The words of stories: the commands people type and the faults that strike.
+
+use dwcp_roles::node::{Asked, Change, CreateVm, FailoverRequest, Reply, Request};
+use dwcp_state::{Freeze, RegionChange, Relation, Rules, Scope, Target};
+use dwcp_types::{NodeId, RegionId, VmId};
+
+use super::Story;
+use crate::client;
+use crate::faults::Fault;
+use crate::world::{REGIONS, World};
+
+/// How long people wait for an answer, µs.
+const PATIENCE_US: u64 = 12_000_000;
+
+/// The number of a region.
+pub fn region(name: &str) -> Result<NodeId, String> {
+    REGIONS.iter().position(|known| *known == name).map(|at| at as NodeId + 1).ok_or(format!("no region {name}"))
+}
+
+fn host(world: &World, name: &str) -> Result<usize, String> {
+    world.hosts.iter().position(|host| host.name.as_str() == name).ok_or(format!("no host {name}"))
+}
+
+fn seconds_us(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    number.parse::<f64>().map(|seconds| (seconds * 1e6) as u64).map_err(|_| format!("`{text}` is not a time such as 5s"))
+}
+
+/// The faults that words stand for.
+pub fn fault(world: &World, words: &[&str]) -> Result<Vec<Fault>, String> {
+    let all = || 1..=world.options.regions as NodeId;
+    let leader = |name: &str| -> Result<NodeId, String> {
+        let group = if name == "federation" { 0 } else { region(name)? };
+        let leads = |slot: &crate::world::NodeSlot| slot.node.as_ref().is_some_and(|node| node.leads(group));
+        let found = world.nodes.iter().find(|(_, slot)| leads(slot)).map(|(number, _)| *number);
+        found.ok_or(format!("nobody leads the group of {name}"))
+    };
+    Ok(match words {
+        ["kill-region", name] => vec![Fault::KillRegion(region(name)?)],
+        ["start-region", name] => vec![Fault::StartRegion(region(name)?)],
+        ["cut-region", name] => vec![Fault::CutRegion(region(name)?)],
+        ["heal-region", name] => vec![Fault::HealRegion(region(name)?)],
+        ["cut-link", from, to] => vec![Fault::CutLink(region(from)?, region(to)?)],
+        ["heal-link", from, to] => vec![Fault::HealLink(region(from)?, region(to)?)],
+        ["cut-outgoing", name] => {
+            let node = region(name)?;
+            all().filter(|other| *other != node).map(|other| Fault::CutLink(node, other)).collect()
+        }
+        ["kill-node", name] => vec![Fault::KillNode(region(name)?)],
+        ["start-node", name] => vec![Fault::StartNode(region(name)?)],
+        ["pause-node", name, long] => vec![Fault::PauseNode(region(name)?, seconds_us(long)?)],
+        ["kill-leader", name] => vec![Fault::KillNode(leader(name)?)],
+        ["kill-host", name] => vec![Fault::KillHost(host(world, name)?)],
+        ["start-host", name] => vec![Fault::StartHost(host(world, name)?)],
+        ["kill-agent", name] => vec![Fault::KillAgent(host(world, name)?)],
+        ["start-agent", name] => vec![Fault::StartAgent(host(world, name)?)],
+        ["pause-agent", name, long] => vec![Fault::PauseAgent(host(world, name)?, seconds_us(long)?)],
+        ["jump-clock", name, long] => vec![Fault::JumpClock(host(world, name)?, seconds_us(long)?)],
+        ["kill-vm-on", name] => vec![Fault::KillVm(host(world, name)?)],
+        ["fill-disk", name] => vec![Fault::FullDisk(region(name)?, true)],
+        ["free-disk", name] => vec![Fault::FullDisk(region(name)?, false)],
+        ["slow-disk", name, long] => vec![Fault::SlowDisk(region(name)?, seconds_us(long)?)],
+        ["rot-disk", name] => vec![Fault::KillNode(region(name)?), Fault::RotDisk(region(name)?)],
+        ["lose-frames", permille] => {
+            vec![Fault::Loss(permille.parse().map_err(|_| format!("`{permille}` is not a number per thousand"))?)]
+        }
+        ["kill-all-nodes"] => all().map(Fault::KillNode).collect(),
+        ["start-all-nodes"] => all().map(Fault::StartNode).collect(),
+        ["kill-everything"] => all().map(Fault::KillRegion).collect(),
+        ["start-everything"] => all().map(Fault::StartRegion).collect(),
+        _ => return Err(format!("no fault `{}`", words.join(" "))),
+    })
+}
+
+/// Takes numbers that differ from run to run out of a line: ids and milliseconds.
+pub fn without_numbers(text: &str) -> String {
+    let plain = |word: &str| -> String {
+        if word.trim_start_matches('(').starts_with("vm_") {
+            return "vm_…".to_string();
+        }
+        word.to_string()
+    };
+    let words: Vec<String> = text.split(' ').map(plain).collect();
+    let mut line = words.join(" ");
+    if let Some(at) = line.find(" after ") {
+        if line.ends_with(" ms") {
+            line.truncate(at);
+        }
+    }
+    line
+}
+
+fn value<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
+    words.iter().position(|word| *word == name).and_then(|at| words.get(at + 1)).copied()
+}
+
+fn list(words: &[&str], name: &str) -> Vec<RegionId> {
+    value(words, name).map(|text| text.split(',').map(RegionId::from).collect()).unwrap_or_default()
+}
+
+impl Story {
+    /// Does what a `dwcp-cli` line says, at the endpoint of `--endpoint` or of the first region that lives.
+    pub(super) fn command(&mut self, words: &[&str]) -> Result<(), String> {
+        let request = self.request(words)?;
+        let node = match value(words, "--endpoint") {
+            Some(name) => region(name)?,
+            None => *self.world.alive().first().ok_or("no endpoint answers")?,
+        };
+        let reply = self.ask(node, request)?;
+        let text = match reply {
+            None => "no answer".to_string(),
+            Some(Reply::Refused(refusal)) | Some(Reply::Placed { refusal: Some(refusal), .. }) => {
+                format!("refused {}: {}", refusal.code.as_str(), without_numbers(&refusal.what))
+            }
+            Some(Reply::Placed { placement: Some(place), .. }) => format!("placed in {} on {}", place.region, place.host),
+            Some(Reply::Plan(plan)) => {
+                let moved = plan.moves.iter().filter(|step| step.to.is_some()).count();
+                format!("plan: {moved} VMs move, {} are left", plan.left)
+            }
+            Some(_) => "done".to_string(),
+        };
+        self.say(&format!("  {text}"));
+        Ok(())
+    }
+
+    pub(super) fn ask(&mut self, node: NodeId, request: Request) -> Result<Option<Reply>, String> {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.world.ask(node, ticket, request);
+        let until_us = self.world.now_us + PATIENCE_US;
+        while self.world.now_us < until_us {
+            if let Some(reply) = self.world.client.heard.remove(&ticket) {
+                return Ok(Some(reply));
+            }
+            let next_us = self.world.now_us + 50_000;
+            self.world.run_until(next_us)?;
+        }
+        Ok(None)
+    }
+
+    fn asked(&self) -> Asked {
+        Asked { by: "operator".to_string(), key: Some(format!("story/{}", self.tickets)), digest: 1 }
+    }
+
+    fn request(&mut self, words: &[&str]) -> Result<Request, String> {
+        let asked = self.asked();
+        let change = |enabled, placement| -> Result<RegionChange, String> {
+            let name = value(words, "--region").ok_or("--region is missing")?;
+            Ok(RegionChange { region: name.into(), enabled, placement, traffic_percent: None })
+        };
+        Ok(match words {
+            ["vm", "create", rest @ ..] => Request::CreateVm(asked, Box::new(self.create(rest)?)),
+            ["vm", verb @ ("start" | "stop" | "restart" | "delete"), name, ..] => {
+                let change = match *verb {
+                    "start" => Change::Start,
+                    "stop" => Change::Stop,
+                    "restart" => Change::Restart,
+                    _ => Change::Delete,
+                };
+                Request::ChangeVm(asked, self.vm(name)?, change)
+            }
+            ["federation", "region", "disable", ..] => Request::ChangeRegion(asked, change(Some(false), None)?),
+            ["federation", "region", "enable", ..] => Request::ChangeRegion(asked, change(Some(true), None)?),
+            ["federation", "region", "disable-placement", ..] => Request::ChangeRegion(asked, change(None, Some(false))?),
+            ["federation", "region", "enable-placement", ..] => Request::ChangeRegion(asked, change(None, Some(true))?),
+            ["federation", "freeze", level] => Request::SetFreeze(
+                asked,
+                match *level {
+                    "active" => Freeze::Active,
+                    "no-moves" => Freeze::NoMoves,
+                    "frozen" => Freeze::Frozen,
+                    other => return Err(format!("no freeze level {other}")),
+                },
+            ),
+            ["federation", "failover", rest @ ..] => Request::Failover(
+                asked,
+                FailoverRequest {
+                    from: value(rest, "--from-region").ok_or("--from-region is missing")?.into(),
+                    to: list(rest, "--to-regions"),
+                    partial: value(rest, "--relax") == Some("partial"),
+                    dry_run: rest.contains(&"--dry-run"),
+                    ..FailoverRequest::default()
+                },
+            ),
+            _ => return Err(format!("stories have no command `{}`", words.join(" "))),
+        })
+    }
+
+    fn create(&mut self, words: &[&str]) -> Result<CreateVm, String> {
+        let name = value(words, "--name").ok_or("--name is missing")?;
+        let mut rules = Rules { allowed_regions: list(words, "--allowed-regions").into_iter().collect(), ..Rules::default() };
+        if let Some(label) = value(words, "--anti-affinity") {
+            let (label, scope) = label.split_once(':').unwrap_or((label, "host"));
+            let (key, of) = label.split_once('=').ok_or("--anti-affinity takes KEY=VALUE[:SCOPE]")?;
+            let scope = match scope {
+                "zone" => Scope::Zone,
+                "region" => Scope::Region,
+                _ => Scope::Host,
+            };
+            rules.anti_affinity.push(Relation { target: Target::Label((key.into(), of.into())), scope });
+        }
+        rules.stay_on_loss = words.contains(&"--stay");
+        self.world.checkers.acknowledged.asked.insert(name.to_string(), 0);
+        let mut template = client::template(name, rules);
+        if let Some(memory) = value(words, "--memory-mib") {
+            template.spec.size.memory_mib = memory.parse().map_err(|_| format!("`{memory}` is not a size"))?;
+        }
+        if let Some(priority) = value(words, "--priority") {
+            template.priority = priority.parse()?;
+        }
+        let users_in = value(words, "--users-in").map(RegionId::from);
+        Ok(CreateVm { template, users_in, dry_run: words.contains(&"--dry-run"), explain: false })
+    }
+
+    fn vm(&self, name: &str) -> Result<VmId, String> {
+        let nodes = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
+        nodes
+            .flat_map(|node| node.facts().vms().map(|(_, vm)| (vm.name.clone(), vm.id)))
+            .find(|(known, _)| known == name)
+            .map(|(_, id)| id)
+            .ok_or(format!("no VM {name}"))
+    }
+}
