@@ -59,7 +59,7 @@ pub fn command_line(machine: &Machine<'_>) -> Vec<String> {
     }
     add(&["-smp", &spec.vcpus.max(1).to_string()]);
     add(&["-m", &spec.memory_mib.max(machine.image.memory_min_mib).max(16).to_string()]);
-    add(&["-M", "pc,vmport=off,usb=off"]);
+    add(&["-M", "pc,vmport=off,usb=off,hpet=off"]);
     if let Some(kernel) = &machine.image.kernel {
         add(&["-bios", "qboot.rom", "-kernel", &kernel.to_string_lossy()]);
         if let Some(initrd) = &machine.image.initrd {
