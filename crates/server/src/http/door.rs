@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dwcp_api::problem::status_of;
-use dwcp_api::{IDEMPOTENCY_KEY, NDJSON, PROBLEM_JSON, Permission, Problem, REQUEST_ID};
+use dwcp_api::server::LeaderRead;
+use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, NDJSON, PROBLEM_JSON, Permission, Problem, REQUEST_ID};
 use dwcp_types::{Code, Refusal};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -14,7 +15,8 @@ use super::auth::{self, Caller};
 use super::body::{self, Outgoing};
 use super::call::{Call, digest};
 use super::routes::{self, Answered, Arrived, Found};
-use super::{Api, call};
+use super::{Api, call, names};
+use crate::handle::View;
 
 const JSON: &str = "application/json";
 /// Between two looks of a stream, ms: usual, least, most.
@@ -88,7 +90,10 @@ async fn serve(api: Arc<Api>, parts: &Parts, incoming: Incoming) -> Result<Respo
     let key = idempotency_key(parts)?;
     let body = body::read(incoming).await?;
     let digest = digest(&[method.as_bytes(), path.as_bytes(), &body]);
-    let query = query(parts.uri.query().unwrap_or(""))?;
+    let mut query = query(parts.uri.query().unwrap_or(""))?;
+    if route.name == LeaderRead::NAME {
+        query.rest = by_number(&api, query.rest).await?;
+    }
     let call = Call { api, caller, key, digest };
     let arrived =
         Arrived { params, query: query.rest, body, consistent: query.consistent, interval_ms: query.interval_ms };
@@ -163,6 +168,20 @@ fn query(text: &str) -> Result<Query, Problem> {
         }
     }
     Ok(query)
+}
+
+/// Agents ask for the group of a region by the region's name.
+async fn by_number(api: &Api, query: String) -> Result<String, Problem> {
+    let Some(name) = query.strip_prefix("group=").and_then(routes::unescape) else { return Ok(query) };
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(query);
+    }
+    let number = move |view: &View<'_>| {
+        let mut regions = view.node.config().regions.iter();
+        let number = regions.find(|(_, region)| region.as_str() == name).map(|(number, _)| *number);
+        number.map(|number| format!("group={number}")).ok_or_else(|| names::unknown_region(&name))
+    };
+    api.node.look(number).await.ok_or_else(call::stopping)?
 }
 
 fn unknown_path(path: &str) -> Problem {
