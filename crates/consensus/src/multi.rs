@@ -270,6 +270,11 @@ impl MultiRaft {
         self.groups.get(&group).map(Group::status)
     }
 
+    /// To whom this node would best hand a group that it leads; None when it does not lead or nobody else is alive.
+    pub fn successor(&self, group: GroupId) -> Option<NodeId> {
+        self.groups.get(&group).and_then(|group| group.successor(&self.config))
+    }
+
     /// The term of an entry that is still in this node's log, for checkers that compare logs.
     pub fn term_at(&self, group: GroupId, index: u64) -> Option<u64> {
         self.groups.get(&group).and_then(|group| group.term_at(index))

@@ -93,8 +93,9 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
         // Requests under way get the node's last word.
         let _ = serving.await;
     };
-    if tokio::time::timeout(STOP_WITHIN, orderly).await.is_err() {
-        log.warning("federation-controller", "stopped with requests still open");
+    match tokio::time::timeout(STOP_WITHIN, orderly).await {
+        Ok(()) => log.info("federation-controller", "stopped"),
+        Err(_) => log.warning("federation-controller", "stopped with requests still open"),
     }
     Ok(())
 }

@@ -69,9 +69,16 @@ pub fn node_config(config: &RegionConfig, seed: u64) -> Result<NodeConfig, Strin
     node.lease_ms = timing.lease_ms;
     node.beat_ms = timing.beat_ms;
     node.commit_timeout_ms = timing.commit_timeout_ms;
+    // Every node must compute the same order of succession, so this seed follows from the name they share.
+    node.consensus.seed = shared_seed(&config.federation);
     node.consensus.tick_us = timing.tick_ms * 1_000;
     node.consensus.election_ticks = u32::try_from(timing.election_ms / timing.tick_ms).unwrap_or(u32::MAX);
     Ok(node)
+}
+
+/// The same number on every node of the federation (FNV-1a).
+fn shared_seed(federation: &str) -> u64 {
+    federation.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The facts the federation is founded with.

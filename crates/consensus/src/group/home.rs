@@ -106,6 +106,14 @@ impl Group {
         self.raft.set_priority(priority);
     }
 
+    /// Who would lead next by the order of succession: the first of the other voters that are alive. None on a follower.
+    pub fn successor(&self, config: &Config) -> Option<NodeId> {
+        let status = self.status();
+        let able = status.peers.iter().filter(|peer| peer.active && status.voters.contains(&peer.node));
+        let order = |node: NodeId| (self.home.node != Some(node), mix(config.seed, self.id, node), node);
+        able.map(|peer| peer.node).min_by_key(|node| order(*node))
+    }
+
     /// A leader that is not home hands over when home is alive and caught up. Home that could not keep leadership gets
     /// it again only after a growing pause.
     pub(super) fn tick_home(&mut self) {

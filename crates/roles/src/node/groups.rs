@@ -84,14 +84,12 @@ impl Node {
         self.proposals.retry_soon(group);
     }
 
-    /// Gives every group led here to the voter that is closest behind; one that nobody can take stays.
+    /// Gives every group led here to whoever is next in its order of succession.
     pub(super) fn hand_over(&mut self) {
         let groups: Vec<GroupId> = self.raft.groups().filter(|group| self.leads(*group)).collect();
         for group in groups {
-            let Some(status) = self.raft.status(group) else { continue };
-            let able = status.peers.iter().filter(|peer| peer.active && status.voters.contains(&peer.node));
-            if let Some(next) = able.max_by_key(|peer| (peer.matched, std::cmp::Reverse(peer.node))) {
-                self.inbox.push_back(RaftInput::TransferLeader { group, to: next.node });
+            if let Some(to) = self.raft.successor(group) {
+                self.inbox.push_back(RaftInput::TransferLeader { group, to });
             }
         }
     }
