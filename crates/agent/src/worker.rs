@@ -90,70 +90,21 @@ enum Happened {
     },
 }
 
+type Tells = Lines<BufReader<OwnedReadHalf>>;
+
+/// Where news comes from.
+struct Sources {
+    tells: Tells,
+    happened: mpsc::UnboundedReceiver<Happened>,
+    events: mpsc::Receiver<AgentEvent>,
+}
+
 async fn work(config: HostConfig) -> Result<(), String> {
-    let config = Arc::new(config);
     for dir in ["images", "vms"] {
         let path = config.data_dir.join(dir);
         std::fs::create_dir_all(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    // SAFETY: the watchdog put its channel there; nothing else in this process uses the number.
-    let channel = unsafe { std::os::unix::net::UnixStream::from_raw_fd(CHANNEL_FD) };
-    channel
-        .set_nonblocking(true)
-        .map_err(|e| format!("no channel to a watchdog (start dwcp-agentd without `worker`): {e}"))?;
-    let (reader, mut writer) =
-        UnixStream::from_std(channel).map_err(|e| format!("watchdog's channel: {e}"))?.into_split();
-    let mut tells = BufReader::new(reader).lines();
-    let (adopted, pids) = adopt(&config, &mut tells, &mut writer).await?;
-    let lease_path = config.data_dir.join(LEASE_FILE);
-    let lease = LeaseFile::open(&lease_path).map_err(|e| format!("{}: {e}", lease_path.display()))?;
-    let accelerator = accelerator::choose(&config).await;
-    let identity = Identity::load(&config.pki.dir, &config.pki.name).map_err(|e| e.to_string())?;
-    let ca_path = config.pki.dir.join("ca.pem");
-    let ca_pem = std::fs::read_to_string(&ca_path).map_err(|e| format!("{}: {e}", ca_path.display()))?;
-    let tls = Arc::new(dwcp_mesh::pki::api_client_config(&ca_pem).map_err(|e| e.to_string())?);
-    let wan = match &config.wan_file {
-        Some(file) => Some(Wan::watch(file).map_err(|e| format!("{}: {e}", file.display()))?),
-        None => None,
-    };
-    let (events_in, mut events) = mpsc::channel(256);
-    let mut link_config = AgentLinkConfig::new(identity.clone(), config.mesh_endpoints(), monotonic_us());
-    link_config.bind = config.bind;
-    link_config.wan = wan.clone();
-    let link = AgentLink::start(link_config, events_in).map_err(|e| format!("link: {e}"))?;
-    let (inputs, mut happened) = mpsc::unbounded_channel();
-    let addresses = config.vm_addresses.all();
-    let incarnation = memory::next_incarnation(&config.data_dir)?;
-    let seen = memory::load_seen(&config.data_dir)?;
-    let agent_config = AgentConfig {
-        hello: hello(&config, incarnation, accelerator),
-        addresses: addresses.clone(),
-        nodes: config.regions.iter().map(|endpoint| endpoint.node).collect(),
-        boot_concurrency: config.boot_concurrency,
-        ..AgentConfig::default()
-    };
-    let until_us = lease.read().unwrap_or(0);
-    journal::info(
-        "worker-ready",
-        json!({"incarnation": incarnation, "adopted": pids.len(), "accelerator": accelerator.name()}),
-    );
-    let mut agent = Agent::new(agent_config, seen, adopted, until_us, monotonic_us());
-    let mut worker = Worker {
-        config,
-        accelerator,
-        lease,
-        link,
-        identity,
-        certificate_of: None,
-        tls,
-        wan,
-        watchdog: writer,
-        inputs,
-        addresses,
-        pids,
-        preparing: BTreeMap::new(),
-        named: BTreeMap::new(),
-    };
+    let (mut worker, mut agent, mut sources) = begin(Arc::new(config)).await?;
     worker.empty_removed();
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| e.to_string())?;
@@ -164,12 +115,12 @@ async fn work(config: HostConfig) -> Result<(), String> {
         let input = tokio::select! {
             biased;
             _ = terminated.recv() => break,
-            tell = tells.next_line() => match tell {
+            tell = sources.tells.next_line() => match tell {
                 Ok(Some(tell)) => worker.told(&tell),
                 _ => return Err("the watchdog is gone".to_string()),
             },
-            Some(done) = happened.recv() => worker.done(done).await?,
-            Some(event) = events.recv() => linked(event),
+            Some(done) = sources.happened.recv() => worker.done(done).await?,
+            Some(event) = sources.events.recv() => linked(event),
             _ = upkeep.tick() => {
                 worker.rotate_consoles();
                 worker.renew_certificate();
@@ -188,10 +139,86 @@ async fn work(config: HostConfig) -> Result<(), String> {
     Ok(())
 }
 
+/// The watchdog's channel, as lines to read and an end to write to.
+fn watchdog_channel() -> Result<(Tells, OwnedWriteHalf), String> {
+    // SAFETY: the watchdog put its channel there; nothing else in this process uses the number.
+    let channel = unsafe { std::os::unix::net::UnixStream::from_raw_fd(CHANNEL_FD) };
+    channel
+        .set_nonblocking(true)
+        .map_err(|e| format!("no channel to a watchdog (start dwcp-agentd without `worker`): {e}"))?;
+    let stream = UnixStream::from_std(channel).map_err(|e| format!("watchdog's channel: {e}"))?;
+    let (reader, writer) = stream.into_split();
+    Ok((BufReader::new(reader).lines(), writer))
+}
+
+/// Finds what runs, reads what is remembered, and begins to dial.
+async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), String> {
+    let (mut tells, mut watchdog) = watchdog_channel()?;
+    let (adopted, pids) = adopt(&config, &mut tells, &mut watchdog).await?;
+    let lease_path = config.data_dir.join(LEASE_FILE);
+    let lease = LeaseFile::open(&lease_path).map_err(|e| format!("{}: {e}", lease_path.display()))?;
+    let accelerator = accelerator::choose(&config).await;
+    let identity = Identity::load(&config.pki.dir, &config.pki.name).map_err(|e| e.to_string())?;
+    let ca_path = config.pki.dir.join("ca.pem");
+    let ca_pem = std::fs::read_to_string(&ca_path).map_err(|e| format!("{}: {e}", ca_path.display()))?;
+    let tls = Arc::new(dwcp_mesh::pki::api_client_config(&ca_pem).map_err(|e| e.to_string())?);
+    let wan = match &config.wan_file {
+        Some(file) => Some(Wan::watch(file).map_err(|e| format!("{}: {e}", file.display()))?),
+        None => None,
+    };
+    let (events_in, events) = mpsc::channel(256);
+    let mut link_config = AgentLinkConfig::new(identity.clone(), config.mesh_endpoints(), monotonic_us());
+    link_config.bind = config.bind;
+    link_config.wan = wan.clone();
+    let link = AgentLink::start(link_config, events_in).map_err(|e| format!("link: {e}"))?;
+    let (inputs, happened) = mpsc::unbounded_channel();
+    let agent = machine(&config, accelerator, adopted, lease.read().unwrap_or(0))?;
+    let worker = Worker {
+        addresses: config.vm_addresses.all(),
+        config,
+        accelerator,
+        lease,
+        link,
+        identity,
+        certificate_of: None,
+        tls,
+        wan,
+        watchdog,
+        inputs,
+        pids,
+        preparing: BTreeMap::new(),
+        named: BTreeMap::new(),
+    };
+    Ok((worker, agent, Sources { tells, happened, events }))
+}
+
+/// The pure machine at its start.
+fn machine(
+    config: &HostConfig,
+    accelerator: dwcp_roles::protocol::Accelerator,
+    adopted: Vec<Adopted>,
+    until_us: u64,
+) -> Result<Agent, String> {
+    let incarnation = memory::next_incarnation(&config.data_dir)?;
+    let seen = memory::load_seen(&config.data_dir)?;
+    let agent_config = AgentConfig {
+        hello: hello(config, incarnation, accelerator),
+        addresses: config.vm_addresses.all(),
+        nodes: config.regions.iter().map(|endpoint| endpoint.node).collect(),
+        boot_concurrency: config.boot_concurrency,
+        ..AgentConfig::default()
+    };
+    journal::info(
+        "worker-ready",
+        json!({"incarnation": incarnation, "adopted": adopted.len(), "accelerator": accelerator.name()}),
+    );
+    Ok(Agent::new(agent_config, seen, adopted, until_us, monotonic_us()))
+}
+
 /// Asks the watchdog what runs, and looks for disks of VMs that don't.
 async fn adopt(
     config: &HostConfig,
-    tells: &mut Lines<BufReader<OwnedReadHalf>>,
+    tells: &mut Tells,
     writer: &mut OwnedWriteHalf,
 ) -> Result<(Vec<Adopted>, BTreeMap<VmId, (u64, u32)>), String> {
     let gone = |e: std::io::Error| format!("watchdog's channel: {e}");

@@ -15,6 +15,8 @@ use crate::qemu::{self, CONSOLE_FILE, Machine};
 
 /// How long the test guest may take.
 const LIMIT: Duration = Duration::from_secs(8);
+/// Where the verdict is kept, in the data directory, with the watchdog it was found under.
+const VERDICT_FILE: &str = "accelerator";
 /// What the small image writes on its console once it serves.
 const PROOF: &str = "answering on";
 
@@ -23,13 +25,26 @@ pub(super) async fn choose(config: &HostConfig) -> Accelerator {
     if config.accelerator == AcceleratorChoice::Tcg || !Path::new("/dev/kvm").exists() {
         return Accelerator::Tcg;
     }
-    match prove(config).await {
+    // A worker that comes back must not spend the lease on a test that was made under the same watchdog.
+    let verdict = config.data_dir.join(VERDICT_FILE);
+    let watchdog = std::os::unix::process::parent_id();
+    let known = std::fs::read_to_string(&verdict).unwrap_or_default();
+    match known.strip_prefix(&format!("{watchdog} ")) {
+        Some("kvm") => return Accelerator::Kvm,
+        Some(_) => return Accelerator::Tcg,
+        None => {}
+    }
+    let accelerator = match prove(config).await {
         Ok(()) => Accelerator::Kvm,
         Err(why) => {
             journal::warn("kvm-not-usable", json!({"why": why, "next": "guests are emulated"}));
             Accelerator::Tcg
         }
+    };
+    if let Err(error) = std::fs::write(&verdict, format!("{watchdog} {}", accelerator.name())) {
+        journal::warn("verdict-not-kept", json!({"error": error.to_string()}));
     }
+    accelerator
 }
 
 async fn prove(config: &HostConfig) -> Result<(), String> {

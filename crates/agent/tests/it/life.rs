@@ -51,7 +51,7 @@ async fn a_vm_boots_answers_and_survives_the_death_of_the_worker() {
     let told = running(&leader, 7, 1).await;
     assert_eq!(told.address, "127.91.1.32:8080");
     eprintln!("reported healthy after {} ms", started.elapsed().as_millis());
-    let first = ask_guest("127.91.1.32:8080").expect("an answer");
+    let first = wait_for("an answer", LONG, || ask_guest("127.91.1.32:8080")).await;
     assert_eq!(first["vm"], VmId(7).to_string());
     let named = |r: &VmReport| r.boot_id == first["boot_id"].as_str().unwrap_or_default();
     wait_for("the guest's own boot id", LONG, || report(&leader, 7, named)).await;
@@ -66,7 +66,7 @@ async fn a_vm_boots_answers_and_survives_the_death_of_the_worker() {
     assert!(died.elapsed() < Duration::from_millis(400), "respawned after {:?}", died.elapsed());
     wait_for("the new worker's hello", LONG, || (leader.incarnation() > before).then_some(())).await;
     running(&leader, 7, 1).await;
-    let second = ask_guest("127.91.1.32:8080").expect("an answer");
+    let second = wait_for("an answer", LONG, || ask_guest("127.91.1.32:8080")).await;
     assert_eq!(first["boot_id"], second["boot_id"]);
     assert!(second["counter"].as_u64() > first["counter"].as_u64());
     assert_eq!(host.children("qemu"), vec![qemu]);
