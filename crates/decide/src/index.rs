@@ -74,9 +74,9 @@ impl Block {
     /// No host of the block keeps a larger share free than this; none when none fits.
     pub fn bound(&self, need: Dims) -> Option<u32> {
         let mut bound = WHOLE;
-        for at in 0..3 {
-            let left = u64::from(self.most[at].checked_sub(need[at])?);
-            bound = bound.min((left * u64::from(self.scale[at])).min(u64::from(WHOLE)) as u32);
+        for ((most, scale), need) in self.most.iter().zip(self.scale).zip(need) {
+            let left = u64::from(most.checked_sub(need)?);
+            bound = bound.min((left * u64::from(scale)).min(u64::from(WHOLE)) as u32);
         }
         Some(bound)
     }

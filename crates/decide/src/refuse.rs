@@ -49,14 +49,12 @@ pub(crate) fn nothing_fits(
     if !hosts.is_empty() {
         refusal = refusal.because(counts_text(&hosts));
     }
-    if hosts.contains_key(&ReasonKind::Capacity) {
-        if let Some((region, host, free)) = closest {
-            refusal = refusal.because(format!(
-                "it needs {}; the most that is free is {} on {host} in {region}",
-                amount_text(vm.spec.size),
-                amount_text(*free)
-            ));
-        }
+    if let Some((region, host, free)) = closest.filter(|_| hosts.contains_key(&ReasonKind::Capacity)) {
+        refusal = refusal.because(format!(
+            "it needs {}; the most that is free is {} on {host} in {region}",
+            amount_text(vm.spec.size),
+            amount_text(*free)
+        ));
     }
     match &report.smallest_change {
         Some(change) => refusal

@@ -43,7 +43,7 @@ impl<'a> Context<'a> {
         let cost = region.monthly_cost_millis(size);
         let parts = ScoreParts {
             latency: latency_score(seen.rtt_ms),
-            cost: if cost == 0 { 1_000 } else { (self.cheapest * 1_000 / cost) as u32 },
+            cost: (self.cheapest * 1_000).checked_div(cost).unwrap_or(1_000) as u32,
             capacity: seen
                 .table
                 .map_or(0, |table| capacity_score(table, size.plus(seen.taken), self.weights.pack)),

@@ -40,10 +40,9 @@ impl Federation {
         }
         let mut owners: std::collections::BTreeMap<VmId, (&RegionId, u64)> = Default::default();
         for (region, vm) in self.vms() {
-            if let Some((other, generation)) = owners.insert(vm.id, (region, vm.generation.0)) {
-                if generation == vm.generation.0 {
-                    flaws.push(Flaw::TwoOwners(vm.id, other.clone(), region.clone()));
-                }
+            let known = owners.insert(vm.id, (region, vm.generation.0));
+            if let Some((other, _)) = known.filter(|(_, generation)| *generation == vm.generation.0) {
+                flaws.push(Flaw::TwoOwners(vm.id, other.clone(), region.clone()));
             }
         }
         flaws
