@@ -61,7 +61,8 @@ async fn measure(folder: &Path) -> Result<(), String> {
 }
 
 async fn throughput(configs: &[RegionConfig]) -> Result<(), String> {
-    let near: Vec<RegionConfig> = configs.iter().map(|config| RegionConfig { wan: None, ..config.clone() }).collect();
+    let near: Vec<RegionConfig> =
+        configs.iter().map(|config| RegionConfig { wan: None, ..config.clone() }).collect();
     // The addresses of those before are free soon.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let regions = start(&near)?;
@@ -148,9 +149,14 @@ async fn settle(regions: &[Region]) {
 /// A host with room for everything, which starts nothing.
 async fn pretend_host(node: NodeHandle, region: String) {
     const SESSION: u64 = 1 << 40;
-    let say = |message: AgentMessage| node.tell(Input::AgentFrame { session: SESSION, bytes: encode(&message) });
+    let say =
+        |message: AgentMessage| node.tell(Input::AgentFrame { session: SESSION, bytes: encode(&message) });
     let host = format!("{region}-a1");
-    node.tell(Input::AgentUp { session: SESSION, region: region.as_str().into(), host: host.as_str().into() });
+    node.tell(Input::AgentUp {
+        session: SESSION,
+        region: region.as_str().into(),
+        host: host.as_str().into(),
+    });
     say(AgentMessage::Hello(Hello {
         host: host.as_str().into(),
         region: region.as_str().into(),

@@ -151,7 +151,8 @@ fn write_new(path: &Path, mode: u32, text: impl FnOnce() -> String) -> Result<()
     }
     let beside = path.with_extension("new");
     let put = || -> std::io::Result<()> {
-        let mut file = fs::File::options().create(true).write(true).truncate(true).mode(mode).open(&beside)?;
+        let mut file =
+            fs::File::options().create(true).write(true).truncate(true).mode(mode).open(&beside)?;
         file.write_all(text().as_bytes())?;
         file.sync_all()?;
         fs::rename(&beside, path)

@@ -59,7 +59,10 @@ impl NodeHandle {
     }
 
     /// Runs `look` on the node's thread. It must be short: the node does nothing else meanwhile.
-    pub async fn look<T: Send + 'static>(&self, look: impl FnOnce(&View<'_>) -> T + Send + 'static) -> Option<T> {
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Option<T> {
         let (sender, receiver) = oneshot::channel();
         let task = Task::Look(Box::new(move |view| {
             // Who asked may have gone away.

@@ -115,7 +115,10 @@ fn certificates(pki: Pki) -> Result<(), String> {
     match pki {
         Pki::Init { federation, dir } => {
             if dir.join("ca.key").exists() {
-                return Err(format!("{} has an authority already; another one would not be trusted", dir.display()));
+                return Err(format!(
+                    "{} has an authority already; another one would not be trusted",
+                    dir.display()
+                ));
             }
             let ca = Ca::create(&federation, dev::CA_VALIDITY).map_err(|e| e.to_string())?;
             ca.store(&dir).map_err(|e| e.to_string())?;

@@ -52,7 +52,10 @@ struct AbortOnPanic(Log);
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.error("state-manager", "the node's thread failed an assertion; dwcpd ends (the message is above)");
+            self.0.error(
+                "state-manager",
+                "the node's thread failed an assertion; dwcpd ends (the message is above)",
+            );
             std::process::abort();
         }
     }

@@ -51,7 +51,9 @@ fn encoded(input: &Input) -> (u8, Vec<u8>) {
         Input::Persisted { seq } => (2, with(*seq, &[])),
         Input::Links(readings) => (3, encode(readings)),
         Input::Measures(measures) => (4, encode(measures)),
-        Input::AgentUp { session, region, host } => (5, with(*session, format!("{region}/{host}").as_bytes())),
+        Input::AgentUp { session, region, host } => {
+            (5, with(*session, format!("{region}/{host}").as_bytes()))
+        }
         Input::AgentFrame { session, bytes } => (6, with(*session, bytes)),
         Input::AgentDown { session } => (7, with(*session, &[])),
         Input::HandOver => (9, Vec::new()),

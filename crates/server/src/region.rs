@@ -83,7 +83,8 @@ impl Region {
         let told = door.clone();
         let durable = move |seq| told.tell(Input::Persisted { seq });
         let started = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
-        let writer = Writer::start(store, times.clone(), durable, failed).map_err(started("the store's thread"))?;
+        let writer =
+            Writer::start(store, times.clone(), durable, failed).map_err(started("the store's thread"))?;
         let outlets = Outlets { mesh: mesh.clone(), writer, log: log.clone(), recorder };
         let thread = node_loop::start(node, inbox, outlets).map_err(started("the node's thread"))?;
         let tasks = vec![

@@ -53,7 +53,8 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
     let log = Log::new(&config.region);
     let folder = Path::new(&config.data_dir).join("log");
     log.keep_in(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let recorder = options.record.map(|path| Recorder::create(&path).map_err(|e| format!("{}: {e}", path.display())));
+    let recorder =
+        options.record.map(|path| Recorder::create(&path).map_err(|e| format!("{}: {e}", path.display())));
     let mut stop = signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT: {e}"))?;
     let (failed, mut failure) = mpsc::unbounded_channel();
@@ -73,7 +74,12 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
     let closed = closing.clone();
     let shared = Arc::new(Api::new(region.node.clone(), &config));
     let serving =
-        tokio::spawn(http::serve(listener, Some(Arc::new(tls)), shared, async move { closed.notified().await }));
+        tokio::spawn(http::serve(
+            listener,
+            Some(Arc::new(tls)),
+            shared,
+            async move { closed.notified().await },
+        ));
     log.info("federation-controller", format!("{} listens at https://{api}", config.region));
 
     tokio::select! {

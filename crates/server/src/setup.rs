@@ -21,7 +21,8 @@ pub const BOOTSTRAP_TOKEN: &str = "token-bootstrap";
 /// Every complaint, one a line, with the file's name.
 pub fn load(path: &Path) -> Result<RegionConfig, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let mut config = RegionConfig::parse(&text).map_err(|complaints| format!("{}:\n{complaints}", path.display()))?;
+    let mut config =
+        RegionConfig::parse(&text).map_err(|complaints| format!("{}:\n{complaints}", path.display()))?;
     let full = std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let folder = full.parent().unwrap_or(Path::new("/"));
     let resolve = |text: &mut String| *text = folder.join(&*text).to_string_lossy().into_owned();
@@ -78,7 +79,9 @@ pub fn node_config(config: &RegionConfig, seed: u64) -> Result<NodeConfig, Strin
 
 /// The same number on every node of the federation (FNV-1a).
 fn shared_seed(federation: &str) -> u64 {
-    federation.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    federation
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The facts the federation is founded with.

@@ -66,8 +66,7 @@ impl Store {
             found = Store::open_file(&path, 0)?;
         }
         let (database, commits) = found.map_err(StoreError::Damaged)?;
-        let mut store =
-            Store { database, commits, mark: Some(mark), broken: false, _lock: Some(lock) };
+        let mut store = Store { database, commits, mark: Some(mark), broken: false, _lock: Some(lock) };
         if set_aside.is_some() {
             store.commits = store.mark.as_ref().map_or(0, Mark::commits);
             store.write(&[Batch { puts: vec![(LOST.to_vec(), vec![1])], ..Batch::default() }])?;
@@ -134,8 +133,9 @@ impl Store {
 
 impl Disk for Store {
     fn range(&self, from: &[u8], to: &[u8]) -> Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + '_> {
-        let records = read_range(&self.database, from, to)
-            .unwrap_or_else(|error| panic!("the store was whole when it was opened and can't be read now: {error}"));
+        let records = read_range(&self.database, from, to).unwrap_or_else(|error| {
+            panic!("the store was whole when it was opened and can't be read now: {error}")
+        });
         Box::new(records.into_iter())
     }
 }
@@ -151,7 +151,8 @@ fn read_file(path: &Path) -> Result<(Database, u64), StoreError> {
     let damaged = |error: redb::Error| StoreError::Damaged(error.to_string());
     commit_nothing(&database).map_err(damaged)?;
     let commits = read_range(&database, COMMITS, b"d").map_err(damaged)?;
-    let commits = commits.first().and_then(|(_, value)| value.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes);
+    let commits =
+        commits.first().and_then(|(_, value)| value.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes);
     Ok((database, commits))
 }
 

@@ -4,6 +4,10 @@
 mod dev;
 #[path = "it/federation.rs"]
 mod federation;
+#[path = "it/http.rs"]
+mod http;
+#[path = "it/http_node.rs"]
+mod http_node;
 #[path = "it/medium.rs"]
 mod medium;
 #[path = "it/regions.rs"]

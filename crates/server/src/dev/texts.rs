@@ -20,14 +20,62 @@ struct Birth {
 }
 
 const BIRTHS: [Birth; 8] = [
-    Birth { region: "us-east-1", priority: 100, compliance: &["hipaa", "soc2"], jurisdiction: "us", prices: (0.034, 0.0046, 0.00011) },
-    Birth { region: "eu-west-1", priority: 95, compliance: &["gdpr", "soc2"], jurisdiction: "eu", prices: (0.0376, 0.0051, 0.00012) },
-    Birth { region: "ap-south-1", priority: 90, compliance: &["dpdp", "soc2"], jurisdiction: "in", prices: (0.0301, 0.0044, 0.000125) },
-    Birth { region: "sa-east-1", priority: 85, compliance: &["lgpd"], jurisdiction: "br", prices: (0.0523, 0.0072, 0.00021) },
-    Birth { region: "au-southeast-1", priority: 80, compliance: &["irap", "soc2"], jurisdiction: "au", prices: (0.0428, 0.0058, 0.00013) },
-    Birth { region: "eu-central-1", priority: 75, compliance: &["gdpr", "c5"], jurisdiction: "eu", prices: (0.0391, 0.0053, 0.00013) },
-    Birth { region: "ap-northeast-1", priority: 70, compliance: &["ismap"], jurisdiction: "jp", prices: (0.0428, 0.0059, 0.00013) },
-    Birth { region: "ca-central-1", priority: 65, compliance: &["pipeda", "soc2"], jurisdiction: "ca", prices: (0.0373, 0.0051, 0.00012) },
+    Birth {
+        region: "us-east-1",
+        priority: 100,
+        compliance: &["hipaa", "soc2"],
+        jurisdiction: "us",
+        prices: (0.034, 0.0046, 0.00011),
+    },
+    Birth {
+        region: "eu-west-1",
+        priority: 95,
+        compliance: &["gdpr", "soc2"],
+        jurisdiction: "eu",
+        prices: (0.0376, 0.0051, 0.00012),
+    },
+    Birth {
+        region: "ap-south-1",
+        priority: 90,
+        compliance: &["dpdp", "soc2"],
+        jurisdiction: "in",
+        prices: (0.0301, 0.0044, 0.000125),
+    },
+    Birth {
+        region: "sa-east-1",
+        priority: 85,
+        compliance: &["lgpd"],
+        jurisdiction: "br",
+        prices: (0.0523, 0.0072, 0.00021),
+    },
+    Birth {
+        region: "au-southeast-1",
+        priority: 80,
+        compliance: &["irap", "soc2"],
+        jurisdiction: "au",
+        prices: (0.0428, 0.0058, 0.00013),
+    },
+    Birth {
+        region: "eu-central-1",
+        priority: 75,
+        compliance: &["gdpr", "c5"],
+        jurisdiction: "eu",
+        prices: (0.0391, 0.0053, 0.00013),
+    },
+    Birth {
+        region: "ap-northeast-1",
+        priority: 70,
+        compliance: &["ismap"],
+        jurisdiction: "jp",
+        prices: (0.0428, 0.0059, 0.00013),
+    },
+    Birth {
+        region: "ca-central-1",
+        priority: 65,
+        compliance: &["pipeda", "soc2"],
+        jurisdiction: "ca",
+        prices: (0.0373, 0.0051, 0.00012),
+    },
 ];
 
 /// `dwcpd.yaml` of a region.
@@ -123,7 +171,8 @@ pub(super) fn processes(dir: &Path, regions: &[DevRegion]) -> String {
     for region in regions {
         for host in &region.hosts {
             let file = host_file(dir, host);
-            let _ = writeln!(text, "agentd-{}\t{}\tagentd\t--config\t{}", host.name, region.name, file.display());
+            let _ =
+                writeln!(text, "agentd-{}\t{}\tagentd\t--config\t{}", host.name, region.name, file.display());
         }
     }
     text

@@ -21,7 +21,9 @@ fn a_development_federation_is_written_once_and_kept() {
     assert_eq!(fs::read_to_string(scratch.path().join("admin.token")).expect("token"), token);
     assert_eq!(fs::read(scratch.path().join("pki/us-east-1.pem")).expect("leaf"), leaf);
 
-    for (number, region) in ["us-east-1", "eu-west-1", "ap-south-1", "sa-east-1", "au-southeast-1"].iter().enumerate() {
+    for (number, region) in
+        ["us-east-1", "eu-west-1", "ap-south-1", "sa-east-1", "au-southeast-1"].iter().enumerate()
+    {
         let config = setup::load(&scratch.path().join(format!("config/{region}.yaml"))).expect("valid");
         let node = setup::node_config(&config, 7).expect("complete");
         assert_eq!((node.me, node.voters.len(), node.genesis.regions.len()), (number as u64 + 1, 5, 5));

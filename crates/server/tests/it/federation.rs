@@ -70,7 +70,8 @@ async fn a_region_whose_store_was_damaged_is_repaired_by_the_others() {
     regions.until("the change is known everywhere again", frozen).await;
     regions.until("no replica is damaged", whole).await;
     let set_aside = std::fs::read_dir(regions.store_folder(4)).expect("folder").flatten();
-    let names: Vec<String> = set_aside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let names: Vec<String> =
+        set_aside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     assert!(names.iter().any(|name| name.starts_with("store.corrupt-")), "{names:?}");
     regions.stop_all().await;
 }
@@ -105,4 +106,19 @@ async fn a_region_whose_disk_is_full_acknowledges_nothing_and_the_others_go_on()
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     regions.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_that_is_about_to_stop_leads_nothing_any_more() {
+    let mut regions = Regions::new("over", 3);
+    regions.start_all().await;
+    regions.until("every region's group is led at home", led_at_home).await;
+    regions.region(2).hand_over(Duration::from_secs(5)).await;
+    let leads = regions.region(2).node.look(|view| (0..=5).any(|group| view.node.leads(group))).await;
+    assert_eq!(leads, Some(false));
+    regions.stop(2).await;
+    regions.until("the others have leaders", has_leaders).await;
+    for number in [1, 3, 4, 5] {
+        regions.stop(number).await;
+    }
 }

@@ -97,7 +97,8 @@ impl Regions {
 
     /// Starts region `number` on this store.
     pub fn start_on(&mut self, number: usize, store: Store) {
-        let region = Region::start_on(&self.configs[number - 1], self.options(number), store).expect("started");
+        let region =
+            Region::start_on(&self.configs[number - 1], self.options(number), store).expect("started");
         self.running[number - 1] = Some(region);
     }
 

@@ -1,0 +1,272 @@
+//! One region with its node in memory and its API on a plain socket, and a client that speaks raw HTTP.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, Problem, encode};
+use dwcp_config::region::RegionConfig;
+use dwcp_consensus::Disk;
+use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Reply};
+use dwcp_roles::protocol::{AgentMessage, Hello, Renew};
+use dwcp_server::handle::{NodeHandle, Task, View};
+use dwcp_server::http::{Api, secret_hash, serve};
+use dwcp_state::{Core, Region, Role, Token};
+use dwcp_types::{Mono, Now, RegionId, TokenId, Wall};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+pub const REGION: &str = "us-east-1";
+pub const HOST: &str = "h1";
+pub const ADMIN: &str = "dwcp_admin";
+pub const VIEWER: &str = "dwcp_viewer";
+pub const EXPIRED: &str = "dwcp_expired";
+
+struct Empty;
+
+impl Disk for Empty {
+    fn range(&self, _: &[u8], _: &[u8]) -> Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + '_> {
+        Box::new(std::iter::empty())
+    }
+}
+
+fn token(id: &str, secret: &str, role: Role, expires_at: Option<Wall>) -> Token {
+    Token {
+        id: TokenId::from(id),
+        user: id.trim_start_matches("token-").to_owned(),
+        role,
+        secret_hash: secret_hash(secret),
+        created_at: Wall(1),
+        expires_at,
+        revoked_at: None,
+    }
+}
+
+fn genesis() -> Core {
+    let id = RegionId::from(REGION);
+    let region = Region {
+        id: id.clone(),
+        number: 1,
+        placement: true,
+        traffic_percent: 100,
+        priority: 50,
+        ..Region::default()
+    };
+    let tokens = [
+        token("token-admin", ADMIN, Role::Admin, None),
+        token("token-viewer", VIEWER, Role::Viewer, None),
+        token("token-expired", EXPIRED, Role::Admin, Some(Wall(2))),
+    ];
+    Core {
+        name: "test".to_owned(),
+        regions: BTreeMap::from([(id, region)]),
+        tokens: tokens.into_iter().map(|token| (token.id.clone(), token)).collect(),
+        ..Core::default()
+    }
+}
+
+fn now(began: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    Now { mono: Mono(1_000_000 + began.elapsed().as_micros() as u64), wall: Wall(wall) }
+}
+
+/// Runs the node: everything is durable at once, and the one host's agent renews its lease.
+async fn run(mut inbox: mpsc::UnboundedReceiver<Task>) {
+    let began = Instant::now();
+    let regions = BTreeMap::from([(1, RegionId::from(REGION))]);
+    let mut node = Node::open(NodeConfig::new(1, regions, genesis(), 7), now(began), &Empty)
+        .expect("a fresh node opens");
+    let mut tickets: BTreeMap<u64, oneshot::Sender<Reply>> = BTreeMap::new();
+    let mut inputs = vec![Input::AgentUp { session: 1, region: RegionId::from(REGION), host: HOST.into() }];
+    let (mut next_ticket, mut renewals, mut renew_at) = (1, 0, Instant::now());
+    loop {
+        let wait = Duration::from_micros(node.wake_at().0.saturating_sub(now(began).mono.0))
+            .min(Duration::from_millis(50));
+        let wait = if inputs.is_empty() { wait } else { Duration::ZERO };
+        let mut look = None;
+        match tokio::time::timeout(wait, inbox.recv()).await {
+            Ok(None | Some(Task::Stop)) => return,
+            Ok(Some(Task::Input(input))) => inputs.push(input),
+            Ok(Some(Task::Ask(request, reply))) => {
+                tickets.insert(next_ticket, reply);
+                inputs.push(Input::Request { ticket: next_ticket, request });
+                next_ticket += 1;
+            }
+            Ok(Some(Task::Look(wanted))) => look = Some(wanted),
+            Err(_) => {}
+        }
+        if renew_at.elapsed() >= Duration::from_millis(300) {
+            renew_at = Instant::now();
+            renewals += 1;
+            inputs.push(Input::AgentFrame { session: 1, bytes: agent_says(renewals) });
+        }
+        let mut effects = Vec::new();
+        node.step_all(now(began), std::mem::take(&mut inputs), &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Persist { seq, .. } => inputs.push(Input::Persisted { seq }),
+                Effect::Reply { ticket, reply } => {
+                    if let Some(waiting) = tickets.remove(&ticket) {
+                        let _ = waiting.send(reply);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(look) = look {
+            look(&View { node: &node, now: now(began) });
+        }
+    }
+}
+
+fn agent_says(renewals: u64) -> Vec<u8> {
+    let hello = Hello {
+        host: HOST.into(),
+        region: REGION.into(),
+        zone: "a".into(),
+        vcpus: 8,
+        memory_mib: 8_192,
+        disk_gib: 100,
+        version: "0.1.0".to_owned(),
+        incarnation: 1,
+        ..Hello::default()
+    };
+    // Before the group has a leader a greeting is lost, so it is repeated now and then.
+    let message = match renewals % 5 {
+        1 => AgentMessage::Hello(hello),
+        _ => AgentMessage::Renew(Renew { seq: renewals, ..Renew::default() }),
+    };
+    dwcp_types::encode(&message)
+}
+
+/// The API under test.
+pub struct Served {
+    pub address: SocketAddr,
+    pub links: PathBuf,
+    _runtime: tokio::runtime::Runtime,
+}
+
+/// What came back.
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+    }
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+    }
+    pub fn problem(&self) -> Problem {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let problem: Problem = serde_json::from_value(self.json()).expect("a problem");
+        assert_eq!(Some(problem.request_id.as_str()), self.header("x-request-id"));
+        problem
+    }
+}
+
+impl Served {
+    /// Starts it and waits until it can place VMs.
+    pub fn start(name: &str) -> Served {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("runtime");
+        let links = std::env::temp_dir().join(format!("dwcp-http-{name}-{}.toml", std::process::id()));
+        let config = RegionConfig {
+            federation: "test".to_owned(),
+            region: REGION.to_owned(),
+            number: 1,
+            dev: true,
+            wan: Some(links.display().to_string()),
+            ..RegionConfig::default()
+        };
+        let (handle, inbox) = NodeHandle::new();
+        let api = Arc::new(Api::new(handle, &config));
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bind");
+        let address = listener.local_addr().expect("address");
+        runtime.spawn(run(inbox));
+        runtime.spawn(serve(listener, None, api, std::future::pending()));
+        let served = Served { address, links, _runtime: runtime };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let hosts = served.get("/v1/hosts", ADMIN);
+            if hosts.status == 200 && hosts.json()["items"].as_array().is_some_and(|items| items.len() == 1) {
+                return served;
+            }
+            assert!(Instant::now() < deadline, "not ready: {}", String::from_utf8_lossy(&hosts.body));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("connect");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("timeout");
+        stream
+    }
+
+    pub fn get(&self, target: &str, token: &str) -> Answer {
+        self.send("GET", target, &[("authorization", &format!("Bearer {token}"))], b"")
+    }
+
+    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        head.push_str(&format!("content-length: {}\r\n", body.len()));
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes()).expect("head");
+        stream.write_all(body).expect("body");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("answer");
+        read_answer(&answer)
+    }
+
+    /// A call of the API's table; its answer is of the declared type.
+    pub fn call<E: Endpoint>(&self, request: &E::Request) -> Result<E::Response, Problem> {
+        self.call_as::<E>(request, ADMIN, None)
+    }
+
+    pub fn call_as<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        token: &str,
+        key: Option<&str>,
+    ) -> Result<E::Response, Problem> {
+        let call = encode::<E>(request).expect("request");
+        let body = call.body.map(|body| body.to_string()).unwrap_or_default();
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![("authorization", bearer.as_str())];
+        headers.extend(key.map(|key| (IDEMPOTENCY_KEY, key)));
+        let answer = self.send(call.method.name(), &call.target, &headers, body.as_bytes());
+        if answer.status != 200 {
+            return Err(answer.problem());
+        }
+        Ok(serde_json::from_value(answer.json())
+            .unwrap_or_else(|e| panic!("{}: {e}: {}", E::NAME, answer.json())))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.links);
+    }
+}
+
+fn read_answer(bytes: &[u8]) -> Answer {
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|text| text.parse().ok()).expect("a status");
+    Answer { status, head, body: bytes[end + 4..].to_vec() }
+}
