@@ -37,6 +37,16 @@ impl Fence {
         }
     }
 
+    /// An answer leaves. One to a node that does not lead its term (raft answers a leader of an older term in the newer
+    /// one, so that it steps down) acknowledges nobody; a term has one leader, and the first answer to it was decided on
+    /// when it was known.
+    pub fn answer(&mut self, now_us: u64, reign: Reign, leader: NodeId) {
+        let to_leader = if reign.0 == self.newest.0 { reign == self.newest } else { reign.1 == leader };
+        if reign.0 < self.newest.0 || to_leader {
+            self.acknowledge(now_us, reign);
+        }
+    }
+
     pub fn age_us(&self, now_us: u64, known: Reign) -> u64 {
         let mut last = self.opened_us.max(self.older_ack_us);
         if known != self.newest {
@@ -64,6 +74,17 @@ mod tests {
         fence.acknowledge(90, (2, 2));
         assert_eq!(fence.age_us(100, (2, 2)), 90);
         assert_eq!(fence.age_us(100, (3, 0)), 10);
+    }
+
+    #[test]
+    fn telling_a_deposed_leader_of_the_new_term_acknowledges_nobody() {
+        let mut fence = Fence::new(0);
+        fence.acknowledge(10, (5, 4));
+        fence.answer(20, (6, 4), 0);
+        fence.acknowledge(30, (6, 3));
+        fence.answer(90, (6, 3), 3);
+        fence.answer(95, (6, 4), 3);
+        assert_eq!(fence.age_us(100, (6, 3)), 90);
     }
 
     #[test]

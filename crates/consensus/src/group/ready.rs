@@ -104,7 +104,7 @@ impl Group {
 
     fn post(&mut self, turn: &mut Turn, message: Message) {
         if matches!(message.msg_type, MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse) {
-            self.fence.acknowledge(turn.now_us, (message.term, message.to));
+            self.fence.answer(turn.now_us, (message.term, message.to), self.raft.raft.leader_id);
         }
         let to: NodeId = message.to;
         turn.post(to, self.id, &Frame::Raft(Box::new(message)));
