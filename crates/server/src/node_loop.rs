@@ -47,15 +47,13 @@ pub fn start(node: Node, inbox: UnboundedReceiver<Task>, outlets: Outlets) -> io
     })
 }
 
-struct AbortOnPanic(Log);
+/// Ends the process when what holds it panics.
+pub(crate) struct AbortOnPanic(pub(crate) Log);
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.error(
-                "state-manager",
-                "the node's thread failed an assertion; dwcpd ends (the message is above)",
-            );
+            self.0.error("state-manager", "an assertion failed; dwcpd ends (the message is above)");
             std::process::abort();
         }
     }

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use crate::handle::{NodeHandle, View};
 use crate::log::Log;
-use crate::node_loop::{self, Outlets};
+use crate::node_loop::{self, AbortOnPanic, Outlets};
 use crate::record::Recorder;
 use crate::store::{Store, StoreError};
 use crate::writer::{CommitTimes, Writer};
@@ -88,9 +88,9 @@ impl Region {
         let outlets = Outlets { mesh: mesh.clone(), writer, log: log.clone(), recorder };
         let thread = node_loop::start(node, inbox, outlets).map_err(started("the node's thread"))?;
         let tasks = vec![
-            tokio::spawn(links::pass_events(from_mesh, door.clone(), log.clone())).abort_handle(),
-            tokio::spawn(links::measure(mesh.clone(), door.clone(), times.clone())).abort_handle(),
-            tokio::spawn(reload(config.clone(), identity.clone(), log)).abort_handle(),
+            vital(links::pass_events(from_mesh, door.clone(), log.clone()), &log),
+            vital(links::measure(mesh.clone(), door.clone(), times.clone()), &log),
+            vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
         Ok(Region { node: door, mesh, identity, times, thread, tasks })
     }
@@ -120,6 +120,16 @@ impl Region {
         self.mesh.shutdown().await;
         self.tasks.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// Runs a part that the region can't do without: a panic in it ends the process.
+fn vital(part: impl Future<Output = ()> + Send + 'static, log: &Log) -> AbortHandle {
+    let guard = AbortOnPanic(log.clone());
+    let task = tokio::spawn(async move {
+        let _guard = guard;
+        part.await;
+    });
+    task.abort_handle()
 }
 
 /// The store, and whether this node lost what it once promised.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -57,7 +58,10 @@ impl Writer {
     ) -> io::Result<Writer> {
         let (batches, waiting) = channel();
         let thread = std::thread::Builder::new().name("dwcpd-store".into()).spawn(move || {
-            if let Err(error) = run(store, &waiting, &times, durable) {
+            // An assertion inside the database is a failed write like any other: this thread must not just be gone.
+            let done = catch_unwind(AssertUnwindSafe(|| run(store, &waiting, &times, durable)));
+            let asserted = |_| Err(StoreError::Write("the database failed an assertion (above)".to_owned()));
+            if let Err(error) = done.unwrap_or_else(asserted) {
                 failed(error);
             }
         })?;
