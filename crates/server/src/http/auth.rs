@@ -49,7 +49,8 @@ fn base64url(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for group in bytes.chunks(3) {
-        let word = group.iter().fold(0u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - group.len()));
+        let word =
+            group.iter().fold(0u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - group.len()));
         for place in 0..=group.len() {
             text.push(LETTERS[(word >> (18 - 6 * place) & 63) as usize] as char);
         }
@@ -139,8 +140,12 @@ pub fn permit(caller: &Caller, needs: Permission) -> Result<(), Problem> {
         Permission::Administer => Role::Admin,
     };
     Err(Problem::from(
-        &Refusal::new(Code::NotPermitted, "the token's role does not allow this")
-            .because(format!("{} is {}; this needs {}", caller.user, caller.role.name(), needed.name())),
+        &Refusal::new(Code::NotPermitted, "the token's role does not allow this").because(format!(
+            "{} is {}; this needs {}",
+            caller.user,
+            caller.role.name(),
+            needed.name()
+        )),
     ))
 }
 

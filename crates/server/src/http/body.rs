@@ -43,7 +43,9 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             Outgoing::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Outgoing::Stream(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|p| Ok(Frame::data(p)))),
+            Outgoing::Stream(pieces) => {
+                pieces.poll_recv(context).map(|piece| piece.map(|p| Ok(Frame::data(p))))
+            }
         }
     }
 

@@ -37,7 +37,8 @@ pub fn bad_value(field: &str, why: impl Into<String>) -> Problem {
 
 /// What this version does not do, although the request can say it.
 pub fn not_offered(field: &str, why: impl Into<String>, instead: Option<&str>) -> Problem {
-    let mut refusal = Refusal::new(Code::NotPossibleHere, format!("{field} is not possible here")).because(why);
+    let mut refusal =
+        Refusal::new(Code::NotPossibleHere, format!("{field} is not possible here")).because(why);
     if let Some(command) = instead {
         refusal = refusal.try_this(command);
     }

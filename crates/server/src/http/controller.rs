@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dwcp_api::Problem;
 use dwcp_api::controller::{
-    CacheStats, CacheStatsAnswer, CacheStatsRead, Controller, ControllerConfigure, ControllerConfigureRequest,
-    ControllerRead,
+    CacheStats, CacheStatsAnswer, CacheStatsRead, Controller, ControllerConfigure,
+    ControllerConfigureRequest, ControllerRead,
 };
 use dwcp_api::page::Nothing;
 use dwcp_state::{Policy, Weights};
@@ -48,7 +48,12 @@ fn weigh(mut weights: Weights, given: &BTreeMap<String, u32>) -> Result<Weights,
             "capacity" => &mut weights.capacity,
             "health" => &mut weights.health,
             "priority" => &mut weights.priority,
-            _ => return Err(bad_value("weights", format!("'{name}' is not latency, cost, capacity, health or priority"))),
+            _ => {
+                return Err(bad_value(
+                    "weights",
+                    format!("'{name}' is not latency, cost, capacity, health or priority"),
+                ));
+            }
         };
         *place = *weight;
     }

@@ -7,7 +7,9 @@ use dwcp_api::server::LeaderRead;
 use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, NDJSON, PROBLEM_JSON, Permission, Problem, REQUEST_ID};
 use dwcp_types::{Code, Refusal};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
@@ -60,7 +62,8 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn request_id(parts: &Parts) -> String {
-    let given = parts.headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|text| is_plain(text));
+    let given =
+        parts.headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|text| is_plain(text));
     match given {
         Some(text) => text.to_owned(),
         None => auth::fresh_id("req_").unwrap_or_else(|_| "req_unknown".to_owned()),
@@ -95,8 +98,13 @@ async fn serve(api: Arc<Api>, parts: &Parts, incoming: Incoming) -> Result<Respo
         query.rest = by_number(&api, query.rest).await?;
     }
     let call = Call { api, caller, key, digest };
-    let arrived =
-        Arrived { params, query: query.rest, body, consistent: query.consistent, interval_ms: query.interval_ms };
+    let arrived = Arrived {
+        params,
+        query: query.rest,
+        body,
+        consistent: query.consistent,
+        interval_ms: query.interval_ms,
+    };
     let answered = (route.answer)(call, arrived).await?;
     Ok(match answered {
         Answered::Whole(bytes) => answer(StatusCode::OK, JSON, Outgoing::whole(bytes)),
@@ -148,9 +156,9 @@ fn query(text: &str) -> Result<Query, Problem> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
         match name {
             "consistent" => {
-                query.consistent = value
-                    .parse()
-                    .map_err(|_| Problem::bad_request(&format!("consistent: '{value}' is not true or false")))?;
+                query.consistent = value.parse().map_err(|_| {
+                    Problem::bad_request(&format!("consistent: '{value}' is not true or false"))
+                })?;
             }
             "interval_ms" => {
                 let (_, least, most) = INTERVAL_MS;

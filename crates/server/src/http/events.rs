@@ -41,7 +41,11 @@ impl Line<'_> {
     /// An id that is the same on every node: group, revision, and how many events of that revision came before.
     fn id(&self, earlier: usize) -> String {
         let (group, revision) = (self.group, self.event.revision.0);
-        if earlier == 0 { format!("ev-{group}-{revision}") } else { format!("ev-{group}-{revision}-{earlier}") }
+        if earlier == 0 {
+            format!("ev-{group}-{revision}")
+        } else {
+            format!("ev-{group}-{revision}-{earlier}")
+        }
     }
 
     fn show(&self, id: String) -> ApiEvent {
@@ -61,7 +65,12 @@ impl Line<'_> {
 /// Newest first, with keys that order them.
 fn sorted<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<(String, Line<'a>)> {
     let key = |line: &Line<'_>| {
-        let rest = format!("{:04}-{:016x}-{:08}", line.group, u64::MAX - line.event.revision.0, usize::MAX - line.place);
+        let rest = format!(
+            "{:04}-{:016x}-{:08}",
+            line.group,
+            u64::MAX - line.event.revision.0,
+            usize::MAX - line.place
+        );
         page::newest_first(line.event.at.0, &rest)
     };
     let mut found: Vec<_> = lines.map(|line| (key(&line), line)).collect();
@@ -75,7 +84,8 @@ fn show_all(lines: &[Line<'_>]) -> Vec<ApiEvent> {
         .enumerate()
         .map(|(index, line)| {
             // Newest first, so what came earlier in the same revision follows.
-            let same = |other: &&Line<'_>| (other.group, other.event.revision) == (line.group, line.event.revision);
+            let same =
+                |other: &&Line<'_>| (other.group, other.event.revision) == (line.group, line.event.revision);
             let earlier = lines[index + 1..].iter().take_while(same).count();
             line.show(line.id(earlier))
         })
@@ -106,7 +116,8 @@ impl Serve for EventList {
     /// A stream carries each event once: the first page, then pages of what is new.
     fn news(before: Option<&Page<ApiEvent>>, now: &Page<ApiEvent>) -> Option<Page<ApiEvent>> {
         let Some(before) = before else { return Some(now.clone()) };
-        let known: std::collections::BTreeSet<&str> = before.items.iter().map(|event| event.id.as_str()).collect();
+        let known: std::collections::BTreeSet<&str> =
+            before.items.iter().map(|event| event.id.as_str()).collect();
         let oldest_ms = before.items.last().map_or(0, |event| event.at_ms);
         let mut news = now.clone();
         // What an older page's end pushed out is not new when it comes back.
@@ -121,7 +132,10 @@ fn list(view: &View<'_>, request: &EventListRequest) -> Result<Page<ApiEvent>, P
     }
     // A VM may be asked for by its name; events carry its id.
     let subject_id = request.subject.as_ref().and_then(|subject| {
-        let id = subject.parse::<VmId>().ok().or_else(|| names::vm(view, subject).ok().map(|found| found.vm.id))?;
+        let id = subject
+            .parse::<VmId>()
+            .ok()
+            .or_else(|| names::vm(view, subject).ok().map(|found| found.vm.id))?;
         Some(id.to_string())
     });
     let oldest = request.since_ms.map(|since_ms| view.now.wall.0.saturating_sub(since_ms));

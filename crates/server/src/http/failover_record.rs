@@ -26,7 +26,8 @@ pub fn show(view: &View<'_>, failover: &Failover) -> ApiFailover {
     let count = |state: MoveState| vms.iter().filter(|vm| vm.state == state).count() as u64;
     let mut to: Vec<String> = failover.to.iter().map(|region| region.as_str().to_owned()).collect();
     if to.is_empty() {
-        let chosen: std::collections::BTreeSet<_> = vms.iter().filter_map(|vm| vm.to_region.as_ref()).collect();
+        let chosen: std::collections::BTreeSet<_> =
+            vms.iter().filter_map(|vm| vm.to_region.as_ref()).collect();
         to = chosen.into_iter().map(|region| region.as_str().to_owned()).collect();
     }
     ApiFailover {
@@ -62,9 +63,10 @@ pub fn show(view: &View<'_>, failover: &Failover) -> ApiFailover {
 }
 
 fn show_vm(view: &View<'_>, failover: &Failover, vm: &FailoverVm) -> ApiVm {
-    let began = view.node.facts().vm(vm.vm).filter(|(region, found)| {
-        **region != failover.from && found.observed.generation == found.generation
-    });
+    let began =
+        view.node.facts().vm(vm.vm).filter(|(region, found)| {
+            **region != failover.from && found.observed.generation == found.generation
+        });
     let state = match (vm.state, began.map(|(_, found)| found.observed.phase)) {
         (MoveState::Verified, _) => FailoverVmState::Verified,
         (MoveState::Left, _) => FailoverVmState::Left,
@@ -160,7 +162,8 @@ fn rpo(view: &View<'_>, failover: &Failover) -> Rpo {
         },
         _ => Rpo {
             acknowledged_writes_lost: None,
-            evidence: "not proven before a survivor leads the region's log and its leases have ended".to_owned(),
+            evidence: "not proven before a survivor leads the region's log and its leases have ended"
+                .to_owned(),
         },
     }
 }
@@ -173,7 +176,8 @@ fn cost_change(view: &View<'_>, failover: &Failover, vms: &[FailoverVm]) -> Opti
     for vm in vms.iter().filter(|vm| vm.state != MoveState::Left) {
         let to = core.regions.get(vm.to_region.as_ref()?)?;
         let size = super::names::vm_by_id(view, vm.vm)?.vm.spec.size;
-        let cost = |region: &dwcp_state::Region| i64::try_from(region.monthly_cost_millis(size)).unwrap_or(i64::MAX);
+        let cost =
+            |region: &dwcp_state::Region| i64::try_from(region.monthly_cost_millis(size)).unwrap_or(i64::MAX);
         millis = millis.saturating_add(cost(to).saturating_sub(cost(from)));
     }
     Some(millis / 10)
@@ -191,8 +195,11 @@ pub fn planned(view: &View<'_>, request: &FailoverRequest, plan: &FailoverPlan, 
         reason: step.reason.clone(),
         took_ms: None,
     };
-    let chosen: std::collections::BTreeSet<_> =
-        plan.moves.iter().filter_map(|step| step.to.as_ref().map(|(region, _)| region.as_str().to_owned())).collect();
+    let chosen: std::collections::BTreeSet<_> = plan
+        .moves
+        .iter()
+        .filter_map(|step| step.to.as_ref().map(|(region, _)| region.as_str().to_owned()))
+        .collect();
     ApiFailover {
         failover: "failover-plan".to_owned(),
         operation: None,

@@ -1,8 +1,9 @@
 //! Failovers: begun, joined, planned, followed.
 
 use dwcp_api::failover::{
-    Failover as ApiFailover, FailoverAnswer, FailoverList, FailoverListRequest, FailoverRead, FailoverReadRequest,
-    FailoverRequest as ApiRequest, FailoverStart, FailoverStarted, FailoverState as ApiState,
+    Failover as ApiFailover, FailoverAnswer, FailoverList, FailoverListRequest, FailoverRead,
+    FailoverReadRequest, FailoverRequest as ApiRequest, FailoverStart, FailoverStarted,
+    FailoverState as ApiState,
 };
 use dwcp_api::{Page, Problem};
 use dwcp_decide::FailoverPlan;
@@ -46,11 +47,21 @@ fn check(view: &View<'_>, asked: &ApiRequest) -> Result<Checked, Problem> {
             "residency" | "affinity" => {
                 return Err(not_offered(
                     "relax",
-                    format!("{rule} is a rule of the VMs themselves; a VM that it excludes everywhere is left and named"),
-                    Some(&format!("dwcp-cli federation failover --from-region {} --relax capacity", asked.from)),
+                    format!(
+                        "{rule} is a rule of the VMs themselves; a VM that it excludes everywhere is left and named"
+                    ),
+                    Some(&format!(
+                        "dwcp-cli federation failover --from-region {} --relax capacity",
+                        asked.from
+                    )),
                 ));
             }
-            other => return Err(bad_value("relax", format!("'{other}' is not capacity, residency, affinity or max_time"))),
+            other => {
+                return Err(bad_value(
+                    "relax",
+                    format!("'{other}' is not capacity, residency, affinity or max_time"),
+                ));
+            }
         }
     }
     Ok(Checked {
@@ -111,8 +122,9 @@ impl Serve for FailoverStart {
 }
 
 fn too_slow(request: &FailoverRequest, predicted_ms: u64, bound_ms: u64) -> Problem {
-    let refusal = Refusal::new(Code::FailoverRefused, format!("{} can't be failed over in that time", request.from))
-        .because(format!("predicted: {predicted_ms} ms; asked for: {bound_ms} ms"));
+    let refusal =
+        Refusal::new(Code::FailoverRefused, format!("{} can't be failed over in that time", request.from))
+            .because(format!("predicted: {predicted_ms} ms; asked for: {bound_ms} ms"));
     let command = format!("dwcp-cli federation failover --from-region {} --relax max_time", request.from);
     Problem::from(&refusal.try_this(command))
 }

@@ -66,6 +66,7 @@ fn placement(view: &View<'_>) -> Quantiles {
 fn state_sync(view: &View<'_>) -> Quantiles {
     let mut lags: Vec<u64> = matrices::lags(view).into_iter().filter_map(|lag| lag.lag_ms).collect();
     lags.sort_unstable();
-    let rank = |percent: usize| lags.get((lags.len() * percent).div_ceil(100).max(1) - 1).map(|ms| *ms as f64);
+    let rank =
+        |percent: usize| lags.get((lags.len() * percent).div_ceil(100).max(1) - 1).map(|ms| *ms as f64);
     Quantiles { p50_ms: rank(50), p95_ms: rank(95), p99_ms: rank(99) }
 }

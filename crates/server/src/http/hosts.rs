@@ -1,6 +1,8 @@
 //! Hosts.
 
-use dwcp_api::host::{Host as ApiHost, HostAnswer, HostList, HostListRequest, HostRead, HostReadRequest, HostState};
+use dwcp_api::host::{
+    Host as ApiHost, HostAnswer, HostList, HostListRequest, HostRead, HostReadRequest, HostState,
+};
 use dwcp_api::region::Usage;
 use dwcp_api::{Page, Problem};
 use dwcp_state::{Host, HostStanding, RegionFacts, Standing};
@@ -62,7 +64,12 @@ impl Serve for HostList {
                 if request.region.as_ref().is_some_and(|region| facts.name.as_str() != region) {
                     continue;
                 }
-                hosts.extend(facts.hosts.values().map(|host| (format!("{}/{}", facts.name, host.facts.id), (facts, host))));
+                hosts.extend(
+                    facts
+                        .hosts
+                        .values()
+                        .map(|host| (format!("{}/{}", facts.name, host.facts.id), (facts, host))),
+                );
             }
             hosts.sort_by(|(a, _), (b, _)| a.cmp(b));
             let page = page::cut(hosts, request.limit, request.cursor.as_deref(), names::as_of(view))?;
@@ -99,9 +106,11 @@ fn find<'a>(view: &View<'a>, name: &str) -> Result<(&'a RegionFacts, &'a Host), 
     if let Some(region) = region {
         names::region(view, region)?;
     }
-    let all = view.node.facts().regions.values().filter(|facts| region.is_none_or(|r| facts.name.as_str() == r));
-    let found: Vec<_> =
-        all.filter_map(|facts| facts.hosts.get(&dwcp_types::HostId::from(host)).map(|host| (facts, host))).collect();
+    let all =
+        view.node.facts().regions.values().filter(|facts| region.is_none_or(|r| facts.name.as_str() == r));
+    let found: Vec<_> = all
+        .filter_map(|facts| facts.hosts.get(&dwcp_types::HostId::from(host)).map(|host| (facts, host)))
+        .collect();
     match found.as_slice() {
         [] => {
             let refusal = Refusal::new(Code::UnknownHost, format!("no host {name}"));

@@ -14,13 +14,17 @@ use super::routes::Serve;
 
 fn path(call: &Call) -> Result<&Path, Problem> {
     call.api.wan.as_deref().ok_or_else(|| {
-        let refusal = Refusal::new(Code::OnlyInDevelopment, "links are emulated only in a development federation");
+        let refusal =
+            Refusal::new(Code::OnlyInDevelopment, "links are emulated only in a development federation");
         Problem::from(&refusal.because("`dev: true` and `wan: FILE` are not in this region's dwcpd.yaml"))
     })
 }
 
 fn broken(what: &str, error: &std::io::Error) -> Problem {
-    Problem::from(&Refusal::new(Code::NotReady, format!("the file of emulated links can't be {what}")).because(error.to_string()))
+    Problem::from(
+        &Refusal::new(Code::NotReady, format!("the file of emulated links can't be {what}"))
+            .because(error.to_string()),
+    )
 }
 
 /// The table in force; an ideal network where there is no file yet.
@@ -52,7 +56,8 @@ fn show(table: &LinkTable, regions: &[String]) -> ApiTable {
 }
 
 async fn regions(call: &Call) -> Result<Vec<String>, Problem> {
-    call.look(|view| view.node.config().regions.values().map(|region| region.as_str().to_owned()).collect()).await
+    call.look(|view| view.node.config().regions.values().map(|region| region.as_str().to_owned()).collect())
+        .await
 }
 
 impl Serve for LinkList {
@@ -66,7 +71,9 @@ impl Serve for LinkList {
 fn scaled(field: &str, value: Option<f64>, most: f64, scale: f64) -> Result<Option<u64>, Problem> {
     match value {
         None => Ok(None),
-        Some(value) if value.is_finite() && (0.0..=most).contains(&value) => Ok(Some((value * scale).round() as u64)),
+        Some(value) if value.is_finite() && (0.0..=most).contains(&value) => {
+            Ok(Some((value * scale).round() as u64))
+        }
         Some(value) => Err(bad_value(field, format!("{value} is not from 0 to {most}"))),
     }
 }
@@ -177,11 +184,16 @@ mod tests {
 
     #[test]
     fn a_round_trip_is_shown_as_it_was_set() {
-        let asked = LinkSetRequest { rtt_ms: Some(80.5), loss_percent: Some(2.5), ..request("us-east-1", "eu-west-1") };
+        let asked = LinkSetRequest {
+            rtt_ms: Some(80.5),
+            loss_percent: Some(2.5),
+            ..request("us-east-1", "eu-west-1")
+        };
         let mut table = LinkTable::default();
         Change::of(&asked).expect("change").apply(&mut table, "us-east-1", "eu-west-1");
         let shown = show(&table, &regions()).links;
-        let link = shown.iter().find(|link| link.from == "us-east-1" && link.to == "eu-west-1").expect("link");
+        let link =
+            shown.iter().find(|link| link.from == "us-east-1" && link.to == "eu-west-1").expect("link");
         assert_eq!((link.rtt_ms, link.loss_percent), (80.5, 2.5));
         assert!(Change::of(&LinkSetRequest { loss_percent: Some(101.0), ..asked }).is_err());
     }

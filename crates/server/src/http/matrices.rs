@@ -23,7 +23,11 @@ fn name(view: &View<'_>, node: NodeId) -> String {
 /// Ordered pairs of different regions.
 fn pairs(view: &View<'_>) -> Vec<(NodeId, NodeId)> {
     let nodes: Vec<NodeId> = view.node.config().regions.keys().copied().collect();
-    nodes.iter().flat_map(|from| nodes.iter().map(|to| (*from, *to))).filter(|(from, to)| from != to).collect()
+    nodes
+        .iter()
+        .flat_map(|from| nodes.iter().map(|to| (*from, *to)))
+        .filter(|(from, to)| from != to)
+        .collect()
 }
 
 /// What a heard node says of a group, and how old that is in ms.
@@ -64,7 +68,8 @@ pub fn lags(view: &View<'_>) -> Vec<Lag> {
 
 impl Serve for LagMatrixRead {
     async fn answer(call: &Call, _: Nothing) -> Result<LagMatrix, Problem> {
-        call.look(|view| LagMatrix { regions: regions(view), pairs: lags(view), as_of: names::as_of(view) }).await
+        call.look(|view| LagMatrix { regions: regions(view), pairs: lags(view), as_of: names::as_of(view) })
+            .await
     }
 }
 
@@ -72,7 +77,8 @@ impl Serve for QueueDepthRead {
     async fn answer(call: &Call, _: Nothing) -> Result<QueueDepth, Problem> {
         call.look(|view| {
             let queue = |(from, to): (NodeId, NodeId)| {
-                let link = reading(view, from, to).filter(|_| names::is_heard(view, from)).map(|(link, _)| link);
+                let link =
+                    reading(view, from, to).filter(|_| names::is_heard(view, from)).map(|(link, _)| link);
                 Queue {
                     from: name(view, from),
                     to: name(view, to),

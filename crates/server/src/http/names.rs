@@ -106,7 +106,8 @@ pub fn vm<'a>(view: &View<'a>, name: &str) -> Result<Found<'a>, Problem> {
         [] => Err(unknown_vm(name)),
         [one] => Ok(*one),
         several => {
-            let mut refusal = Refusal::new(Code::AmbiguousName, format!("{} VMs are named {name}", several.len()));
+            let mut refusal =
+                Refusal::new(Code::AmbiguousName, format!("{} VMs are named {name}", several.len()));
             for found in several {
                 refusal = refusal.because(format!("{} in {}", found.vm.id, found.region));
             }
@@ -132,11 +133,10 @@ pub fn every_vm<'a>(view: &View<'a>) -> impl Iterator<Item = Found<'a>> {
     let facts = view.node.facts();
     let placed = facts.vms().map(|(region, vm)| Found { region, vm, departure: None });
     let leaving = facts.regions.values().flat_map(move |of| {
-        of.departures.values().filter(move |departure| facts.vm(departure.vm.id).is_none()).map(|departure| Found {
-            region: &of.name,
-            vm: &departure.vm,
-            departure: Some(departure),
-        })
+        of.departures
+            .values()
+            .filter(move |departure| facts.vm(departure.vm.id).is_none())
+            .map(|departure| Found { region: &of.name, vm: &departure.vm, departure: Some(departure) })
     });
     placed.chain(leaving)
 }

@@ -21,7 +21,12 @@ const SEVERAL: char = '~';
 fn all<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a Operation, Revision)> {
     let facts = view.node.facts();
     let core = facts.core.operations.values().map(|operation| (operation, facts.core.revision));
-    core.chain(facts.regions.values().flat_map(|of| of.operations.values().map(|operation| (operation, of.revision))))
+    core.chain(
+        facts
+            .regions
+            .values()
+            .flat_map(|of| of.operations.values().map(|operation| (operation, of.revision))),
+    )
 }
 
 fn get<'a>(view: &View<'a>, id: OperationId) -> Option<(&'a Operation, Revision)> {
@@ -159,7 +164,8 @@ pub fn of_several(view: &View<'_>, ids: &[OperationId]) -> Option<ApiOperation> 
 fn sum(all: &[ApiOperation]) -> ApiOperation {
     let first = &all[0];
     let base = first.subject.rsplit_once('-').map_or(first.subject.as_str(), |(base, _)| base);
-    let count = |wanted: &[ApiState]| all.iter().filter(|operation| wanted.contains(&operation.state)).count();
+    let count =
+        |wanted: &[ApiState]| all.iter().filter(|operation| wanted.contains(&operation.state)).count();
     let running = count(&[ApiState::Running, ApiState::Waiting, ApiState::Cancelling]);
     let (done, total) = (count(&[ApiState::Done]), all.len());
     let state = match (running, done) {
@@ -179,7 +185,11 @@ fn sum(all: &[ApiOperation]) -> ApiOperation {
         total: Some(all.iter().map(|operation| operation.total.unwrap_or(0)).sum()),
         failed: all.iter().map(|operation| operation.failed).sum(),
         left: all.iter().flat_map(|operation| operation.left.iter().cloned()).take(20).collect(),
-        started_at_ms: all.iter().map(|operation| operation.started_at_ms).min().unwrap_or(first.started_at_ms),
+        started_at_ms: all
+            .iter()
+            .map(|operation| operation.started_at_ms)
+            .min()
+            .unwrap_or(first.started_at_ms),
         ended_at_ms: (running == 0).then(|| all.iter().filter_map(|o| o.ended_at_ms).max()).flatten(),
         revision: all.iter().map(|operation| operation.revision).max().unwrap_or(first.revision),
         ..first.clone()
@@ -212,7 +222,8 @@ fn by_text(view: &View<'_>, text: &str) -> Result<ApiOperation, Problem> {
     };
     let id = names::operation_id(view, first)?;
     let unknown = || {
-        let refusal = dwcp_types::Refusal::new(dwcp_types::Code::UnknownOperation, format!("no operation {text}"));
+        let refusal =
+            dwcp_types::Refusal::new(dwcp_types::Code::UnknownOperation, format!("no operation {text}"));
         Problem::from(&refusal.try_this("dwcp-cli operation list"))
     };
     let (operation, revision) = get(view, id).ok_or_else(unknown)?;
@@ -229,17 +240,28 @@ impl Serve for OperationList {
                 names::region(view, region)?;
             }
             let mut found: Vec<_> = all(view)
-                .filter(|(operation, _)| request.region.as_ref().is_none_or(|r| operation.region.as_str() == r))
+                .filter(|(operation, _)| {
+                    request.region.as_ref().is_none_or(|r| operation.region.as_str() == r)
+                })
                 .filter(|(operation, _)| request.state.is_none_or(|wanted| state(operation.state) == wanted))
-                .filter(|(operation, _)| request.kind.as_ref().is_none_or(|wanted| kind(operation).0 == *wanted))
+                .filter(|(operation, _)| {
+                    request.kind.as_ref().is_none_or(|wanted| kind(operation).0 == *wanted)
+                })
                 .map(|(operation, revision)| {
-                    (page::newest_first(operation.started_at.0, &operation.id.to_string()), (operation, revision))
+                    (
+                        page::newest_first(operation.started_at.0, &operation.id.to_string()),
+                        (operation, revision),
+                    )
                 })
                 .collect();
             found.sort_by(|(a, _), (b, _)| a.cmp(b));
             let page = page::cut(found, request.limit, request.cursor.as_deref(), names::as_of(view))?;
             Ok(Page {
-                items: page.items.iter().map(|(operation, revision)| show(view, operation, *revision)).collect(),
+                items: page
+                    .items
+                    .iter()
+                    .map(|(operation, revision)| show(view, operation, *revision))
+                    .collect(),
                 next_cursor: page.next_cursor,
                 as_of: page.as_of,
             })

@@ -76,7 +76,8 @@ fn candidates(view: &View<'_>, verdict: &RegionVerdict, weights: Weights) -> Vec
         all.push(Candidate {
             zone: zone(view, &verdict.region, &host.host),
             host: Some(host.host.as_str().to_owned()),
-            score: (host.excluded.is_none() && verdict.excluded.is_none()).then_some(f64::from(host.score_milli) / 10.0),
+            score: (host.excluded.is_none() && verdict.excluded.is_none())
+                .then_some(f64::from(host.score_milli) / 10.0),
             ruled_out: host.excluded.iter().map(|reason| reason.text.clone()).collect(),
             ..whole.clone()
         });
@@ -105,6 +106,11 @@ fn factors(verdict: &RegionVerdict, weights: Weights) -> Vec<ScoreFactor> {
         factor("cost", parts.cost, weights.cost, cost),
         factor("capacity", parts.capacity, weights.capacity, capacity.to_owned()),
         factor("health", parts.health, weights.health, format!("health score {}", parts.health / 10)),
-        factor("priority", parts.priority, weights.priority, format!("region priority {}", parts.priority / 10)),
+        factor(
+            "priority",
+            parts.priority,
+            weights.priority,
+            format!("region priority {}", parts.priority / 10),
+        ),
     ]
 }

@@ -29,7 +29,9 @@ pub fn profile_name(profile: Profile) -> String {
 /// The profile of a name.
 pub fn profile(field: &str, name: &str) -> Result<Profile, Problem> {
     let found = PROFILES.iter().find(|(_, known)| *known == name).map(|(profile, _)| *profile);
-    found.ok_or_else(|| bad_value(field, format!("'{name}' is not balanced, latency, cost, pack, spread or custom")))
+    found.ok_or_else(|| {
+        bad_value(field, format!("'{name}' is not balanced, latency, cost, pack, spread or custom"))
+    })
 }
 
 /// The policy in force and the revision of its record.

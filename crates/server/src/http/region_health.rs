@@ -2,7 +2,8 @@
 
 use dwcp_api::Problem;
 use dwcp_api::region::{
-    HealthState, ProbeVerdict, RegionHealthCheck, RegionHealthReport, RegionProbe, RegionProbeRequest, RegionVerdict,
+    HealthState, ProbeVerdict, RegionHealthCheck, RegionHealthReport, RegionProbe, RegionProbeRequest,
+    RegionVerdict,
 };
 use dwcp_roles::node::{RegionCheck, Reply, Request};
 use dwcp_types::{NodeId, RegionId};
@@ -18,7 +19,8 @@ impl Serve for RegionHealthCheck {
             return Err(bad_value("timeout_ms", "1 to 60000"));
         }
         let name = request.region.clone();
-        let region = call.find(move |view| names::region(view, &name).map(|(record, _)| record.id.clone())).await?;
+        let region =
+            call.find(move |view| names::region(view, &name).map(|(record, _)| record.id.clone())).await?;
         let check = match call.ask(Request::CheckRegion(region.clone())).await? {
             Reply::Checked(check) => check,
             other => return Err(unexpected(&other)),

@@ -1,9 +1,9 @@
 //! Regions: listed, read, switched.
 
 use dwcp_api::region::{
-    PlacementSwitchRequest, RegionChanged, RegionDisable, RegionDisablePlacement, RegionDisableRequest, RegionEnable,
-    RegionEnablePlacement, RegionEnableRequest, RegionList, RegionListRequest, RegionRead, RegionReadRequest,
-    RegionStatus, RegionSummary, RegionVmCount, VmCount,
+    PlacementSwitchRequest, RegionChanged, RegionDisable, RegionDisablePlacement, RegionDisableRequest,
+    RegionEnable, RegionEnablePlacement, RegionEnableRequest, RegionList, RegionListRequest, RegionRead,
+    RegionReadRequest, RegionStatus, RegionSummary, RegionVmCount, VmCount,
 };
 use dwcp_api::{Page, Problem};
 use dwcp_roles::node::Request;
@@ -34,7 +34,8 @@ pub fn summaries(view: &View<'_>) -> Vec<RegionSummary> {
 impl Serve for RegionList {
     async fn answer(call: &Call, request: RegionListRequest) -> Result<Page<RegionSummary>, Problem> {
         call.find(move |view| {
-            let items = summaries(view).into_iter().map(|line| (format!("{:08}", line.number), line)).collect();
+            let items =
+                summaries(view).into_iter().map(|line| (format!("{:08}", line.number), line)).collect();
             page::cut(items, request.limit, request.cursor.as_deref(), names::as_of(view))
         })
         .await
@@ -137,8 +138,10 @@ async fn switch(call: &Call, switch: Switch) -> Result<RegionChanged, Problem> {
 }
 
 fn lost(region: &RegionId) -> Problem {
-    let refusal =
-        dwcp_types::Refusal::new(dwcp_types::Code::WrongState, format!("{region} is lost and not heard again yet"));
+    let refusal = dwcp_types::Refusal::new(
+        dwcp_types::Code::WrongState,
+        format!("{region} is lost and not heard again yet"),
+    );
     Problem::from(&refusal.then("it can be enabled as soon as it has returned"))
 }
 

@@ -13,7 +13,9 @@ use super::call::Call;
 use super::watch;
 
 /// An endpoint as this node answers it.
-pub trait Serve: Endpoint<Request: Clone + Send + Sync + 'static, Response: Clone + Send + Sync + 'static> + 'static {
+pub trait Serve:
+    Endpoint<Request: Clone + Send + Sync + 'static, Response: Clone + Send + Sync + 'static> + 'static
+{
     /// The answer, or why there is none.
     fn answer(
         call: &Call,
@@ -116,7 +118,11 @@ routes! {
 
 /// Endpoints of the API's table that this node does not answer: none, and a test says so.
 pub fn unrouted() -> Vec<&'static str> {
-    endpoints().iter().map(|row| row.name).filter(|name| ROUTES.iter().all(|route| route.name != *name)).collect()
+    endpoints()
+        .iter()
+        .map(|row| row.name)
+        .filter(|name| ROUTES.iter().all(|route| route.name != *name))
+        .collect()
 }
 
 /// What a method and path lead to.
@@ -187,7 +193,9 @@ mod tests {
         assert_eq!(unrouted(), Vec::<&str>::new());
         for row in endpoints() {
             let path = row.path.replace('{', "x").replace('}', "x");
-            let Found::Route(route, _) = find(row.method.name(), &path) else { panic!("{} not found", row.path) };
+            let Found::Route(route, _) = find(row.method.name(), &path) else {
+                panic!("{} not found", row.path)
+            };
             assert_eq!(route.name, row.name);
         }
     }

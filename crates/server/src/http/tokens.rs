@@ -3,8 +3,8 @@
 use dwcp_api::page::Nothing;
 use dwcp_api::session::{Login, LoginRequest, Principal, WhoAmI};
 use dwcp_api::token::{
-    Token as ApiToken, TokenCreate, TokenCreateRequest, TokenCreated, TokenList, TokenListRequest, TokenRevoke,
-    TokenRevokeRequest, TokenState,
+    Token as ApiToken, TokenCreate, TokenCreateRequest, TokenCreated, TokenList, TokenListRequest,
+    TokenRevoke, TokenRevokeRequest, TokenState,
 };
 use dwcp_api::{Page, Problem, Role};
 use dwcp_roles::node::Request;
@@ -69,7 +69,9 @@ impl Serve for TokenCreate {
         let expires_in_ms = match request.expires_in_ms {
             None => EXPIRES_MS.0,
             Some(ms) if (1_000..=EXPIRES_MS.1).contains(&ms) => ms,
-            Some(ms) => return Err(bad_value("expires_in_ms", format!("{ms} is not from 1000 to {}", EXPIRES_MS.1))),
+            Some(ms) => {
+                return Err(bad_value("expires_in_ms", format!("{ms} is not from 1000 to {}", EXPIRES_MS.1)));
+            }
         };
         let random = |why: String| Problem::new(500, "", &why);
         let secret = auth::fresh_secret().map_err(random)?;
@@ -97,7 +99,10 @@ impl Serve for TokenCreate {
         let token = call.look(move |view| find(&asked, view, &id)).await?;
         // The same key twice: the token of the first time holds, and its secret was shown then and never kept.
         let token = token.map_err(|_| {
-            let refusal = Refusal::new(Code::IdempotencyMismatch, "this request made a token before; its secret was shown then");
+            let refusal = Refusal::new(
+                Code::IdempotencyMismatch,
+                "this request made a token before; its secret was shown then",
+            );
             Problem::from(&refusal.try_this("dwcp-cli security token list"))
         })?;
         Ok(TokenCreated { secret, token })

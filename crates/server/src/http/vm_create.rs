@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dwcp_api::Problem;
-use dwcp_api::vm::{PlacementPreview, PlacementReport, VmCreate, VmCreateRequest, VmCreated, VmExplain, VmReadRequest};
+use dwcp_api::vm::{
+    PlacementPreview, PlacementReport, VmCreate, VmCreateRequest, VmCreated, VmExplain, VmReadRequest,
+};
 use dwcp_decide::{PlaceReport, Placement};
 use dwcp_roles::node::{CreateVm, Reply, Request};
 use dwcp_types::{Refusal, VmId};
@@ -37,7 +39,8 @@ async fn place(call: &Call, part: &str, create: CreateVm) -> Placed {
     };
     match call.api.node.ask(Request::CreateVm(call.asked_as(part), Box::new(create))).await {
         Reply::Placed { created, placement, report, refusal } => {
-            let (created, operation) = created.map_or((None, None), |(vm, _, receipt)| (Some(vm), receipt.operation));
+            let (created, operation) =
+                created.map_or((None, None), |(vm, _, receipt)| (Some(vm), receipt.operation));
             Placed { created, operation, placement, report: *report, refusal }
         }
         Reply::Refused(refusal) => nowhere(refusal),
@@ -136,7 +139,9 @@ async fn preview(call: &Call, name: String, create: CreateVm) -> Result<Placemen
 impl Serve for VmExplain {
     async fn answer(call: &Call, request: VmReadRequest) -> Result<PlacementReport, Problem> {
         let (vm, region) = call
-            .find(move |view| names::vm(view, &request.vm).map(|found| (found.vm.clone(), found.region.clone())))
+            .find(move |view| {
+                names::vm(view, &request.vm).map(|found| (found.vm.clone(), found.region.clone()))
+            })
             .await?;
         let users_in = vm.rules.max_latency.first().map(|(region, _)| region.clone());
         let create = CreateVm { template: vm.clone(), users_in, dry_run: true, explain: true };

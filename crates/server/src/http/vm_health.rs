@@ -53,7 +53,8 @@ fn chosen(view: &View<'_>, request: &VmHealthCheckRequest) -> Result<Vec<(VmId, 
 }
 
 fn report(view: &View<'_>, ids: &BTreeSet<VmId>, results: Vec<ProbeResult>) -> VmHealthReport {
-    let results: BTreeMap<VmId, ProbeResult> = results.into_iter().map(|result| (result.vm, result)).collect();
+    let results: BTreeMap<VmId, ProbeResult> =
+        results.into_iter().map(|result| (result.vm, result)).collect();
     let mut report =
         VmHealthReport { vms: Vec::new(), healthy: 0, unhealthy: 0, unknown: 0, as_of: names::as_of(view) };
     for id in ids {

@@ -39,7 +39,8 @@ pub fn show(view: &View<'_>, found: &Found<'_>) -> ApiVm {
             Network::Tap => NetworkKind::Tap,
         },
         probe: probe(&vm.spec.probe),
-        address: (seen && !vm.observed.address.is_empty()).then(|| format!("http://{}/", vm.observed.address)),
+        address: (seen && !vm.observed.address.is_empty())
+            .then(|| format!("http://{}/", vm.observed.address)),
         healthy: if seen && state != VmState::Unknown { healthy(vm) } else { None },
         reason: reason(found, seen),
         cost_usd_month: record

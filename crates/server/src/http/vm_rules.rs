@@ -86,10 +86,15 @@ fn check_name(field: &str, name: &str) -> Result<(), Problem> {
 }
 
 fn check_label(field: &str, key: &str, value: &str) -> Result<(), Problem> {
-    let plain = |text: &str| text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b));
+    let plain = |text: &str| {
+        text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
+    };
     if key.is_empty() || !plain(key) || !plain(value) {
         let shown: String = format!("{key}={value}").chars().take(80).collect();
-        return Err(bad_value(field, format!("'{shown}' is not key=value of letters, digits, - _ . / (at most 63 each)")));
+        return Err(bad_value(
+            field,
+            format!("'{shown}' is not key=value of letters, digits, - _ . / (at most 63 each)"),
+        ));
     }
     Ok(())
 }
@@ -131,13 +136,17 @@ fn probe(probe: Option<&ApiProbe>) -> Result<Probe, Problem> {
                 Err(bad_value("probe.path", "visible ASCII characters only"))
             }
         }
-        Some(ApiProbe::Http { port: 80, .. }) => Err(bad_value("probe.path", "it begins with / and has at most 256 bytes")),
+        Some(ApiProbe::Http { port: 80, .. }) => {
+            Err(bad_value("probe.path", "it begins with / and has at most 256 bytes"))
+        }
         Some(ApiProbe::Http { port, .. }) => {
             Err(bad_value("probe.port", format!("an HTTP probe asks port 80 of the guest, not {port}")))
         }
         Some(ApiProbe::Tcp { port: 0 }) => Err(bad_value("probe.port", "0 is no port")),
         Some(ApiProbe::Tcp { port }) => Ok(Probe::Tcp(*port)),
-        Some(ApiProbe::GuestAgent) => Err(bad_value("probe.kind", "guests are asked by http, tcp or process")),
+        Some(ApiProbe::GuestAgent) => {
+            Err(bad_value("probe.kind", "guests are asked by http, tcp or process"))
+        }
         Some(ApiProbe::Process) => Ok(Probe::None),
     }
 }

@@ -1,8 +1,8 @@
 //! VMs: listed, read, started, stopped, deleted.
 
 use dwcp_api::vm::{
-    VmAnswer, VmChangeRequest, VmChanged, VmDelete, VmDeleteRequest, VmList, VmListRequest, VmRead, VmReadRequest,
-    VmRestart, VmStart, VmState, VmStop,
+    VmAnswer, VmChangeRequest, VmChanged, VmDelete, VmDeleteRequest, VmList, VmListRequest, VmRead,
+    VmReadRequest, VmRestart, VmStart, VmState, VmStop,
 };
 use dwcp_api::{Page, Problem};
 use dwcp_roles::node::{Change, Request};
@@ -33,7 +33,9 @@ fn list(view: &View<'_>, request: &VmListRequest) -> Result<Page<dwcp_api::vm::V
         .filter(|found| request.region.as_ref().is_none_or(|region| found.region.as_str() == region))
         .filter(|found| request.host.as_ref().is_none_or(|host| is_on(found, host)))
         .filter(|found| request.tenant.as_ref().is_none_or(|tenant| found.vm.tenant == *tenant))
-        .filter(|found| labels.iter().all(|(key, value)| found.vm.labels.get(*key).is_some_and(|v| v == value)))
+        .filter(|found| {
+            labels.iter().all(|(key, value)| found.vm.labels.get(*key).is_some_and(|v| v == value))
+        })
         .filter(|found| request.state.is_none_or(|state| vm_record::state(view, found) == state))
         .map(|found| (format!("{}/{}", found.vm.name, found.vm.id), found))
         .collect();
@@ -77,7 +79,8 @@ async fn change(call: &Call, wanted: Wanted) -> Result<VmChanged, Problem> {
     let before: (VmId, dwcp_api::vm::Vm, bool) = call
         .find(move |view| {
             let found = names::vm(view, &name)?;
-            let revision = view.node.facts().regions.get(found.region).map_or_else(Default::default, |of| of.revision);
+            let revision =
+                view.node.facts().regions.get(found.region).map_or_else(Default::default, |of| of.revision);
             expect_revision(expected_revision, revision)?;
             let shown = vm_record::show(view, &found);
             let nothing_to_do = match change {

@@ -23,7 +23,8 @@ const GROWING: [&str; 6] = ["as_of", "age_ms", "silent_ms", "lease_left_ms", "re
 
 /// An answer as JSON.
 pub fn json(value: &impl Serialize) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(value).map_err(|error| Problem::new(500, "", &format!("the answer can't be written: {error}")))
+    serde_json::to_vec(value)
+        .map_err(|error| Problem::new(500, "", &format!("the answer can't be written: {error}")))
 }
 
 /// Whether the request asks for a stream.
@@ -55,7 +56,11 @@ fn settle(value: &mut Value) {
 }
 
 /// Answers with a stream. What can be refused is refused before it begins.
-pub async fn stream<E: Serve>(call: Call, request: E::Request, interval_ms: u64) -> Result<Answered, Problem> {
+pub async fn stream<E: Serve>(
+    call: Call,
+    request: E::Request,
+    interval_ms: u64,
+) -> Result<Answered, Problem> {
     let first = E::answer(&call, request.clone()).await?;
     let (lines, receiver) = mpsc::channel(LINES_WAITING);
     tokio::spawn(follow::<E>(call, request, first, interval_ms, lines));
