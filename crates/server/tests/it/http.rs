@@ -224,6 +224,7 @@ fn every_change_answers_with_its_declared_type() {
     assert_eq!(SERVED.call::<FailoverStart>(&plan).expect("plan").failover.failover, "failover-plan");
     let link = LinkSetRequest { from: "all".into(), to: "all".into(), ..Default::default() };
     SERVED.call::<LinkSet>(&link).expect("links");
+    std::fs::remove_file(&SERVED.links).expect("the links' file was written");
     let policy = PoliciesSetRequest { failovers_per_hour: Some(5), ..Default::default() };
     assert_eq!(SERVED.call::<PoliciesSet>(&policy).expect("policy").failovers_per_hour, 5);
     let controller = ControllerConfigureRequest { placement_cache_ttl_ms: Some(5_000), ..Default::default() };

@@ -258,12 +258,6 @@ impl Served {
     }
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.links);
-    }
-}
-
 fn read_answer(bytes: &[u8]) -> Answer {
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
