@@ -83,8 +83,10 @@ pub enum Mutation {
 }
 
 impl NodeConfig {
-    /// The product's times.
+    /// The product's times. `seed` is the process's own; what all nodes must draw alike, the order of succession of
+    /// each group, follows from the federation's name in `genesis`.
     pub fn new(me: NodeId, regions: BTreeMap<NodeId, RegionId>, genesis: Core, seed: u64) -> NodeConfig {
+        let consensus = dwcp_consensus::Config::new(me, shared_seed(&genesis.name));
         NodeConfig {
             me,
             region: regions[&me].clone(),
@@ -97,12 +99,19 @@ impl NodeConfig {
             commit_timeout_ms: 5_000,
             host_loss_ms: 2_500,
             genesis,
-            consensus: dwcp_consensus::Config::new(me, seed),
+            consensus,
             lost: false,
             #[cfg(feature = "mutations")]
             mutation: None,
         }
     }
+}
+
+/// The same number on every node of a federation (FNV-1a of its name).
+fn shared_seed(federation: &str) -> u64 {
+    federation
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// How urgent a frame between nodes is; a frame never waits behind one of a lower class.

@@ -70,18 +70,9 @@ pub fn node_config(config: &RegionConfig, seed: u64) -> Result<NodeConfig, Strin
     node.lease_ms = timing.lease_ms;
     node.beat_ms = timing.beat_ms;
     node.commit_timeout_ms = timing.commit_timeout_ms;
-    // Every node must compute the same order of succession, so this seed follows from the name they share.
-    node.consensus.seed = shared_seed(&config.federation);
     node.consensus.tick_us = timing.tick_ms * 1_000;
     node.consensus.election_ticks = u32::try_from(timing.election_ms / timing.tick_ms).unwrap_or(u32::MAX);
     Ok(node)
-}
-
-/// The same number on every node of the federation (FNV-1a).
-fn shared_seed(federation: &str) -> u64 {
-    federation
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The facts the federation is founded with.
@@ -108,7 +99,10 @@ fn genesis(config: &RegionConfig) -> Core {
         };
         (region.id.clone(), region)
     });
-    let policy = Policy { loss_after_ms: config.timing.loss_after_ms, ..Policy::default() };
+    let product = Policy::default();
+    // People of a development federation kill regions all day.
+    let failovers_per_hour = if config.dev { 1_000 } else { product.failovers_per_hour };
+    let policy = Policy { loss_after_ms: config.timing.loss_after_ms, failovers_per_hour, ..product };
     let tokens = config.bootstrap_admin_token_sha256.iter().map(|secret_hash| {
         let id: TokenId = BOOTSTRAP_TOKEN.into();
         let token = Token {

@@ -77,7 +77,10 @@ impl Node {
         }
         if !self.is_fenced(group, None) {
             if self.due(format!("waits for leases {group}"), 5_000) {
-                let text = format!("{region}: waiting until every lease must have run out ({})", self.fence_report(group));
+                let text = format!(
+                    "{region}: waiting until every lease must have run out ({})",
+                    self.fence_report(group)
+                );
                 self.log("federation-controller", Level::Info, text);
             }
             return;

@@ -64,7 +64,7 @@ impl Node {
         };
         let outcome = self.facts.apply(group, Revision(index), &envelope);
         self.applied(group, index, term, &outcome);
-        self.facts_changed(group, &envelope);
+        self.facts_changed(group, Revision(index), &envelope);
     }
 
     fn install(&mut self, group: GroupId, index: u64, data: &[u8]) {

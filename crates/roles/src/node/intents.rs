@@ -1,7 +1,9 @@
 //! Intents: the full set of VMs wanted on a host, in the agent's words.
 
-use dwcp_state::{Envelope, Vm, Want};
-use dwcp_types::{GroupId, HostId, encode};
+use std::collections::BTreeSet;
+
+use dwcp_state::{Command, Envelope, Vm, Want};
+use dwcp_types::{GroupId, HostId, Revision, encode};
 
 use super::Node;
 use crate::protocol::{ControllerMessage, HealthProbe, HttpProbe, Intents, Network, Run, VmIntent, VmSpec};
@@ -10,19 +12,33 @@ use crate::protocol::{ControllerMessage, HealthProbe, HttpProbe, Intents, Networ
 const BRIDGE: &str = "dwcp0";
 
 impl Node {
-    /// After a change of facts: hosts whose intents changed are told at once.
-    pub(super) fn facts_changed(&mut self, group: GroupId, envelope: &Envelope) {
-        use dwcp_state::Command;
-        let touches_intents =
-            !matches!(envelope.command, Command::Claim(_) | Command::EndOperation(_) | Command::Nothing);
-        if !touches_intents || !self.leads(group) {
+    /// After a change of facts: hosts whose intents may have changed are looked at, and told when they did.
+    pub(super) fn facts_changed(&mut self, group: GroupId, revision: Revision, envelope: &Envelope) {
+        if !self.leads(group) {
             return;
         }
-        let hosts: Vec<HostId> =
-            self.leases.hosts.keys().filter(|(of, _)| *of == group).map(|(_, host)| host.clone()).collect();
-        for host in hosts {
-            self.refresh_intents(group, &host);
+        for host in self.touched_hosts(group, revision, &envelope.command) {
+            if self.leases.hosts.contains_key(&(group, host.clone())) {
+                self.refresh_intents(group, &host);
+            }
         }
+    }
+
+    /// The hosts whose VMs a command may have changed: those whose room it touched, and that of the VM it names.
+    fn touched_hosts(&self, group: GroupId, revision: Revision, command: &Command) -> BTreeSet<HostId> {
+        let Some(facts) = self.facts.region_of(group).and_then(|region| self.facts.regions.get(region))
+        else {
+            return BTreeSet::new();
+        };
+        let before = Revision(revision.0.saturating_sub(1));
+        let mut hosts: BTreeSet<HostId> = match facts.hosts_touched_since(before) {
+            Some(touched) => touched.cloned().collect(),
+            None => facts.hosts.keys().cloned().collect(),
+        };
+        if let Command::SetWant((vm, _)) | Command::RestartVm((vm, _)) = command {
+            hosts.extend(facts.vms.get(vm).map(|vm| vm.host.clone()));
+        }
+        hosts
     }
 
     fn refresh_intents(&mut self, group: GroupId, host: &HostId) {

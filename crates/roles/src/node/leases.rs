@@ -170,9 +170,12 @@ impl Node {
             .config
             .voters
             .iter()
-            .map(|voter| match self.beats.older_leader_ack_age_us(*voter, group, (term, self.config.me), self.now.mono) {
-                Some(age_us) => format!("{voter}: {} ms", age_us / 1_000),
-                None => format!("{voter}: unknown"),
+            .map(|voter| {
+                match self.beats.older_leader_ack_age_us(*voter, group, (term, self.config.me), self.now.mono)
+                {
+                    Some(age_us) => format!("{voter}: {} ms", age_us / 1_000),
+                    None => format!("{voter}: unknown"),
+                }
             })
             .collect();
         let own = own.map_or("none".to_string(), |ms| format!("{ms} ms ago"));
@@ -188,7 +191,12 @@ impl Node {
                 let age_us = if **voter == self.config.me {
                     self.raft.older_leader_ack_age_us(group, self.now.mono.0)
                 } else {
-                    self.beats.older_leader_ack_age_us(**voter, group, (status.term, self.config.me), self.now.mono)
+                    self.beats.older_leader_ack_age_us(
+                        **voter,
+                        group,
+                        (status.term, self.config.me),
+                        self.now.mono,
+                    )
                 };
                 age_us.is_some_and(|age_us| age_us / 1_000 >= fence_ms)
             })
