@@ -58,6 +58,13 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
     let mut stop = signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT: {e}"))?;
     let (failed, mut failure) = mpsc::unbounded_channel();
+    // An agent that is refused here takes this process for dead and may rest its lease on that (see the decision on
+    // fail-static leases). So the address is taken before the node joins its groups and let go only with the process.
+    let api = &config.listen.api;
+    let door = std::net::TcpListener::bind(api).map_err(|e| format!("the API at {api}: {e}"))?;
+    door.set_nonblocking(true).map_err(|e| format!("the API at {api}: {e}"))?;
+    let listener =
+        door.try_clone().and_then(TcpListener::from_std).map_err(|e| format!("the API at {api}: {e}"))?;
     let region = Region::start(
         &config,
         Options {
@@ -67,8 +74,6 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
             failed: Box::new(move |error| drop(failed.send(error))),
         },
     )?;
-    let api = &config.listen.api;
-    let listener = TcpListener::bind(api).await.map_err(|e| format!("the API at {api}: {e}"))?;
     let tls = region.identity.api_server_config().map_err(|e| e.to_string())?;
     let closing = Arc::new(Notify::new());
     let closed = closing.clone();
@@ -103,6 +108,8 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
         Ok(()) => log.info("federation-controller", "stopped"),
         Err(_) => log.warning("federation-controller", "stopped with requests still open"),
     }
+    // The system closes it when the last thread of this process has ended, not before.
+    std::mem::forget(door);
     Ok(())
 }
 
