@@ -116,6 +116,7 @@ impl RegionFacts {
     ) -> Option<(VmId, Generation)> {
         let vm = self.vms.remove(&step.vm)?;
         self.index.remove(&vm);
+        self.index.displace(&vm);
         let generation = vm.generation.next();
         self.tombstones.insert(vm.id, vm.generation);
         let text = format!("VM {} leaves {} for {}", vm.name, self.name, step.to);

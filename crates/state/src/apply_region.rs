@@ -183,6 +183,7 @@ impl RegionFacts {
         }
         self.index.touch(self.revision, &vm.host);
         self.index.add(&vm);
+        self.index.place(&vm);
         self.vms.insert(vm.id, vm);
     }
 
@@ -190,6 +191,7 @@ impl RegionFacts {
     pub(crate) fn unsettle(&mut self, id: VmId) -> Option<Vm> {
         let vm = self.vms.remove(&id)?;
         self.index.remove(&vm);
+        self.index.displace(&vm);
         self.give_back(&vm);
         Some(vm)
     }
@@ -267,6 +269,7 @@ impl RegionFacts {
         }
         let changed = vm.want != want;
         vm.want = want;
+        self.index.judge(vm);
         let (name, generation) = (vm.name.clone(), vm.generation);
         if changed {
             let (kind, verb) = match want {
@@ -286,6 +289,7 @@ impl RegionFacts {
             return Err(Refusal::new(Code::WrongState, format!("{} is not meant to run", vm.name)));
         }
         vm.generation = vm.generation.next();
+        self.index.judge(vm);
         let (name, generation) = (vm.name.clone(), vm.generation);
         self.ledger.note(stamp.event(Severity::Info, "vm.restart", id, format!("VM {name} restarts")));
         self.operations.insert(operation.id, operation.clone());
@@ -310,6 +314,7 @@ impl RegionFacts {
             }
             let old = (vm.observed.phase, vm.observed.health);
             vm.observed = seen.observed.clone();
+            self.index.judge(vm);
             let name = vm.name.clone();
             if old != (seen.observed.phase, seen.observed.health) {
                 self.note_phase(seen, &name, stamp);

@@ -20,6 +20,12 @@ pub struct Index {
     naming_vm: BTreeMap<VmId, BTreeSet<VmId>>,
     /// VMs with a relation that names a label.
     naming_label: BTreeMap<(String, String), BTreeSet<VmId>>,
+    /// VMs placed on each host.
+    placed: BTreeMap<HostId, BTreeSet<VmId>>,
+    /// VMs placed here that are to run.
+    to_run: BTreeSet<VmId>,
+    /// Those of them that do not serve.
+    not_serving: BTreeSet<VmId>,
     /// VMs and departures seen.
     known: usize,
     /// Hosts whose room or standing changed, and where in the log; newest last.
@@ -79,6 +85,35 @@ impl Index {
         }
     }
 
+    /// A VM was placed here; also after each change of it that is not a new place.
+    pub(crate) fn place(&mut self, vm: &Vm) {
+        if !self.placed.get(&vm.host).is_some_and(|ids| ids.contains(&vm.id)) {
+            self.placed.entry(vm.host.clone()).or_default().insert(vm.id);
+        }
+        self.judge(vm);
+    }
+
+    /// What people want of a placed VM, or what was seen of it, changed.
+    pub(crate) fn judge(&mut self, vm: &Vm) {
+        let mut set = |ids: fn(&mut Index) -> &mut BTreeSet<VmId>, there: bool| {
+            if there {
+                ids(self).insert(vm.id)
+            } else {
+                ids(self).remove(&vm.id)
+            };
+        };
+        let to_run = vm.want == Want::Running;
+        set(|index| &mut index.to_run, to_run);
+        set(|index| &mut index.not_serving, to_run && !vm.serves());
+    }
+
+    /// A VM is placed here no longer.
+    pub(crate) fn displace(&mut self, vm: &Vm) {
+        drop_from(&mut self.placed, &vm.host, vm.id);
+        self.to_run.remove(&vm.id);
+        self.not_serving.remove(&vm.id);
+    }
+
     pub(crate) fn touch(&mut self, revision: Revision, host: &HostId) {
         self.touched.push_back((revision, host.clone()));
         while self.touched.len() > Self::TOUCHED_KEPT {
@@ -118,11 +153,43 @@ impl RegionFacts {
         for vm in self.vms.values().chain(departing) {
             index.add(vm);
         }
+        self.vms.values().for_each(|vm| index.place(vm));
         self.index = index;
     }
 
     fn index_is_whole(&self) -> bool {
         self.index.known == self.vms.len() + self.departures.len()
+    }
+
+    /// VMs of the index's choice, or of a scan when somebody filled `vms` by hand.
+    fn chosen<'a>(
+        &'a self,
+        indexed: Option<&'a BTreeSet<VmId>>,
+        scan: impl Fn(&Vm) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a Vm> {
+        let whole = self.index_is_whole();
+        let scanned = (!whole).then(|| self.vms.values().filter(move |vm| scan(vm)));
+        let ids = indexed.filter(|_| whole);
+        let found = ids.into_iter().flatten().filter_map(|id| self.vms.get(id));
+        scanned.into_iter().flatten().chain(found)
+    }
+
+    /// VMs placed on a host, by id.
+    pub fn vms_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Vm> {
+        self.chosen(self.index.placed.get(host), move |vm| vm.host == *host)
+    }
+
+    /// How many VMs placed here are to run.
+    pub fn vms_to_run(&self) -> usize {
+        if self.index_is_whole() {
+            return self.index.to_run.len();
+        }
+        self.vms.values().filter(|vm| vm.want == Want::Running).count()
+    }
+
+    /// VMs placed here that are to run and do not serve, by id.
+    pub fn vms_not_serving(&self) -> impl Iterator<Item = &Vm> {
+        self.chosen(Some(&self.index.not_serving), |vm| vm.want == Want::Running && !vm.serves())
     }
 
     /// A VM of that name that is not being deleted.

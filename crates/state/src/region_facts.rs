@@ -64,11 +64,6 @@ impl RegionFacts {
     /// Ended operations kept.
     pub const OPERATIONS_KEPT: usize = 1_000;
 
-    /// VMs placed on a host, by id.
-    pub fn vms_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Vm> {
-        self.vms.values().filter(move |vm| vm.host == *host)
-    }
-
     /// Limits of overcommit; the policy's defaults until told otherwise.
     pub fn limits(&self) -> (u32, u32) {
         if self.overcommit == (0, 0) {

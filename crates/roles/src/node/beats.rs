@@ -1,9 +1,10 @@
 //! The monitor's part: what every node tells every other four times a second, and what follows from it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dwcp_decide::{HealthInputs, HealthScore, LossView, Measured};
-use dwcp_state::{Command, Freeze, Phase, Want};
+use dwcp_state::{Command, Freeze, Phase};
 use dwcp_types::{GroupId, Mono, NodeId, RegionId, Wall, wire_struct};
 
 use super::{Class, Level, MeshMessage, Node, NodeConfig};
@@ -122,6 +123,8 @@ pub(super) struct Beats {
     pub(super) measures: Measures,
     /// When this node last knew each group's facts to be the leader's.
     fresh: BTreeMap<GroupId, Mono>,
+    /// What was measured, as of the newest beat.
+    summed_up: Option<(Mono, Arc<Measured>)>,
 }
 
 /// A gap of so many beats ends "without a gap".
@@ -140,6 +143,7 @@ impl Beats {
             links: Vec::new(),
             measures: Measures::default(),
             fresh: BTreeMap::new(),
+            summed_up: None,
         }
     }
 
@@ -307,7 +311,8 @@ impl Node {
             }
         }
         let voters = self.config.voters.iter().filter_map(|node| self.region_name(*node).cloned()).collect();
-        let populated = self.facts.vms().map(|(region, _)| region.clone()).collect();
+        let populated = self.facts.regions.iter().filter(|(_, facts)| !facts.vms.is_empty());
+        let populated = populated.map(|(region, _)| region.clone()).collect();
         LossView {
             now: self.now.wall,
             hearing: self.hearing(),
@@ -365,6 +370,19 @@ impl Node {
         }
     }
 
+    /// What was measured, at most a beat ago: one decision in thousands pays for summing it up.
+    pub(super) fn measured_lately(&mut self) -> Arc<Measured> {
+        let now = self.now.mono;
+        match &self.beats.summed_up {
+            Some((at, measured)) if now < at.plus_ms(self.config.beat_ms) => measured.clone(),
+            _ => {
+                let measured = Arc::new(self.measured());
+                self.beats.summed_up = Some((now, measured.clone()));
+                measured
+            }
+        }
+    }
+
     /// What was measured, for decisions.
     pub fn measured(&self) -> Measured {
         let mut measured = Measured::default();
@@ -408,7 +426,6 @@ impl Node {
             room = room.plus(host.room(cpu, memory));
         }
         let percent = |used: u64, room: u64| (room > 0).then(|| (used * 100 / room) as u32);
-        let wanted = facts.vms.values().filter(|vm| vm.want == Want::Running);
         let settled = |vm: &&dwcp_state::Vm| {
             self.now.wall.ms_since(vm.placed_at) > 60_000 || vm.observed.phase == Phase::Failed
         };
@@ -430,8 +447,8 @@ impl Node {
             replication_lag_ms: beat.as_ref().and_then(|beat| {
                 beat.groups.iter().filter(|group| group.leader != node).filter_map(|group| group.lag_ms).max()
             }),
-            vms_unhealthy: wanted.clone().filter(settled).filter(|vm| !vm.serves()).count() as u32,
-            vms_total: wanted.count() as u32,
+            vms_unhealthy: facts.vms_not_serving().filter(settled).count() as u32,
+            vms_total: facts.vms_to_run() as u32,
             ..HealthInputs::default()
         }
     }

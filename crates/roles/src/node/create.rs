@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use dwcp_decide::{PlaceReport, PlaceRequest, Placement};
-use dwcp_state::{ClaimRequest, Command, Freeze, NewVm, OperationKind, Outcome, Receipt, Vm, Want};
+use dwcp_state::{ClaimRequest, Command, Freeze, NewVm, OperationKind, Outcome, Receipt, Vm};
 use dwcp_types::{Code, GroupId, HostId, Refusal, RegionId, VmId};
 
 use super::proposals::Purpose;
@@ -91,7 +91,8 @@ impl Node {
             return Err(Refusal::new(Code::Frozen, "no VM is created: the federation is frozen")
                 .try_this("dwcp-cli federation freeze active"));
         }
-        let taken = self.facts.vms().find(|(_, other)| other.name == vm.name && other.want != Want::Deleted);
+        let taken =
+            self.facts.regions.iter().find_map(|(region, facts)| Some((region, facts.vm_named(&vm.name)?)));
         // The same request repeated finds the VM that it made.
         let claimed = asked
             .key

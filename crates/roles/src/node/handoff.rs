@@ -88,7 +88,7 @@ impl Node {
         };
         self.reserved.drop_applied(&self.facts);
         self.index.refresh(&self.facts);
-        let measured = self.measured();
+        let measured = self.measured_lately();
         let (placed, _) =
             dwcp_decide::place(&self.facts, &mut self.index, &measured, &self.reserved, &request, false);
         match placed {

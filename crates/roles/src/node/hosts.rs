@@ -163,7 +163,7 @@ impl Node {
         }
         let fenced: BTreeSet<HostId> = lost
             .iter()
-            .filter(|host| facts.vms.values().any(|vm| vm.host == **host))
+            .filter(|host| facts.vms_on(host).next().is_some())
             .filter(|host| self.is_fenced(group, Some(host)))
             .cloned()
             .collect();
@@ -208,9 +208,8 @@ impl Node {
         let Some(region) = self.facts.region_of(group) else { return };
         let facts = &self.facts.regions[region];
         let mut gone: BTreeMap<HostId, Vec<dwcp_state::Observation>> = BTreeMap::new();
-        for vm in
-            facts.vms.values().filter(|vm| vm.want == dwcp_state::Want::Deleted && hosts.contains(&vm.host))
-        {
+        let there = hosts.iter().flat_map(|host| facts.vms_on(host));
+        for vm in there.filter(|vm| vm.want == dwcp_state::Want::Deleted) {
             let seen = dwcp_state::Observation { vm: vm.id, gone: true, ..Default::default() };
             gone.entry(vm.host.clone()).or_default().push(seen);
         }

@@ -79,11 +79,13 @@ impl Node {
     /// Asks the VMs' own probes, by way of their hosts; all running VMs when `vms` is empty.
     pub(super) fn ask_probes(&mut self, ticket: u64, vms: &[VmId]) {
         let mut by_host: BTreeMap<(RegionId, HostId), Vec<VmId>> = BTreeMap::new();
-        for (region, vm) in self.facts.vms() {
-            if (vms.is_empty() && vm.want == dwcp_state::Want::Running) || vms.contains(&vm.id) {
-                by_host.entry((region.clone(), vm.host.clone())).or_default().push(vm.id);
-            }
+        let mut ask = |(region, vm): (&RegionId, &dwcp_state::Vm)| {
+            by_host.entry((region.clone(), vm.host.clone())).or_default().push(vm.id);
+        };
+        if vms.is_empty() {
+            self.facts.vms().filter(|(_, vm)| vm.want == dwcp_state::Want::Running).for_each(&mut ask);
         }
+        vms.iter().filter_map(|vm| self.facts.vm(*vm)).for_each(&mut ask);
         let deadline = self.now.mono.plus_ms(LIMIT_MS);
         let question = Question::Probes { ticket, waiting: by_host.len(), results: Vec::new() };
         let nothing = by_host.is_empty();

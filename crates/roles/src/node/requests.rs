@@ -314,7 +314,7 @@ impl Node {
     ) -> (Result<Placement, Refusal>, PlaceReport) {
         self.reserved.drop_applied(&self.facts);
         self.index.refresh(&self.facts);
-        let measured = self.measured();
+        let measured = self.measured_lately();
         dwcp_decide::place(&self.facts, &mut self.index, &measured, &self.reserved, request, explain)
     }
 }

@@ -1,7 +1,9 @@
 //! A VM has one owner under any order of departures, admissions, declines and recalls, also when every leader looks at
 //! facts of the other regions that are old, and when every command may come again.
 
-use dwcp_state::{Admission, Command, Departing, Observation, Outcome, RegionFacts, Want};
+use dwcp_state::{
+    Admission, Command, Departing, Index, Observation, Observed, Outcome, Phase, RegionFacts, Want,
+};
 use dwcp_types::{Code, Generation, RegionId, Rng, VmId};
 use proptest::prelude::*;
 
@@ -236,10 +238,16 @@ impl Play {
     /// People and hosts do things meanwhile.
     fn change(&mut self, group: u64) {
         let Some(vm) = self.stale(group).vms.values().next().cloned() else { return };
-        let command = match self.rng.below(4) {
+        let command = match self.rng.below(5) {
             0 => Command::RestartVm((vm.id, operation(5))),
             1 => Command::SetWant((vm.id, (Want::Stopped, operation(6)))),
             2 => Command::SetWant((vm.id, (Want::Running, operation(6)))),
+            3 => {
+                let observed =
+                    Observed { generation: vm.generation, phase: Phase::Running, ..Observed::default() };
+                let seen = Observation { vm: vm.id, observed, gone: false };
+                Command::Observe((vm.host.clone(), vec![seen]))
+            }
             _ => {
                 let gone = Observation { vm: vm.id, gone: true, ..Observation::default() };
                 Command::Observe((vm.host.clone(), vec![gone]))
@@ -257,6 +265,15 @@ impl Play {
             prop_assert!(owners + leaving >= 1, "{} is lost", id);
         }
         prop_assert_eq!(self.world.view.flaws(), vec![]);
+        for group in 1..=3 {
+            let facts = self.world.facts(group);
+            let scanned = RegionFacts { index: Index::default(), ..facts.clone() };
+            for on in ["h1", "h2"].map(host) {
+                prop_assert!(facts.vms_on(&on).eq(scanned.vms_on(&on)), "VMs on {}", on);
+            }
+            prop_assert_eq!(facts.vms_to_run(), scanned.vms_to_run());
+            prop_assert!(facts.vms_not_serving().eq(scanned.vms_not_serving()));
+        }
         Ok(())
     }
 }
