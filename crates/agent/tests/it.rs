@@ -2,6 +2,7 @@
 
 mod it {
     pub mod agent;
+    pub mod lateness;
     pub mod leader;
     pub mod life;
 }
