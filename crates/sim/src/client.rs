@@ -138,7 +138,9 @@ fn wish(world: &mut World) {
 fn rules(rng: &mut Rng) -> Rules {
     let mut rules = Rules::default();
     if rng.chance(1, 3) {
-        rules.anti_affinity.push(Relation { target: Target::Label(("app".into(), "web".into())), scope: Scope::Host });
+        rules
+            .anti_affinity
+            .push(Relation { target: Target::Label(("app".into(), "web".into())), scope: Scope::Host });
     }
     if rng.chance(1, 4) {
         let first = rng.below(5) as usize;
@@ -222,7 +224,9 @@ pub fn hear(world: &mut World, node: NodeId, ticket: u64, reply: Reply) -> Vec<S
         }
         (Wish::Read { floor }, Reply::Current) => read(world, node, *floor),
         (Wish::Read { .. }, _) => {}
-        (_, Reply::Refused(refusal)) => return refused(world, open.clone(), refusal.code, &refusal.to_string()),
+        (_, Reply::Refused(refusal)) => {
+            return refused(world, open.clone(), refusal.code, &refusal.to_string());
+        }
         (_, Reply::Placed { refusal: Some(refusal), .. }) => {
             return refused(world, open.clone(), refusal.code, &refusal.to_string());
         }
@@ -258,5 +262,9 @@ fn refused(world: &mut World, open: Open, code: Code, text: &str) -> Vec<String>
 /// Asks a node to set a region's switches; for the end of a run and for scenarios.
 pub fn enable_region(world: &mut World, node: NodeId, region: &str, on: bool, ticket: u64) {
     let change = RegionChange { region: region.into(), enabled: Some(on), ..RegionChange::default() };
-    world.ask(node, ticket, Request::ChangeRegion(Asked { by: "operator".into(), key: None, digest: 0 }, change));
+    world.ask(
+        node,
+        ticket,
+        Request::ChangeRegion(Asked { by: "operator".into(), key: None, digest: 0 }, change),
+    );
 }

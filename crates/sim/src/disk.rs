@@ -60,7 +60,9 @@ impl Disk {
     /// Flips one bit of one record. False when there is none.
     pub fn rot(&mut self, rng: &mut Rng) -> bool {
         let count = self.durable.len() as u64;
-        let Some((_, value)) = self.durable.iter_mut().nth(rng.below(count.max(1)) as usize) else { return false };
+        let Some((_, value)) = self.durable.iter_mut().nth(rng.below(count.max(1)) as usize) else {
+            return false;
+        };
         if value.is_empty() {
             return false;
         }

@@ -62,9 +62,19 @@ impl World {
         let other = 1 + self.rng.below(self.options.regions as u64);
         let host = self.rng.below(self.hosts.len() as u64) as usize;
         let long_us = 500_000 + self.rng.below(15_000_000);
-        let FaultMix { node_crash, node_pause, host_crash, agent_crash, agent_pause, vm_crash, .. } = self.options.mix;
-        let FaultMix { region_cut, one_way_cut, region_kill, loss, slow_disk, bit_rot, disk_full, blackout, .. } =
+        let FaultMix { node_crash, node_pause, host_crash, agent_crash, agent_pause, vm_crash, .. } =
             self.options.mix;
+        let FaultMix {
+            region_cut,
+            one_way_cut,
+            region_kill,
+            loss,
+            slow_disk,
+            bit_rot,
+            disk_full,
+            blackout,
+            ..
+        } = self.options.mix;
         let permille = self.rng.below(60);
         let choices: Vec<(u64, Vec<(u64, Fault)>)> = vec![
             (node_crash, vec![(0, Fault::KillNode(node)), (long_us, Fault::StartNode(node))]),
@@ -77,7 +87,10 @@ impl World {
             (one_way_cut, vec![(0, Fault::CutLink(node, other)), (long_us, Fault::HealLink(node, other))]),
             (region_kill, vec![(0, Fault::KillRegion(node)), (long_us, Fault::StartRegion(node))]),
             (loss, vec![(0, Fault::Loss(permille)), (long_us, Fault::Loss(0))]),
-            (slow_disk, vec![(0, Fault::SlowDisk(node, long_us / 50)), (long_us, Fault::SlowDisk(node, 1_000))]),
+            (
+                slow_disk,
+                vec![(0, Fault::SlowDisk(node, long_us / 50)), (long_us, Fault::SlowDisk(node, 1_000))],
+            ),
             (bit_rot, vec![(0, Fault::KillNode(node)), (long_us / 2, Fault::RotDisk(node))]),
             (disk_full, vec![(0, Fault::FullDisk(node, true)), (long_us, Fault::FullDisk(node, false))]),
             (
@@ -173,7 +186,8 @@ impl World {
         // One replica a group may be damaged at a time: what no whole replica holds can't be repaired by anybody.
         let damaged_elsewhere = self.nodes.values().any(|slot| {
             slot.node.as_ref().is_none_or(|machine| {
-                (0..=self.options.regions as u64).any(|group| machine.group(group).is_some_and(|status| status.damaged))
+                (0..=self.options.regions as u64)
+                    .any(|group| machine.group(group).is_some_and(|status| status.damaged))
             })
         });
         let others_dead = self.nodes.iter().any(|(other, slot)| *other != node && slot.node.is_none());

@@ -136,7 +136,8 @@ impl Host {
             })
             .collect();
         let now_us = self.clock_us(sim_us);
-        self.agent = Some(Agent::new(self.config.clone(), self.seen.clone(), adopted, self.lease_until_us, now_us));
+        self.agent =
+            Some(Agent::new(self.config.clone(), self.seen.clone(), adopted, self.lease_until_us, now_us));
         self.wake_at_us = sim_us;
         self.connection = None;
         self.broken_since_us = None;

@@ -75,14 +75,17 @@ fn swarm(words: &[&str]) -> i32 {
             }
         }
     }
-    say(&format!("{total} seeds, {violations} violations, {created} VMs acknowledged, {failovers} failovers"));
+    say(&format!(
+        "{total} seeds, {violations} violations, {created} VMs acknowledged, {failovers} failovers"
+    ));
     i32::from(violations > 0)
 }
 
 fn twice(words: &[&str]) -> i32 {
     let Some(seeds) = range(words) else { return usage() };
     for seed in seeds {
-        let (first, second) = (run::swarm(Options::swarm(seed, None)), run::swarm(Options::swarm(seed, None)));
+        let (first, second) =
+            (run::swarm(Options::swarm(seed, None)), run::swarm(Options::swarm(seed, None)));
         if first.digest != second.digest || first.log != second.log {
             let line = first.log.iter().zip(&second.log).position(|(a, b)| a != b);
             println!("seed {seed}: the two runs differ (first at line {line:?})");

@@ -98,7 +98,10 @@ fn enable_returned(world: &mut World, tickets: &mut u64) {
         .iter()
         .copied()
         .filter(|name| {
-            machine.facts().region(&(*name).into()).is_some_and(|region| region.standing == Standing::Returned)
+            machine
+                .facts()
+                .region(&(*name).into())
+                .is_some_and(|region| region.standing == Standing::Returned)
         })
         .collect();
     for region in returned {

@@ -52,7 +52,8 @@ pub fn stories(root: &Path) -> std::io::Result<Vec<PathBuf>> {
 /// Tells the story of a folder.
 pub fn tell(folder: &Path, verbose: bool) -> Result<Told, String> {
     let read = |name: &str| {
-        std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{}/{name}: {error}", folder.display()))
+        std::fs::read_to_string(folder.join(name))
+            .map_err(|error| format!("{}/{name}: {error}", folder.display()))
     };
     let options = Options { verbose, ..world_of(&read("world.toml")?)? };
     let steps = steps_of(&read("steps.txt")?)?;
@@ -101,7 +102,9 @@ fn world_of(text: &str) -> Result<Options, String> {
         if line.is_empty() {
             continue;
         }
-        let wrong = || format!("world.toml:{}: `{line}` is not `seed = N`, `hosts = N` or `settle_s = N`", number + 1);
+        let wrong = || {
+            format!("world.toml:{}: `{line}` is not `seed = N`, `hosts = N` or `settle_s = N`", number + 1)
+        };
         let (key, value) = line.split_once('=').ok_or_else(wrong)?;
         let value: u64 = value.trim().parse().map_err(|_| wrong())?;
         match key.trim() {
@@ -120,8 +123,13 @@ fn steps_of(text: &str) -> Result<Vec<Step>, String> {
         let line_text = line.split('#').next().unwrap_or_default();
         let mut words = line_text.split_whitespace();
         let Some(at) = words.next() else { continue };
-        let seconds: f64 = at.parse().map_err(|_| format!("steps.txt:{}: `{at}` is not a time in seconds", number + 1))?;
-        let step = Step { at_us: (seconds * 1e6) as u64, line: number + 1, words: words.map(str::to_string).collect() };
+        let seconds: f64 =
+            at.parse().map_err(|_| format!("steps.txt:{}: `{at}` is not a time in seconds", number + 1))?;
+        let step = Step {
+            at_us: (seconds * 1e6) as u64,
+            line: number + 1,
+            words: words.map(str::to_string).collect(),
+        };
         if steps.last().is_some_and(|last| last.at_us > step.at_us) {
             return Err(format!("steps.txt:{}: steps must be in order of time", number + 1));
         }

@@ -1,9 +1,7 @@
 //! What happens on hosts: agents, watchdogs, hypervisors, connections.
 
 use dwcp_roles::agent::{Effect, Input, VoterState};
-use dwcp_roles::protocol::{
-    AgentMessage, Checked, Console, ControllerMessage, Health, ProbeResult, Probed,
-};
+use dwcp_roles::protocol::{AgentMessage, Checked, Console, ControllerMessage, Health, ProbeResult, Probed};
 use dwcp_types::{NodeId, VmId, decode, encode};
 
 use crate::host::{Connection, Process};
@@ -28,7 +26,8 @@ impl World {
                 }
             }
             Event::ToAgent { host, session, bytes } => {
-                let same = self.hosts[host].connection.is_some_and(|connection| connection.session == session);
+                let same =
+                    self.hosts[host].connection.is_some_and(|connection| connection.session == session);
                 if let (true, Ok(message)) = (same, decode::<ControllerMessage>(&bytes)) {
                     self.step_agent(host, Input::Message(message));
                 }
@@ -40,7 +39,9 @@ impl World {
             }
             Event::Watchdog(host) => self.watch_lease(host),
             Event::Connect(host) => self.look_at_connection(host),
-            Event::PoweredDown { host, vm, generation } => self.end_process(host, vm, generation, "powered down"),
+            Event::PoweredDown { host, vm, generation } => {
+                self.end_process(host, vm, generation, "powered down")
+            }
             Event::Voters { host, incarnation, asked_at_us, nodes } => {
                 if self.hosts[host].incarnation == incarnation {
                     let answers = nodes.into_iter().map(|node| (node, self.voter(host, node))).collect();
@@ -156,7 +157,14 @@ impl World {
         }
     }
 
-    fn launch(&mut self, id: usize, vm: VmId, generation: u64, spec: dwcp_roles::protocol::VmSpec, slot: usize) {
+    fn launch(
+        &mut self,
+        id: usize,
+        vm: VmId,
+        generation: u64,
+        spec: dwcp_roles::protocol::VmSpec,
+        slot: usize,
+    ) {
         let boot_id = format!("boot-{:016x}", self.rng.next_u64());
         let boot_us = 1_500_000 + self.rng.below(2_000_000);
         let booted_at_us = self.now_us + boot_us;
@@ -165,7 +173,8 @@ impl World {
         self.note(format!("host {name} launches {vm} generation {generation}"));
         self.checkers.launched(&name, vm, generation);
         if let Some(old) = self.hosts[id].processes.insert(vm, process) {
-            self.checkers.object(format!("{name} launched {vm} while generation {} was there", old.generation));
+            self.checkers
+                .object(format!("{name} launched {vm} while generation {} was there", old.generation));
         }
         self.check_places(vm);
         self.later(id, 20_000, Input::Launched { vm, generation, result: Ok(boot_id) });
@@ -185,7 +194,9 @@ impl World {
     fn probe(&mut self, id: usize, vm: VmId, generation: u64) {
         let now_us = self.now_us;
         let host = &self.hosts[id];
-        let found = host.answering(now_us).find(|(answers, process)| *answers == vm && process.generation == generation);
+        let found = host
+            .answering(now_us)
+            .find(|(answers, process)| *answers == vm && process.generation == generation);
         let (in_us, boot_id, failure) = match found {
             Some((_, process)) => (5_000, Some(process.boot_id.clone()), None),
             None => (400_000, None, Some("no answer".to_string())),

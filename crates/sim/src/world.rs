@@ -205,8 +205,11 @@ impl World {
             Event::Session { node, life, host, session, up } => {
                 if self.nodes[&node].life == life {
                     let (region, host) = (self.hosts[host].region.clone(), self.hosts[host].name.clone());
-                    let input =
-                        if up { Input::AgentUp { session, region, host } } else { Input::AgentDown { session } };
+                    let input = if up {
+                        Input::AgentUp { session, region, host }
+                    } else {
+                        Input::AgentDown { session }
+                    };
                     self.step_node(node, input);
                 }
             }
@@ -218,14 +221,16 @@ impl World {
 
     /// The time as a node sees it.
     pub fn now_of(&self, node: NodeId) -> Now {
-        let wall_ms = (EPOCH_MS + self.now_us / 1_000).saturating_add_signed(self.nodes[&node].wall_offset_ms);
+        let wall_ms =
+            (EPOCH_MS + self.now_us / 1_000).saturating_add_signed(self.nodes[&node].wall_offset_ms);
         Now { mono: Mono(self.now_us + 1), wall: Wall(wall_ms) }
     }
 
     /// Starts a node's process from what its disk holds.
     pub fn start_node(&mut self, number: NodeId) {
-        let regions: BTreeMap<NodeId, RegionId> =
-            (1..=self.options.regions as NodeId).map(|n| (n, RegionId::from(REGIONS[n as usize - 1]))).collect();
+        let regions: BTreeMap<NodeId, RegionId> = (1..=self.options.regions as NodeId)
+            .map(|n| (n, RegionId::from(REGIONS[n as usize - 1])))
+            .collect();
         let seed = self.rng.next_u64();
         let mut config = NodeConfig::new(number, regions, genesis(self.options.regions), seed);
         config.mutation = (self.options.mutation == Some(Mutation::SkipLeaseWait))
@@ -354,7 +359,8 @@ impl World {
 
     fn mix(&mut self, bytes: &[u8]) {
         let start = self.digest ^ self.now_us;
-        self.digest = bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        self.digest =
+            bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     }
 
     /// A number that stands for everything that was said so far.

@@ -30,13 +30,18 @@ impl Acknowledged {
             match (found, deletion) {
                 (None, None) => return Err(format!("{name} ({vm}) was acknowledged and is gone")),
                 (Some((region, _)), Some(true)) => {
-                    return Err(format!("the deletion of {name} ({vm}) was acknowledged, and it is in {region}"));
+                    return Err(format!(
+                        "the deletion of {name} ({vm}) was acknowledged, and it is in {region}"
+                    ));
                 }
                 _ => {}
             }
             if let (Some((_, record)), Some(Some(want))) = (found, self.wanted.get(vm)) {
                 if record.want != *want {
-                    return Err(format!("{name} ({vm}) was acknowledged to be {want:?} and is {:?}", record.want));
+                    return Err(format!(
+                        "{name} ({vm}) was acknowledged to be {want:?} and is {:?}",
+                        record.want
+                    ));
                 }
             }
         }

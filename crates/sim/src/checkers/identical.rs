@@ -7,14 +7,19 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
         let mut newest = None;
         for (number, slot) in &world.nodes {
             let Some(node) = &slot.node else { return Err(format!("node {number} is dead")) };
-            let Some(status) = node.group(group) else { return Err(format!("node {number} lacks group {group}")) };
+            let Some(status) = node.group(group) else {
+                return Err(format!("node {number} lacks group {group}"));
+            };
             if status.damaged {
                 return Err(format!("node {number}'s replica of group {group} is damaged"));
             }
             let applied = node.facts().revision(group);
             let first = *newest.get_or_insert(applied);
             if applied != first {
-                return Err(format!("node {number} is at {} of group {group}, another at {}", applied.0, first.0));
+                return Err(format!(
+                    "node {number} is at {} of group {group}, another at {}",
+                    applied.0, first.0
+                ));
             }
         }
     }

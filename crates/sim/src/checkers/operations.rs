@@ -5,7 +5,9 @@ use dwcp_state::{FailoverState, OperationState, Standing, Want};
 use crate::world::World;
 
 pub(super) fn settled(world: &World) -> Result<(), String> {
-    let Some(node) = world.nodes.values().find_map(|slot| slot.node.as_ref()) else { return Err("no node".into()) };
+    let Some(node) = world.nodes.values().find_map(|slot| slot.node.as_ref()) else {
+        return Err("no node".into());
+    };
     let facts = node.facts();
     if facts.core.regions.is_empty() {
         return Err("the federation is not founded".into());
@@ -45,7 +47,10 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
         }
         if let Some(vm) = region.vms.values().find(|vm| vm.want == Want::Running && !vm.serves()) {
             let (seen, phase) = (vm.observed.generation.0, vm.observed.phase);
-            return Err(format!("{} on {} should serve: generation {} (seen {seen} {phase:?})", vm.id, vm.host, vm.generation.0));
+            return Err(format!(
+                "{} on {} should serve: generation {} (seen {seen} {phase:?})",
+                vm.id, vm.host, vm.generation.0
+            ));
         }
         for vm in region.vms.values().filter(|vm| vm.want == Want::Running) {
             let host = world.hosts.iter().find(|host| host.name == vm.host);
@@ -57,7 +62,9 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
     }
     for host in &world.hosts {
         for (vm, process) in &host.processes {
-            let owned = facts.vm(*vm).is_some_and(|(_, vm)| vm.host == host.name && vm.generation.0 == process.generation);
+            let owned = facts
+                .vm(*vm)
+                .is_some_and(|(_, vm)| vm.host == host.name && vm.generation.0 == process.generation);
             if !owned {
                 return Err(format!("{} still has {vm} generation {}", host.name, process.generation));
             }

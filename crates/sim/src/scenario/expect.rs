@@ -11,7 +11,8 @@ impl Story {
     pub(super) fn expect(&mut self, what: &[&str]) -> Result<(), String> {
         let (limit_us, what) = match what {
             ["within", time, rest @ ..] => {
-                let seconds: u64 = time.trim_end_matches('s').parse().map_err(|_| format!("`{time}` is not a time"))?;
+                let seconds: u64 =
+                    time.trim_end_matches('s').parse().map_err(|_| format!("`{time}` is not a time"))?;
                 (seconds * 1_000_000, rest)
             }
             _ => (0, what),
@@ -20,7 +21,9 @@ impl Story {
         loop {
             match self.holds(what) {
                 Ok(()) => return Ok(()),
-                Err(why) if self.world.now_us >= until_us => return Err(format!("expected {}: {why}", what.join(" "))),
+                Err(why) if self.world.now_us >= until_us => {
+                    return Err(format!("expected {}: {why}", what.join(" ")));
+                }
                 Err(_) => {}
             }
             let next_us = self.world.now_us + 100_000;
@@ -81,7 +84,10 @@ impl Story {
             }
             ["leader", region, of] => {
                 let group = if *of == "federation" { 0 } else { words::region(of)? };
-                let leads = self.world.nodes[&words::region(region)?].node.as_ref().is_some_and(|node| node.leads(group));
+                let leads = self.world.nodes[&words::region(region)?]
+                    .node
+                    .as_ref()
+                    .is_some_and(|node| node.leads(group));
                 if leads { Ok(()) } else { Err(format!("{region} does not lead")) }
             }
             ["host-of", name, host] => {

@@ -14,7 +14,11 @@ const PATIENCE_US: u64 = 12_000_000;
 
 /// The number of a region.
 pub fn region(name: &str) -> Result<NodeId, String> {
-    REGIONS.iter().position(|known| *known == name).map(|at| at as NodeId + 1).ok_or(format!("no region {name}"))
+    REGIONS
+        .iter()
+        .position(|known| *known == name)
+        .map(|at| at as NodeId + 1)
+        .ok_or(format!("no region {name}"))
 }
 
 fn host(world: &World, name: &str) -> Result<usize, String> {
@@ -23,7 +27,10 @@ fn host(world: &World, name: &str) -> Result<usize, String> {
 
 fn seconds_us(text: &str) -> Result<u64, String> {
     let number = text.strip_suffix('s').unwrap_or(text);
-    number.parse::<f64>().map(|seconds| (seconds * 1e6) as u64).map_err(|_| format!("`{text}` is not a time such as 5s"))
+    number
+        .parse::<f64>()
+        .map(|seconds| (seconds * 1e6) as u64)
+        .map_err(|_| format!("`{text}` is not a time such as 5s"))
 }
 
 /// The faults that words stand for.
@@ -62,7 +69,9 @@ pub fn fault(world: &World, words: &[&str]) -> Result<Vec<Fault>, String> {
         ["slow-disk", name, long] => vec![Fault::SlowDisk(region(name)?, seconds_us(long)?)],
         ["rot-disk", name] => vec![Fault::KillNode(region(name)?), Fault::RotDisk(region(name)?)],
         ["lose-frames", permille] => {
-            vec![Fault::Loss(permille.parse().map_err(|_| format!("`{permille}` is not a number per thousand"))?)]
+            vec![Fault::Loss(
+                permille.parse().map_err(|_| format!("`{permille}` is not a number per thousand"))?,
+            )]
         }
         ["kill-all-nodes"] => all().map(Fault::KillNode).collect(),
         ["start-all-nodes"] => all().map(Fault::StartNode).collect(),
@@ -112,7 +121,9 @@ impl Story {
             Some(Reply::Refused(refusal)) | Some(Reply::Placed { refusal: Some(refusal), .. }) => {
                 format!("refused {}: {}", refusal.code.as_str(), without_numbers(&refusal.what))
             }
-            Some(Reply::Placed { placement: Some(place), .. }) => format!("placed in {} on {}", place.region, place.host),
+            Some(Reply::Placed { placement: Some(place), .. }) => {
+                format!("placed in {} on {}", place.region, place.host)
+            }
             Some(Reply::Plan(plan)) => {
                 let moved = plan.moves.iter().filter(|step| step.to.is_some()).count();
                 format!("plan: {moved} VMs move, {} are left", plan.left)
@@ -159,10 +170,16 @@ impl Story {
                 };
                 Request::ChangeVm(asked, self.vm(name)?, change)
             }
-            ["federation", "region", "disable", ..] => Request::ChangeRegion(asked, change(Some(false), None)?),
+            ["federation", "region", "disable", ..] => {
+                Request::ChangeRegion(asked, change(Some(false), None)?)
+            }
             ["federation", "region", "enable", ..] => Request::ChangeRegion(asked, change(Some(true), None)?),
-            ["federation", "region", "disable-placement", ..] => Request::ChangeRegion(asked, change(None, Some(false))?),
-            ["federation", "region", "enable-placement", ..] => Request::ChangeRegion(asked, change(None, Some(true))?),
+            ["federation", "region", "disable-placement", ..] => {
+                Request::ChangeRegion(asked, change(None, Some(false))?)
+            }
+            ["federation", "region", "enable-placement", ..] => {
+                Request::ChangeRegion(asked, change(None, Some(true))?)
+            }
             ["federation", "freeze", level] => Request::SetFreeze(
                 asked,
                 match *level {
@@ -188,7 +205,10 @@ impl Story {
 
     fn create(&mut self, words: &[&str]) -> Result<CreateVm, String> {
         let name = value(words, "--name").ok_or("--name is missing")?;
-        let mut rules = Rules { allowed_regions: list(words, "--allowed-regions").into_iter().collect(), ..Rules::default() };
+        let mut rules = Rules {
+            allowed_regions: list(words, "--allowed-regions").into_iter().collect(),
+            ..Rules::default()
+        };
         if let Some(label) = value(words, "--anti-affinity") {
             let (label, scope) = label.split_once(':').unwrap_or((label, "host"));
             let (key, of) = label.split_once('=').ok_or("--anti-affinity takes KEY=VALUE[:SCOPE]")?;
@@ -203,7 +223,8 @@ impl Story {
         self.world.checkers.acknowledged.asked.insert(name.to_string(), 0);
         let mut template = client::template(name, rules);
         if let Some(memory) = value(words, "--memory-mib") {
-            template.spec.size.memory_mib = memory.parse().map_err(|_| format!("`{memory}` is not a size"))?;
+            template.spec.size.memory_mib =
+                memory.parse().map_err(|_| format!("`{memory}` is not a size"))?;
         }
         if let Some(priority) = value(words, "--priority") {
             template.priority = priority.parse()?;
