@@ -164,7 +164,7 @@ impl HostConfig {
         let range = &config.vm_addresses;
         check(range.count > 0, "vm_addresses.count is 0".into());
         check(
-            u16::from(range.first) + range.count <= 256,
+            u32::from(range.first) + u32::from(range.count) <= 256,
             format!("vm_addresses: {} addresses from .{} on go past .255", range.count, range.first),
         );
         check(

@@ -107,5 +107,5 @@ fn rss_mib() -> u64 {
     let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     // SAFETY: reads a constant of the system.
     let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(0) as u64;
-    pages * page_bytes >> 20
+    (pages * page_bytes) >> 20
 }

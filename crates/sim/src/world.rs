@@ -332,9 +332,9 @@ impl World {
 
     fn durable(&mut self, number: NodeId, life: u64, seq: u64) {
         let Some(slot) = self.nodes.get_mut(&number) else { return };
-        if slot.life == life && slot.node.is_some() && slot.disk.sync(seq) {
-            self.step_node(number, Input::Persisted { seq });
-        } else if slot.life == life && slot.paused_until_us > 0 {
+        let same = slot.life == life;
+        let synced = same && slot.node.is_some() && slot.disk.sync(seq);
+        if synced || (same && slot.paused_until_us > 0) {
             self.step_node(number, Input::Persisted { seq });
         }
     }

@@ -94,7 +94,7 @@ fn judge(probes: &[RegionProbe], here: &str, is_here: bool, health: HealthState)
         HealthState::Unhealthy => RegionVerdict::Unhealthy,
         HealthState::Unknown => RegionVerdict::Unknown,
     };
-    let majority = (probes.len() + 1) / 2 + 1;
+    let majority = probes.len().div_ceil(2) + 1;
     let heard_here = probes.iter().any(|probe| probe.from == here && answers(probe));
     if probes.iter().any(answers) {
         return if heard_here || is_here { by_health } else { RegionVerdict::UnreachableFromHere };

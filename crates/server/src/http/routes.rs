@@ -192,7 +192,7 @@ mod tests {
     fn every_endpoint_of_the_table_is_routed() {
         assert_eq!(unrouted(), Vec::<&str>::new());
         for row in endpoints() {
-            let path = row.path.replace('{', "x").replace('}', "x");
+            let path = row.path.replace(['{', '}'], "x");
             let Found::Route(route, _) = find(row.method.name(), &path) else {
                 panic!("{} not found", row.path)
             };
