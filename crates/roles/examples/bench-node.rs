@@ -135,7 +135,7 @@ impl Bench {
         };
         let vms = self.placed.get(&host(number)).into_iter().flatten().map(report).collect();
         let (term, revision) = (u64::MAX, u64::MAX);
-        self.say(number, &AgentMessage::Renew(Renew { seq, vms, term, revision }));
+        self.say(number, &AgentMessage::Renew(Renew { seq, vms, term, revision, usage: None }));
     }
 
     fn renew_all(&mut self, seq: u64) {
@@ -189,7 +189,12 @@ fn main() {
     assert_eq!((known, bench.refused), (vms, 0), "every VM was created");
     let rss_kib = rss_kib();
     let record = (rss_kib - before_kib) * 1_024 / vms;
-    println!("{vms} VMs on {HOSTS} hosts: {} MiB resident, {record} bytes a VM", rss_kib / 1_024);
+    let encoded = bench.node.facts().snapshot(1).len() as u64 / vms;
+    println!(
+        "{vms} VMs on {HOSTS} hosts: {} MiB resident, {record} bytes a VM, {:.1} times what it takes encoded ({encoded})",
+        rss_kib / 1_024,
+        record as f64 / encoded as f64
+    );
     let (p50, p99) = quantiles_us(750, |round| bench.renew(1 + round % HOSTS, 2_000_000 + round));
     let share = p50 * RENEWALS_A_SECOND * HOSTS as f64 / 1e6 * 100.0;
     println!(

@@ -1,49 +1,127 @@
 //! Benchmarks and fuzz targets by name: one table each, so that they can be found.
 
+mod cli_start;
+
+use crate::gates;
 use crate::run::{Failure, cargo, run};
 use crate::tree::Tree;
 
-/// A named cargo command: what it measures, and the arguments after `cargo`.
+/// How something is run: cargo with these arguments, or a function of ours.
+enum Work {
+    Cargo(&'static [&'static str]),
+    Own(fn(&Tree) -> Result<(), Failure>),
+}
+
+/// Something with a name: what it measures, and how it is run.
 struct Named {
     name: &'static str,
     about: &'static str,
-    arguments: &'static [&'static str],
+    work: Work,
 }
 
-const BENCHMARKS: &[Named] = &[];
-const FUZZ_TARGETS: &[Named] = &[];
+/// Each prints its ratio to a peer or to a promise that it met in the same run.
+const BENCHMARKS: &[Named] = &[
+    Named {
+        name: "place",
+        about: "a placement decision up to 100 regions of 5,000 hosts, against a plain scan; packing of a trace",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-decide",
+            "--example=bench-place",
+            "--",
+        ]),
+    },
+    Named {
+        name: "failover-plan",
+        about: "the plan for 100,000 VMs of a lost region",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-decide",
+            "--example=bench-failover",
+            "--",
+        ]),
+    },
+    Named {
+        name: "commit",
+        about: "a commit at each region's home over the emulated WAN, against the round trip to its majority",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-server",
+            "--example=bench-commit",
+            "--",
+        ]),
+    },
+    Named {
+        name: "rss",
+        about: "memory of a node with 75,000 VMs, against their encoding; cost of a renewal and of doing nothing",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-roles",
+            "--example=bench-node",
+            "--",
+        ]),
+    },
+    Named {
+        name: "cli-start",
+        about: "a cold start of dwcp-cli, against /bin/true",
+        work: Work::Own(cli_start::measure),
+    },
+    Named {
+        name: "failover",
+        about: "a real federation loses a region: until every VM answers elsewhere, against the promised 30 s",
+        work: Work::Own(gates::end_to_end),
+    },
+];
+
+/// All but the last two words: `all --seconds 60` and such follow.
+const FUZZ: &[&str] = &["run", "--quiet", "--profile=sim"];
 
 /// Runs one benchmark, or lists them.
 ///
 /// # Errors
-/// Wrong usage for an unknown name; otherwise when cargo fails.
+/// Wrong usage for an unknown name; otherwise when the benchmark fails.
 pub fn bench(tree: &Tree, arguments: &[String]) -> Result<(), Failure> {
-    named(tree, "benchmark", BENCHMARKS, arguments)
-}
-
-/// Runs one fuzz target, or lists them.
-///
-/// # Errors
-/// As [`bench`].
-pub fn fuzz(tree: &Tree, arguments: &[String]) -> Result<(), Failure> {
-    named(tree, "fuzz target", FUZZ_TARGETS, arguments)
-}
-
-fn named(tree: &Tree, kind: &str, table: &[Named], arguments: &[String]) -> Result<(), Failure> {
     let Some((name, rest)) = arguments.split_first() else {
-        if table.is_empty() {
-            println!("there is no {kind}");
-        }
-        for entry in table {
-            println!("{:<24} {}", entry.name, entry.about);
+        for entry in BENCHMARKS {
+            println!("{:<14} {}", entry.name, entry.about);
         }
         return Ok(());
     };
-    let entry = table
+    let entry = BENCHMARKS
         .iter()
         .find(|entry| entry.name == name)
-        .ok_or_else(|| Failure::usage(format!("no {kind} {name:?}; without a name they are listed")))?;
-    run(cargo().args(entry.arguments).args(rest).current_dir(&tree.root))
+        .ok_or_else(|| Failure::usage(format!("no benchmark {name:?}; without a name they are listed")))?;
+    match entry.work {
+        Work::Cargo(words) => run(cargo().args(words).args(rest).current_dir(&tree.root)),
+        Work::Own(work) => work(tree),
+    }
+}
+
+/// Damages real inputs of every decoder, or of the one that is named, each for `--seconds` (20).
+///
+/// # Errors
+/// When a decoder panics or takes memory without limit; the input is printed.
+pub fn fuzz(tree: &Tree, arguments: &[String]) -> Result<(), Failure> {
+    let fuzz = |package: &str, example: &str, arguments: &[String]| {
+        let package = ["-p", package, "--example", example, "--"];
+        run(cargo().args(FUZZ).args(package).args(arguments).current_dir(&tree.root))
+    };
+    match arguments.first().map(String::as_str) {
+        Some("agent") => fuzz("dwcp-agent", "fuzz-agent", &arguments[1..]),
+        Some(name) if !name.starts_with("--") => fuzz("dwcp-server", "fuzz", arguments),
+        _ => {
+            fuzz("dwcp-server", "fuzz", arguments)?;
+            fuzz("dwcp-agent", "fuzz-agent", arguments)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -52,10 +130,8 @@ mod tests {
 
     #[test]
     fn every_name_is_there_once() {
-        for table in [BENCHMARKS, FUZZ_TARGETS] {
-            for (index, entry) in table.iter().enumerate() {
-                assert!(table[..index].iter().all(|other| other.name != entry.name), "{}", entry.name);
-            }
+        for (index, entry) in BENCHMARKS.iter().enumerate() {
+            assert!(BENCHMARKS[..index].iter().all(|other| other.name != entry.name), "{}", entry.name);
         }
     }
 }

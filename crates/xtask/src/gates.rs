@@ -4,6 +4,7 @@ mod changed;
 mod count;
 mod drill;
 
+use crate::federation::{image, up};
 use crate::flags::Flags;
 use crate::install;
 use crate::run::{Failure, capture, cargo, on_path, run, say, shown};
@@ -15,12 +16,32 @@ use std::process::Command;
 use std::time::Instant;
 
 /// Seeds that `test` simulates; nightly runs may take more.
-const SEEDS: &str = "200";
+const SEEDS: &str = "0..200";
 
 /// The steps so far, with what each found.
 struct Report {
     since: Instant,
-    rows: Vec<(String, Count, f64)>,
+    rows: Vec<Row>,
+}
+
+/// A step: what it found, and the seconds that it took, of the clock and of processors.
+struct Row {
+    name: String,
+    count: Count,
+    seconds: f64,
+    processor: f64,
+}
+
+/// Processor time of everything that was run and has ended, seconds.
+fn processor_seconds() -> f64 {
+    // SAFETY: fills one struct of ours, which any bytes make valid.
+    let used = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &mut used);
+        used
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(used.ru_utime) + seconds(used.ru_stime)
 }
 
 impl Report {
@@ -32,26 +53,30 @@ impl Report {
     /// run tells everything.
     fn step(&mut self, name: &str, work: impl FnOnce() -> Result<Count, Failure>) {
         say(self.since, &format!("== {name}"));
-        let start = Instant::now();
+        let (start, used) = (Instant::now(), processor_seconds());
         let count = work().unwrap_or_else(|failure| {
             if !failure.message.is_empty() {
                 println!("{name}: {}", failure.message);
             }
             Count::FAILED
         });
-        self.rows.push((name.to_owned(), count, start.elapsed().as_secs_f64()));
+        let (seconds, processor) = (start.elapsed().as_secs_f64(), processor_seconds() - used);
+        self.rows.push(Row { name: name.to_owned(), count, seconds, processor });
     }
 
     /// Prints the table and, last and alone, `N passed, N failed`.
     fn finish(self) -> Result<(), Failure> {
-        let width = self.rows.iter().map(|(name, _, _)| name.chars().count()).max().unwrap_or(0).max(8);
-        println!("\n{:<width$} {:>8} {:>8} {:>9}", "step", "passed", "failed", "seconds");
-        let mut total = Count { passed: 0, failed: 0 };
-        for (name, count, seconds) in &self.rows {
-            println!("{name:<width$} {:>8} {:>8} {seconds:>9.1}", count.passed, count.failed);
+        let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(8);
+        println!("\n{:<width$} {:>8} {:>8} {:>9} {:>9}", "step", "passed", "failed", "seconds", "processor");
+        let (mut total, mut used) = (Count { passed: 0, failed: 0 }, 0.0);
+        for Row { name, count, seconds, processor } in &self.rows {
+            let Count { passed, failed } = count;
+            println!("{name:<width$} {passed:>8} {failed:>8} {seconds:>9.1} {processor:>9.1}");
             total = total.plus(*count);
+            used += processor;
         }
-        println!("{:<width$} {:>8} {:>8} {:>9.1}", "all", "", "", self.since.elapsed().as_secs_f64());
+        let seconds = self.since.elapsed().as_secs_f64();
+        println!("{:<width$} {:>8} {:>8} {seconds:>9.1} {used:>9.1}", "all", "", "");
         println!("{} passed, {} failed", total.passed, total.failed);
         if total.failed == 0 { Ok(()) } else { Err(Failure::told()) }
     }
@@ -64,6 +89,8 @@ impl Report {
 pub fn test(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     let mut report = Report::new();
     report.step("install", || install::ensure(Instant::now()).map(|()| Count::PASSED));
+    // Tests that need a guest pass without one, so it is there before them.
+    report.step("guest image", || image::ensure(tree, Instant::now()).map(|()| Count::PASSED));
     report.step("tidy", || tidy(tree));
     report.step("format", || check(in_tree(tree, &["fmt", "--all", "--", "--check"])));
     report.step("licences", || deny::check(tree).map(|()| Count::PASSED));
@@ -74,7 +101,9 @@ pub fn test(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
         ))
     });
     report.step("tests", || tests(tree, &["--locked", "--workspace"]));
+    report.step("programs", || up::build(tree, Instant::now()).map(|()| Count::PASSED));
     report.step("simulation", || simulation(tree));
+    report.step("scenarios", || scenarios(tree));
     report.step("reference pages", || docs::check(tree).map(|()| Count::PASSED));
     if !flags.has("no-e2e") {
         report.step("end to end", || drill::drill(tree));
@@ -152,6 +181,22 @@ fn counted(mut command: Command) -> Result<Count, Failure> {
     println!("{text}");
     println!("`{}` ended with {}", shown(&command), output.status);
     Ok(if count.failed == 0 { count.plus(Count::FAILED) } else { count })
+}
+
+/// The end-to-end drill alone.
+///
+/// # Errors
+/// When a stage of it fails.
+pub fn end_to_end(tree: &Tree) -> Result<(), Failure> {
+    install::ensure(Instant::now())?;
+    let count = drill::drill(tree)?;
+    if count.failed == 0 { Ok(()) } else { Err(Failure::told()) }
+}
+
+fn scenarios(tree: &Tree) -> Result<Count, Failure> {
+    let mut tell = crate::run::command(tree.binary("dwcp-sim"));
+    tell.arg("scenario").current_dir(&tree.root);
+    run(&mut tell).map(|()| Count::PASSED)
 }
 
 fn simulation(tree: &Tree) -> Result<Count, Failure> {
