@@ -26,7 +26,7 @@ mod policies;
 mod region_health;
 mod region_summary;
 mod regions;
-mod routes;
+pub mod routes;
 mod server;
 mod tokens;
 mod vm_create;
