@@ -21,13 +21,15 @@ const MEMORY_LIMIT: u64 = 4 << 30;
 const CORPUS_KEPT: usize = 2_000;
 const INPUT_MAX: usize = 64 << 10;
 
+/// Reads an input; true when it was understood.
+pub type Read = Box<dyn Fn(&[u8]) -> bool>;
+
 /// A decoder and real inputs for it.
 pub struct Target {
     pub name: &'static str,
     /// Real inputs, from which the others are made.
     pub corpus: Vec<Vec<u8>>,
-    /// Reads an input; true when it was understood.
-    pub read: Box<dyn Fn(&[u8]) -> bool>,
+    pub read: Read,
 }
 
 thread_local! {
