@@ -1,14 +1,14 @@
-//! `host.yaml`: what an agent must be told about its host.
+//! `host.yaml`: what an agent must be told about its host, with paths made whole and defaults filled in.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use dwcp_config::host;
+pub use dwcp_config::host::{Accelerator as AcceleratorChoice, PkiPaths, VmAddresses};
 
-/// The whole file.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Settings of one host's agent, ready for use.
+#[derive(Clone, Debug)]
 pub struct HostConfig {
     /// Name of the federation.
     pub federation: String,
@@ -21,7 +21,7 @@ pub struct HostConfig {
     /// Every region's node. The order of the fallbacks; the own region always comes first.
     pub regions: Vec<RegionEndpoint>,
     /// Certificates.
-    pub pki: PkiPaths,
+    pub pki: PkiFiles,
     /// Where images, disks and the agent's memory live.
     pub data_dir: PathBuf,
     /// Virtual CPUs to offer.
@@ -29,33 +29,25 @@ pub struct HostConfig {
     /// Memory to offer, MiB.
     pub memory_mib: u64,
     /// Disk to offer, GiB.
-    #[serde(default)]
     pub disk_gib: u64,
     /// Free labels for placement rules.
-    #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// The addresses VMs get.
     pub vm_addresses: VmAddresses,
     /// VMs that may boot at once.
-    #[serde(default = "default_boot_concurrency")]
     pub boot_concurrency: usize,
     /// How guests run.
-    #[serde(default)]
     pub accelerator: AcceleratorChoice,
     /// Local UDP address of the link; in development its IP places the host in a region of the emulated WAN.
-    #[serde(default = "default_bind")]
     pub bind: SocketAddr,
     /// State of the emulated WAN, development only.
-    #[serde(default)]
     pub wan_file: Option<PathBuf>,
     /// The emulator.
-    #[serde(default = "default_qemu")]
     pub qemu: String,
 }
 
 /// Where a region's node answers.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct RegionEndpoint {
     /// The region's name.
     pub region: String,
@@ -68,68 +60,28 @@ pub struct RegionEndpoint {
 }
 
 /// Where the certificates are: `<dir>/ca.pem`, `<dir>/<name>.pem`, `<dir>/<name>.key`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PkiPaths {
+#[derive(Clone, Debug)]
+pub struct PkiFiles {
     /// The directory.
     pub dir: PathBuf,
     /// The files' name without its ending.
     pub name: String,
 }
 
-/// A range of addresses `<base>.<first>` and on.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VmAddresses {
-    /// The first three numbers, such as `127.77.1`.
-    pub base: String,
-    /// The last number of the first address.
-    pub first: u8,
-    /// How many.
-    pub count: u16,
-}
-
-impl VmAddresses {
-    /// Every address, in order.
-    pub fn all(&self) -> Vec<String> {
-        (u16::from(self.first)..)
-            .take(self.count.into())
-            .map(|last| format!("{}.{last}", self.base))
-            .collect()
-    }
-}
-
-/// How guests shall run.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum AcceleratorChoice {
-    /// Emulated.
-    #[default]
-    Tcg,
-    /// By the kernel when a test guest proves that it works, else emulated.
-    Auto,
-}
-
-fn default_boot_concurrency() -> usize {
-    2
-}
-
-fn default_bind() -> SocketAddr {
-    SocketAddr::from(([0, 0, 0, 0], 0))
-}
-
-fn default_qemu() -> String {
-    "qemu-system-x86_64".to_string()
-}
-
 impl HostConfig {
     /// Reads and checks the file. Relative paths are taken from the file's directory.
     ///
     /// # Errors
-    /// One message that names the file and, for YAML errors, line and column.
+    /// Every complaint, one a line, with the file, line and column.
     pub fn load(path: &Path) -> Result<HostConfig, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let mut config = HostConfig::parse(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+        let mut config = HostConfig::parse(&text).map_err(|complaints| {
+            complaints
+                .lines()
+                .map(|line| format!("{}: {line}", path.display()))
+                .collect::<Vec<_>>()
+                .join("\n")
+        })?;
         let full = std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let base = full.parent().unwrap_or(Path::new("/"));
         config.data_dir = base.join(&config.data_dir);
@@ -143,39 +95,32 @@ impl HostConfig {
     /// # Errors
     /// Every complaint, one a line.
     pub fn parse(text: &str) -> Result<HostConfig, String> {
-        let config: HostConfig = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
-        let mut complaints = Vec::new();
-        let mut check = |fine: bool, complaint: String| {
-            if !fine {
-                complaints.push(complaint);
-            }
+        let read = host::HostConfig::parse(text).map_err(|complaints| complaints.to_string())?;
+        let endpoint = |entry: host::RegionEndpoint| {
+            let (Some(mesh), Some(api)) = (entry.mesh, entry.api) else {
+                return Err(format!("regions: {} has no addresses", entry.region));
+            };
+            Ok(RegionEndpoint { region: entry.region, node: entry.node, mesh, api })
         };
-        for (key, value) in [
-            ("federation", &config.federation),
-            ("region", &config.region),
-            ("zone", &config.zone),
-            ("host", &config.host),
-        ] {
-            check(!value.is_empty(), format!("{key} is empty"));
-        }
-        check(config.vcpus > 0, "vcpus is 0".into());
-        check(config.memory_mib > 0, "memory_mib is 0".into());
-        check(config.boot_concurrency > 0, "boot_concurrency is 0: no VM could ever start".into());
-        let range = &config.vm_addresses;
-        check(range.count > 0, "vm_addresses.count is 0".into());
-        check(
-            u32::from(range.first) + u32::from(range.count) <= 256,
-            format!("vm_addresses: {} addresses from .{} on go past .255", range.count, range.first),
-        );
-        check(
-            format!("{}.{}", range.base, range.first).parse::<std::net::Ipv4Addr>().is_ok(),
-            format!("vm_addresses.base `{}` is not three numbers such as 127.77.1", range.base),
-        );
-        check(
-            config.regions.iter().any(|endpoint| endpoint.region == config.region),
-            format!("regions has no entry for this host's own region {}", config.region),
-        );
-        if complaints.is_empty() { Ok(config) } else { Err(complaints.join("\n")) }
+        Ok(HostConfig {
+            federation: read.federation,
+            region: read.region,
+            zone: read.zone,
+            host: read.host,
+            regions: read.regions.into_iter().map(endpoint).collect::<Result<_, String>>()?,
+            pki: PkiFiles { dir: read.pki.dir.into(), name: read.pki.name },
+            data_dir: read.data_dir.into(),
+            vcpus: read.vcpus,
+            memory_mib: read.memory_mib,
+            disk_gib: read.disk_gib,
+            labels: read.labels,
+            vm_addresses: read.vm_addresses,
+            boot_concurrency: read.boot_concurrency as usize,
+            accelerator: read.accelerator,
+            bind: read.bind.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
+            wan_file: read.wan_file.map(PathBuf::from),
+            qemu: read.qemu.unwrap_or_else(|| "qemu-system-x86_64".to_string()),
+        })
     }
 
     /// The mesh endpoints, own region first.

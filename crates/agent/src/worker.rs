@@ -6,6 +6,7 @@ mod effects;
 mod memory;
 mod prepare;
 mod probes;
+mod usage;
 mod voters;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,9 @@ use memory::Note;
 
 /// Between two looks at the consoles' sizes and at the certificate.
 const UPKEEP_EVERY: Duration = Duration::from_secs(20);
+
+/// Between two looks at what the host uses.
+const USAGE_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or until the watchdog is gone.
 ///
@@ -109,6 +113,9 @@ async fn work(config: HostConfig) -> Result<(), String> {
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| e.to_string())?;
     let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
+    let mut usage = usage::Meter::begin(worker.config.data_dir.clone());
+    let mut measuring = tokio::time::interval(USAGE_EVERY);
+    measuring.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let wake_us =
             agent.wake_at_us().map_or(1_000_000, |at| at.saturating_sub(monotonic_us())).min(1_000_000);
@@ -126,6 +133,7 @@ async fn work(config: HostConfig) -> Result<(), String> {
                 worker.renew_certificate();
                 None
             }
+            _ = measuring.tick() => usage.measure().map(Input::Usage),
             () = tokio::time::sleep(Duration::from_micros(wake_us)) => Some(Input::Tick),
         };
         let Some(input) = input else { continue };

@@ -45,5 +45,8 @@ wire! {
         pub message: String,
         /// Who or what caused it.
         pub by: String,
+        /// Id of the API request that asked for it; `null`: nobody asked.
+        #[serde(default)]
+        pub request_id: Option<String>,
     }
 }

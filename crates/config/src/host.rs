@@ -73,6 +73,16 @@ pub struct VmAddresses {
     pub count: u16,
 }
 
+impl VmAddresses {
+    /// Every address, in order.
+    pub fn all(&self) -> Vec<String> {
+        (u16::from(self.first)..)
+            .take(self.count.into())
+            .map(|last| format!("{}.{last}", self.base))
+            .collect()
+    }
+}
+
 /// How guests run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accelerator {

@@ -21,6 +21,7 @@ mod score;
 mod search;
 mod seen;
 mod suggest;
+mod typed;
 
 pub use failover::{FailoverLimits, FailoverPlan, PlannedMove, plan_failover};
 pub use health::{Deduction, HealthInputs, HealthScore, HealthState, health};

@@ -11,12 +11,13 @@ use crate::place::{Inputs, PlaceRequest, Placement, choose};
 use crate::refuse::{Closest, is_too_large};
 use crate::region_rules::dollars;
 use crate::report::Suggestion;
+use crate::typed::{create_command, relation_text};
 
 /// Changes tried; each costs one decision.
 const TRIES: usize = 64;
 
-/// A change: what is said, what is typed, the request after it.
-type Change = (String, String, PlaceRequest);
+/// A change: what is said, the request after it.
+type Change = (String, PlaceRequest);
 
 pub(crate) fn smallest_change(
     inputs: Inputs<'_>,
@@ -30,13 +31,13 @@ pub(crate) fn smallest_change(
         [longer_round_trip, higher_cost, other_region, dropped_relation, dropped_host_rule];
     let mut tries = 0;
     for list in changes {
-        for (change, command, relaxed) in list(inputs, request) {
+        for (change, relaxed) in list(inputs, request) {
             tries += 1;
             if tries > TRIES {
                 return None;
             }
             if let (Some(place), _) = choose(inputs, &relaxed, false) {
-                return Some(suggestion(change, command, place));
+                return Some(suggestion(change, create_command(&relaxed.vm), place));
             }
         }
     }
@@ -57,8 +58,7 @@ fn longer_round_trip(inputs: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> 
             let mut relaxed = request.clone();
             relaxed.vm.rules.max_latency[at].1 = rtt_ms;
             let change = format!("allow {rtt_ms} ms to {users} (for {region}) instead of {limit_ms} ms");
-            let command = format!("set max_latency {users} to {rtt_ms} ms in the VM's policy");
-            changes.push((rtt_ms - limit_ms, (change, command, relaxed)));
+            changes.push((rtt_ms - limit_ms, (change, relaxed)));
         }
     }
     changes.sort_by(|a, b| (a.0, &a.1.0).cmp(&(b.0, &b.1.0)));
@@ -81,7 +81,7 @@ fn higher_cost(inputs: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
             // Rounded up: what is typed must be enough.
             let typed = dollars(cost.next_multiple_of(10));
             let change = format!("raise the cost limit to {typed} a month from {}", dollars(limit));
-            (change, format!("set cost_limit_usd to {typed} in the VM's policy"), relaxed)
+            (change, relaxed)
         })
         .collect()
 }
@@ -94,28 +94,22 @@ fn other_region(inputs: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
         let denied = rules.denied_regions.contains(region);
         let asked = request.only_regions.as_ref().is_none_or(|only| only.contains(region));
         let mut relaxed = request.clone();
-        let (change, command) = match (listed, denied, asked) {
+        let change = match (listed, denied, asked) {
             (false, false, true) => {
                 relaxed.vm.rules.allowed_regions.insert(region.clone());
-                (
-                    format!("allow the region {region}"),
-                    format!("add {region} to regions_allow in the VM's policy"),
-                )
+                format!("allow the region {region}")
             }
             (true, true, true) => {
                 relaxed.vm.rules.denied_regions.remove(region);
-                (
-                    format!("no longer deny the region {region}"),
-                    format!("take {region} out of regions_deny in the VM's policy"),
-                )
+                format!("no longer deny the region {region}")
             }
             (true, false, false) => {
                 relaxed.only_regions.get_or_insert_default().insert(region.clone());
-                (format!("ask for {region} as well"), format!("add {region} to the regions asked for"))
+                format!("ask for {region} as well")
             }
             _ => continue,
         };
-        changes.push((change, command, relaxed));
+        changes.push((change, relaxed));
     }
     changes
 }
@@ -126,39 +120,29 @@ fn dropped_relation(_: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
     for (at, relation) in rules.anti_affinity.iter().enumerate() {
         let mut relaxed = request.clone();
         relaxed.vm.rules.anti_affinity.remove(at);
-        let text =
-            format!("the rule to be apart from {} ({:?})", target_text(&relation.target), relation.scope);
-        changes.push((format!("drop {text}"), format!("take {text} out of anti_affinity"), relaxed));
+        changes.push((format!("drop the rule to be away from {}", relation_text(relation)), relaxed));
     }
     for (at, relation) in rules.affinity.iter().enumerate() {
         let mut relaxed = request.clone();
         relaxed.vm.rules.affinity.remove(at);
-        let text = format!("the rule to be with {} ({:?})", target_text(&relation.target), relation.scope);
-        changes.push((format!("drop {text}"), format!("take {text} out of affinity"), relaxed));
+        changes.push((format!("drop the rule to be near {}", relation_text(relation)), relaxed));
     }
     changes
 }
 
-fn target_text(target: &dwcp_state::Target) -> String {
-    match target {
-        dwcp_state::Target::Vm(id) => id.to_string(),
-        dwcp_state::Target::Label((key, value)) => format!("{key}={value}"),
-    }
-}
-
 fn dropped_host_rule(_: Inputs<'_>, request: &PlaceRequest) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
-    let mut add = |what: &str, field: &str, relax: fn(&mut dwcp_state::Rules)| {
+    let mut add = |what: &str, relax: fn(&mut dwcp_state::Rules)| {
         let mut relaxed = request.clone();
         relax(&mut relaxed.vm.rules);
         if relaxed != *request {
-            changes.push((format!("drop {what}"), format!("empty {field} in the VM's policy"), relaxed));
+            changes.push((format!("drop {what}"), relaxed));
         }
     };
-    add("the required zones", "zones", |rules| rules.zones.clear());
-    add("the required host labels", "host_labels", |rules| rules.host_labels.clear());
-    add("the denied hosts", "hosts_deny", |rules| rules.denied_hosts.clear());
-    add("the required hosts", "hosts", |rules| rules.hosts.clear());
+    add("the required zones", |rules| rules.zones.clear());
+    add("the required host labels", |rules| rules.host_labels.clear());
+    add("the denied hosts", |rules| rules.denied_hosts.clear());
+    add("the required hosts", |rules| rules.hosts.clear());
     changes
 }
 
@@ -176,21 +160,19 @@ fn smaller(request: &PlaceRequest, closest: Option<&Closest>) -> Option<Suggesti
         return None;
     }
     let mut parts = Vec::new();
-    let mut flags = Vec::new();
     if size.vcpus < need.vcpus {
         parts.push(format!("{} vCPUs instead of {}", size.vcpus, need.vcpus));
-        flags.push(format!("--vcpus {}", size.vcpus));
     }
     if size.memory_mib < need.memory_mib {
         parts.push(format!("{} MiB of memory instead of {}", size.memory_mib, need.memory_mib));
-        flags.push(format!("--memory {}MiB", size.memory_mib));
     }
     if size.disk_gib < need.disk_gib {
         parts.push(format!("{} GiB of disk instead of {}", size.disk_gib, need.disk_gib));
-        flags.push(format!("--disk {}GiB", size.disk_gib));
     }
+    let mut vm = request.vm.clone();
+    vm.spec.size = size;
     let change = format!("ask for {}", parts.join(" and "));
-    Some(Suggestion { change, command: flags.join(" "), region: region.clone(), host: host.clone() })
+    Some(Suggestion { change, command: create_command(&vm), region: region.clone(), host: host.clone() })
 }
 
 /// A region that only an operator's switch keeps out.

@@ -14,7 +14,7 @@ use dwcp_types::{NodeId, VmId};
 
 use crate::protocol::{
     Accelerator, AgentMessage, Checked, Console, ControllerMessage, Health, Hello, Intents, Phase,
-    ProbeResult, Probed, VmIntent, VmSpec,
+    ProbeResult, Probed, Usage, VmIntent, VmSpec,
 };
 
 mod lease;
@@ -133,6 +133,8 @@ pub enum Input {
     Console(Console),
     /// Findings for a request of the leader.
     Checked(Checked),
+    /// What the host uses; told with the next renewals.
+    Usage(Usage),
 }
 
 /// One thing to do. The shell does them in order.
@@ -190,6 +192,7 @@ pub struct Agent {
     /// `None` until the first intents of this incarnation: adopted VMs stay untouched until then.
     intents: Option<BTreeMap<VmId, VmIntent>>,
     vms: BTreeMap<VmId, LocalVm>,
+    usage: Option<Usage>,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
 }
@@ -217,6 +220,7 @@ impl Agent {
             seen,
             intents: None,
             vms,
+            usage: None,
             #[cfg(feature = "mutations")]
             mutation: None,
         }
@@ -261,6 +265,7 @@ impl Agent {
             Input::Probed(probed) => out.push(Effect::Send(AgentMessage::Probed(probed))),
             Input::Console(console) => out.push(Effect::Send(AgentMessage::Console(console))),
             Input::Checked(checked) => out.push(Effect::Send(AgentMessage::Checked(checked))),
+            Input::Usage(usage) => self.usage = Some(usage),
         }
         self.reconcile(now_us, out);
         self.probe_due(now_us, out);

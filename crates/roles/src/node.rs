@@ -22,6 +22,7 @@ mod operations;
 mod proposals;
 mod questions;
 mod requests;
+mod usage;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -36,6 +37,7 @@ pub use hosts::HostSession;
 pub use proposals::Proposal;
 pub use questions::{Observation, RegionCheck};
 pub use requests::{Asked, Change, CreateVm, FailoverRequest, Reply, Request};
+pub use usage::HostNow;
 pub use wire::MeshMessage;
 
 /// What does not change while a node runs.

@@ -113,8 +113,26 @@ pub struct Renew {
     pub term: u64,
     /// Revision of the newest intents acted on. When it is older than what the leader has, the leader sends them again.
     pub revision: u64,
+    /// What the host really uses, when its agent could measure it.
+    pub usage: Option<Usage>,
 }
-wire_struct!(Renew { 1 seq, 2 vms, 3 term, 4 revision });
+wire_struct!(Renew { 1 seq, 2 vms, 3 term, 4 revision, 5 usage });
+
+/// What a host really uses, whoever uses it; measured by its agent about once a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time of all its cores together, percent of all.
+    pub cpu_percent: u32,
+    /// Memory that is not available, MiB.
+    pub memory_used_mib: u64,
+    /// All of its memory, MiB.
+    pub memory_total_mib: u64,
+    /// Disk of the agent's data folder that is taken, GiB.
+    pub disk_used_gib: u64,
+    /// All of that disk, GiB.
+    pub disk_total_gib: u64,
+}
+wire_struct!(Usage { 1 cpu_percent, 2 memory_used_mib, 3 memory_total_mib, 4 disk_used_gib, 5 disk_total_gib });
 
 /// What a VM's own probe said when asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

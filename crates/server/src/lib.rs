@@ -10,6 +10,7 @@ pub mod http;
 pub mod links;
 pub mod log;
 pub mod node_loop;
+mod placement_times;
 pub mod record;
 pub mod region;
 pub mod run;

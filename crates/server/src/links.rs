@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::handle::NodeHandle;
 use crate::log::Log;
+use crate::placement_times::PlacementTimes;
 use crate::writer::CommitTimes;
 
 const LINKS_EVERY: Duration = Duration::from_millis(250);
@@ -39,14 +40,14 @@ pub async fn pass_events(mut events: Receiver<MeshEvent>, node: NodeHandle, log:
 }
 
 /// Tells the node what its links and its process are like, for as long as the process lives.
-pub async fn measure(mesh: MeshHandle, node: NodeHandle, times: CommitTimes) {
+pub async fn measure(mesh: MeshHandle, node: NodeHandle, times: CommitTimes, placements: PlacementTimes) {
     let mut links = interval(LINKS_EVERY);
     links.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut load = Load::begin();
     loop {
         links.tick().await;
         node.tell(Input::Links(mesh.stats().iter().map(reading).collect()));
-        if let Some(measures) = load.due(&times) {
+        if let Some(measures) = load.due(&times, &placements) {
             node.tell(Input::Measures(measures));
         }
     }
@@ -77,18 +78,20 @@ impl Load {
         Load { at: Instant::now(), cpu_us: cpu_us() }
     }
 
-    fn due(&mut self, times: &CommitTimes) -> Option<Measures> {
+    fn due(&mut self, times: &CommitTimes, placements: &PlacementTimes) -> Option<Measures> {
         let elapsed = self.at.elapsed();
         if elapsed < MEASURES_EVERY {
             return None;
         }
         let used_us = cpu_us().saturating_sub(self.cpu_us);
         *self = Load::begin();
+        let (p50_us, p95_us, p99_us) = placements.quantiles_us();
         Some(Measures {
             rss_mib: rss_mib(),
             cpu_percent: used_us * 100 / (elapsed.as_micros() as u64).max(1),
             fsync_p50_us: times.p50_us(),
-            ..Measures::default()
+            placement_us: (p50_us, p95_us),
+            placement_p99_us: p99_us,
         })
     }
 }

@@ -6,13 +6,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dwcp_mesh::MeshHandle;
-use dwcp_roles::node::{Class, Effect, Input, Node, Reply};
+use dwcp_roles::node::{Class, Effect, Input, Node, Reply, Request};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::handle::{Task, View};
 use crate::log::Log;
+use crate::placement_times::PlacementTimes;
 use crate::record::Recorder;
 use crate::writer::Writer;
 
@@ -29,6 +30,8 @@ pub struct Outlets {
     pub log: Log,
     /// Every input, for a replay.
     pub recorder: Option<Recorder>,
+    /// How long placement decisions take.
+    pub placements: PlacementTimes,
 }
 
 /// Starts the thread. It ends at [`Task::Stop`] or when the last door is gone, with everything written. A panic in it
@@ -113,7 +116,13 @@ impl NodeLoop {
             recorder.write(now, &inputs);
         }
         let mut effects = std::mem::take(&mut self.effects);
+        let decisions = inputs.iter().filter(|input| decides(input)).count() as u64;
         self.node.step_all(now, inputs, &mut effects);
+        if decisions > 0 {
+            // The step may do more than decide: what is measured is at least what the decisions took.
+            let took_us = clock::mono().0.saturating_sub(now.mono.0);
+            self.outlets.placements.note(took_us, decisions);
+        }
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
@@ -135,6 +144,11 @@ impl NodeLoop {
             Effect::Log { component, level, text } => self.outlets.log.line(component, level, &text),
         }
     }
+}
+
+/// Whether an input makes the node decide where a VM goes.
+fn decides(input: &Input) -> bool {
+    matches!(input, Input::Request { request, .. } if matches!(**request, Request::CreateVm(..)))
 }
 
 fn mesh_class(class: Class) -> dwcp_mesh::Class {

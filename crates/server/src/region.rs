@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use crate::handle::{NodeHandle, View};
 use crate::log::Log;
 use crate::node_loop::{self, AbortOnPanic, Outlets};
+use crate::placement_times::PlacementTimes;
 use crate::record::Recorder;
 use crate::store::{Store, StoreError};
 use crate::writer::{CommitTimes, Writer};
@@ -79,17 +80,23 @@ impl Region {
         let listen = mesh.listen;
         let mesh = Mesh::start(mesh, events).map_err(|e| format!("the mesh at {listen}: {e}"))?;
         let (door, inbox) = NodeHandle::new();
-        let times = CommitTimes::default();
+        let (times, placements) = (CommitTimes::default(), PlacementTimes::default());
         let told = door.clone();
         let durable = move |seq| told.tell(Input::Persisted { seq });
         let started = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
         let writer =
             Writer::start(store, times.clone(), durable, failed).map_err(started("the store's thread"))?;
-        let outlets = Outlets { mesh: mesh.clone(), writer, log: log.clone(), recorder };
+        let outlets = Outlets {
+            mesh: mesh.clone(),
+            writer,
+            log: log.clone(),
+            recorder,
+            placements: placements.clone(),
+        };
         let thread = node_loop::start(node, inbox, outlets).map_err(started("the node's thread"))?;
         let tasks = vec![
             vital(links::pass_events(from_mesh, door.clone(), log.clone()), &log),
-            vital(links::measure(mesh.clone(), door.clone(), times.clone()), &log),
+            vital(links::measure(mesh.clone(), door.clone(), times.clone(), placements), &log),
             vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
         Ok(Region { node: door, mesh, identity, times, thread, tasks })

@@ -13,6 +13,7 @@ const PATIENCE_US: u64 = 7_000_000;
 
 /// What a request is for.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // A handful live at once.
 enum Wish {
     Create { name: String, rules: Rules },
     Change { vm: VmId, change: Change },
@@ -131,7 +132,22 @@ fn wish(world: &mut World) {
         }
     }
     let key = format!("client/{}", world.client.next);
-    let asked = Asked { by: "client".to_string(), key: Some(key), digest: 1 };
+    let asked = Asked { by: "client".to_string(), key: Some(key), digest: 1, ..Asked::default() };
+    send(world, wish, asked);
+}
+
+/// Asks for a VM; it is asked for again until there is an answer.
+pub fn create(world: &mut World) {
+    world.client.names += 1;
+    let name = format!("vm-{}", world.client.names);
+    let rules = rules(&mut world.client.rng);
+    world.checkers.acknowledged.asked.insert(name.clone(), 0);
+    request(world, Wish::Create { name, rules });
+}
+
+fn request(world: &mut World, wish: Wish) {
+    let key = format!("client/{}", world.client.next);
+    let asked = Asked { by: "client".to_string(), key: Some(key), digest: 1, ..Asked::default() };
     send(world, wish, asked);
 }
 
@@ -181,8 +197,7 @@ fn send(world: &mut World, wish: Wish, asked: Asked) {
         Wish::Change { vm, change } => Request::ChangeVm(asked.clone(), *vm, *change),
         Wish::Write { value } => {
             // The register is a part of a record that nothing else in the simulation changes.
-            let mut policy = dwcp_state::Policy::default();
-            policy.placement_cache_ttl_ms = *value;
+            let policy = dwcp_state::Policy { placement_cache_ttl_ms: *value, ..Default::default() };
             Request::SetPolicy(asked.clone(), policy)
         }
         Wish::Read { .. } => Request::Barrier(0),
@@ -265,6 +280,6 @@ pub fn enable_region(world: &mut World, node: NodeId, region: &str, on: bool, ti
     world.ask(
         node,
         ticket,
-        Request::ChangeRegion(Asked { by: "operator".into(), key: None, digest: 0 }, change),
+        Request::ChangeRegion(Asked { by: "operator".into(), ..Asked::default() }, change),
     );
 }

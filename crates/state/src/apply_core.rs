@@ -106,13 +106,17 @@ impl Core {
             region.placement = placement;
             region.placement_by = stamp.envelope.by.clone();
             region.placement_since = stamp.envelope.at;
+            region.placement_reason.clone_from(&change.reason);
             said.push(format!("placement {}", if placement { "on" } else { "off" }));
         }
         if let Some(percent) = change.traffic_percent.or(change.enabled.map(|on| if on { 100 } else { 0 })) {
             region.traffic_percent = percent;
             said.push(format!("traffic {percent} %"));
         }
-        let text = format!("region {}: {}", change.region, said.join(", "));
+        let mut text = format!("region {}: {}", change.region, said.join(", "));
+        if !change.reason.is_empty() {
+            text.push_str(&format!(" ({})", change.reason));
+        }
         self.ledger.note(stamp.event(Severity::Info, "region.changed", &change.region, text));
         Ok(Receipt::default())
     }

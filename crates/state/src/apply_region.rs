@@ -4,8 +4,8 @@ use dwcp_types::{Amount, Code, HostId, Refusal, Revision, VmId};
 
 use crate::command::*;
 use crate::{
-    Event, Host, HostFacts, HostStanding, Operation, OperationState, Phase, RegionFacts, Relation, Scope,
-    Severity, Vm, Want,
+    Event, Health, Host, HostFacts, HostStanding, Operation, OperationState, Phase, RegionFacts, Relation,
+    Scope, Severity, Vm, Want,
 };
 
 /// Where in the log a command stands, and who sent it.
@@ -25,6 +25,7 @@ impl Stamp<'_> {
             text,
             by: self.envelope.by.clone(),
             request: self.envelope.request.clone(),
+            request_id: self.envelope.request_id.clone(),
         }
     }
 }
@@ -334,8 +335,12 @@ impl RegionFacts {
         } else {
             format!(": {}", seen.observed.reason)
         };
-        let text =
-            format!("VM {name} is {} ({:?}){why}", format!("{phase:?}").to_lowercase(), seen.observed.health);
+        let health = match seen.observed.health {
+            Health::Healthy => ", healthy",
+            Health::Unhealthy => ", unhealthy",
+            Health::Unknown => "",
+        };
+        let text = format!("VM {name} is {}{health}{why}", format!("{phase:?}").to_lowercase());
         self.ledger.note(stamp.event(severity, "vm.phase", seen.vm, text));
     }
 

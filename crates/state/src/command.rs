@@ -23,6 +23,8 @@ pub struct Envelope {
     pub at: Wall,
     /// What to change.
     pub command: Command,
+    /// The id of the API request that asked, as its answer and the server's log carry it; empty for the controllers.
+    pub request_id: String,
 }
 
 /// A change of one region's switches.
@@ -36,6 +38,8 @@ pub struct RegionChange {
     pub placement: Option<bool>,
     /// Its share of traffic.
     pub traffic_percent: Option<u8>,
+    /// Why, in the words of who asked; for the event.
+    pub reason: String,
 }
 
 /// A VM to create, with the host chosen for it.

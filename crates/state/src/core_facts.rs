@@ -54,6 +54,8 @@ pub struct Region {
     pub placement_by: String,
     /// When.
     pub placement_since: Wall,
+    /// Why, in that one's words; empty when none was given.
+    pub placement_reason: String,
     /// Share of users' traffic it takes of what it could, in percent.
     pub traffic_percent: u8,
     /// Preferred in placement, 0 to 100.

@@ -78,7 +78,7 @@ wire_struct!(Host { 1 facts, 2 standing, 3 standing_since, 4 placement, 5 used }
 wire_struct!(Departure { 1 vm, 2 to, 3 host, 4 failover, 5 at });
 
 wire_enum!(Severity { 1 Info, 2 Warning, 3 Critical });
-wire_struct!(Event { 1 revision, 2 at, 3 severity, 4 kind, 5 subject, 6 text, 7 by, 8 request });
+wire_struct!(Event { 1 revision, 2 at, 3 severity, 4 kind, 5 subject, 6 text, 7 by, 8 request, 9 request_id });
 wire_struct!(Ledger { 1 events, 2 outcomes, 3 order });
 wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing });
 wire_enum!(OperationState { 1 Running, 2 Done, 3 Partial, 4 Failed, 5 Cancelled });
@@ -103,7 +103,8 @@ wire_enum!(Standing { 1 Present, 2 Lost, 3 Returned });
 wire_struct!(Prices { 1 vcpu_micros, 2 memory_gib_micros, 3 disk_gib_micros });
 wire_struct!(Region {
     1 id, 2 number, 3 lifecycle, 4 placement, 5 placement_by, 6 placement_since, 7 traffic_percent, 8 priority,
-    9 standing, 10 standing_since, 11 epoch, 12 prices, 13 compliance, 14 jurisdiction, 15 api, 16 mesh
+    9 standing, 10 standing_since, 11 epoch, 12 prices, 13 compliance, 14 jurisdiction, 15 api, 16 mesh,
+    17 placement_reason
 });
 wire_struct!(Core {
     1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger
@@ -122,8 +123,8 @@ wire_struct!(Failover {
     11 first_missed_at, 12 phases, 13 vms, 14 state, 15 ended_at
 });
 
-wire_struct!(Envelope { 1 request, 2 digest, 3 by, 4 at, 5 command });
-wire_struct!(RegionChange { 1 region, 2 enabled, 3 placement, 4 traffic_percent });
+wire_struct!(Envelope { 1 request, 2 digest, 3 by, 4 at, 5 command, 6 request_id });
+wire_struct!(RegionChange { 1 region, 2 enabled, 3 placement, 4 traffic_percent, 5 reason });
 wire_struct!(NewVm { 1 vm });
 wire_struct!(Observation { 1 vm, 2 observed, 3 gone });
 wire_struct!(HostMove { 1 vm, 2 generation, 3 to });

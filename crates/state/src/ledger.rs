@@ -35,8 +35,10 @@ pub struct Event {
     pub text: String,
     /// Who asked; `dwcp` when nobody did.
     pub by: String,
-    /// The request it came from.
+    /// The idempotency key it came under.
     pub request: String,
+    /// The id of the API request that asked; empty when none did.
+    pub request_id: String,
 }
 
 /// Events and remembered requests.

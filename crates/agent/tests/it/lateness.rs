@@ -37,6 +37,13 @@ impl Lateness {
         late.iter().filter(|(at, late)| *at + *late >= since).map(|(_, late)| *late).sum()
     }
 
+    /// The longest single time since `since` in which the machine kept this thread waiting.
+    #[allow(dead_code)]
+    pub fn worst_since(&self, since: Instant) -> Duration {
+        let late = self.late.lock().expect("no panic under the lock");
+        late.iter().filter(|(at, late)| *at + *late >= since).map(|(_, late)| *late).max().unwrap_or_default()
+    }
+
     /// Asserts that what began at `since` took no longer than `limit` and what the machine held it up.
     pub fn assert_within(&self, what: &str, since: Instant, limit: Duration) {
         let (took, late) = (since.elapsed(), self.since(since));

@@ -32,7 +32,10 @@ pub fn run(session: &Session, command: &EventsCommand) -> Ended {
     if !wanted.follow {
         return read(session, || {
             let page = session.call::<EventList>(&request)?;
-            let table = table(&page.items);
+            let mut table = table(&page.items);
+            if wanted.verbose {
+                table.columns.iter_mut().for_each(|column| column.spare = 0);
+            }
             Ok((Document::page(&page, table), Exit::Done))
         });
     }
@@ -71,7 +74,8 @@ fn line(event: &Event) -> String {
 /// Events, one a line.
 pub fn table(events: &[Event]) -> Table {
     let mut table =
-        Table::new(&["TIME", "SEVERITY", "REGION", "KIND~1", "SUBJECT~2", "BY~3", "MESSAGE"]).or("no events");
+        Table::new(&["TIME", "SEVERITY", "REGION", "KIND~1", "SUBJECT~2", "BY~3", "REQUEST~4", "MESSAGE"])
+            .or("no events");
     for event in events {
         table.row(vec![
             words::instant(event.at_ms).into(),
@@ -80,6 +84,7 @@ pub fn table(events: &[Event]) -> Table {
             Cell::from(&event.kind),
             Cell::from(&event.subject),
             Cell::from(&event.by),
+            words::or_dash(event.request_id.as_ref()),
             Cell::from(&event.message),
         ]);
     }

@@ -90,7 +90,7 @@ fn changed(session: &Session, answer: RegionChanged, what: &str) -> Ended {
 /// `us-east-1 active 97 healthy vms=12 cpu=40% …`
 fn compact_line(region: &RegionSummary) -> String {
     format!(
-        "{} {} health={} vms={} cpu={} mem={} disk={} traffic={} lag={} leader={} placement={} as_of={}",
+        "{} {} health={} vms={} cpu={} mem={} disk={} cpu_alloc={} traffic={} lag={} leader={} placement={} as_of={}",
         region.region,
         words::name(&region.lifecycle),
         words::health(&region.health).text.replace(' ', ","),
@@ -98,6 +98,7 @@ fn compact_line(region: &RegionSummary) -> String {
         words::percent(region.cpu.used_percent).text,
         words::percent(region.memory.used_percent).text,
         words::percent(region.storage.used_percent).text,
+        words::allocated(&region.cpu).text,
         words::percent(region.traffic_percent).text,
         words::duration(region.replication_lag_ms).text,
         words::known(region.leader.as_ref()).text,

@@ -96,6 +96,19 @@ pub fn used(usage: &Usage) -> Cell {
     cell
 }
 
+/// Promised share of what can be given away; more than all of it where policy overcommits and capacity went away.
+pub fn allocated(usage: &Usage) -> Cell {
+    let share = match (usage.allocated, usage.capacity) {
+        (Some(given), Some(all)) if all > 0 => Some(given as f64 * 100.0 / all as f64),
+        _ => None,
+    };
+    let mut cell = percent(share);
+    if share.is_some_and(|share| share > 85.0) {
+        cell.tone = Tone::Bad;
+    }
+    cell
+}
+
 /// `8 of 32 vCPU given, 40% used`.
 pub fn usage(usage: &Usage, unit: &str) -> String {
     let number = |value: Option<u64>| value.map_or(UNKNOWN.to_owned(), |value| value.to_string());

@@ -232,6 +232,10 @@ pub struct EventsList {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
         hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub follow: bool,
+    /// Every column, with the id of the API request that asked.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+        hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -255,10 +259,11 @@ pub enum ControllerCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub struct ControllerConfigure {
-    /// How long a placement answer may be used again; 0 switches the cache off.
+    /// How old the round trips that rank regions may be; 0: as new as the last beat. Capacity, health and switches are never
+    /// taken from the cache.
     #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
     pub placement_cache_ttl: Option<u64>,
-    /// Score candidates on several threads.
+    /// Kept with the policy; a decision takes well under a millisecond on one thread, and no version starts more for it.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true,
         value_name = "BOOL")]
     pub parallel_scoring: Option<bool>,

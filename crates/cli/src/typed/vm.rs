@@ -106,10 +106,10 @@ pub struct VmCreate {
     #[arg(long, default_value = "normal")]
     pub priority: Priority,
     /// Only in these regions.
-    #[arg(long, visible_alias = "region", value_name = "REGION,…", value_parser = words)]
+    #[arg(long, visible_aliases = ["region", "allowed-regions"], value_name = "REGION,…", value_parser = words)]
     pub regions: Option<Words>,
     /// Not in these regions.
-    #[arg(long, value_name = "REGION,…", value_parser = words)]
+    #[arg(long, visible_alias = "denied-regions", value_name = "REGION,…", value_parser = words)]
     pub not_regions: Option<Words>,
     /// Only in these zones.
     #[arg(long, value_name = "ZONE,…", value_parser = words)]
@@ -124,10 +124,10 @@ pub struct VmCreate {
     #[arg(long, value_name = "CODE,…", value_parser = words)]
     pub residency: Option<Words>,
     /// Near a VM, label or group: TO or TO:host|zone|region.
-    #[arg(long, value_name = "TO[:SCOPE]", value_parser = affinity)]
+    #[arg(long, visible_alias = "affinity", value_name = "TO[:SCOPE]", value_parser = affinity)]
     pub near: Vec<Affinity>,
     /// Away from a VM, label or group: TO or TO:host|zone|region.
-    #[arg(long, value_name = "TO[:SCOPE]", value_parser = affinity)]
+    #[arg(long, visible_alias = "anti-affinity", value_name = "TO[:SCOPE]", value_parser = affinity)]
     pub away_from: Vec<Affinity>,
     /// Longest round trip to a region: us-east-1=50ms.
     #[arg(long, value_name = "REGION=DURATION", value_parser = latency)]

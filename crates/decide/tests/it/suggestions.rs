@@ -68,13 +68,30 @@ fn one_relation_or_host_rule_is_offered_for_dropping() {
     world.put("a", "h1", &other);
     let mut ask = request(world.vm(SMALL));
     ask.vm.rules.anti_affinity = vec![to_label("app", "db", Scope::Host)];
-    assert_eq!(change(&world, &ask), "drop the rule to be apart from app=db (Host) -> a/h1");
+    assert_eq!(change(&world, &ask), "drop the rule to be away from app=db:host -> a/h1");
     ask.vm.rules.anti_affinity.clear();
     ask.vm.rules.zones = set(&["b"]);
     assert_eq!(change(&world, &ask), "drop the required zones -> a/h1");
     ask.vm.rules.zones.clear();
     ask.vm.rules.hosts = [host("h9")].into();
     assert_eq!(change(&world, &ask), "drop the required hosts -> a/h1");
+}
+
+#[test]
+fn what_is_offered_can_be_typed_as_it_stands() {
+    let mut world = World::new(&["a", "b"], 1);
+    world.fill("a", "h1", size(8, 1, 1));
+    let mut ask = request(world.vm(SMALL));
+    ask.vm.name = "web".into();
+    ask.vm.spec.image = "small".into();
+    ask.vm.spec.probe = dwcp_state::Probe::Http("/health".into());
+    ask.vm.labels = labels(&[("app", "db")]);
+    ask.vm.rules.allowed_regions = regions(&["a"]);
+    ask.vm.rules.anti_affinity = vec![to_label("app", "web", Scope::Zone)];
+    let refusal = world.decide(&ask).0.expect_err("nothing fits");
+    let line = "dwcp-cli vm create --name web --vcpus 2 --memory 2048MiB --disk 10GiB --regions a,b \
+                --away-from app=web:zone --label app=db";
+    assert_eq!(refusal.tries, vec![line]);
 }
 
 #[test]

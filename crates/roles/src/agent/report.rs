@@ -55,7 +55,7 @@ impl Agent {
         self.next_renew_us = now_us + self.config.renew_interval_ms * 1_000;
         self.changed = false;
         let (term, revision) = self.seen.newest;
-        let renew = Renew { seq, vms: self.reports(now_us), term, revision };
+        let renew = Renew { seq, vms: self.reports(now_us), term, revision, usage: self.usage };
         out.push(Effect::Send(AgentMessage::Renew(renew)));
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn kill(vm: u64, generation: u64) -> Effect {
 fn messages_read_back() {
     let hello = Hello { labels: [("rack".to_string(), "7".to_string())].into(), ..config().hello };
     let report = VmReport { vm: VM, generation: 3, phase: Phase::Paused, ..VmReport::default() };
-    let renew = Renew { seq: 9, vms: vec![report], term: 2, revision: 5 };
+    let renew = Renew { seq: 9, vms: vec![report], term: 2, revision: 5, usage: None };
     for message in [AgentMessage::Hello(hello), AgentMessage::Renew(renew)] {
         assert_eq!(dwcp_types::decode(&dwcp_types::encode(&message)), Ok(message));
     }

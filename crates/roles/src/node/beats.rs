@@ -8,6 +8,7 @@ use dwcp_state::{Command, Freeze, Phase};
 use dwcp_types::{GroupId, Mono, NodeId, RegionId, Wall, wire_struct};
 
 use super::{Class, Level, MeshMessage, Node, NodeConfig};
+use crate::protocol::Usage;
 
 /// What the transport measured on the link to a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,10 +98,12 @@ pub struct Beat {
     /// VMs of the sender's region, and its traffic, as its leader sees them, are facts; this is the rest of its health:
     /// (points, cause) of deductions that only the sender can know.
     pub ailments: Vec<(u64, String)>,
+    /// What the hosts of the regions whose groups the sender leads use.
+    pub usage: BTreeMap<RegionId, Usage>,
 }
 wire_struct!(Beat {
     1 incarnation, 2 seq, 3 uptime_ms, 4 wall, 5 version, 6 groups, 7 silent_ms, 8 heard_ms, 9 hosts_heard, 10 links,
-    11 measures, 12 ailments
+    11 measures, 12 ailments, 13 usage
 });
 
 /// The last beat of a node.
@@ -125,6 +128,8 @@ pub(super) struct Beats {
     fresh: BTreeMap<GroupId, Mono>,
     /// What was measured, as of the newest beat.
     summed_up: Option<(Mono, Arc<Measured>)>,
+    /// Since when the round trips of that sum are kept.
+    round_trips_of: Mono,
 }
 
 /// A gap of so many beats ends "without a gap".
@@ -144,6 +149,7 @@ impl Beats {
             measures: Measures::default(),
             fresh: BTreeMap::new(),
             summed_up: None,
+            round_trips_of: now,
         }
     }
 
@@ -209,6 +215,7 @@ impl Node {
             links: self.beats.links.clone(),
             measures: self.beats.measures.clone(),
             ailments: Vec::new(),
+            usage: self.led_usages(),
         }
     }
 
@@ -370,17 +377,33 @@ impl Node {
         }
     }
 
-    /// What was measured, at most a beat ago: one decision in thousands pays for summing it up.
+    /// What was measured, at most a beat ago: one decision in thousands pays for summing it up. Round trips may be as old
+    /// as the policy's `placement_cache_ttl_ms`, so that small changes of theirs don't make the ranking of regions anew;
+    /// health and capacity are never older.
     pub(super) fn measured_lately(&mut self) -> Arc<Measured> {
         let now = self.now.mono;
-        match &self.beats.summed_up {
-            Some((at, measured)) if now < at.plus_ms(self.config.beat_ms) => measured.clone(),
-            _ => {
-                let measured = Arc::new(self.measured());
-                self.beats.summed_up = Some((now, measured.clone()));
-                measured
+        let kept = self.beats.summed_up.take();
+        if let Some((at, measured)) = &kept {
+            if now < at.plus_ms(self.config.beat_ms) {
+                self.beats.summed_up.clone_from(&kept);
+                return measured.clone();
             }
         }
+        let mut measured = self.measured();
+        let ttl_ms = self.facts.core.policy.placement_cache_ttl_ms;
+        match kept {
+            // A pair that was measured for the first time, or is no longer known, shows at once.
+            Some((_, old))
+                if now < self.beats.round_trips_of.plus_ms(ttl_ms)
+                    && old.rtt_ms.keys().eq(measured.rtt_ms.keys()) =>
+            {
+                measured.rtt_ms.clone_from(&old.rtt_ms);
+            }
+            _ => self.beats.round_trips_of = now,
+        }
+        let measured = Arc::new(measured);
+        self.beats.summed_up = Some((now, measured.clone()));
+        measured
     }
 
     /// What was measured, for decisions.

@@ -86,6 +86,27 @@ impl Node {
         self.claim_or_commit(id);
     }
 
+    /// Decides for several VMs, each on what the ones before it leave.
+    pub(super) fn preview_vms(&mut self, ticket: u64, create: &CreateVm, count: u32) {
+        let kept = self.reserved.clone();
+        let mut places = Vec::new();
+        let mut first = None;
+        for number in 1..=count {
+            let mut request = place_request(&create.template, &create.users_in, None);
+            // Ids of nothing that exists: they only keep the reservations of this look apart.
+            request.vm.id = VmId(u64::MAX - u64::from(number));
+            let (placed, report) = self.place(&request, create.explain && number == 1);
+            if let Ok(place) = &placed {
+                self.reserved.add(&place.region, &place.host, &request.vm);
+            }
+            first.get_or_insert(report);
+            places.push(placed);
+        }
+        self.reserved = kept;
+        let report = Box::new(first.unwrap_or_default());
+        self.reply(ticket, Reply::Previewed(places, report));
+    }
+
     fn may_create(&self, vm: &Vm, asked: &Asked) -> Result<(), Refusal> {
         if self.facts.core.freeze == Freeze::Frozen {
             return Err(Refusal::new(Code::Frozen, "no VM is created: the federation is frozen")

@@ -7,7 +7,7 @@ use dwcp_types::{Amount, GroupId, HostId, Mono, NodeId, VmId, decode, encode};
 
 use super::wire::{Opaque, Relayed};
 use super::{Class, Level, MeshMessage, Node};
-use crate::protocol::{AgentMessage, ControllerMessage, Hello, VmReport, Welcome};
+use crate::protocol::{AgentMessage, ControllerMessage, Hello, Usage, VmReport, Welcome};
 
 /// A host without room in its region waits so long for its region's own loss to be noticed before its VMs go elsewhere, ms.
 const ELSEWHERE_AFTER_MS: u64 = 8_000;
@@ -27,6 +27,8 @@ pub struct HostSession {
     pub reports: BTreeMap<VmId, VmReport>,
     /// The newest intents it has acted on: term and revision.
     pub acted: (u64, u64),
+    /// What it really uses, as it said last.
+    pub usage: Option<Usage>,
 }
 
 impl Node {
@@ -45,6 +47,7 @@ impl Node {
             heard: now,
             reports: BTreeMap::new(),
             acted: (0, 0),
+            usage: None,
         });
         host.relay = relay;
         host.session = relayed.session;

@@ -54,6 +54,11 @@ pub(super) struct Leases {
 }
 
 impl Leases {
+    /// When this process last granted a host its lease.
+    pub(super) fn granted_at(&self, host: &(GroupId, HostId)) -> Option<Mono> {
+        self.granted.get(host).copied()
+    }
+
     pub(super) fn leader_changed(&mut self, group: GroupId, _now: Mono) {
         self.hosts.retain(|(of, _), _| *of != group);
         self.intents.retain(|(of, _), _| *of != group);
@@ -66,6 +71,7 @@ impl Node {
         let key = (group, host.clone());
         if let Some(session) = self.leases.hosts.get_mut(&key) {
             session.acted = (renew.term, renew.revision);
+            session.usage = renew.usage.or(session.usage);
             session.reports = renew.vms.iter().map(|report| (report.vm, report.clone())).collect();
         }
         self.leases.rounds.entry(group).or_default().next.insert(host.clone(), renew.seq);

@@ -97,7 +97,13 @@ impl Node {
     }
 
     fn own_envelope(&self, key: &str, command: Command) -> Envelope {
-        Envelope { request: key.to_string(), digest: 0, by: "dwcp".to_string(), at: self.now.wall, command }
+        Envelope {
+            request: key.to_string(),
+            by: "dwcp".to_string(),
+            at: self.now.wall,
+            command,
+            ..Envelope::default()
+        }
     }
 
     fn try_proposal(&mut self, id: u64) {
@@ -235,7 +241,14 @@ impl Node {
     /// An envelope for a request.
     pub(super) fn envelope(&self, asked: &super::Asked, command: Command) -> Envelope {
         let request = asked.key.clone().unwrap_or_default();
-        Envelope { request, digest: asked.digest, by: asked.by.clone(), at: self.wall(), command }
+        Envelope {
+            request,
+            digest: asked.digest,
+            by: asked.by.clone(),
+            at: self.wall(),
+            command,
+            request_id: asked.request_id.clone(),
+        }
     }
 
     pub(super) fn wall(&self) -> Wall {

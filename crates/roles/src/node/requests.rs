@@ -20,6 +20,8 @@ pub struct Asked {
     pub key: Option<String>,
     /// Digest of the request, to tell a repetition from another request under the same key.
     pub digest: u64,
+    /// The id of the API request, for the events it causes; empty: none.
+    pub request_id: String,
 }
 
 /// A VM to create.
@@ -70,6 +72,8 @@ pub struct FailoverRequest {
 pub enum Request {
     /// Create a VM, or say where it would go.
     CreateVm(Asked, Box<CreateVm>),
+    /// Say where so many VMs like this one would go together; nothing is created.
+    PreviewVms(Box<CreateVm>, u32),
     /// Change a VM.
     ChangeVm(Asked, VmId, Change),
     /// Change a region's switches.
@@ -114,6 +118,8 @@ pub enum Reply {
         /// Why nowhere.
         refusal: Option<Refusal>,
     },
+    /// Where several VMs would go, one after the other; the report is of the first.
+    Previewed(Vec<Result<Placement, Refusal>>, Box<PlaceReport>),
     /// What a failover would do.
     Plan(Box<FailoverPlan>),
     /// A piece of a console.
@@ -140,6 +146,7 @@ impl Node {
         }
         match request {
             Request::CreateVm(asked, create) => self.create_vm(ticket, asked, *create),
+            Request::PreviewVms(create, count) => self.preview_vms(ticket, &create, count),
             Request::ChangeVm(asked, vm, change) => self.change_vm(ticket, &asked, vm, change),
             Request::ChangeRegion(asked, change) => self.change_region(ticket, &asked, change),
             Request::SetPolicy(asked, policy) => {

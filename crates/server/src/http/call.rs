@@ -20,6 +20,8 @@ pub struct Call {
     pub key: Option<String>,
     /// Digest of method, path and body.
     pub digest: u64,
+    /// The id in the answer's header and in the log, which the events of a change carry.
+    pub request_id: String,
 }
 
 /// This region's control plane is going away.
@@ -67,7 +69,7 @@ impl Call {
     /// Who asks, for one of several writes of a request.
     pub fn asked_as(&self, part: &str) -> Asked {
         let key = self.key.as_ref().map(|key| format!("{}/{key}{part}", self.caller.user));
-        Asked { by: self.caller.user.clone(), key, digest: self.digest }
+        Asked { by: self.caller.user.clone(), key, digest: self.digest, request_id: self.request_id.clone() }
     }
 
     /// Looks at the node between two steps.

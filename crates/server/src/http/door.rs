@@ -31,7 +31,7 @@ pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> Response<Outgo
     let (parts, body) = request.into_parts();
     let id = request_id(&parts);
     let head_only = parts.method == hyper::Method::HEAD;
-    let mut response = match serve(api, &parts, body).await {
+    let mut response = match serve(api, &parts, body, &id).await {
         Ok(response) => response,
         Err(refused) => problem_response(*refused, &id),
     };
@@ -70,7 +70,12 @@ fn request_id(parts: &Parts) -> String {
     }
 }
 
-async fn serve(api: Arc<Api>, parts: &Parts, incoming: Incoming) -> Result<Response<Outgoing>, Box<Refused>> {
+async fn serve(
+    api: Arc<Api>,
+    parts: &Parts,
+    incoming: Incoming,
+    id: &str,
+) -> Result<Response<Outgoing>, Box<Refused>> {
     let path = parts.uri.path();
     if let Some(response) = plain_page(&api, parts, path).await {
         return response;
@@ -97,7 +102,7 @@ async fn serve(api: Arc<Api>, parts: &Parts, incoming: Incoming) -> Result<Respo
     if route.name == LeaderRead::NAME {
         query.rest = by_number(&api, query.rest).await?;
     }
-    let call = Call { api, caller, key, digest };
+    let call = Call { api, caller, key, digest, request_id: id.to_owned() };
     let arrived = Arrived {
         params,
         query: query.rest,

@@ -58,6 +58,7 @@ impl Line<'_> {
             subject: self.event.subject.clone(),
             message: self.event.text.clone(),
             by: self.event.by.clone(),
+            request_id: (!self.event.request_id.is_empty()).then(|| self.event.request_id.clone()),
         }
     }
 }

@@ -130,8 +130,13 @@ fn too_slow(request: &FailoverRequest, predicted_ms: u64, bound_ms: u64) -> Prob
 }
 
 fn unknown(name: &str) -> Problem {
+    if name == "latest" {
+        let refusal = Refusal::new(Code::UnknownFailover, "there has been no failover");
+        let plan = "dwcp-cli federation failover --from-region REGION --dry-run";
+        return Problem::from(&refusal.try_this(plan));
+    }
     let refusal = Refusal::new(Code::UnknownFailover, format!("no failover {name}"));
-    Problem::from(&refusal.try_this("dwcp-cli federation failover status"))
+    Problem::from(&refusal.try_this("dwcp-cli federation failover list"))
 }
 
 impl Serve for FailoverList {

@@ -5,6 +5,7 @@ use dwcp_api::host::{
 };
 use dwcp_api::region::Usage;
 use dwcp_api::{Page, Problem};
+use dwcp_roles::protocol::Usage as HostUsage;
 use dwcp_state::{Host, HostStanding, RegionFacts, Standing};
 use dwcp_types::{Code, Refusal};
 
@@ -13,14 +14,16 @@ use super::routes::Serve;
 use super::{names, page};
 use crate::handle::View;
 
-/// A host as the API shows it. How much of a host is really used is measured by nobody yet, so it is unknown.
+/// A host as the API shows it. What it uses, when it was heard and its lease are known where its group is led.
 pub fn show(view: &View<'_>, facts: &RegionFacts, host: &Host) -> ApiHost {
     let (cpu, memory) = facts.limits();
     let room = host.room(cpu, memory);
-    let usage = |capacity: u64, allocated: u64| Usage {
+    let now = view.node.host_now(facts.number, &host.facts.id);
+    let [cpu_used, memory_used, disk_used] = used_percents(now.and_then(|now| now.usage));
+    let usage = |capacity: u64, allocated: u64, used_percent: Option<f64>| Usage {
         capacity: Some(capacity),
         allocated: Some(allocated),
-        used_percent: None,
+        used_percent,
     };
     ApiHost {
         host: host.facts.id.as_str().to_owned(),
@@ -28,18 +31,29 @@ pub fn show(view: &View<'_>, facts: &RegionFacts, host: &Host) -> ApiHost {
         zone: (!host.facts.zone.as_str().is_empty()).then(|| host.facts.zone.as_str().to_owned()),
         state: state(view, facts, host),
         labels: host.facts.labels.clone(),
-        lease_left_ms: None,
-        cpu: usage(room.vcpus.into(), host.used.vcpus.into()),
-        memory: usage(room.memory_mib, host.used.memory_mib),
-        storage: usage(room.disk_gib, host.used.disk_gib),
+        lease_left_ms: now.and_then(|now| now.lease_left_ms).and_then(|ms| i64::try_from(ms).ok()),
+        cpu: usage(room.vcpus.into(), host.used.vcpus.into(), cpu_used),
+        memory: usage(room.memory_mib, host.used.memory_mib, memory_used),
+        storage: usage(room.disk_gib, host.used.disk_gib, disk_used),
         vms: facts.vms_on(&host.facts.id).count() as u64,
         version: (!host.facts.version.is_empty()).then(|| host.facts.version.clone()),
         silent_ms: match host.standing {
-            HostStanding::Up => None,
+            HostStanding::Up => now.map(|now| now.heard_ms),
             HostStanding::Lost => Some(view.now.wall.ms_since(host.standing_since)),
         },
         revision: facts.revision.0,
     }
+}
+
+/// Processor, memory and disk used, percent of what is there.
+pub fn used_percents(usage: Option<HostUsage>) -> [Option<f64>; 3] {
+    let Some(usage) = usage else { return [None; 3] };
+    let share = |used: u64, all: u64| (all > 0).then(|| (used as f64 * 1_000.0 / all as f64).round() / 10.0);
+    [
+        Some(f64::from(usage.cpu_percent)),
+        share(usage.memory_used_mib, usage.memory_total_mib),
+        share(usage.disk_used_gib, usage.disk_total_gib),
+    ]
 }
 
 fn state(view: &View<'_>, facts: &RegionFacts, host: &Host) -> HostState {

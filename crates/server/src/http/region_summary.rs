@@ -8,7 +8,7 @@ use dwcp_roles::node::LinkReading;
 use dwcp_state::{HostStanding, Region, RegionFacts, Standing};
 use dwcp_types::{Amount, NodeId, Revision};
 
-use super::names;
+use super::{hosts, names};
 use crate::handle::View;
 
 /// One line of a region; `record` may be what it would be after a change.
@@ -17,7 +17,7 @@ pub fn show(view: &View<'_>, record: &Region, facts: &RegionFacts) -> RegionSumm
     let age_ms = view.node.facts_age_ms(group);
     // Facts that never came here say nothing, not even zero.
     let known = age_ms.is_some() || facts.revision > Revision(0);
-    let [cpu, memory, storage] = usage(facts, known);
+    let [cpu, memory, storage] = usage(view, facts, known);
     RegionSummary {
         region: record.id.as_str().to_owned(),
         number: record.number,
@@ -36,7 +36,7 @@ pub fn show(view: &View<'_>, record: &Region, facts: &RegionFacts) -> RegionSumm
             enabled: record.placement,
             since_at_ms: (record.placement_since.0 > 0).then_some(record.placement_since.0),
             by: (!record.placement_by.is_empty()).then(|| record.placement_by.clone()),
-            reason: String::new(),
+            reason: record.placement_reason.clone(),
         },
         age_ms,
         revision: view.node.facts().core.revision.0,
@@ -71,23 +71,26 @@ pub fn health(score: HealthScore) -> Health {
     }
 }
 
-/// CPU, memory, storage of the hosts that hold leases. What is really used is measured by nobody yet: unknown.
-fn usage(facts: &RegionFacts, known: bool) -> [Usage; 3] {
+/// CPU, memory, storage of the hosts that hold leases. What is really used comes with the beat of the node that leads the
+/// region's group, and is unknown once that is no longer heard.
+fn usage(view: &View<'_>, facts: &RegionFacts, known: bool) -> [Usage; 3] {
+    let said = view.node.region_usage(&facts.name).filter(|(_, age_ms)| *age_ms < names::SILENT_MS);
+    let [cpu_used, memory_used, disk_used] = hosts::used_percents(said.map(|(usage, _)| usage));
     let (cpu, memory) = facts.limits();
     let (mut used, mut room) = (Amount::default(), Amount::default());
     for host in facts.hosts.values().filter(|host| host.standing == HostStanding::Up) {
         used = used.plus(host.used);
         room = room.plus(host.room(cpu, memory));
     }
-    let usage = |capacity: u64, allocated: u64| Usage {
+    let usage = |capacity: u64, allocated: u64, used_percent: Option<f64>| Usage {
         capacity: known.then_some(capacity),
         allocated: known.then_some(allocated),
-        used_percent: None,
+        used_percent,
     };
     [
-        usage(room.vcpus.into(), used.vcpus.into()),
-        usage(room.memory_mib, used.memory_mib),
-        usage(room.disk_gib, used.disk_gib),
+        usage(room.vcpus.into(), used.vcpus.into(), cpu_used),
+        usage(room.memory_mib, used.memory_mib, memory_used),
+        usage(room.disk_gib, used.disk_gib, disk_used),
     ]
 }
 

@@ -101,6 +101,7 @@ fn changed(record: &Region, change: &RegionChange, view: &View<'_>, by: &str) ->
     if let Some(placement) = change.placement.or(change.enabled) {
         if placement != next.placement {
             by.clone_into(&mut next.placement_by);
+            next.placement_reason.clone_from(&change.reason);
             next.placement_since = view.now.wall;
         }
         next.placement = placement;
@@ -156,6 +157,7 @@ impl Serve for RegionEnable {
             enabled: Some(true),
             placement: Some(true),
             traffic_percent: Some(percent),
+            reason: reason(request.reason.as_deref())?,
         };
         let notes = vec![format!("it takes placements and {percent} % of its traffic")];
         let (expected_revision, dry_run) = (request.expected_revision, request.dry_run);
@@ -177,6 +179,7 @@ impl Serve for RegionDisable {
             enabled: Some(false),
             placement: Some(false),
             traffic_percent: Some(0),
+            reason: reason(request.reason.as_deref())?,
         };
         let notes = vec!["its VMs go on running; new ones are placed elsewhere".to_owned()];
         let (expected_revision, dry_run) = (request.expected_revision, request.dry_run);
@@ -184,24 +187,38 @@ impl Serve for RegionDisable {
     }
 }
 
-fn placement(request: PlacementSwitchRequest, on: bool, note: &str) -> Switch {
+/// Most characters of a reason.
+const LONGEST_REASON: usize = 200;
+
+/// The reason as it goes into the event: one line, of bounded length.
+fn reason(given: Option<&str>) -> Result<String, Problem> {
+    let text = given.unwrap_or("").trim();
+    if text.chars().count() > LONGEST_REASON || text.chars().any(char::is_control) {
+        return Err(bad_value("reason", format!("one line of at most {LONGEST_REASON} characters")));
+    }
+    Ok(text.to_owned())
+}
+
+fn placement(request: PlacementSwitchRequest, on: bool, note: &str) -> Result<Switch, Problem> {
     let region = RegionId::from(request.region.as_str());
-    Switch {
-        change: RegionChange { region, placement: Some(on), ..RegionChange::default() },
+    let reason = reason(request.reason.as_deref())?;
+    Ok(Switch {
+        change: RegionChange { region, placement: Some(on), reason, ..RegionChange::default() },
         expected_revision: request.expected_revision,
         dry_run: request.dry_run,
         notes: vec![note.to_owned()],
-    }
+    })
 }
 
 impl Serve for RegionEnablePlacement {
     async fn answer(call: &Call, request: PlacementSwitchRequest) -> Result<RegionChanged, Problem> {
-        switch(call, placement(request, true, "new VMs may be placed in it")).await
+        switch(call, placement(request, true, "new VMs may be placed in it")?).await
     }
 }
 
 impl Serve for RegionDisablePlacement {
     async fn answer(call: &Call, request: PlacementSwitchRequest) -> Result<RegionChanged, Problem> {
-        switch(call, placement(request, false, "its VMs go on running; new ones are placed elsewhere")).await
+        let note = "its VMs go on running; new ones are placed elsewhere";
+        switch(call, placement(request, false, note)?).await
     }
 }

@@ -90,6 +90,9 @@ async fn place_all(
     create: &CreateVm,
     count: u32,
 ) -> Result<Vec<(String, Placed)>, Problem> {
+    if request.dry_run && count > 1 {
+        return preview_all(call, request, create, count).await;
+    }
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
     for index in 1..=count {
@@ -109,6 +112,30 @@ async fn place_all(
     }
     all.sort_by_key(|(index, ..)| *index);
     Ok(all.into_iter().map(|(_, name, placed)| (name, placed)).collect())
+}
+
+/// Where several would go: each is decided on what the ones before it leave.
+async fn preview_all(
+    call: &Call,
+    request: &VmCreateRequest,
+    create: &CreateVm,
+    count: u32,
+) -> Result<Vec<(String, Placed)>, Problem> {
+    match call.ask(Request::PreviewVms(Box::new(create.clone()), count)).await? {
+        Reply::Previewed(places, report) => {
+            let placed = |(index, place): (u32, Result<Placement, Refusal>)| {
+                let (placement, refusal) = match place {
+                    Ok(place) => (Some(place), None),
+                    Err(refusal) => (None, Some(refusal)),
+                };
+                let report = if index == 1 { (*report).clone() } else { PlaceReport::default() };
+                let name = vm_rules::name(request, index, count);
+                (name, Placed { created: None, operation: None, placement, report, refusal })
+            };
+            Ok((1..).zip(places).map(placed).collect())
+        }
+        other => Err(unexpected(&other)),
+    }
 }
 
 impl Serve for PlacementPreview {

@@ -109,12 +109,19 @@ fn list(words: &[&str], name: &str) -> Vec<RegionId> {
 
 impl Story {
     /// Does what a `dwcp-cli` line says, at the endpoint of `--endpoint` or of the first region that lives.
+    ///
+    /// A `&` at the end of the line does not wait for the answer, and nobody ever hears it.
     pub(super) fn command(&mut self, words: &[&str]) -> Result<(), String> {
         let request = self.request(words)?;
         let node = match value(words, "--endpoint") {
             Some(name) => region(name)?,
             None => *self.world.alive().first().ok_or("no endpoint answers")?,
         };
+        if words.last() == Some(&"&") {
+            self.tickets += 1;
+            self.world.ask(node, self.tickets, request);
+            return Ok(());
+        }
         let reply = self.ask(node, request)?;
         let text = match reply {
             None => "no answer".to_string(),
@@ -149,15 +156,16 @@ impl Story {
         Ok(None)
     }
 
-    fn asked(&self) -> Asked {
-        Asked { by: "operator".to_string(), key: Some(format!("story/{}", self.tickets)), digest: 1 }
+    fn asked(&self, words: &[&str]) -> Asked {
+        let key = value(words, "--idempotency-key").map_or(format!("story/{}", self.tickets), str::to_string);
+        Asked { by: "operator".to_string(), key: Some(key), digest: 1, ..Asked::default() }
     }
 
     fn request(&mut self, words: &[&str]) -> Result<Request, String> {
-        let asked = self.asked();
+        let asked = self.asked(words);
         let change = |enabled, placement| -> Result<RegionChange, String> {
             let name = value(words, "--region").ok_or("--region is missing")?;
-            Ok(RegionChange { region: name.into(), enabled, placement, traffic_percent: None })
+            Ok(RegionChange { region: name.into(), enabled, placement, ..RegionChange::default() })
         };
         Ok(match words {
             ["vm", "create", rest @ ..] => Request::CreateVm(asked, Box::new(self.create(rest)?)),
@@ -180,7 +188,7 @@ impl Story {
             ["federation", "region", "enable-placement", ..] => {
                 Request::ChangeRegion(asked, change(None, Some(true))?)
             }
-            ["federation", "freeze", level] => Request::SetFreeze(
+            ["federation", "freeze", level, ..] => Request::SetFreeze(
                 asked,
                 match *level {
                     "active" => Freeze::Active,
@@ -189,6 +197,12 @@ impl Story {
                     other => return Err(format!("no freeze level {other}")),
                 },
             ),
+            ["federation", "policies", "set", "--failovers-per-hour", count] => {
+                let facts = self.world.nodes.values().filter_map(|slot| slot.node.as_ref()).map(|node| &node.facts().core);
+                let mut policy = facts.map(|core| core.policy.clone()).next().unwrap_or_default();
+                policy.failovers_per_hour = count.parse().map_err(|_| format!("`{count}` is not a number"))?;
+                Request::SetPolicy(asked, policy)
+            }
             ["federation", "failover", rest @ ..] => Request::Failover(
                 asked,
                 FailoverRequest {

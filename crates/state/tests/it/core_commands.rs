@@ -46,7 +46,13 @@ fn a_region_is_switched_off_and_on() {
     let mut world = World::new();
     let change = |enabled, placement, traffic_percent| {
         let region = region("a");
-        Command::ChangeRegion(RegionChange { region, enabled, placement, traffic_percent })
+        Command::ChangeRegion(RegionChange {
+            region,
+            enabled,
+            placement,
+            traffic_percent,
+            reason: String::new(),
+        })
     };
     world.accept(CORE, change(Some(false), None, None));
     let a = &world.view.core.regions[&region("a")];

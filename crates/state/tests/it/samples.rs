@@ -321,5 +321,12 @@ pub fn position(command: &Command) -> usize {
 }
 
 pub fn envelope(command: Command) -> Envelope {
-    Envelope { request: "r1".into(), digest: 77, by: "ann".into(), at: Wall(1_700_000_000_000), command }
+    Envelope {
+        request: "r1".into(),
+        digest: 77,
+        by: "ann".into(),
+        at: Wall(1_700_000_000_000),
+        command,
+        request_id: String::new(),
+    }
 }
