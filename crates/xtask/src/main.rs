@@ -6,6 +6,7 @@
 mod bench;
 mod deny;
 mod docs;
+mod drill;
 mod federation;
 mod flags;
 mod gates;
@@ -39,6 +40,7 @@ gates
   docs    [--check]   write docs/reference from the programs, or fail when it is stale
 
 measuring
+  drill [NAME…]       break the real federation in one way and watch it from outside, or list the ways
   bench [NAME]        run one benchmark, or list them
   fuzz  [NAME]        run one fuzz target for a minute, or list them
 
@@ -46,9 +48,9 @@ exit codes: 0 done, 1 failed, 2 wrong usage
 ";
 
 /// Every command, for the check that the pages name none that is not there.
-const COMMANDS: [&str; 14] = [
-    "help", "up", "down", "status", "kill", "guest", "quick", "test", "ci", "tidy", "deny", "docs", "bench",
-    "fuzz",
+const COMMANDS: [&str; 15] = [
+    "help", "up", "down", "status", "kill", "guest", "quick", "test", "ci", "tidy", "deny", "docs", "drill",
+    "bench", "fuzz",
 ];
 
 fn main() -> ExitCode {
@@ -84,6 +86,7 @@ fn dispatch(command: &str, arguments: Vec<String>) -> Result<(), Failure> {
         "tidy" => tidy::command(&tree, &Flags::parse(arguments, &[], &[])?),
         "deny" => deny::command(&tree, &Flags::parse(arguments, &[], &[])?),
         "docs" => docs::command(&tree, &Flags::parse(arguments, &[], &["check"])?),
+        "drill" => drill::command(&tree, arguments),
         "bench" => bench::bench(&tree, &arguments),
         "fuzz" => bench::fuzz(&tree, &arguments),
         other => Err(Failure::usage(format!("no command {other:?}; `cargo xtask help` lists them"))),

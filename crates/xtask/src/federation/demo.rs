@@ -64,7 +64,7 @@ pub fn ensure_vms(tree: &Tree, regions: usize, since: Instant) -> Result<(), Fai
 
 /// Asks a region to create a VM. It is bound to no region, so that it may go on elsewhere when this one
 /// is lost. A region that has just come up may have no host with a lease yet, so a refusal is tried again.
-fn create(tree: &Tree, name: &str, region_number: usize) -> Result<(), Failure> {
+pub fn create(tree: &Tree, name: &str, region_number: usize) -> Result<(), Failure> {
     let mut last = String::new();
     let done = wait_until(Duration::from_secs(20), Duration::from_millis(500), || {
         let mut create = cli(tree);
@@ -115,8 +115,14 @@ fn wait_for_answers(tree: &Tree, names: &[String], limit: Duration, since: Insta
 }
 
 /// A VM as the federation's list has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vm {
+    /// `vm_…`.
+    pub id: String,
+    /// The host it is placed on.
+    pub host: String,
+    /// What is to be seen of it: `running`, `stopped`, …
+    pub state: String,
     /// The region that owns it.
     pub region: String,
     /// Raised by every start, move and takeover.
@@ -128,7 +134,7 @@ pub struct Vm {
 impl Vm {
     /// What the VM itself answers, or nothing when it does not within a second.
     pub fn answer(&self) -> Option<Value> {
-        serde_json::from_str(&get(self.address?)?).ok()
+        serde_json::from_str(&get(self.address?, Duration::from_secs(1))?).ok()
     }
 }
 
@@ -150,6 +156,9 @@ fn vms_in(value: &Value) -> BTreeMap<String, Vm> {
         .filter_map(|vm| {
             let text = |key: &str| vm.get(key).and_then(Value::as_str);
             let found = Vm {
+                id: text("vm").unwrap_or_default().to_owned(),
+                host: text("host").unwrap_or_default().to_owned(),
+                state: text("state").unwrap_or_default().to_owned(),
                 region: text("region").unwrap_or_default().to_owned(),
                 generation: vm.get("generation").and_then(Value::as_u64).unwrap_or_default(),
                 address: text("address").and_then(socket_address),
@@ -164,12 +173,11 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
     text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/').parse().ok()
 }
 
-/// The body of `GET /` at that address; nothing when there is no answer within a second.
-fn get(target: SocketAddr) -> Option<String> {
-    let second = Some(Duration::from_secs(1));
-    let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(1)).ok()?;
-    stream.set_read_timeout(second).ok()?;
-    stream.set_write_timeout(second).ok()?;
+/// The body of `GET /` at that address; nothing when there is no answer in time.
+pub fn get(target: SocketAddr, within: Duration) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&target, within).ok()?;
+    stream.set_read_timeout(Some(within)).ok()?;
+    stream.set_write_timeout(Some(within)).ok()?;
     // In one piece: a server may answer and close after its first read.
     let request = format!("GET / HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
@@ -214,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_closed_port_is_no_answer_and_an_open_one_is() {
-        assert_eq!(get("127.77.255.254:8080".parse().unwrap()), None);
+        assert_eq!(get("127.77.255.254:8080".parse().unwrap(), Duration::from_secs(1)), None);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
@@ -222,7 +230,7 @@ mod tests {
             assert!(stream.read(&mut [0; 512]).unwrap() > 0);
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"counter\":1}").unwrap();
         });
-        let vm = Vm { region: String::new(), generation: 1, address: Some(address) };
+        let vm = Vm { address: Some(address), ..Vm::default() };
         assert_eq!(vm.answer().unwrap()["counter"], 1);
         server.join().unwrap();
     }

@@ -1,0 +1,140 @@
+//! `drill`: the real federation, real VMs and real kills, watched from outside.
+//!
+//! Each drill ends with everything healthy again, so that several can follow each other on one
+//! federation. The federation is the drill's own and goes with it, also when a drill fails.
+
+mod cut;
+mod leaks;
+mod probe;
+mod regions;
+mod single;
+mod stage;
+mod writer;
+
+use crate::federation::{down, process};
+use crate::flags::Flags;
+use crate::run::Failure;
+use crate::tree::Tree;
+use stage::{Built, Stage};
+use std::time::Instant;
+
+type Run = fn(&Stage) -> Result<(), Failure>;
+
+/// Every drill: its name, what it shows, and whether CI runs it.
+const DRILLS: [(&str, &str, bool, Run); 7] = [
+    (
+        "kill-one",
+        "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
+        true,
+        regions::kill_one,
+    ),
+    ("cut", "a region is cut off alive: fenced first, never twice, empty until enabled", true, cut::cut),
+    (
+        "three-regions",
+        "no majority: writes are refused, VMs go on, everything returns",
+        true,
+        regions::three_regions,
+    ),
+    ("kill-each", "every region dies in its turn, also the one the CLI asks", false, regions::kill_each),
+    ("two-regions", "two regions die at once", false, regions::two_regions),
+    (
+        "single-kills",
+        "one process dies in the middle of an operation, ten times",
+        false,
+        single::single_kills,
+    ),
+    ("agents", "workers, a watchdog and a server die by themselves", false, single::agents),
+];
+
+/// What a drill found.
+pub struct Outcome {
+    /// The drill.
+    pub name: &'static str,
+    /// Whether everything held.
+    pub held: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// `cargo xtask drill [--no-build] [NAME…]`: runs those drills, or lists them.
+///
+/// # Errors
+/// Wrong usage for an unknown name; exit 1 when one does not hold.
+pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
+    let given = names.len();
+    names.retain(|name| name != "--no-build");
+    let built = if names.len() < given { Built::Before } else { Built::Now };
+    if names.is_empty() {
+        for (name, shows, in_ci, _) in DRILLS {
+            println!("  {name:<14} {shows}{}", if in_ci { " (in `test`)" } else { "" });
+        }
+        return Ok(());
+    }
+    if let Some(unknown) =
+        names.iter().find(|name| name.as_str() != "all" && !DRILLS.iter().any(|drill| drill.0 == **name))
+    {
+        return Err(Failure::usage(format!("no drill {unknown:?}; `cargo xtask drill` lists them")));
+    }
+    let outcomes = run(tree, built, |name, _| names.iter().any(|wanted| wanted == name || wanted == "all"))?;
+    if outcomes.iter().all(|outcome| outcome.held) { Ok(()) } else { Err(Failure::told()) }
+}
+
+/// Runs the drills that CI runs.
+///
+/// # Errors
+/// As [`run`].
+pub fn in_ci(tree: &Tree) -> Result<Vec<Outcome>, Failure> {
+    run(tree, Built::Now, |_, in_ci| in_ci)
+}
+
+/// Runs the picked drills on a federation of their own and takes it down again, whatever happens.
+///
+/// # Errors
+/// When a federation runs here already, does not come up, or cannot be taken down.
+fn run(tree: &Tree, built: Built, picked: impl Fn(&str, bool) -> bool) -> Result<Vec<Outcome>, Failure> {
+    if !process::owned(&tree.dev).is_empty() {
+        return Err(Failure::new("a development federation runs here; `cargo xtask down` first"));
+    }
+    let outcomes = Stage::set(tree, built).map(|stage| {
+        let mut outcomes = Vec::new();
+        for (name, shows, _, drill) in DRILLS.into_iter().filter(|drill| picked(drill.0, drill.2)) {
+            stage.say(&format!("== {name}: {shows}"));
+            let start = Instant::now();
+            let result = drill(&stage);
+            let (held, seconds) = (result.is_ok(), start.elapsed().as_secs_f64());
+            match result {
+                Ok(()) => stage.say(&format!("held: {name} ({seconds:.0} s)")),
+                Err(failure) => stage.say(&format!("DID NOT HOLD: {name}: {}", failure.message)),
+            }
+            outcomes.push(Outcome { name, held, seconds });
+            if !held {
+                // What follows would start from an unknown state.
+                break;
+            }
+        }
+        outcomes
+    });
+    let flags = match &outcomes {
+        Ok(outcomes) if outcomes.iter().all(|outcome| outcome.held) => Flags::default(),
+        // The state explains what happened.
+        _ => Flags::parse(vec!["--keep".to_owned()], &[], &["keep"])?,
+    };
+    down::down(tree, &flags)?;
+    let left = process::owned(&tree.dev).len();
+    if left > 0 {
+        return Err(Failure::new(format!("{left} processes are left after `down`")));
+    }
+    outcomes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drill_has_a_name_of_its_own() {
+        for (index, drill) in DRILLS.iter().enumerate() {
+            assert!(DRILLS[index + 1..].iter().all(|other| other.0 != drill.0), "{}", drill.0);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Regions that die as a whole: one after the other, two at once, three at once.
+
+use super::probe;
+use super::stage::{Stage, told};
+use super::writer::Writer;
+use crate::federation::demo::{self, Vm};
+use crate::federation::process;
+use crate::run::{Failure, wait_until};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Promised: a lost region's VMs answer elsewhere within this of the cut.
+const PROMISED: Duration = Duration::from_secs(30);
+/// After the loss of two regions the survivors boot twice as many VMs on the same machine.
+const PROMISED_FOR_TWO: Duration = Duration::from_secs(60);
+/// How many VMs a region has at least when it dies.
+const VMS: usize = 5;
+/// How long VMs must go on without any leader.
+const WITHOUT_LEADER: Duration = Duration::from_secs(20);
+/// VMs that nothing happened to are never silent for longer; the machine is busy booting others.
+const UNDISTURBED: Duration = Duration::from_secs(3);
+
+/// Kills one region after the other.
+///
+/// # Errors
+/// Says which promise did not hold in which region.
+pub fn kill_each(stage: &Stage) -> Result<(), Failure> {
+    for region in stage.regions.clone() {
+        lose(stage, &[&region], PROMISED)?;
+    }
+    Ok(())
+}
+
+/// Kills the first region, the one that `dwcp-cli` asks first.
+///
+/// # Errors
+/// As [`kill_each`].
+pub fn kill_one(stage: &Stage) -> Result<(), Failure> {
+    lose(stage, &[&stage.regions[0].clone()], PROMISED)
+}
+
+/// Kills two regions at once.
+///
+/// # Errors
+/// As [`kill_each`].
+pub fn two_regions(stage: &Stage) -> Result<(), Failure> {
+    let (first, second) = (stage.regions[0].clone(), stage.regions[2].clone());
+    stage.fill(&second, 3)?;
+    lose(stage, &[&first, &second], PROMISED_FOR_TWO)
+}
+
+fn lose(stage: &Stage, lost: &[&str], limit: Duration) -> Result<(), Failure> {
+    let before = stage.fill(lost[0], VMS)?;
+    let writer = Writer::start(stage.tree);
+    std::thread::sleep(Duration::from_secs(2));
+    let cut = stage.probe.now();
+    for region in lost {
+        stage.kill(region)?;
+    }
+    let within = back_elsewhere(stage, &before, lost, (cut, limit));
+    std::thread::sleep(Duration::from_secs(1));
+    let written = writer.finish();
+    tell_failovers(stage, lost);
+    within?;
+    let alive: Vec<String> =
+        stage.regions.iter().filter(|name| !lost.contains(&name.as_str())).cloned().collect();
+    stage.check_written(&written, &alive)?;
+    undisturbed(stage, &before, lost, (cut, stage.probe.now()))?;
+    stage.heal(lost)?;
+    stage.check_written(&written, &stage.regions)?;
+    stage.check_no_doubles()
+}
+
+/// Waits until every VM of the lost regions answers elsewhere; says how long each took.
+pub fn back_elsewhere(
+    stage: &Stage,
+    before: &BTreeMap<String, Vm>,
+    lost: &[&str],
+    (cut, limit): (Duration, Duration),
+) -> Result<(), Failure> {
+    let moved: Vec<(&String, &Vm)> =
+        before.iter().filter(|(_, vm)| lost.contains(&vm.region.as_str())).collect();
+    let took = |vm: &Vm| {
+        probe::answered_above(&stage.probe.book(), &vm.id, vm.generation).map(|at| at.saturating_sub(cut))
+    };
+    // It is known when the last came back even if that was too late.
+    wait_until(3 * limit, Duration::from_millis(100), || moved.iter().all(|(_, vm)| took(vm).is_some()));
+    let mut times: Vec<(Duration, &str)> =
+        moved.iter().map(|(name, vm)| (took(vm).unwrap_or(Duration::MAX), name.as_str())).collect();
+    times.sort_unstable();
+    let shown: Vec<String> = times
+        .iter()
+        .map(|(took, name)| match *took {
+            Duration::MAX => format!("{name} never"),
+            took => format!("{name} {:.1} s", took.as_secs_f64()),
+        })
+        .collect();
+    stage.say(&format!("{} lost; seen from outside: {}", lost.join(" and "), shown.join(", ")));
+    let late: Vec<&str> = times
+        .iter()
+        .zip(&shown)
+        .filter(|((took, _), _)| *took > limit)
+        .map(|(_, text)| text.as_str())
+        .collect();
+    if late.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("not elsewhere within {} s: {}", limit.as_secs(), late.join(", "))))
+}
+
+fn tell_failovers(stage: &Stage, lost: &[&str]) {
+    let other = stage.other_than(lost);
+    for region in lost {
+        // It ends a moment after the last VM answers.
+        let mut line = String::new();
+        wait_until(Duration::from_secs(5), Duration::from_millis(300), || {
+            let words = ["federation", "failover", "list", "--region", region];
+            let Ok(list) = stage.json_at(&other, &words) else { return false };
+            let newest = &list["items"][0];
+            let phases: Vec<String> = newest["phases"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|phase| format!("{} {}", phase["name"].as_str().unwrap_or("?"), phase["took_ms"]))
+                .collect();
+            line = format!(
+                "{} of {region}: {} rto_ms {} done {} of {}; ms: {}",
+                newest["failover"].as_str().unwrap_or("no failover"),
+                newest["state"].as_str().unwrap_or("?"),
+                newest["rto_ms"],
+                newest["done"],
+                newest["total"],
+                phases.join(", ")
+            );
+            newest["rto_final"] == true
+        });
+        stage.say(&line);
+    }
+}
+
+/// VMs of the other regions must have gone on under the same boot.
+fn undisturbed(
+    stage: &Stage,
+    before: &BTreeMap<String, Vm>,
+    lost: &[&str],
+    window: (Duration, Duration),
+) -> Result<(), Failure> {
+    let book = stage.probe.book();
+    for (name, vm) in before.iter().filter(|(_, vm)| !lost.contains(&vm.region.as_str())) {
+        let gap = probe::longest_gap(&book, &vm.id, window);
+        let newest = probe::newest(&book, &vm.id).map_or(0, |boot| boot.generation);
+        if newest != vm.generation || gap > UNDISTURBED {
+            return Err(Failure::new(format!(
+                "{name} in {} was disturbed: silent for {} ms, generation {} then {newest}",
+                vm.region,
+                gap.as_millis(),
+                vm.generation
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Kills three regions at once: no majority is left.
+///
+/// # Errors
+/// Says what did not hold.
+pub fn three_regions(stage: &Stage) -> Result<(), Failure> {
+    let dead: Vec<String> = stage.regions[..3].to_vec();
+    let dead: Vec<&str> = dead.iter().map(String::as_str).collect();
+    for region in &stage.regions[3..] {
+        stage.fill(region, 2)?;
+    }
+    let before = demo::vms(stage.tree)?;
+    let writer = Writer::start(stage.tree);
+    std::thread::sleep(Duration::from_secs(2));
+    let cut = stage.probe.now();
+    process::stop(&stage.tree.dev, Duration::ZERO, |one| dead.contains(&one.region.as_str()));
+    std::thread::sleep(Duration::from_secs(8));
+    let refused = stage.cli(&["security", "token", "create", "--user", "nobody", "--role", "viewer"])?;
+    stage.say(&format!("a write: exit {}: {}", refused.status.code().unwrap_or(-1), told(&refused)));
+    if refused.status.code() != Some(6) {
+        return Err(Failure::new("a write without a majority must end with exit 6"));
+    }
+    reads_with_age(stage)?;
+    std::thread::sleep(WITHOUT_LEADER.saturating_sub(stage.probe.now().saturating_sub(cut)));
+    let end = stage.probe.now();
+    let written = writer.finish();
+    undisturbed(stage, &before, &dead, (cut, end))?;
+    stage.say(&format!("the VMs of the two living regions went on for {} s", (end - cut).as_secs()));
+    stage.heal(&dead)?;
+    stage.check_written(&written, &stage.regions)?;
+    let works = stage.cli(&["security", "token", "create", "--user", "drill", "--role", "viewer"])?;
+    if !works.status.success() {
+        return Err(Failure::new(format!("no write after the three came back: {}", told(&works))));
+    }
+    stage.check_no_doubles()
+}
+
+fn reads_with_age(stage: &Stage) -> Result<(), Failure> {
+    let living = stage.regions[3].clone();
+    let list = stage.json_at(&living, &["vm", "list"])?;
+    let ages: Vec<String> = list["as_of"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|of| format!("{} {}", of["region"].as_str().unwrap_or("?"), of["age_ms"]))
+        .collect();
+    stage.say(&format!("a read in {living} says how old it is, ms: {}", ages.join(", ")));
+    let old = list["as_of"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|of| of["age_ms"].as_u64().is_none_or(|age_ms| age_ms >= 5_000));
+    if old { Ok(()) } else { Err(Failure::new("a read without a majority does not show its age")) }
+}
