@@ -48,12 +48,8 @@ const DRILLS: [(&str, &str, bool, Run); 7] = [
 
 /// What a drill found.
 pub struct Outcome {
-    /// The drill.
-    pub name: &'static str,
     /// Whether everything held.
     pub held: bool,
-    /// How long it took.
-    pub seconds: f64,
 }
 
 /// `cargo xtask drill [--no-build] [NAME…]`: runs those drills, or lists them.
@@ -106,7 +102,7 @@ fn run(tree: &Tree, built: Built, picked: impl Fn(&str, bool) -> bool) -> Result
                 Ok(()) => stage.say(&format!("held: {name} ({seconds:.0} s)")),
                 Err(failure) => stage.say(&format!("DID NOT HOLD: {name}: {}", failure.message)),
             }
-            outcomes.push(Outcome { name, held, seconds });
+            outcomes.push(Outcome { held });
             if !held {
                 // What follows would start from an unknown state.
                 break;

@@ -31,11 +31,16 @@ pub fn kill_each(stage: &Stage) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Kills the first region, the one that `dwcp-cli` asks first.
+/// Brings everything up once more, which must change nothing, and kills the region that `dwcp-cli` asks first.
 ///
 /// # Errors
 /// As [`kill_each`].
 pub fn kill_one(stage: &Stage) -> Result<(), Failure> {
+    let before = demo::vms(stage.tree)?;
+    stage.heal(&[])?;
+    if demo::vms(stage.tree)? != before {
+        return Err(Failure::new("`up` of a running federation changed its VMs"));
+    }
     lose(stage, &[&stage.regions[0].clone()], PROMISED)
 }
 

@@ -194,7 +194,7 @@ impl<'a> Stage<'a> {
     pub fn lifecycle(&self, region: &str) -> String {
         let other = self.other_than(&[region]);
         let status = self.json_at(&other, &["federation", "region", "status", "--region", region]);
-        status.ok().and_then(|value| value["lifecycle"].as_str().map(str::to_owned)).unwrap_or_default()
+        status.ok().and_then(|value| value["summary"]["lifecycle"].as_str().map(str::to_owned)).unwrap_or_default()
     }
 
     /// Fails when a VM answered twice at one time since the drills began.
