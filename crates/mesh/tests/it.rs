@@ -6,6 +6,8 @@ mod agents;
 mod federation;
 #[path = "it/identities.rs"]
 mod identities;
+#[path = "../../agent/tests/it/lateness.rs"]
+mod lateness;
 #[path = "it/links.rs"]
 mod links;
 #[path = "it/pressure.rs"]

@@ -37,6 +37,14 @@ impl Lateness {
         late.iter().filter(|(at, late)| *at + *late >= since).map(|(_, late)| *late).sum()
     }
 
+    /// How late a thread that is due is woken here on average, since `since`.
+    #[allow(dead_code)]
+    pub fn mean_since(&self, since: Instant) -> Duration {
+        let late = self.since(since);
+        let wakes = since.elapsed().saturating_sub(late).as_secs_f64() / STEP.as_secs_f64();
+        late.div_f64(wakes.max(1.0))
+    }
+
     /// The longest single time since `since` in which the machine kept this thread waiting.
     #[allow(dead_code)]
     pub fn worst_since(&self, since: Instant) -> Duration {

@@ -9,7 +9,8 @@ use dwcp_mesh::{
 };
 use tokio::sync::mpsc;
 
-use crate::federation::{Federation, config, delay, identity, uniform};
+use crate::federation::{Federation, PATIENCE, config, delay, identity, uniform};
+use crate::lateness::Lateness;
 
 fn agent(f: &Federation) -> (AgentLinkHandle, mpsc::Receiver<AgentEvent>) {
     let host = PeerId::Host { region: "us-east-1".into(), host: "host-1".into() };
@@ -25,9 +26,9 @@ fn agent(f: &Federation) -> (AgentLinkHandle, mpsc::Receiver<AgentEvent>) {
 }
 
 async fn next(events: &mut mpsc::Receiver<AgentEvent>, within_ms: u64) -> AgentEvent {
-    tokio::time::timeout(Duration::from_millis(within_ms), events.recv())
+    tokio::time::timeout(PATIENCE * Duration::from_millis(within_ms), events.recv())
         .await
-        .unwrap_or_else(|_| panic!("nothing in {within_ms} ms"))
+        .unwrap_or_else(|_| panic!("nothing in {PATIENCE} times {within_ms} ms"))
         .expect("the link runs")
 }
 
@@ -78,12 +79,12 @@ async fn an_agent_falls_back_to_another_region_and_returns() {
     f.edit(|t| {
         t.isolated.insert(home.ip());
     });
-    let start = Instant::now();
+    let (start, lateness) = (Instant::now(), Lateness::start());
     assert_eq!(next(&mut events, 2000).await, AgentEvent::Down { region: "us-east-1".into() });
     let silent = start.elapsed();
     assert_eq!(next(&mut events, 2000).await, up("eu-west-1"));
     println!("given up after {silent:?}, linked to a fallback after {:?}", start.elapsed());
-    assert!(start.elapsed() < Duration::from_millis(2500));
+    lateness.assert_within("linked to a fallback", start, Duration::from_millis(2500));
     f.regions[1].expect(|e| matches!(e, MeshEvent::AgentUp { .. }), 1000).await;
     f.edit(|t| {
         t.isolated.clear();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use dwcp_mesh::{Class, DropReason, Limits, LinkShape, MeshEvent, Sent};
 
 use crate::federation::{Federation, frame_from, uniform};
+use crate::lateness::Lateness;
 
 /// Bytes that zstd cannot shorten.
 fn noise(length: usize) -> Vec<u8> {
@@ -50,7 +51,7 @@ async fn a_consensus_frame_is_not_delayed_behind_twenty_mebibytes_of_bulk() {
     let mesh = f.regions[0].mesh.clone();
     assert_eq!(mesh.send(2, Class::Bulk, bulk), Sent::Queued);
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let begin = Instant::now();
+    let (begin, lateness) = (Instant::now(), Lateness::start());
     let sending = tokio::spawn(async move {
         for _ in 0..40 {
             let sent_us = begin.elapsed().as_micros() as u64;
@@ -69,7 +70,9 @@ async fn a_consensus_frame_is_not_delayed_behind_twenty_mebibytes_of_bulk() {
     sending.await.expect("the sender ends");
     ages_ms.sort_by(f64::total_cmp);
     println!("consensus behind bulk at 20 Mbit/s, 10 ms: p50 {:.1}, max {:.1} ms", ages_ms[20], ages_ms[39]);
-    assert!(ages_ms[20] < 120.0 && ages_ms[39] < 500.0, "{ages_ms:?}");
+    let late_ms = lateness.worst_since(begin).as_secs_f64() * 1e3;
+    let fine = ages_ms[20] < 120.0 + late_ms && ages_ms[39] < 500.0 + 2.0 * late_ms;
+    assert!(fine, "{ages_ms:?}; the machine itself was {late_ms} ms late");
     let link = f.regions[0].mesh.stats().remove(0);
     println!("{link:?}");
     f.stop().await;
