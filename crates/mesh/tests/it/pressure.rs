@@ -33,7 +33,7 @@ async fn a_full_queue_refuses_instead_of_growing() {
     let frame = noise(256 << 10);
     let outcomes: Vec<Sent> = (0..80).map(|_| mesh.send(2, Class::Bulk, frame.clone())).collect();
     assert!(outcomes.iter().filter(|s| **s == Sent::Queued).count() < 60);
-    assert_eq!(outcomes[79], Sent::Dropped(DropReason::Full));
+    assert!(outcomes.contains(&Sent::Dropped(DropReason::Full)));
     let link = mesh.stats().remove(0);
     let bulk = link.queues[Class::Bulk.index()];
     assert!(bulk.bytes <= 1 << 20, "{bulk:?}");
