@@ -27,8 +27,14 @@ pub fn cut(stage: &Stage) -> Result<(), Failure> {
     std::thread::sleep(Duration::from_secs(2));
     link(stage, &other, &region, "--cut")?;
     let at = stage.probe.now();
-    std::thread::sleep(Duration::from_millis(1_200));
-    let last_known = vm_count(stage, &other, &region)?;
+    let known = (count.to_string(), Some(7));
+    let mut last_known = (String::new(), None);
+    // The others notice after a second or so, and move the VMs a few seconds later.
+    wait_until(Duration::from_secs(5), Duration::from_millis(100), || {
+        last_known = vm_count(stage, &other, &region).unwrap_or_default();
+        last_known == known
+    });
+    stage.say(&format!("vm-count of {region}, asked in {other}: {last_known:?}"));
     let seen = aging(stage, &region);
     let within = back_elsewhere(stage, &before, &[&region], (at, PROMISED));
     tell_fences(stage, &before, &region, at);
@@ -36,7 +42,7 @@ pub fn cut(stage: &Stage) -> Result<(), Failure> {
     // Whatever happened, the cut must not outlive the drill.
     link(stage, &other, &region, "--heal")?;
     within?;
-    if last_known != (count.to_string(), Some(7)) {
+    if last_known != known {
         return Err(Failure::new(format!(
             "vm-count of the cut region said {last_known:?}; it had {count} VMs and could not be reached (exit 7)"
         )));
@@ -76,7 +82,6 @@ fn vm_count(stage: &Stage, at: &str, region: &str) -> Result<(String, Option<i32
     let endpoint = api_url(stage.number(at));
     let output =
         stage.cli(&["--endpoint", &endpoint, "federation", "region", "vm-count", "--region", region])?;
-    stage.say(&format!("vm-count of {region}: exit {:?}: {}", output.status.code(), told(&output)));
     Ok((String::from_utf8_lossy(&output.stdout).trim().to_owned(), output.status.code()))
 }
 

@@ -10,8 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often an address that has answered is asked again.
+/// How often an address where something listens is asked.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// The same once it has answered many times in a row: an answer costs an emulated guest milliseconds, and
+/// a dozen of them asked all the time would slow the very boots that are measured.
+const ASK_STEADY_EVERY: Duration = Duration::from_millis(200);
+/// So many answers in a row are many.
+const STEADY: u32 = 30;
 /// How often the other addresses are tried.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// An answer that takes longer is none.
@@ -96,15 +101,18 @@ fn look(regions: usize, began: Instant, book: &Arc<Mutex<Book>>, stop: &Arc<Atom
 }
 
 fn ask(address: SocketAddr, began: Instant, book: &Mutex<Book>, stop: &AtomicBool) {
+    let mut in_a_row = 0;
     while !stop.load(Ordering::Relaxed) {
         let sent = began.elapsed();
         let answer = demo::get(address, ANSWER_WITHIN);
         let answered = began.elapsed();
+        in_a_row = if answer.is_some() { in_a_row + 1 } else { 0 };
+        let every = if in_a_row < STEADY { ASK_EVERY } else { ASK_STEADY_EVERY };
         if let Some(value) = answer.and_then(|text| serde_json::from_str::<Value>(&text).ok()) {
             let mut book = book.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             write_down(&mut book, &value, address, (sent, answered));
         }
-        std::thread::sleep(ASK_EVERY.saturating_sub(began.elapsed().saturating_sub(sent)));
+        std::thread::sleep(every.saturating_sub(began.elapsed().saturating_sub(sent)));
     }
 }
 

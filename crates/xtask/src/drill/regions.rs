@@ -1,10 +1,11 @@
 //! Regions that die as a whole: one after the other, two at once, three at once.
 
 use super::probe;
-use super::stage::{Stage, told};
+use super::stage::{Stage, told, words};
 use super::writer::Writer;
 use crate::federation::demo::{self, Vm};
-use crate::federation::process;
+use crate::federation::{process, up};
+use crate::flags::Flags;
 use crate::run::{Failure, wait_until};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub fn kill_each(stage: &Stage) -> Result<(), Failure> {
 /// As [`kill_each`].
 pub fn kill_one(stage: &Stage) -> Result<(), Failure> {
     let before = demo::vms(stage.tree)?;
-    stage.heal(&[])?;
+    up::up(stage.tree, &Flags::parse(words("--no-build"), &[], &["no-build"])?)?;
     if demo::vms(stage.tree)? != before {
         return Err(Failure::new("`up` of a running federation changed its VMs"));
     }

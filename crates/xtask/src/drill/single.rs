@@ -5,7 +5,6 @@ use super::{leaks, probe};
 use crate::federation::demo::{self, Vm};
 use crate::federation::process::{self, ProcessId};
 use crate::federation::up;
-use crate::flags::Flags;
 use crate::run::{Failure, wait_until};
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -80,7 +79,7 @@ fn one_round(stage: &Stage, round: u64, random: &mut Random) -> Result<(), Failu
     // A second for the others to notice, as a person would need at least.
     std::thread::sleep(Duration::from_secs(1));
     let killed_at = delay.as_millis();
-    up::up(stage.tree, &Flags::parse(words("--no-build --no-vms"), &[], &["no-build", "no-vms"])?)?;
+    up::again(stage.tree)?;
     let ended = wait_until(Duration::from_secs(65), Duration::from_millis(200), || {
         operation.try_wait().is_ok_and(|status| status.is_some())
     });

@@ -172,7 +172,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When a region is not active, or a VM does not answer, within two minutes.
     pub fn heal(&self, regions: &[&str]) -> Result<(), Failure> {
-        up::up(self.tree, &Flags::parse(words("--no-build --no-vms"), &[], &["no-build", "no-vms"])?)?;
+        up::again(self.tree)?;
         for region in regions {
             let mut last = String::new();
             let enabled = wait_until(HEAL_LIMIT, Duration::from_millis(500), || {
@@ -194,7 +194,10 @@ impl<'a> Stage<'a> {
     pub fn lifecycle(&self, region: &str) -> String {
         let other = self.other_than(&[region]);
         let status = self.json_at(&other, &["federation", "region", "status", "--region", region]);
-        status.ok().and_then(|value| value["summary"]["lifecycle"].as_str().map(str::to_owned)).unwrap_or_default()
+        status
+            .ok()
+            .and_then(|value| value["summary"]["lifecycle"].as_str().map(str::to_owned))
+            .unwrap_or_default()
     }
 
     /// Fails when a VM answered twice at one time since the drills began.

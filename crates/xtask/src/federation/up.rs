@@ -44,6 +44,20 @@ pub fn up(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Starts what is missing of a federation that was up before, with the programs as they are.
+///
+/// # Errors
+/// As [`up`].
+pub fn again(tree: &Tree) -> Result<(), Failure> {
+    let since = Instant::now();
+    let _lock = Lock::take(&tree.dev)?;
+    let planned = planned(tree)?;
+    let all: Vec<&Planned> = planned.iter().collect();
+    start_missing(tree, &all, since)?;
+    wait_for_apis(tree, &regions(&planned), &all, since)?;
+    demo::wait_for_status(tree, since)
+}
+
 /// Builds the three programs with the `sim` profile: release speed, every check on.
 ///
 /// # Errors
