@@ -2,7 +2,7 @@
 
 mod cli_start;
 
-use crate::gates;
+use crate::drill;
 use crate::run::{Failure, cargo, run};
 use crate::tree::Tree;
 
@@ -77,11 +77,11 @@ const BENCHMARKS: &[Named] = &[
     Named {
         name: "failover",
         about: "a real federation loses a region: until every VM answers elsewhere, against the promised 30 s",
-        work: Work::Own(gates::end_to_end),
+        work: Work::Own(|tree| drill::command(tree, vec!["kill-one".to_owned()])),
     },
 ];
 
-/// All but the last two words: `all --seconds 60` and such follow.
+/// What every fuzz target begins with; package, example and the arguments that were typed follow.
 const FUZZ: &[&str] = &["run", "--quiet", "--profile=sim"];
 
 /// Runs one benchmark, or lists them.

@@ -189,16 +189,6 @@ fn drills(tree: &Tree) -> Result<Count, Failure> {
     Ok(Count { passed: held + 1, failed: outcomes.len() - held })
 }
 
-/// The end-to-end drills alone.
-///
-/// # Errors
-/// When a stage of it fails.
-pub fn end_to_end(tree: &Tree) -> Result<(), Failure> {
-    install::ensure(Instant::now())?;
-    let count = drills(tree)?;
-    if count.failed == 0 { Ok(()) } else { Err(Failure::told()) }
-}
-
 fn scenarios(tree: &Tree) -> Result<Count, Failure> {
     let mut tell = crate::run::command(tree.binary("dwcp-sim"));
     tell.arg("scenario").current_dir(&tree.root);

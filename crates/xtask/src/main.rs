@@ -42,7 +42,7 @@ gates
 measuring
   drill [NAME…]       break the real federation in one way and watch it from outside, or list the ways
   bench [NAME]        run one benchmark, or list them
-  fuzz  [NAME]        run one fuzz target for a minute, or list them
+  fuzz  [NAME]        damage the input of every decoder, 20 s each, or of one; --seconds N, --seed N
 
 exit codes: 0 done, 1 failed, 2 wrong usage
 ";
