@@ -1,7 +1,7 @@
 //! Drives the consensus: hands it inputs, carries its outputs out, applies what is committed.
 
 use dwcp_consensus::{Input as RaftInput, Output};
-use dwcp_state::Envelope;
+use dwcp_state::{Envelope, Outcome};
 use dwcp_types::{GroupId, NodeId, Revision, decode, encode};
 
 use super::wire::Opaque;
@@ -63,8 +63,18 @@ impl Node {
             }
         };
         let outcome = self.facts.apply(group, Revision(index), &envelope);
+        self.note_refused(group, &envelope, &outcome);
         self.applied(group, index, term, &outcome);
         self.facts_changed(group, Revision(index), &envelope);
+    }
+
+    /// What the controllers concluded and the facts refused is decided again; a person who wonders why finds it here.
+    fn note_refused(&mut self, group: GroupId, envelope: &Envelope, outcome: &Outcome) {
+        if let Outcome::Refused(refusal) = outcome {
+            if envelope.by == "dwcp" && self.leads(group) {
+                self.log("federation-controller", Level::Info, format!("group {group}: {refusal}"));
+            }
+        }
     }
 
     fn install(&mut self, group: GroupId, index: u64, data: &[u8]) {
