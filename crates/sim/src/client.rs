@@ -131,9 +131,7 @@ fn wish(world: &mut World) {
             world.checkers.acknowledged.deleted.insert(*vm, false);
         }
     }
-    let key = format!("client/{}", world.client.next);
-    let asked = Asked { by: "client".to_string(), key: Some(key), digest: 1, ..Asked::default() };
-    send(world, wish, asked);
+    request(world, wish);
 }
 
 /// Asks for a VM; it is asked for again until there is an answer.

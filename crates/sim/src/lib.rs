@@ -4,6 +4,7 @@
 //! is only what surrounds them: the network ([`net`]), the disks ([`disk`]), the hosts with their watchdogs and hypervisors
 //! ([`host`]), people ([`client`]) and misfortune ([`faults`]). One seed decides everything, so a run can be repeated.
 
+pub mod arguments;
 pub mod checkers;
 pub mod client;
 pub mod disk;
@@ -11,6 +12,7 @@ pub mod faults;
 pub mod host;
 pub mod net;
 pub mod options;
+pub mod recording;
 pub mod run;
 pub mod scenario;
 pub mod steps;

@@ -62,7 +62,7 @@ pub struct Options {
     pub regions: usize,
     /// Hosts in each.
     pub hosts: usize,
-    /// VMs created at the beginning.
+    /// VMs that a drill creates before the region is killed.
     pub vms: usize,
     /// How long faults happen, ms of simulated time.
     pub faults_ms: u64,
@@ -72,6 +72,8 @@ pub struct Options {
     pub mix: FaultMix,
     /// Between two faults on average, ms.
     pub every_ms: u64,
+    /// Instead of all that: one region is killed, and the return of its VMs is timed.
+    pub drill: bool,
     /// A rule broken on purpose.
     pub mutation: Option<Mutation>,
     /// Keep every log line.
@@ -79,7 +81,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// A run whose shape follows from the seed: which faults happen, how often, how many VMs there are.
+    /// A run whose shape follows from the seed: which faults happen, how often, how many VMs there are. Every fourth is a
+    /// drill.
     pub fn swarm(seed: u64, mutation: Option<Mutation>) -> Options {
         let mut rng = dwcp_types::Rng::new(seed ^ 0x5a17);
         let mut on = |chance: u64| if rng.chance(chance, 100) { 1 + rng.below(5) } else { 0 };
@@ -108,6 +111,7 @@ impl Options {
             settle_ms: 120_000,
             mix,
             every_ms: 3_000 + rng.below(9_000),
+            drill: seed % 4 == 3 && mutation.is_none(),
             mutation,
             verbose: false,
         }
@@ -124,6 +128,7 @@ impl Options {
             settle_ms: 120_000,
             mix: FaultMix::default(),
             every_ms: 1_000,
+            drill: false,
             mutation: None,
             verbose: false,
         }

@@ -1,5 +1,7 @@
 //! A run: the system comes up, is used while things go wrong, everything heals, and then it must settle.
 
+mod drill;
+
 use dwcp_state::Standing;
 
 use crate::client;
@@ -26,13 +28,17 @@ pub struct Ended {
     pub failovers: usize,
     /// How long the system took to settle after it had healed, ms.
     pub settled_ms: u64,
+    /// In a drill: when the last VM of the killed region answered elsewhere, ms after the kill; none when it had none.
+    pub returned_ms: Option<u64>,
 }
 
 /// Runs one seed.
 pub fn swarm(options: Options) -> Ended {
     let seed = options.seed;
     let mut world = World::new(options);
-    let outcome = live(&mut world);
+    let mut returned_ms = None;
+    let outcome =
+        if world.options.drill { drill::live(&mut world, &mut returned_ms) } else { live(&mut world) };
     let failovers = world
         .nodes
         .values()
@@ -51,6 +57,7 @@ pub fn swarm(options: Options) -> Ended {
         created: world.checkers.acknowledged.created.len(),
         failovers,
         settled_ms,
+        returned_ms,
         log: world.log,
     }
 }

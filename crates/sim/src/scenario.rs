@@ -2,7 +2,8 @@
 //!
 //! A story is a folder: `README.md` says what it is about, `world.toml` has `seed = N` and `hosts = N`, `steps.txt` a line a
 //! step (`SECONDS WORDS…`), `expected.log` what was printed when it was last looked at and found right. The words are
-//! literal `dwcp-cli` lines, `fault …` or `expect …`; [`words`] lists them.
+//! literal `dwcp-cli` lines, `fault …`, `expect …`, `remember` (which VMs answer, for `expect undisturbed N`) or `settle`
+//! (everything heals by itself from here on); [`words`] lists them.
 
 mod expect;
 mod words;
@@ -29,6 +30,8 @@ pub struct Story {
     lines: Vec<String>,
     told: std::collections::BTreeMap<u64, Revision>,
     tickets: u64,
+    /// Boot ids of the VMs that answered when the story said `remember`.
+    boots: std::collections::BTreeSet<String>,
 }
 
 /// How a story ended.
@@ -62,6 +65,7 @@ pub fn tell(folder: &Path, verbose: bool) -> Result<Told, String> {
         lines: Vec::new(),
         told: Default::default(),
         tickets: crate::client::SCENARIO_TICKETS,
+        boots: Default::default(),
     };
     let failure = story.live(&steps).err();
     if let Some(failure) = &failure {
@@ -176,13 +180,17 @@ impl Story {
                 self.say(&format!("as expected: {}", what.join(" ")));
                 Ok(())
             }
+            ["remember"] => {
+                self.boots = self.booted();
+                Ok(())
+            }
             ["settle"] => {
                 let ms = run::settle(&mut self.world)?;
                 self.tell_events();
                 self.say(&format!("settled within {} s", ms.div_ceil(10_000) * 10));
                 Ok(())
             }
-            _ => Err(format!("`{}` is not dwcp-cli, fault, expect or settle", words.join(" "))),
+            _ => Err(format!("`{}` is not dwcp-cli, fault, expect, remember or settle", words.join(" "))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Nothing stays open: operations and failovers end, VMs that should serve do, nobody is on the way for ever.
 
-use dwcp_state::{FailoverState, OperationState, Standing, Want};
+use dwcp_state::{FailoverState, Federation, OperationState, Standing, Want};
+use dwcp_types::VmId;
 
 use crate::world::World;
 
@@ -18,7 +19,7 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
             .progress_of(failover)
             .iter()
             .filter(|vm| vm.state != dwcp_state::MoveState::Verified)
-            .map(|vm| format!("{} {:?}", vm.vm, vm.state))
+            .map(|vm| format!("{} {:?}, {}", vm.vm, vm.state, whereabouts(facts, vm.vm)))
             .collect();
         let left = facts.regions.get(&failover.from).map_or(0, |region| region.vms.len());
         return Err(format!(
@@ -71,4 +72,19 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Where the records say that a VM is.
+fn whereabouts(facts: &Federation, vm: VmId) -> String {
+    if let Some((region, record)) = facts.vm(vm) {
+        let (generation, seen, phase) =
+            (record.generation.0, record.observed.generation.0, record.observed.phase);
+        return format!("in {region} on {}: generation {generation} (seen {seen} {phase:?})", record.host);
+    }
+    let departing =
+        facts.regions.iter().find_map(|(region, known)| Some((region, known.departures.get(&vm)?)));
+    let Some((from, departure)) = departing else { return "nowhere".to_string() };
+    let generation = departure.vm.generation.0;
+    let barred = facts.regions.get(&departure.to).map_or(0, |target| target.barred(vm).0);
+    format!("from {from} to {} under generation {generation}, which refuses up to {barred}", departure.to)
 }

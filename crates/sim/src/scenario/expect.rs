@@ -1,7 +1,9 @@
 //! What a story expects.
 
+use std::collections::BTreeSet;
+
 use dwcp_roles::node::Node;
-use dwcp_state::{FailoverState, Standing};
+use dwcp_state::{FailoverState, Standing, Vm};
 use dwcp_types::RegionId;
 
 use super::{Story, words};
@@ -41,6 +43,40 @@ impl Story {
     fn answering(&self) -> usize {
         let hosts = self.world.hosts.iter().filter(|host| host.alive);
         hosts.map(|host| host.answering(self.world.now_us).count()).sum()
+    }
+
+    /// Boot ids of the VMs that answer now.
+    pub(super) fn booted(&self) -> BTreeSet<String> {
+        let now_us = self.world.now_us;
+        let hosts = self.world.hosts.iter().filter(|host| host.alive);
+        hosts.flat_map(|host| host.answering(now_us)).map(|(_, process)| process.boot_id.clone()).collect()
+    }
+
+    /// The record of a VM by its name, and its region.
+    fn record(&self, name: &str) -> Result<(RegionId, Vm), String> {
+        let facts = self.node()?.facts();
+        let found =
+            facts.vms().find(|(_, vm)| vm.name == name).map(|(region, vm)| (region.clone(), vm.clone()));
+        found.ok_or(format!("no VM {name}"))
+    }
+
+    /// When each VM was last launched, as a line of the world's log.
+    fn in_order(&self, names: &[&str]) -> Result<(), String> {
+        let mut last = 0;
+        for name in names {
+            let launch = format!("launches {} ", self.record(name)?.1.id);
+            let at = self
+                .world
+                .log
+                .iter()
+                .rposition(|line| line.contains(&launch))
+                .ok_or(format!("{name} never"))?;
+            if at < last {
+                return Err(format!("{name} was launched too early"));
+            }
+            last = at;
+        }
+        Ok(())
     }
 
     fn same<T: PartialEq + std::fmt::Display>(found: T, wanted: T) -> Result<(), String> {
@@ -90,10 +126,26 @@ impl Story {
                     .is_some_and(|node| node.leads(group));
                 if leads { Ok(()) } else { Err(format!("{region} does not lead")) }
             }
-            ["host-of", name, host] => {
-                let facts = self.node()?.facts();
-                let found = facts.vms().find(|(_, vm)| vm.name == *name).map(|(_, vm)| vm.host.to_string());
-                Self::same(found.unwrap_or_default(), host.to_string())
+            ["host-of", name, host] => Self::same(self.record(name)?.1.host.to_string(), host.to_string()),
+            ["region-of", name, wanted] => Self::same(self.record(name)?.0.to_string(), wanted.to_string()),
+            ["generation-of", name, wanted] => {
+                Self::same(self.record(name)?.1.generation.0 as usize, number(wanted)?)
+            }
+            ["apart", one, other] => {
+                let (one, other) = (self.record(one)?.1.host, self.record(other)?.1.host);
+                if one == other { Err(format!("both are on {one}")) } else { Ok(()) }
+            }
+            ["launched-in-order", names @ ..] => self.in_order(names),
+            ["undisturbed", count] => {
+                Self::same(self.booted().intersection(&self.boots).count(), number(count)?)
+            }
+            ["damaged", region, count] => {
+                let Some(node) = self.world.nodes[&words::region(region)?].node.as_ref() else {
+                    return Err(format!("{region} is dead"));
+                };
+                let groups = 0..=self.world.options.regions as u64;
+                let damaged = groups.filter(|group| node.group(*group).is_some_and(|status| status.damaged));
+                Self::same(damaged.count(), number(count)?)
             }
             _ => Err(format!("stories can't expect `{}`", what.join(" "))),
         }

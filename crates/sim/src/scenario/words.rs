@@ -198,9 +198,15 @@ impl Story {
                 },
             ),
             ["federation", "policies", "set", "--failovers-per-hour", count] => {
-                let facts = self.world.nodes.values().filter_map(|slot| slot.node.as_ref()).map(|node| &node.facts().core);
+                let facts = self
+                    .world
+                    .nodes
+                    .values()
+                    .filter_map(|slot| slot.node.as_ref())
+                    .map(|node| &node.facts().core);
                 let mut policy = facts.map(|core| core.policy.clone()).next().unwrap_or_default();
-                policy.failovers_per_hour = count.parse().map_err(|_| format!("`{count}` is not a number"))?;
+                policy.failovers_per_hour =
+                    count.parse().map_err(|_| format!("`{count}` is not a number"))?;
                 Request::SetPolicy(asked, policy)
             }
             ["federation", "failover", rest @ ..] => Request::Failover(
