@@ -58,7 +58,7 @@ fn one_round(stage: &Stage, round: u64, random: &mut Random) -> Result<(), Failu
     let name = format!("single-{round}");
     let line = match round % 3 {
         0 => format!("vm create --name {name} --regions {home}"),
-        1 => format!("federation failover --from-region {home} --to-regions {target} --yes"),
+        1 => format!("federation failover --from-region {home} --to-regions {target} --partial --yes"),
         _ => {
             let output = stage.cli(&["federation", "region", "disable", "--region", &home, "--yes"])?;
             if !output.status.success() {
