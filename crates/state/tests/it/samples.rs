@@ -136,6 +136,7 @@ pub fn region() -> Region {
         placement: true,
         placement_by: "ann".into(),
         placement_since: Wall(5),
+        placement_reason: String::new(),
         traffic_percent: 40,
         priority: 70,
         standing: Standing::Returned,
@@ -179,6 +180,7 @@ pub fn ledger() -> Ledger {
         text: "region a is lost".into(),
         by: "dwcp".into(),
         request: "r1".into(),
+        request_id: String::new(),
     });
     let receipt = Receipt {
         revision: Revision(3),
@@ -245,6 +247,7 @@ pub fn commands() -> Vec<Command> {
         enabled: Some(true),
         placement: Some(false),
         traffic_percent: Some(30),
+        reason: String::new(),
     };
     let departing =
         Departing { vm: VmId(1), generation: Generation(2), to: "b".into(), host: Some("h1".into()) };
