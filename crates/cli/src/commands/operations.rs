@@ -17,6 +17,9 @@ use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
 use crate::typed::OperationCommand;
 
+/// How long another region may need to hear of an operation that this run began.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
 const STATES: [&str; 7] = ["waiting", "running", "cancelling", "done", "partly", "failed", "cancelled"];
 
 pub fn run(session: &Session, command: &OperationCommand) -> Ended {
@@ -158,6 +161,8 @@ pub fn follow(session: &Session, first: Operation) -> Result<Operation, Failure>
                 operation = fetched.operation;
                 heard = Instant::now();
             }
+            // The region that knew it may be gone, and the one that answers instead may not have heard of it yet.
+            Err(failure) if failure.exit == Exit::NotFound && heard.elapsed() < CATCH_UP => {}
             Err(failure) if failure.exit == Exit::Unreachable && heard.elapsed() < PATIENCE => {}
             Err(failure) if failure.exit == Exit::Unreachable => {
                 progress.end();

@@ -98,6 +98,21 @@ fn following_outlives_a_federation_that_is_away_for_a_moment() {
     );
 }
 
+#[test]
+fn following_outlives_a_region_that_has_not_heard_of_the_operation_yet() {
+    let looks = AtomicU32::new(0);
+    let fake = Fake::start(move |request| {
+        let first =
+            looks.fetch_add(u32::from(request.route() == "GET /v1/operations/op_7f3"), Ordering::Relaxed);
+        match request.route() == "GET /v1/operations/op_7f3" && first == 0 {
+            true => problem(404, "DWCP-R0013", "no operation op_7f3"),
+            false => answer(request),
+        }
+    });
+    let ran = Home::new().run(&format!("--endpoint {} vm start web", fake.endpoint));
+    assert_eq!(ran.exit, 0, "{}", ran.stderr);
+}
+
 /// Runs a command that does not end by itself until the fake federation was asked that often.
 fn asked(fake: &Fake, home: &Home, line: &str, times: usize) -> String {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_dwcp-cli"))
