@@ -95,6 +95,9 @@ fn one_round(stage: &Stage, round: u64, random: &mut Random) -> Result<(), Failu
     if !ended {
         return Err(Failure::new(format!("`{line}` did not end")));
     }
+    if matches!(output.status.code(), Some(2..=4) | None) {
+        return Err(Failure::new(format!("`{line}` was answered by a region that did not know of it")));
+    }
     stage.heal(&[&home, &target])?;
     no_open_operation(stage)?;
     leaks::check(stage)?;
