@@ -80,12 +80,20 @@ impl Call {
         self.api.node.look(look).await.ok_or_else(stopping)
     }
 
-    /// Looks, where what is looked for may not be there.
+    /// Looks, where what is looked for may not be there. A node that has just started and not caught up with every
+    /// group yet can't tell: another may know it.
     pub async fn find<T: Send + 'static>(
         &self,
         look: impl FnOnce(&View<'_>) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.look(look).await?
+        self.look(|view| match look(view) {
+            Err(problem) if problem.status == 404 && !has_caught_up(view) => Err(Problem::from(
+                &Refusal::new(Code::NotReady, "this region has not caught up with its federation yet")
+                    .because(problem.title),
+            )),
+            found => found,
+        })
+        .await?
     }
 
     /// Asks the node; a refusal is a problem.
@@ -122,6 +130,12 @@ impl Call {
         }
         Ok(())
     }
+}
+
+/// Whether the facts of every group here have been the leader's at some moment since the node started.
+fn has_caught_up(view: &View<'_>) -> bool {
+    let regions = view.node.config().regions.keys().copied();
+    std::iter::once(FEDERATION_GROUP).chain(regions).all(|group| view.node.facts_age_ms(group).is_some())
 }
 
 /// The node answered another question than was asked: a bug, told as such.
