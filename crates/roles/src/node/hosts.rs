@@ -183,7 +183,12 @@ impl Node {
                 .collect();
             self.conclude(group, Command::MoveVms(moves));
         }
-        let present = self.facts.region(&region).is_some_and(|region| region.standing == Standing::Present);
+        // A region whose node is silent too and that has no host left is lost as a whole: whether its VMs leave is for its
+        // failover to decide, which people may have switched off or capped.
+        let hosts = &self.facts.regions[&region].hosts;
+        let whole = self.config.me == group || hosts.values().any(|host| host.standing == HostStanding::Up);
+        let present = whole
+            && self.facts.region(&region).is_some_and(|region| region.standing == Standing::Present);
         let departing: Vec<dwcp_state::Departing> = plan
             .elsewhere
             .into_iter()

@@ -1,0 +1,9 @@
+//! The simulator's own tests: its promises, its checkers, its stories and its command line.
+
+mod it {
+    mod command_line;
+    mod mutations;
+    mod recording;
+    mod regressions;
+    mod stories;
+}
