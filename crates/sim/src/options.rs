@@ -68,6 +68,8 @@ pub struct Options {
     pub faults_ms: u64,
     /// How long the system may take to settle after everything healed, ms.
     pub settle_ms: u64,
+    /// Time a disk takes to make a batch durable, µs.
+    pub fsync_us: u64,
     /// What happens.
     pub mix: FaultMix,
     /// Between two faults on average, ms.
@@ -100,8 +102,10 @@ impl Options {
             slow_disk: on(30),
             bit_rot: on(20),
             disk_full: on(10),
-            blackout: on(10),
+            blackout: on(25),
         };
+        // Slow disks widen the moment between "written" and "durable", in which a crash must lose nothing acknowledged.
+        let fsync_us = [1_000, 1_000, 10_000, 150_000][rng.below(4) as usize];
         Options {
             seed,
             regions: 5,
@@ -109,6 +113,7 @@ impl Options {
             vms: 4 + rng.below(8) as usize,
             faults_ms: 60_000,
             settle_ms: 120_000,
+            fsync_us,
             mix,
             every_ms: 3_000 + rng.below(9_000),
             drill: seed % 4 == 3 && mutation.is_none(),
@@ -126,6 +131,7 @@ impl Options {
             vms: 0,
             faults_ms: 0,
             settle_ms: 120_000,
+            fsync_us: 1_000,
             mix: FaultMix::default(),
             every_ms: 1_000,
             drill: false,

@@ -117,7 +117,7 @@ impl World {
             options,
         };
         for number in 1..=world.options.regions as NodeId {
-            let disk = Disk::new(1_000);
+            let disk = Disk::new(world.options.fsync_us);
             let wall_offset_ms = world.rng.below(400) as i64 - 200;
             let slot = NodeSlot {
                 node: None,
