@@ -187,8 +187,8 @@ impl Node {
         // failover to decide, which people may have switched off or capped.
         let hosts = &self.facts.regions[&region].hosts;
         let whole = self.config.me == group || hosts.values().any(|host| host.standing == HostStanding::Up);
-        let present = whole
-            && self.facts.region(&region).is_some_and(|region| region.standing == Standing::Present);
+        let present =
+            whole && self.facts.region(&region).is_some_and(|region| region.standing == Standing::Present);
         let departing: Vec<dwcp_state::Departing> = plan
             .elsewhere
             .into_iter()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dwcp_state::{Command, Envelope, Vm, Want};
-use dwcp_types::{GroupId, HostId, Revision, encode};
+use dwcp_types::{GroupId, HostId, Revision, VmId, encode};
 
 use super::Node;
 use crate::protocol::{ControllerMessage, HealthProbe, HttpProbe, Intents, Network, Run, VmIntent, VmSpec};
@@ -35,13 +35,20 @@ impl Node {
             Some(touched) => touched.cloned().collect(),
             None => facts.hosts.keys().cloned().collect(),
         };
-        if let Command::SetWant((vm, _)) | Command::RestartVm((vm, _)) = command {
-            hosts.extend(facts.vms.get(vm).map(|vm| vm.host.clone()));
+        let named: Vec<VmId> = match command {
+            Command::SetWant((vm, _)) | Command::RestartVm((vm, _)) | Command::Recall((vm, _)) => vec![*vm],
+            // A VM that left keeps its room for a while, so its host is not among those touched.
+            Command::Depart((_, vms)) => vms.iter().map(|step| step.vm).collect(),
+            _ => Vec::new(),
+        };
+        for vm in named {
+            hosts.extend(facts.vms.get(&vm).map(|vm| vm.host.clone()));
+            hosts.extend(facts.departures.get(&vm).map(|departure| departure.vm.host.clone()));
         }
         hosts
     }
 
-    fn refresh_intents(&mut self, group: GroupId, host: &HostId) {
+    pub(super) fn refresh_intents(&mut self, group: GroupId, host: &HostId) {
         let before = self.leases.intents.get(&(group, host.clone())).copied();
         self.date_intents(group, host);
         if self.leases.intents.get(&(group, host.clone())).copied() != before {

@@ -137,6 +137,8 @@ impl Node {
         if facts.evacuation.is_some() || known.standing != HostStanding::Up || !same {
             return;
         }
+        // The grant names the intents as they are at this very moment: a lease must not revive what has left since.
+        self.refresh_intents(group, host);
         let Some(((term, revision), _)) = self.leases.intents.get(&(group, host.clone())).copied() else {
             return;
         };
