@@ -2,7 +2,7 @@
 
 use dwcp_types::{Code, FailoverId, Refusal, RegionId, Revision, TokenId};
 
-use crate::apply_region::{Applied, Stamp, repeated};
+use crate::apply_region::{Applied, Stamp, outcome, repeated};
 use crate::command::*;
 use crate::{
     Core, Failover, FailoverState, Lifecycle, Operation, OperationKind, OperationState, PhaseName, PhaseSpan,
@@ -21,11 +21,7 @@ impl Core {
         if let Some((digest, outcome)) = self.ledger.recall(&envelope.request) {
             return repeated(*digest, outcome, envelope);
         }
-        let stamp = Stamp { revision, envelope };
-        let outcome = match self.change(&stamp) {
-            Ok(receipt) => Outcome::Accepted(Receipt { revision, ..receipt }),
-            Err(refusal) => Outcome::Refused(refusal),
-        };
+        let outcome = outcome(self.change(&Stamp { revision, envelope }), revision);
         self.ledger.remember(&envelope.request, envelope.digest, &outcome);
         outcome
     }

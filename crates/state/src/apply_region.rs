@@ -44,11 +44,7 @@ impl RegionFacts {
         if let Some((digest, outcome)) = self.ledger.recall(&envelope.request) {
             return repeated(*digest, outcome, envelope);
         }
-        let stamp = Stamp { revision, envelope };
-        let outcome = match self.change(&stamp) {
-            Ok(receipt) => Outcome::Accepted(Receipt { revision, ..receipt }),
-            Err(refusal) => Outcome::Refused(refusal),
-        };
+        let outcome = outcome(self.change(&Stamp { revision, envelope }), revision);
         self.ledger.remember(&envelope.request, envelope.digest, &outcome);
         outcome
     }
@@ -409,6 +405,14 @@ pub(crate) fn end_operation(
         operation.ended_at = Some(stamp.envelope.at);
     }
     Ok(())
+}
+
+/// What became of a command at a position of the log.
+pub(crate) fn outcome(applied: Applied, revision: Revision) -> Outcome {
+    match applied {
+        Ok(receipt) => Outcome::Accepted(Receipt { revision, ..receipt }),
+        Err(refusal) => Outcome::Refused(refusal),
+    }
 }
 
 /// The answer to a request that was applied before.
