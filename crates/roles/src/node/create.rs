@@ -153,7 +153,7 @@ impl Node {
         let title = format!("create VM {}", vm.name);
         let operation =
             self.operation(&asked, OperationKind::CreateVms(vec![vm.id]), title, &placement.region);
-        self.reserve(vm.id, &placement.region, &placement.host, &vm);
+        self.reserved.add(&placement.region, &placement.host, &vm);
         let command = Command::CreateVms((vec![NewVm { vm }], operation));
         let key = asked.key.as_ref().map(|key| format!("{key}#{attempt}"));
         let envelope = self.envelope(&Asked { key, ..asked }, command);

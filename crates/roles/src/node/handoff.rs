@@ -2,7 +2,7 @@
 
 use dwcp_decide::PlaceRequest;
 use dwcp_state::{Admission, Command, Departure, RegionFacts, Want};
-use dwcp_types::{GroupId, RegionId, VmId};
+use dwcp_types::{GroupId, RegionId};
 
 use super::Node;
 
@@ -93,7 +93,7 @@ impl Node {
             dwcp_decide::place(&self.facts, &mut self.index, &measured, &self.reserved, &request, false);
         match placed {
             Ok(placement) => {
-                self.reserve(vm.id, here, &placement.host, &vm);
+                self.reserved.add(here, &placement.host, &vm);
                 let admission = Admission { vm, host: placement.host, from, failover: departure.failover };
                 self.conclude(group, Command::Admit(Box::new(admission)));
             }
@@ -102,15 +102,5 @@ impl Node {
                 self.conclude(group, Command::Decline((vm.id, (vm.generation, reason))));
             }
         }
-    }
-
-    pub(super) fn reserve(
-        &mut self,
-        _id: VmId,
-        region: &RegionId,
-        host: &dwcp_types::HostId,
-        vm: &dwcp_state::Vm,
-    ) {
-        self.reserved.add(region, host, vm);
     }
 }
