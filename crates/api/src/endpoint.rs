@@ -174,7 +174,18 @@ pub fn decode<E: Endpoint>(
     for (name, value) in path {
         fields.insert(name.clone(), Value::String(value.clone()));
     }
-    serde_json::from_value(Value::Object(fields)).map_err(|e| Problem::bad_request(&e.to_string()))
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| unreadable(&error))
+}
+
+/// A value that can't be what its field is: `policy.max_latency.to: invalid type: …`.
+fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let field = error.path().to_string();
+    // serde_path_to_error writes the whole document as a dot.
+    if field == "." {
+        return Problem::bad_request(&error.inner().to_string());
+    }
+    let problem = Problem::bad_request(&format!("{field}: {}", error.inner()));
+    Problem { field: Some(field), ..problem }
 }
 
 fn without_nulls(value: Value) -> Value {

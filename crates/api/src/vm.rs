@@ -42,7 +42,7 @@ request! {
         pub image: Option<String>,
         /// `null`: 1.
         pub vcpus: Option<u32>,
-        /// `null`: 64.
+        /// `null`: 96, what the built-in small image needs.
         pub memory_mib: Option<u64>,
         /// `null`: no disk of its own.
         pub disk_gib: Option<u64>,
@@ -58,6 +58,8 @@ request! {
         pub probe: Option<Probe>,
         #[serde(default)]
         pub dry_run: bool,
+        /// Report on every candidate host, not only on the regions that were looked into; `null`: no.
+        pub explain: Option<bool>,
     }
 
     /// Which VMs to list.

@@ -1,6 +1,6 @@
 //! YAML as nodes that know where they stand.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use crate::{Complaint, Complaints};
@@ -41,29 +41,43 @@ pub const LARGEST_FILE_BYTES: usize = 1024 * 1024;
 
 /// Reads one YAML document. An empty file is an empty map.
 pub fn parse(text: &str) -> Result<Node, Complaints> {
-    let whole =
-        |message: String| Complaints(vec![Complaint { line: 1, column: 1, path: String::new(), message }]);
-    if text.len() > LARGEST_FILE_BYTES {
-        return Err(whole(format!(
-            "the file has {} bytes; at most {LARGEST_FILE_BYTES} are read",
-            text.len()
-        )));
-    }
+    check_size(text)?;
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Node { value: Value::Map(vec![]), line: 1, column: 1 });
     }
+    from_yaml::<Spanned<Value>>(text).map(Node::from)
+}
+
+/// Reads a type that describes itself, such as a request of the API; stops at the first complaint.
+///
+/// # Errors
+/// The file is too large, is not YAML (JSON is), or is something else than `T`: where, and why.
+pub fn read_as<T: DeserializeOwned>(text: &str) -> Result<T, Complaints> {
+    check_size(text)?;
+    from_yaml(text)
+}
+
+fn complaint(line: u64, column: u64, message: String) -> Complaints {
+    Complaints(vec![Complaint { line, column, path: String::new(), message }])
+}
+
+fn check_size(text: &str) -> Result<(), Complaints> {
+    if text.len() <= LARGEST_FILE_BYTES {
+        return Ok(());
+    }
+    let message = format!("the file has {} bytes; at most {LARGEST_FILE_BYTES} are read", text.len());
+    Err(complaint(1, 1, message))
+}
+
+fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, Complaints> {
     let mut options = serde_saphyr::Options::default();
     options.with_snippet = false;
-    match serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options) {
-        Ok(spanned) => Ok(Node::from(spanned)),
-        Err(error) => {
-            let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-            let message = error.to_string();
-            let message = message.lines().next().unwrap_or("not YAML");
-            let message = message.split(" at line ").next().unwrap_or(message).to_owned();
-            Err(Complaints(vec![Complaint { line, column, path: String::new(), message }]))
-        }
-    }
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let message = error.to_string();
+        let message = message.lines().next().unwrap_or("not YAML");
+        complaint(line, column, message.split(" at line ").next().unwrap_or(message).to_owned())
+    })
 }
 
 impl From<Spanned<Value>> for Node {

@@ -62,6 +62,16 @@ fn a_misspelt_field_is_refused() {
 }
 
 #[test]
+fn a_field_of_the_wrong_kind_is_named_with_its_path() {
+    let problem = decode::<VmCreate>(&path(&[]), None, br#"{"name":"a","vcpus":-1}"#).unwrap_err();
+    assert_eq!(problem.field.as_deref(), Some("vcpus"));
+    assert!(problem.cause[0].starts_with("vcpus: "), "{problem:?}");
+    let nested = br#"{"name":"a","policy":{"max_latency":{"to":7,"max_latency_ms":5}}}"#;
+    let problem = decode::<VmCreate>(&path(&[]), None, nested).unwrap_err();
+    assert_eq!(problem.field.as_deref(), Some("policy.max_latency.to"));
+}
+
+#[test]
 fn a_query_number_that_is_none_names_its_field() {
     let problem = decode::<EventList>(&path(&[]), Some("limit=many"), b"").unwrap_err();
     assert!(problem.cause[0].starts_with("limit: 'many'"), "{problem:?}");

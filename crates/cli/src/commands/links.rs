@@ -8,24 +8,23 @@ use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, Tone, words};
-use crate::typed::{self, LinkCommand};
+use crate::typed::Link;
 
-pub fn run(session: &Session, command: &LinkCommand) -> Ended {
-    match command {
-        LinkCommand::List => {
-            read(session, || Ok((shown(&session.call::<LinkList>(&Nothing {})?), Exit::Done)))
+pub fn run(session: &Session, wanted: &Link) -> Ended {
+    let Some(from) = &wanted.from else {
+        if wanted.heal || wanted.one_way {
+            return Err(Failure::usage("which link? give --from REGION, and --to REGION"));
         }
-        LinkCommand::Set(wanted) => {
-            let request = request_of(wanted, session.global.dry_run)?;
-            let links = session.call::<LinkSet>(&request)?;
-            session.show(&shown(&links))?;
-            session.note(&format!("set{}", dry(session)));
-            Ok(Exit::Done)
-        }
-    }
+        return read(session, || Ok((shown(&session.call::<LinkList>(&Nothing {})?), Exit::Done)));
+    };
+    let request = request_of(from, wanted, session.global.dry_run)?;
+    let links = session.call::<LinkSet>(&request)?;
+    session.show(&shown(&links))?;
+    session.note(&format!("set{}", dry(session)));
+    Ok(Exit::Done)
 }
 
-fn request_of(wanted: &typed::LinkSet, dry_run: bool) -> Result<LinkSetRequest, Failure> {
+fn request_of(from: &str, wanted: &Link, dry_run: bool) -> Result<LinkSetRequest, Failure> {
     let given = wanted.rtt.is_some()
         || wanted.jitter.is_some()
         || wanted.loss.is_some()
@@ -41,8 +40,8 @@ fn request_of(wanted: &typed::LinkSet, dry_run: bool) -> Result<LinkSetRequest, 
         return Err(Failure::usage("--rate must be above 0; to let nothing pass use --cut"));
     }
     Ok(LinkSetRequest {
-        from: wanted.from.clone(),
-        to: wanted.to.clone(),
+        from: from.to_owned(),
+        to: wanted.to.clone().unwrap_or_else(|| "all".to_owned()),
         one_way: wanted.one_way,
         rtt_ms: wanted.rtt.map(|ms| ms as f64),
         loss_percent: wanted.loss,

@@ -111,8 +111,7 @@ pub fn help(help: &Help) -> Ended {
 
 pub fn config(session: &Session, command: &ConfigCommand) -> Ended {
     let ConfigCommand::Check { file, kind } = command;
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(format!("{} can't be read: {error}", file.display())))?;
+    let text = read_file(file)?;
     let (kind, checked) = match kind {
         Some(kind) => (*kind, check(*kind, &text)),
         None => guess(&text),
@@ -153,7 +152,14 @@ fn guess(text: &str) -> (ConfigKind, Result<(), Complaints>) {
     (kind, check(kind, text))
 }
 
-fn complained(file: &Path, kind: &str, complaints: &Complaints) -> Failure {
+/// A file that was named on the command line.
+pub fn read_file(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("{} can't be read: {error}", file.display())))
+}
+
+/// A file with mistakes in it: each with its line and column.
+pub fn complained(file: &Path, kind: &str, complaints: &Complaints) -> Failure {
     let count = complaints.0.len();
     let mistakes = if count == 1 { "mistake" } else { "mistakes" };
     let start = Failure::usage(format!("{} has {count} {mistakes} ({kind})", file.display()));

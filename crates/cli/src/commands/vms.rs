@@ -3,13 +3,15 @@
 use std::cell::Cell;
 
 use dwcp_api::vm::{
-    ConsoleText, PlacementReport, VmChangeRequest, VmChanged, VmConsole, VmConsoleRequest, VmCreate,
-    VmCreateRequest, VmDelete, VmDeleteRequest, VmExplain, VmHealthCheck, VmHealthCheckRequest, VmList,
-    VmListRequest, VmRead, VmReadRequest, VmRestart, VmStart, VmStop,
+    ConsoleText, PlacementPreview, PlacementReport, VmChangeRequest, VmChanged, VmConsole, VmConsoleRequest,
+    VmCreate, VmCreateRequest, VmDelete, VmDeleteRequest, VmExplain, VmHealthCheck, VmHealthCheckRequest,
+    VmList, VmListRequest, VmRead, VmReadRequest, VmRestart, VmStart, VmStop,
 };
 use dwcp_api::vm_spec::{NetworkKind, OnRegionLoss, Policy};
 use dwcp_api::{Endpoint, Page};
+use dwcp_config::tree;
 
+use super::local::{complained, read_file};
 use super::{Ended, all_pages, choice, confirmed, dry, follow, operations, read, vms_shown as shown};
 use crate::Exit;
 use crate::failure::Failure;
@@ -64,9 +66,27 @@ fn list_of(words: &Option<Words>) -> Vec<String> {
     words.clone().unwrap_or_default().0
 }
 
-fn request_of(wanted: &typed::VmCreate, dry_run: bool) -> VmCreateRequest {
+/// What is asked for: by a file, or by flags.
+fn request_of(wanted: &typed::VmCreate, dry_run: bool) -> Result<VmCreateRequest, Failure> {
+    let mut request = match &wanted.file {
+        Some(file) => {
+            let (text, what) = (read_file(file)?, "a VM to create");
+            tree::read_as::<VmCreateRequest>(&text).map_err(|found| complained(file, what, &found))?
+        }
+        None => request_of_flags(&wanted.shape),
+    };
+    if let Some(name) = &wanted.name {
+        request.name = name.clone();
+    }
+    request.dry_run |= dry_run;
+    if wanted.explain {
+        request.explain = Some(true);
+    }
+    Ok(request)
+}
+
+fn request_of_flags(wanted: &typed::VmShape) -> VmCreateRequest {
     VmCreateRequest {
-        name: wanted.name.clone(),
         count: wanted.count,
         image: wanted.image.clone(),
         vcpus: wanted.vcpus,
@@ -97,13 +117,22 @@ fn request_of(wanted: &typed::VmCreate, dry_run: bool) -> VmCreateRequest {
             NetworkName::Tap => NetworkKind::Tap,
         },
         probe: wanted.probe.clone(),
-        dry_run,
+        ..Default::default()
     }
 }
 
 fn create(session: &Session, wanted: &typed::VmCreate) -> Ended {
-    let created = session.call::<VmCreate>(&request_of(wanted, session.global.dry_run))?;
-    if session.global.dry_run {
+    let request = request_of(wanted, session.global.dry_run)?;
+    let explained = request.explain == Some(true);
+    let created = match session.call::<VmCreate>(&request) {
+        Err(refused) if explained && refused.exit == Exit::Refused => {
+            let report = session.call::<PlacementPreview>(&request)?;
+            session.show(&shown::placement(&report))?;
+            return Err(refused);
+        }
+        created => created?,
+    };
+    if request.dry_run {
         session.show(&shown::placement(&created.placement).text_block("dry run: nothing was created"))?;
         return Ok(Exit::Done);
     }
@@ -118,7 +147,11 @@ fn create(session: &Session, wanted: &typed::VmCreate) -> Ended {
                 }
             }
         }
-        Ok(shown::list(&Page::whole(vms, created.placement.as_of.clone())))
+        let list = Page::whole(vms, created.placement.as_of.clone());
+        if !explained {
+            return Ok(shown::list(&list));
+        }
+        Ok(shown::created(&list, &created.placement))
     })
 }
 

@@ -111,7 +111,12 @@ fn policy(vm: &Vm) -> String {
     parts.join("; ")
 }
 
-pub fn placement(report: &PlacementReport) -> Document {
+/// New VMs, and how every host was judged.
+pub fn created(vms: &Page<Vm>, report: &PlacementReport) -> Document {
+    list(vms).section("candidates", candidates(report))
+}
+
+fn candidates(report: &PlacementReport) -> Table {
     let mut candidates = Table::new(&["REGION", "HOST", ">SCORE", "WHY"]).or("no candidates");
     for candidate in &report.candidates {
         let why = if candidate.ruled_out.is_empty() {
@@ -131,6 +136,10 @@ pub fn placement(report: &PlacementReport) -> Document {
             why,
         ]);
     }
+    candidates
+}
+
+pub fn placement(report: &PlacementReport) -> Document {
     let mut chosen = Table::new(&["VM", "REGION", "HOST", ">SCORE"]);
     for place in &report.chosen {
         chosen.row(vec![
@@ -148,7 +157,7 @@ pub fn placement(report: &PlacementReport) -> Document {
     Document::of(report)
         .text_block(verdict)
         .section("chosen", chosen)
-        .section("candidates", candidates)
+        .section("candidates", candidates(report))
         .text_block(words::as_of(&report.as_of))
 }
 

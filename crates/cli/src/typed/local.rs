@@ -158,42 +158,33 @@ pub enum TokenCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum DevCommand {
-    /// Emulated links between regions.
-    #[command(subcommand)]
-    Link(LinkCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum LinkCommand {
-    /// List the emulated links.
-    List,
-    /// Set a link; what is not given stays.
-    Set(LinkSet),
+    /// Emulated links between regions: list them, or set one with --from; what is not given stays.
+    Link(Link),
 }
 
 #[derive(Debug, Args)]
-pub struct LinkSet {
-    /// A region, or all.
+pub struct Link {
+    /// A region, or all; without it the links are listed.
     #[arg(long)]
-    pub from: String,
-    /// A region, or all.
-    #[arg(long, default_value = "all")]
-    pub to: String,
+    pub from: Option<String>,
+    /// A region, or all [default: all].
+    #[arg(long, requires = "from")]
+    pub to: Option<String>,
     /// Round trip of the link.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    #[arg(long, requires = "from", value_name = "DURATION", value_parser = units::duration_ms)]
     pub rtt: Option<u64>,
     /// How much the delay varies.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    #[arg(long, requires = "from", value_name = "DURATION", value_parser = units::duration_ms)]
     pub jitter: Option<u64>,
     /// Packets lost.
-    #[arg(long, value_name = "PERCENT", value_parser = units::percent)]
+    #[arg(long, requires = "from", value_name = "PERCENT", value_parser = units::percent)]
     pub loss: Option<f64>,
     /// Most megabits a second.
-    #[arg(long, value_name = "MBIT")]
+    #[arg(long, requires = "from", value_name = "MBIT")]
     pub rate: Option<f64>,
     /// Nothing passes; --cut false lets it pass again.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true,
-        value_name = "BOOL")]
+    #[arg(long, requires = "from", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        hide_possible_values = true, value_name = "BOOL")]
     pub cut: Option<bool>,
     /// Back to the published matrix.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",

@@ -1,5 +1,7 @@
 //! Commands about VMs.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use dwcp_api::vm_spec::{Affinity, LatencyBound, Priority, Probe, Scope};
 use dwcp_config::units;
@@ -81,12 +83,26 @@ pub enum NetworkName {
     Tap,
 }
 
-/// The shape, the policy and the number of new VMs.
+/// New VMs: one by flags, or as a file has them.
 #[derive(Debug, Args)]
 pub struct VmCreate {
     /// Name; several VMs are called NAME-1, NAME-2, …
-    #[arg(long)]
-    pub name: String,
+    #[arg(long, required_unless_present = "file")]
+    pub name: Option<String>,
+    /// The VM as YAML or JSON with the fields of the API's request, in place of every flag that says what it is like.
+    #[arg(long, value_name = "FILE", conflicts_with = "VmShape")]
+    pub file: Option<PathBuf>,
+    /// Also show how every host was judged.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+        hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub explain: bool,
+    #[command(flatten)]
+    pub shape: VmShape,
+}
+
+/// What a new VM is like, and where it may be.
+#[derive(Debug, Args)]
+pub struct VmShape {
     /// How many.
     #[arg(long, value_parser = units::count)]
     pub count: Option<u32>,
@@ -96,7 +112,7 @@ pub struct VmCreate {
     /// Virtual CPUs.
     #[arg(long, value_parser = units::count)]
     pub vcpus: Option<u32>,
-    /// 64MiB, 4GiB; a bare number is MiB.
+    /// 96MiB, 4GiB; a bare number is MiB.
     #[arg(long, value_name = "SIZE", value_parser = units::size_mib)]
     pub memory: Option<u64>,
     /// 10GiB; a bare number is GiB.

@@ -287,7 +287,7 @@ pub fn answer(request: &Arrived) -> Reply {
             json!({ "vm": vm("web", "running"), "operation": accepted("vm_change") })
         }
         "GET /v1/vms/web/console" => json!({ "offset": 0, "next_offset": 12, "text": "hello world\n" }),
-        "GET /v1/vms/web/explain" => placement(),
+        "GET /v1/vms/web/explain" | "POST /v1/placements/preview" => placement(),
         "POST /v1/vms/health-check" => {
             json!({ "healthy": 1, "unhealthy": 0, "unknown": 1, "as_of": as_of(), "vms": [
             { "vm": "vm_web", "name": "web", "region": "us-east-1", "host": "host-1", "state": "running",

@@ -76,7 +76,7 @@ fn bad_input_is_refused_before_anything_is_asked() {
         ("federation controller configure", "--placement-cache-ttl"),
         ("federation controller configure --profile fast", "--profile"),
         ("federation vm health-check", "--all"),
-        ("dev link set --from a --to b --loss 200", "--loss"),
+        ("dev link --from a --to b --loss 200", "--loss"),
         ("--endpoint ftp://x vm list", "--endpoint"),
         ("--timeout 5 vm list", "--timeout"),
     ] {
@@ -91,4 +91,38 @@ fn bad_input_is_refused_before_anything_is_asked() {
 fn an_answer_that_is_no_answer_is_a_failure() {
     let fake = Fake::start(|_| (200, "<html>".to_owned()));
     assert_eq!(Home::new().run(&format!("--endpoint {} vm list", fake.endpoint)).exit, 1);
+}
+
+#[test]
+fn a_vm_file_is_what_is_asked_for_and_its_mistakes_are_named_by_line_and_column() {
+    let home = Home::new();
+    std::fs::write(home.0.join("bad.yaml"), "name: filed\nvcpus: two\n").unwrap();
+    let ran = home.run("vm create --file bad.yaml");
+    assert_eq!(ran.exit, 2);
+    assert!(ran.stderr.contains("line 2, column 8"), "{}", ran.stderr);
+    std::fs::write(home.0.join("vm.yaml"), "name: filed\nvcpus: 2\npolicy: {regions_allow: [eu-west-1]}\n")
+        .unwrap();
+    let ran = home.run("vm create --file vm.yaml --vcpus 3");
+    assert_eq!(ran.exit, 2);
+    assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
+    let fake = Fake::start(|_| problem(409, "DWCP-R0030", "no"));
+    assert_eq!(
+        home.run(&format!("--endpoint {} vm create --file vm.yaml --name other", fake.endpoint)).exit,
+        5
+    );
+    let asked: serde_json::Value = serde_json::from_str(&fake.arrived()[0].body).unwrap();
+    assert_eq!((&asked["name"], &asked["vcpus"]), (&"other".into(), &2.into()));
+    assert_eq!(asked["policy"]["regions_allow"][0], "eu-west-1");
+}
+
+#[test]
+fn explaining_a_refused_creation_shows_every_candidate_and_keeps_the_exit_code() {
+    let fake = Fake::start(|request| match request.route().as_str() {
+        "POST /v1/vms" => problem(409, "DWCP-R0030", "web fits nowhere"),
+        _ => answer(request),
+    });
+    let ran = Home::new().run(&format!("--endpoint {} vm create --name web --explain", fake.endpoint));
+    assert_eq!(ran.exit, 5);
+    assert!(ran.stdout.contains("candidates"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("web fits nowhere"), "{}", ran.stderr);
 }

@@ -65,7 +65,7 @@ fn switches_stand_alone_or_with_a_value() {
         "dwcp-cli vm delete --yes web",
         "dwcp-cli vm delete web --confirm",
         "dwcp-cli federation failover --from-region a --dry-run --max-time 30s",
-        "dwcp-cli dev link set --from a --to b --cut false",
+        "dwcp-cli dev link --from a --to b --cut false",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}\n{error}"));
     }

@@ -69,7 +69,7 @@ pub fn template(view: &View<'_>, request: &VmCreateRequest) -> Result<CreateVm, 
         created_at: view.now.wall,
         ..Vm::default()
     };
-    Ok(CreateVm { template, users_in, dry_run: request.dry_run, explain: false })
+    Ok(CreateVm { template, users_in, dry_run: request.dry_run, explain: request.explain.unwrap_or(false) })
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), Problem> {
@@ -110,7 +110,7 @@ fn text(field: &str, value: Option<&str>) -> Result<String, Problem> {
 fn size(request: &VmCreateRequest) -> Result<Amount, Problem> {
     let size = Amount {
         vcpus: request.vcpus.unwrap_or(1),
-        memory_mib: request.memory_mib.unwrap_or(64),
+        memory_mib: request.memory_mib.unwrap_or(96),
         disk_gib: request.disk_gib.unwrap_or(0),
     };
     let range = |field: &str, value: u64, least: u64, most: u64| {
@@ -240,7 +240,7 @@ mod tests {
         }
         assert!(size(&VmCreateRequest { vcpus: Some(0), ..request("a") }).is_err());
         assert!(size(&VmCreateRequest { memory_mib: Some(u64::MAX), ..request("a") }).is_err());
-        assert_eq!(size(&request("a")).expect("size"), Amount { vcpus: 1, memory_mib: 64, disk_gib: 0 });
+        assert_eq!(size(&request("a")).expect("size"), Amount { vcpus: 1, memory_mib: 96, disk_gib: 0 });
         assert_eq!(name(&request("web"), 3, 5), "web-3");
     }
 

@@ -68,12 +68,12 @@ pub fn cut(stage: &Stage) -> Result<(), Failure> {
 
 fn link(stage: &Stage, at: &str, region: &str, what: &str) -> Result<(), Failure> {
     let endpoint = api_url(stage.number(at));
-    let words = ["--endpoint", &endpoint, "dev", "link", "set", "--from", region, "--to", "all", what];
+    let words = ["--endpoint", &endpoint, "dev", "link", "--from", region, "--to", "all", what];
     let output = stage.cli(&words)?;
     if output.status.success() {
         Ok(())
     } else {
-        Err(Failure::new(format!("dev link set {what}: {}", told(&output))))
+        Err(Failure::new(format!("dev link {what}: {}", told(&output))))
     }
 }
 
