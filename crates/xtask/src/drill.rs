@@ -96,7 +96,7 @@ fn run(tree: &Tree, built: Built, picked: impl Fn(&str, bool) -> bool) -> Result
         for (name, shows, _, drill) in DRILLS.into_iter().filter(|drill| picked(drill.0, drill.2)) {
             stage.say(&format!("== {name}: {shows}"));
             let start = Instant::now();
-            let result = drill(&stage);
+            let result = drill(&stage).and_then(|()| stage.clear());
             let (held, seconds) = (result.is_ok(), start.elapsed().as_secs_f64());
             match result {
                 Ok(()) => stage.say(&format!("held: {name} ({seconds:.0} s)")),

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long the federation may take to be whole again after everything was brought back.
 const HEAL_LIMIT: Duration = Duration::from_secs(120);
 
+/// How the names of VMs begin that drills make.
+const MADE_BY_DRILLS: [&str; 2] = ["drill-", "single-"];
+
 /// Which programs a drill runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Built {
@@ -110,6 +113,21 @@ impl<'a> Stage<'a> {
             return Err(Failure::new(format!("{region} has {found} of {count} VMs")));
         }
         Ok(all)
+    }
+
+    /// Deletes the VMs that drills made, so that the next drill begins with what `up` made.
+    ///
+    /// # Errors
+    /// When one can't be deleted.
+    pub fn clear(&self) -> Result<(), Failure> {
+        let ours = |name: &str| MADE_BY_DRILLS.iter().any(|prefix| name.starts_with(prefix));
+        for name in demo::vms(self.tree)?.into_keys().filter(|name| ours(name)) {
+            let output = self.cli(&["vm", "delete", &name, "--yes"])?;
+            if !output.status.success() {
+                return Err(Failure::new(format!("vm delete {name}: {}", told(&output))));
+            }
+        }
+        Ok(())
     }
 
     /// Closes every other region for new VMs, or opens them again.
