@@ -37,7 +37,7 @@ pub use hosts::HostSession;
 pub use proposals::Proposal;
 pub use questions::{Observation, RegionCheck};
 pub use requests::{Asked, Change, CreateVm, FailoverRequest, Reply, Request};
-pub use usage::HostNow;
+pub use usage::{HostNow, HostWord};
 pub use wire::MeshMessage;
 
 /// What does not change while a node runs.
@@ -249,6 +249,7 @@ pub struct Node {
     beats: beats::Beats,
     agents: agents::Agents,
     leases: leases::Leases,
+    host_words: usage::HostWords,
     questions: questions::Questions,
     creates: create::Creates,
     index: PlaceIndex,
@@ -277,6 +278,7 @@ impl Node {
             beats: beats::Beats::new(&config, now.mono),
             agents: agents::Agents::default(),
             leases: leases::Leases::default(),
+            host_words: usage::HostWords::default(),
             questions: questions::Questions::default(),
             creates: create::Creates::default(),
             index: PlaceIndex::default(),

@@ -2,6 +2,7 @@
 
 mod it {
     mod command_line;
+    mod hosts;
     mod mutations;
     mod recording;
     mod regressions;

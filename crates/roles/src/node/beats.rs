@@ -7,7 +7,7 @@ use dwcp_decide::{HealthInputs, HealthScore, LossView, Measured};
 use dwcp_state::{Command, Freeze, Phase};
 use dwcp_types::{GroupId, Mono, NodeId, RegionId, Wall, wire_struct};
 
-use super::{Class, Level, MeshMessage, Node, NodeConfig};
+use super::{Class, HostWord, Level, MeshMessage, Node, NodeConfig};
 use crate::protocol::Usage;
 
 /// What the transport measured on the link to a node.
@@ -100,10 +100,12 @@ pub struct Beat {
     pub ailments: Vec<(u64, String)>,
     /// What the hosts of the regions whose groups the sender leads use.
     pub usage: BTreeMap<RegionId, Usage>,
+    /// Some of the hosts of those regions, in turn.
+    pub hosts: Vec<HostWord>,
 }
 wire_struct!(Beat {
     1 incarnation, 2 seq, 3 uptime_ms, 4 wall, 5 version, 6 groups, 7 silent_ms, 8 heard_ms, 9 hosts_heard, 10 links,
-    11 measures, 12 ailments, 13 usage
+    11 measures, 12 ailments, 13 usage, 15 hosts
 });
 
 /// The last beat of a node.
@@ -180,14 +182,15 @@ impl Node {
         self.beats.next = now.plus_ms(self.config.beat_ms);
         self.beats.seq += 1;
         self.refresh_freshness();
-        let message = MeshMessage::Beat(Box::new(self.own_beat()));
+        let hosts = self.next_host_words();
+        let message = MeshMessage::Beat(Box::new(Beat { hosts, ..self.own_beat() }));
         let others: Vec<NodeId> = self.beats.peers.keys().copied().collect();
         for node in others {
             self.send(node, Class::Consensus, &message);
         }
     }
 
-    /// What this node would tell the others now.
+    /// What this node would tell the others now, without its words on single hosts.
     pub fn own_beat(&self) -> Beat {
         let now = self.now.mono;
         let heard_recently = Mono(now.0.saturating_sub(HOST_HEARD_MS * 1_000));
@@ -216,6 +219,7 @@ impl Node {
             measures: self.beats.measures.clone(),
             ailments: Vec::new(),
             usage: self.led_usages(),
+            hosts: Vec::new(),
         }
     }
 
@@ -232,7 +236,7 @@ impl Node {
         })
     }
 
-    pub(super) fn hear_beat(&mut self, from: NodeId, beat: Beat) {
+    pub(super) fn hear_beat(&mut self, from: NodeId, mut beat: Beat) {
         let now = self.now.mono;
         let gap_ms = self.config.beat_ms * GAP_BEATS;
         let Some(view) = self.beats.peers.get_mut(&from) else { return };
@@ -252,7 +256,9 @@ impl Node {
                 }
             }
         }
+        let words = std::mem::take(&mut beat.hosts);
         view.beat = Some(beat);
+        self.hear_host_words(&words);
     }
 
     fn refresh_freshness(&mut self) {

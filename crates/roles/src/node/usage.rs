@@ -2,12 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_types::{GroupId, HostId, RegionId};
+use dwcp_types::{GroupId, HostId, Mono, RegionId, wire_struct};
 
 use super::{Beat, Node};
 use crate::protocol::Usage;
 
-/// A host as the leader of its group knows it at this moment.
+/// Hosts that one beat speaks of: those of a large region take their turns.
+const HOSTS_A_BEAT: usize = 32;
+
+/// What the leader of a host's group says of it to the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostWord {
+    /// Its group.
+    pub group: GroupId,
+    /// Which.
+    pub host: HostId,
+    /// How long ago its agent was heard, ms.
+    pub heard_ms: u64,
+    /// What is left of its lease, ms; none: no lease.
+    pub lease_left_ms: Option<u64>,
+    /// What it uses; none: its agent has not said.
+    pub usage: Option<Usage>,
+}
+wire_struct!(HostWord { 1 group, 2 host, 3 heard_ms, 4 lease_left_ms, 5 usage });
+
+/// What others said of their hosts, and whose turn it is to be spoken of here.
+#[derive(Default)]
+pub(super) struct HostWords {
+    said: BTreeMap<(GroupId, HostId), (HostWord, Mono)>,
+    spoken: Option<(GroupId, HostId)>,
+}
+
+/// A host as the leader of its group knows it, at this moment or when it said so last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostNow {
     /// How long ago its agent was last heard, ms.
@@ -19,12 +45,18 @@ pub struct HostNow {
 }
 
 impl Node {
-    /// A host as it is now; none where this node does not lead its group or has not heard of it.
+    /// A host as it is now; none where nobody who leads its group has said anything of it.
     pub fn host_now(&self, group: GroupId, host: &HostId) -> Option<HostNow> {
-        if !self.leads(group) {
-            return None;
-        }
         let key = (group, host.clone());
+        if !self.leads(group) {
+            let (word, at) = self.host_words.said.get(&key)?;
+            let age_ms = self.now.mono.ms_since(*at);
+            return Some(HostNow {
+                heard_ms: word.heard_ms.saturating_add(age_ms),
+                lease_left_ms: word.lease_left_ms.and_then(|ms| ms.checked_sub(age_ms)),
+                usage: word.usage,
+            });
+        }
         let session = self.leases.hosts.get(&key)?;
         let lease_ms = self.config.lease_ms;
         let since_grant = self.leases.granted_at(&key).map(|at| self.now.mono.ms_since(at));
@@ -33,6 +65,41 @@ impl Node {
             lease_left_ms: since_grant.and_then(|ms| lease_ms.checked_sub(ms)),
             usage: session.usage,
         })
+    }
+
+    /// Words on the next hosts in turn, of all that this node leads.
+    pub(super) fn next_host_words(&mut self) -> Vec<HostWord> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let hosts = &self.leases.hosts;
+        let after = self.host_words.spoken.take().map_or(Unbounded, Excluded);
+        let behind = hosts.range((after.clone(), Unbounded));
+        let turn = behind.chain(hosts.iter()).map(|(key, _)| key);
+        let turn: Vec<_> = turn.take(HOSTS_A_BEAT.min(hosts.len())).cloned().collect();
+        self.host_words.spoken = turn.last().cloned();
+        let word = |(group, host): (GroupId, HostId)| {
+            let HostNow { heard_ms, lease_left_ms, usage } = self.host_now(group, &host)?;
+            Some(HostWord { group, host, heard_ms, lease_left_ms, usage })
+        };
+        turn.into_iter().filter_map(word).collect()
+    }
+
+    /// Keeps what another node says of hosts that exist.
+    pub(super) fn hear_host_words(&mut self, words: &[HostWord]) {
+        let facts = &self.facts;
+        let exists = |(group, host): &(GroupId, HostId)| {
+            let region = facts.region_of(*group).and_then(|region| facts.regions.get(region));
+            region.is_some_and(|region| region.hosts.contains_key(host))
+        };
+        for word in words {
+            let key = (word.group, word.host.clone());
+            if exists(&key) {
+                self.host_words.said.insert(key, (word.clone(), self.now.mono));
+            }
+        }
+        let hosts: usize = facts.regions.values().map(|region| region.hosts.len()).sum();
+        if self.host_words.said.len() > hosts {
+            self.host_words.said.retain(|key, _| exists(key));
+        }
     }
 
     /// What the hosts of a region use together and how old the newest word of it is in ms; none: nobody has said.

@@ -14,7 +14,7 @@ use super::routes::Serve;
 use super::{names, page};
 use crate::handle::View;
 
-/// A host as the API shows it. What it uses, when it was heard and its lease are known where its group is led.
+/// A host as the API shows it. What it uses, when it was heard and its lease are as the leader of its group said last.
 pub fn show(view: &View<'_>, facts: &RegionFacts, host: &Host) -> ApiHost {
     let (cpu, memory) = facts.limits();
     let room = host.room(cpu, memory);
