@@ -122,7 +122,9 @@ fn transcript(lines: &[&str]) -> String {
         let ran = home.run_with(line, &[("DWCP_ENDPOINT", &fake.endpoint)], "");
         text.push_str(&format!("$ dwcp-cli {line}\n{}", ran.stdout));
         if !ran.stderr.is_empty() {
-            text.push_str(&ran.stderr.lines().map(|line| format!("! {line}\n")).collect::<String>());
+            ran.stderr
+                .lines()
+                .for_each(|line| text.push_str(&format!("{}\n", format!("! {line}").trim_end())));
         }
         text.push_str(&format!("exit {}\n\n", ran.exit));
     }
