@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How many VMs `up` creates: one in each of the five regions and a second in the first.
+/// How many VMs `up` creates, asking one region after the other; where they go is DWCP's to choose.
 const VMS: usize = 6;
 
 /// `dwcp-cli` with the federation's context.
@@ -49,35 +49,21 @@ pub fn wait_for_status(tree: &Tree, since: Instant) -> Result<(), Failure> {
 pub fn ensure_vms(tree: &Tree, regions: usize, since: Instant) -> Result<(), Failure> {
     let present = vms(tree)?;
     let names: Vec<String> = (1..=VMS).map(|number| format!("demo-{number}")).collect();
-    let mut created = 0;
-    for (name, number) in names.iter().zip((1..=regions).cycle()) {
-        if !present.contains_key(name) {
-            create(tree, name, number)?;
-            created += 1;
-        }
-    }
-    if created > 0 {
-        say(since, &format!("created {created} VMs; waiting for each to boot and answer"));
+    let missing = names.iter().zip((1..=regions).cycle()).filter(|(name, _)| !present.contains_key(*name));
+    for (name, number) in missing {
+        create(tree, name, number)?;
+        say(since, &format!("{name} has a place and boots"));
     }
     wait_for_answers(tree, &names, Duration::from_secs(90), since)
 }
 
-/// Asks a region to create a VM. It is bound to no region, so that it may go on elsewhere when this one
+/// Asks a region to create a VM and does not wait for it to boot. It is bound to no region, so that it may go on elsewhere when this one
 /// is lost. A region that has just come up may have no host with a lease yet, so a refusal is tried again.
 pub fn create(tree: &Tree, name: &str, region_number: usize) -> Result<(), Failure> {
     let mut last = String::new();
     let done = wait_until(Duration::from_secs(20), Duration::from_millis(500), || {
         let mut create = cli(tree);
-        create.args([
-            "--endpoint",
-            &api_url(region_number),
-            "vm",
-            "create",
-            "--name",
-            name,
-            "--format",
-            "json",
-        ]);
+        create.args(["--endpoint", &api_url(region_number), "vm", "create", "--name", name, "--detach"]);
         match text_of(&mut create) {
             Ok(_) => true,
             Err(failure) => {

@@ -7,6 +7,7 @@ use crate::install;
 use crate::run::{Failure, cargo, command, run, say, wait_until};
 use crate::tree::Tree;
 use std::fs;
+use std::io::IsTerminal as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -68,7 +69,11 @@ pub fn build(tree: &Tree, since: Instant) -> Result<(), Failure> {
         say(since, "building dwcpd, dwcp-agentd and dwcp-cli; the first time takes minutes");
     }
     let mut build = cargo();
-    build.args(["build", "--quiet", "--locked", "--profile", "sim"]).current_dir(&tree.root);
+    build.args(["build", "--locked", "--profile", "sim"]).current_dir(&tree.root);
+    // What takes minutes shows how far it is, where somebody looks.
+    if !first || !std::io::stderr().is_terminal() {
+        build.arg("--quiet");
+    }
     for (package, binary) in BINARIES {
         build.args(["-p", package, "--bin", binary]);
     }
