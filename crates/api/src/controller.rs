@@ -24,6 +24,7 @@ request! {
         /// Weights of the profile `custom` in hundredths: `latency`, `cost`, `capacity`, `health`, `priority`.
         #[serde(default)]
         pub weights: BTreeMap<String, u32>,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -37,6 +38,7 @@ wire! {
         pub parallel_scoring: bool,
         pub profile: String,
         pub weights: BTreeMap<String, u32>,
+        /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
         pub as_of: Vec<Freshness>,
     }

@@ -17,6 +17,7 @@ request! {
         /// Only the answering region, without asking the others.
         #[serde(default)]
         pub local: bool,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -46,6 +47,7 @@ wire! {
         pub since_at_ms: Option<u64>,
         pub by: Option<String>,
         pub reason: String,
+        /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
         pub as_of: Vec<Freshness>,
     }

@@ -50,6 +50,7 @@ wire! {
         pub version: Option<String>,
         /// Milliseconds since it was last heard of; `null`: not known.
         pub silent_ms: Option<u64>,
+        /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
     }
 

@@ -36,6 +36,7 @@ request! {
     pub struct OperationCancelRequest {
         pub operation: String,
         pub reason: Option<String>,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -109,6 +110,7 @@ wire! {
         pub ended_at_ms: Option<u64>,
         /// The command joined this operation, which was running already.
         pub joined: bool,
+        /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
     }
 

@@ -24,6 +24,7 @@ request! {
         /// Memory that may be placed, of what is there.
         pub memory_overcommit_percent: Option<u32>,
         pub scoring_profile: Option<String>,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -40,6 +41,7 @@ wire! {
         pub cpu_overcommit_percent: u32,
         pub memory_overcommit_percent: u32,
         pub scoring_profile: String,
+        /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
         pub as_of: Vec<Freshness>,
     }

@@ -53,6 +53,7 @@ request! {
         /// 0 to 100; `null`: 100.
         pub traffic_percent: Option<u8>,
         pub reason: Option<String>,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -65,6 +66,7 @@ request! {
         #[serde(default)]
         pub fence: bool,
         pub reason: Option<String>,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -74,6 +76,7 @@ request! {
     pub struct PlacementSwitchRequest {
         pub region: String,
         pub reason: Option<String>,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -150,6 +153,7 @@ wire! {
         pub placement: PlacementSwitch,
         /// Age of this line's facts; `null`: not known.
         pub age_ms: Option<u64>,
+        /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
     }
 

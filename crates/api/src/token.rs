@@ -40,6 +40,7 @@ request! {
     /// Which token to revoke.
     pub struct TokenRevokeRequest {
         pub token_id: String,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -69,6 +70,7 @@ wire! {
         pub revoked_at_ms: Option<u64>,
         /// Milliseconds since 1970 (UTC); `null`: never, or not known here.
         pub last_used_at_ms: Option<u64>,
+        /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
     }
 

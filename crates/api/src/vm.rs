@@ -91,6 +91,7 @@ request! {
         /// Pull the plug instead of asking the guest.
         #[serde(default)]
         pub force: bool,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -100,6 +101,7 @@ request! {
     pub struct VmDeleteRequest {
         /// Id or name.
         pub vm: String,
+        /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
@@ -178,6 +180,7 @@ wire! {
         pub cost_usd_month: Option<f64>,
         /// Milliseconds since 1970 (UTC).
         pub created_at_ms: u64,
+        /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
     }
 

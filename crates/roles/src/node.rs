@@ -376,6 +376,7 @@ impl Node {
         self.evacuate(group);
         self.settle_departures(group);
         self.admit_arrivals(group);
+        self.unbar(group);
         self.close_operations(group);
     }
 

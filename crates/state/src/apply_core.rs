@@ -27,12 +27,14 @@ impl Core {
     }
 
     fn change(&mut self, stamp: &Stamp<'_>) -> Applied {
+        self.check_expected(stamp.envelope)?;
         match &stamp.envelope.command {
             Command::Nothing => Ok(Receipt::default()),
             Command::Found(founded) => self.found(founded, stamp),
             Command::ChangeRegion(change) => self.change_region(change, stamp),
             Command::SetPolicy(policy) => {
                 self.policy = policy.clone();
+                self.policy_revision = stamp.revision;
                 self.ledger.note(stamp.event(
                     Severity::Info,
                     "policy.changed",
@@ -43,6 +45,7 @@ impl Core {
             }
             Command::SetFreeze(freeze) => {
                 self.freeze = *freeze;
+                self.freeze_revision = stamp.revision;
                 let text = format!("freeze switch: {freeze:?}");
                 self.ledger.note(stamp.event(Severity::Warning, "freeze.changed", "federation", text));
                 Ok(Receipt::default())
@@ -70,6 +73,10 @@ impl Core {
         self.regions = founded.regions.clone();
         self.policy = founded.policy.clone();
         self.tokens = founded.tokens.clone();
+        self.policy_revision = stamp.revision;
+        self.freeze_revision = stamp.revision;
+        self.regions.values_mut().for_each(|region| region.revision = stamp.revision);
+        self.tokens.values_mut().for_each(|token| token.revision = stamp.revision);
         let text = format!("federation {} founded with {} regions", self.name, self.regions.len());
         self.ledger.note(stamp.event(Severity::Info, "federation.founded", &self.name, text));
         Ok(Receipt::default())
@@ -109,6 +116,7 @@ impl Core {
             region.traffic_percent = percent;
             said.push(format!("traffic {percent} %"));
         }
+        region.revision = stamp.revision;
         let mut text = format!("region {}: {}", change.region, said.join(", "));
         if !change.reason.is_empty() {
             text.push_str(&format!(" ({})", change.reason));
@@ -164,6 +172,7 @@ impl Core {
         region.placement_by = stamp.envelope.by.clone();
         region.placement_since = stamp.envelope.at;
         region.traffic_percent = 0;
+        region.revision = stamp.revision;
         let receipt = self.open_new_failover(asked, stamp);
         Ok(receipt)
     }
@@ -182,6 +191,7 @@ impl Core {
                 region: asked.from.clone(),
                 by: stamp.envelope.by.clone(),
                 started_at: asked.first_missed_at,
+                revision: stamp.revision,
                 ..Operation::default()
             },
         );
@@ -265,6 +275,7 @@ impl Core {
             return Err(Refusal::new(Code::WrongState, format!("{id} is not lost any more, or lost again")));
         }
         region.standing = Standing::Returned;
+        region.revision = stamp.revision;
         region.standing_since = stamp.envelope.at;
         let text = format!("region {id} is heard again; it stays empty until it is enabled");
         self.ledger.note(stamp.event(Severity::Warning, "region.returned", id, text));
@@ -272,9 +283,14 @@ impl Core {
     }
 
     fn put_token(&mut self, token: &Token, stamp: &Stamp<'_>) -> Applied {
+        // A request repeated after it was forgotten must not bring a token back that was revoked since.
+        if self.tokens.contains_key(&token.id) {
+            return Err(Refusal::new(Code::WrongState, format!("token {} exists already", token.id))
+                .try_this(format!("dwcp-cli security token list --user {}", token.user)));
+        }
         let text = format!("token {} of {} ({:?})", token.id, token.user, token.role);
         self.ledger.note(stamp.event(Severity::Info, "token.created", &token.id, text));
-        self.tokens.insert(token.id.clone(), token.clone());
+        self.tokens.insert(token.id.clone(), Token { revision: stamp.revision, ..token.clone() });
         Ok(Receipt::default())
     }
 
@@ -283,7 +299,10 @@ impl Core {
             .tokens
             .get_mut(id)
             .ok_or_else(|| Refusal::new(Code::UnknownToken, format!("no token {id}")))?;
-        token.revoked_at.get_or_insert(stamp.envelope.at);
+        if token.revoked_at.is_none() {
+            token.revoked_at = Some(stamp.envelope.at);
+            token.revision = stamp.revision;
+        }
         let text = format!("token {id} is revoked");
         self.ledger.note(stamp.event(Severity::Warning, "token.revoked", id, text));
         Ok(Receipt::default())

@@ -57,13 +57,14 @@ impl RegionFacts {
         self.check_place(&vm, &step.to)?;
         self.unsettle(vm.id);
         let from = vm.host.clone();
-        let moved = Vm {
+        let mut moved = Vm {
             host: step.to.clone(),
             generation: vm.generation.next(),
             observed: Observed::default(),
             placed_at: stamp.envelope.at,
             ..vm
         };
+        moved.changed(stamp.revision);
         let generation = moved.generation;
         let text = format!("VM {} moves from {from} to {}", moved.name, moved.host);
         self.ledger.note(stamp.event(Severity::Warning, "vm.takeover", moved.id, text));
@@ -118,28 +119,20 @@ impl RegionFacts {
         self.index.remove(&vm);
         self.index.displace(&vm);
         let generation = vm.generation.next();
-        self.tombstones.insert(vm.id, vm.generation);
+        self.bar(&vm, vm.generation);
         let text = format!("VM {} leaves {} for {}", vm.name, self.name, step.to);
         self.ledger.note(stamp.event(Severity::Warning, "vm.departed", vm.id, text));
-        let departure = Departure {
-            vm: Vm { generation, observed: Observed::default(), ..vm },
-            to: step.to.clone(),
-            host: step.host.clone(),
-            failover,
-            at: stamp.envelope.at,
-        };
+        let mut vm = Vm { generation, observed: Observed::default(), ..vm };
+        vm.changed(stamp.revision);
+        let departure =
+            Departure { vm, to: step.to.clone(), host: step.host.clone(), failover, at: stamp.envelope.at };
         self.index.add(&departure.vm);
         self.departures.insert(step.vm, departure);
         Some((step.vm, generation))
     }
 
-    /// The newest generation of a VM that may never be admitted here.
-    pub fn barred(&self, vm: VmId) -> Generation {
-        let declined = self.declined.get(&vm).map_or(Generation(0), |(generation, _)| *generation);
-        declined.max(self.tombstones.get(&vm).copied().unwrap_or_default())
-    }
-
     pub(crate) fn admit(&mut self, admission: &Admission, stamp: &Stamp<'_>) -> Applied {
+        self.check_horizon(stamp)?;
         let vm = &admission.vm;
         if self.vms.contains_key(&vm.id)
             || self.departures.contains_key(&vm.id)
@@ -151,13 +144,14 @@ impl RegionFacts {
             return Err(Refusal::new(Code::RegionDisabled, format!("{} is being evacuated", self.name)));
         }
         self.check_place(vm, &admission.host)?;
-        let vm = Vm {
+        let mut vm = Vm {
             host: admission.host.clone(),
             observed: Observed::default(),
             placed_at: stamp.envelope.at,
             failover: admission.failover,
             ..vm.clone()
         };
+        vm.changed(stamp.revision);
         let receipt = Receipt { vms: vec![(vm.id, vm.generation)], ..Receipt::default() };
         let text = format!("VM {} arrives from {} on {}", vm.name, admission.from, vm.host);
         self.ledger.note(stamp.event(Severity::Warning, "vm.admitted", vm.id, text));
@@ -172,6 +166,7 @@ impl RegionFacts {
         reason: &str,
         stamp: &Stamp<'_>,
     ) -> Applied {
+        self.check_horizon(stamp)?;
         if self.vms.contains_key(&id) || self.departures.contains_key(&id) || generation <= self.barred(id) {
             return Err(Refusal::new(Code::OldGeneration, format!("{id} was here before")));
         }
@@ -190,8 +185,8 @@ impl RegionFacts {
         if let Some(departure) = self.departures.remove(&id) {
             self.index.remove(&departure.vm);
             self.give_back(&departure.vm);
+            self.bar(&departure.vm, generation);
         }
-        self.tombstones.insert(id, generation);
         Ok(Receipt::default())
     }
 
@@ -200,9 +195,10 @@ impl RegionFacts {
         self.departures.remove(&id);
         self.index.remove(&departure.vm);
         self.give_back(&departure.vm);
-        let vm = Vm { generation: generation.next(), placed_at: stamp.envelope.at, ..departure.vm };
+        let mut vm = Vm { generation: generation.next(), placed_at: stamp.envelope.at, ..departure.vm };
+        vm.changed(stamp.revision);
         if vm.want == Want::Deleted {
-            self.tombstones.insert(id, vm.generation);
+            self.bar(&vm, vm.generation);
         } else {
             let text = format!("VM {} was not taken by {}: looking for another place", vm.name, departure.to);
             self.ledger.note(stamp.event(Severity::Warning, "vm.recalled", id, text));

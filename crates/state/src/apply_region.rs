@@ -50,6 +50,7 @@ impl RegionFacts {
     }
 
     fn change(&mut self, stamp: &Stamp<'_>) -> Applied {
+        self.check_expected(stamp.envelope)?;
         match &stamp.envelope.command {
             Command::Nothing => Ok(Receipt::default()),
             Command::RegisterHost(facts) => self.register_host(facts, stamp),
@@ -76,6 +77,7 @@ impl RegionFacts {
                 self.overcommit = *limits;
                 Ok(Receipt::default())
             }
+            Command::Unbar(vms) => self.unbar(vms, stamp),
             Command::Claim(claim) => self.claim(claim, stamp.envelope.digest),
             _ => Err(Refusal::new(Code::WrongState, "a federation command reached a region's group")),
         }
@@ -93,6 +95,7 @@ impl RegionFacts {
             },
             placement: known.is_none_or(|host| host.placement),
             used: known.map_or(Amount::default(), |host| host.used),
+            revision: stamp.revision,
         };
         if known.is_none() || returned {
             let how = if returned { "is back" } else { "joined" };
@@ -113,6 +116,7 @@ impl RegionFacts {
         if host.standing == HostStanding::Up {
             host.standing = HostStanding::Lost;
             host.standing_since = stamp.envelope.at;
+            host.revision = stamp.revision;
             self.index.touch(self.revision, id);
             let text = format!("host {id} in zone {} is silent: no more leases for it", host.facts.zone);
             self.ledger.note(stamp.event(Severity::Critical, "host.lost", id, text));
@@ -121,7 +125,9 @@ impl RegionFacts {
     }
 
     fn set_host_placement(&mut self, id: &HostId, on: bool, stamp: &Stamp<'_>) -> Applied {
-        self.hosts.get_mut(id).ok_or_else(|| unknown_host(id))?.placement = on;
+        let host = self.hosts.get_mut(id).ok_or_else(|| unknown_host(id))?;
+        host.placement = on;
+        host.revision = stamp.revision;
         self.index.touch(self.revision, id);
         let text = format!("placement on host {id} is {}", if on { "on" } else { "off" });
         self.ledger.note(stamp.event(Severity::Info, "host.placement", id, text));
@@ -129,6 +135,7 @@ impl RegionFacts {
     }
 
     fn create_vms(&mut self, vms: &[NewVm], operation: &Operation, stamp: &Stamp<'_>) -> Applied {
+        self.check_asked_lately(stamp)?;
         let mut made = Vec::with_capacity(vms.len());
         for new in vms {
             if let Err(refusal) = self.create_one(&new.vm, stamp) {
@@ -144,7 +151,7 @@ impl RegionFacts {
             let text = format!("VM {} ({}) created on {}", vm.name, vm.id, vm.host);
             self.ledger.note(stamp.event(Severity::Info, "vm.created", vm.id, text));
         }
-        self.operations.insert(operation.id, operation.clone());
+        self.begin_operation(operation, stamp);
         Ok(Receipt { operation: Some(operation.id), vms: made, ..Receipt::default() })
     }
 
@@ -167,6 +174,7 @@ impl RegionFacts {
             home: self.name.clone(),
             observed: crate::Observed::default(),
             failover: None,
+            revision: stamp.revision,
             ..vm.clone()
         };
         self.settle(vm);
@@ -266,6 +274,9 @@ impl RegionFacts {
         }
         let changed = vm.want != want;
         vm.want = want;
+        if changed {
+            vm.changed(stamp.revision);
+        }
         self.index.judge(vm);
         let (name, generation) = (vm.name.clone(), vm.generation);
         if changed {
@@ -276,7 +287,7 @@ impl RegionFacts {
             };
             self.ledger.note(stamp.event(Severity::Info, kind, id, format!("VM {name} {verb}")));
         }
-        self.operations.insert(operation.id, operation.clone());
+        self.begin_operation(operation, stamp);
         Ok(Receipt { operation: Some(operation.id), vms: vec![(id, generation)], ..Receipt::default() })
     }
 
@@ -286,10 +297,11 @@ impl RegionFacts {
             return Err(Refusal::new(Code::WrongState, format!("{} is not meant to run", vm.name)));
         }
         vm.generation = vm.generation.next();
+        vm.changed(stamp.revision);
         self.index.judge(vm);
         let (name, generation) = (vm.name.clone(), vm.generation);
         self.ledger.note(stamp.event(Severity::Info, "vm.restart", id, format!("VM {name} restarts")));
-        self.operations.insert(operation.id, operation.clone());
+        self.begin_operation(operation, stamp);
         Ok(Receipt { operation: Some(operation.id), vms: vec![(id, generation)], ..Receipt::default() })
     }
 
@@ -343,7 +355,7 @@ impl RegionFacts {
     /// Removes a deleted VM for good.
     pub(crate) fn purge(&mut self, id: VmId, stamp: &Stamp<'_>) {
         if let Some(vm) = self.unsettle(id) {
-            self.tombstones.insert(id, vm.generation);
+            self.bar(&vm, vm.generation);
             self.ledger.note(stamp.event(
                 Severity::Info,
                 "vm.deleted",
@@ -375,6 +387,11 @@ impl RegionFacts {
         Ok(Receipt { claim: Some(holds), ..Receipt::default() })
     }
 
+    fn begin_operation(&mut self, operation: &Operation, stamp: &Stamp<'_>) {
+        let operation = Operation { revision: stamp.revision, ..operation.clone() };
+        self.operations.insert(operation.id, operation);
+    }
+
     fn trim_operations(&mut self) {
         while self.operations.len() > Self::OPERATIONS_KEPT {
             let oldest = self
@@ -403,6 +420,7 @@ pub(crate) fn end_operation(
         operation.state = state;
         operation.result = result.to_string();
         operation.ended_at = Some(stamp.envelope.at);
+        operation.revision = stamp.revision;
     }
     Ok(())
 }

@@ -25,6 +25,10 @@ pub struct Envelope {
     pub command: Command,
     /// The id of the API request that asked, as its answer and the server's log carry it; empty for the controllers.
     pub request_id: String,
+    /// The revision that the record to change must still have; none: whatever it has.
+    pub expected: Option<Revision>,
+    /// The facts of other regions that it was decided on: which region, at which revision of its group.
+    pub looked_at: Vec<(RegionId, Revision)>,
 }
 
 /// A change of one region's switches.
@@ -132,7 +136,7 @@ pub enum Command {
     EndFailover((FailoverId, (FailoverState, Vec<FailoverVm>))),
     /// A lost region is heard again.
     ReturnRegion((RegionId, u64)),
-    /// Adds or replaces a token.
+    /// Adds a token.
     PutToken(Token),
     /// Revokes a token.
     RevokeToken(TokenId),
@@ -173,6 +177,9 @@ pub enum Command {
     SetOvercommit((u32, u32)),
     /// Binds an idempotency key to the group that is to carry the request out.
     Claim(ClaimRequest),
+    /// What is kept of VMs that are gone from here is dropped: those under which nothing is on its way here any more in
+    /// the facts looked at, with the newest generation barred.
+    Unbar(Vec<(VmId, Generation)>),
 }
 
 /// What an accepted command did.

@@ -76,6 +76,8 @@ pub struct Region {
     pub api: String,
     /// Address of its mesh endpoint.
     pub mesh: String,
+    /// The revision at which it last changed by intent; 0: an earlier version wrote it.
+    pub revision: Revision,
 }
 
 impl Region {
@@ -106,6 +108,10 @@ pub struct Core {
     pub operations: BTreeMap<OperationId, Operation>,
     /// Events and remembered requests.
     pub ledger: Ledger,
+    /// The revision at which the policy last changed; 0: an earlier version wrote it.
+    pub policy_revision: Revision,
+    /// The revision at which the freeze switch was last set; 0: never, or by an earlier version.
+    pub freeze_revision: Revision,
 }
 
 impl Core {

@@ -69,12 +69,12 @@ wire_enum!(Health { 1 Unknown, 2 Healthy, 3 Unhealthy });
 wire_struct!(Observed { 1 generation, 2 phase, 3 health, 4 boot_id, 5 address, 6 reason, 7 at });
 wire_struct!(Vm {
     1 id, 2 name, 3 tenant, 4 project, 5 labels, 6 spec, 7 rules, 8 priority, 9 want, 10 home, 11 host, 12 generation,
-    13 observed, 14 created_at, 15 placed_at, 16 failover
+    13 observed, 14 created_at, 15 placed_at, 16 failover, 17 revision
 });
 
 wire_enum!(HostStanding { 1 Up, 2 Lost });
 wire_struct!(HostFacts { 1 id, 2 zone, 3 capacity, 4 labels, 5 accelerator, 6 version, 7 incarnation });
-wire_struct!(Host { 1 facts, 2 standing, 3 standing_since, 4 placement, 5 used });
+wire_struct!(Host { 1 facts, 2 standing, 3 standing_since, 4 placement, 5 used, 6 revision });
 wire_struct!(Departure { 1 vm, 2 to, 3 host, 4 failover, 5 at });
 
 wire_enum!(Severity { 1 Info, 2 Warning, 3 Critical });
@@ -82,15 +82,17 @@ wire_struct!(Event { 1 revision, 2 at, 3 severity, 4 kind, 5 subject, 6 text, 7 
 wire_struct!(Ledger { 1 events, 2 outcomes, 3 order });
 wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing });
 wire_enum!(OperationState { 1 Running, 2 Done, 3 Partial, 4 Failed, 5 Cancelled });
-wire_struct!(Operation { 1 id, 2 kind, 3 title, 4 region, 5 by, 6 started_at, 7 ended_at, 8 state, 9 result });
+wire_struct!(Operation {
+    1 id, 2 kind, 3 title, 4 region, 5 by, 6 started_at, 7 ended_at, 8 state, 9 result, 10 revision
+});
 
 wire_struct!(RegionFacts {
     1 revision, 2 name, 3 number, 4 hosts, 5 vms, 6 departures, 7 tombstones, 8 declined, 9 claims, 10 claim_order,
-    11 evacuation, 12 evacuated, 13 overcommit, 14 operations, 15 ledger
+    11 evacuation, 12 evacuated, 13 overcommit, 14 operations, 15 ledger, 16 born, 17 horizons, 18 unbarred_born
 });
 
 wire_enum!(Role { 1 Viewer, 2 Operator, 3 Admin });
-wire_struct!(Token { 1 id, 2 user, 3 role, 4 secret_hash, 5 created_at, 6 expires_at, 7 revoked_at });
+wire_struct!(Token { 1 id, 2 user, 3 role, 4 secret_hash, 5 created_at, 6 expires_at, 7 revoked_at, 8 revision });
 wire_enum!(Freeze { 1 Active, 2 NoMoves, 3 Frozen });
 wire_enum!(Profile { 1 Balanced, 2 Latency, 3 Cost, 4 Pack, 5 Spread, 6 Custom });
 wire_struct!(Weights { 1 latency, 2 cost, 3 capacity, 4 health, 5 priority, 6 pack });
@@ -104,10 +106,11 @@ wire_struct!(Prices { 1 vcpu_micros, 2 memory_gib_micros, 3 disk_gib_micros });
 wire_struct!(Region {
     1 id, 2 number, 3 lifecycle, 4 placement, 5 placement_by, 6 placement_since, 7 traffic_percent, 8 priority,
     9 standing, 10 standing_since, 11 epoch, 12 prices, 13 compliance, 14 jurisdiction, 15 api, 16 mesh,
-    17 placement_reason
+    17 placement_reason, 18 revision
 });
 wire_struct!(Core {
-    1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger
+    1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger,
+    10 policy_revision, 11 freeze_revision
 });
 
 wire_enum!(Trigger { 1 Automatic, 2 Manual });
@@ -123,7 +126,7 @@ wire_struct!(Failover {
     11 first_missed_at, 12 phases, 13 vms, 14 state, 15 ended_at
 });
 
-wire_struct!(Envelope { 1 request, 2 digest, 3 by, 4 at, 5 command, 6 request_id });
+wire_struct!(Envelope { 1 request, 2 digest, 3 by, 4 at, 5 command, 6 request_id, 7 expected, 8 looked_at });
 wire_struct!(RegionChange { 1 region, 2 enabled, 3 placement, 4 traffic_percent, 5 reason });
 wire_struct!(NewVm { 1 vm });
 wire_struct!(Observation { 1 vm, 2 observed, 3 gone });
@@ -138,7 +141,7 @@ wire_enum!(Command {
     20 RegisterHost(facts), 21 LoseHost(host), 22 SetHostPlacement(host), 23 CreateVms(vms), 24 SetWant(want),
     25 RestartVm(vm), 26 Observe(seen), 27 MoveVms(moves), 28 BeginEvacuation(epoch), 29 EndEvacuation(epoch),
     30 Depart(vms), 31 Admit(admission), 32 Decline(vm), 33 Forget(vm), 34 Recall(vm), 35 EndOperation(end),
-    36 SetOvercommit(limits), 37 Claim(claim)
+    36 SetOvercommit(limits), 37 Claim(claim), 38 Unbar(vms)
 });
 wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

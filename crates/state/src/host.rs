@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_types::{Amount, HostId, Wall, ZoneId};
+use dwcp_types::{Amount, HostId, Revision, Wall, ZoneId};
 
 /// Whether leases are granted to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Host {
     pub placement: bool,
     /// What the VMs placed on it take, and those that left it and may come back; kept by `apply`.
     pub used: Amount,
+    /// The revision at which it last changed by intent; 0: an earlier version wrote it.
+    pub revision: Revision,
 }
 
 impl Host {

@@ -14,6 +14,7 @@ mod check;
 mod command;
 mod core_facts;
 mod encoding;
+mod expected;
 mod failover;
 mod host;
 mod index;
@@ -22,6 +23,7 @@ mod operation;
 mod policy;
 mod region_facts;
 mod token;
+mod unbar;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ pub use command::{
     RegionChange,
 };
 pub use core_facts::{Core, Lifecycle, Prices, Region, Standing};
+pub use expected::expect_revision;
 pub use failover::{Failover, FailoverState, FailoverVm, MoveState, PhaseName, PhaseSpan, Trigger};
 pub use host::{Host, HostFacts, HostStanding};
 pub use index::Index;
@@ -40,6 +43,7 @@ pub use operation::{Operation, OperationKind, OperationState};
 pub use policy::{Freeze, Policy, Profile, Weights};
 pub use region_facts::{Departure, RegionFacts};
 pub use token::{Role, Token};
+pub use unbar::looked_at;
 pub use vm::{Health, Network, Observed, Phase, Probe, Relation, Rules, Scope, Target, Vm, VmSpec, Want};
 
 use dwcp_types::{DecodeError, GroupId, RegionId, Revision, VmId};

@@ -1,6 +1,6 @@
 //! Long work as a record: its next step is always computed from facts, so any controller can go on with it.
 
-use dwcp_types::{FailoverId, OperationId, RegionId, VmId, Wall};
+use dwcp_types::{FailoverId, OperationId, RegionId, Revision, VmId, Wall};
 
 /// What is being done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,4 +53,6 @@ pub struct Operation {
     pub state: OperationState,
     /// Why it ended as it did.
     pub result: String,
+    /// The revision at which it last changed by intent; 0: an earlier version wrote it.
+    pub revision: Revision,
 }

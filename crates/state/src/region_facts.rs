@@ -36,9 +36,10 @@ pub struct RegionFacts {
     pub vms: BTreeMap<VmId, Vm>,
     /// VMs on their way elsewhere.
     pub departures: BTreeMap<VmId, Departure>,
-    /// Newest generation of a VM that this region has let go of: nothing up to it is ever admitted.
+    /// Newest generation of a VM that this region has let go of: nothing up to it is ever admitted. Kept while anything can
+    /// still refer to it; see `unbar`.
     pub tombstones: BTreeMap<VmId, Generation>,
-    /// Generation of a VM that this region refused to take, and why: nothing up to it is ever admitted.
+    /// Generation of a VM that this region refused to take, and why: nothing up to it is ever admitted. Kept as long.
     pub declined: BTreeMap<VmId, (Generation, String)>,
     /// Idempotency keys bound to a group: (digest of the request, (attempt, group)).
     pub claims: BTreeMap<String, (u64, (u64, GroupId))>,
@@ -54,6 +55,12 @@ pub struct RegionFacts {
     pub operations: BTreeMap<OperationId, Operation>,
     /// Events and remembered requests.
     pub ledger: Ledger,
+    /// When the VMs of the tombstones were created.
+    pub born: BTreeMap<VmId, Wall>,
+    /// Arrivals from a region are decided on its facts of at least this revision.
+    pub horizons: BTreeMap<RegionId, Revision>,
+    /// The newest creation of a VM whose tombstone was dropped: what was asked for until then is not created any more.
+    pub unbarred_born: Wall,
     /// Look-ups derived from the above; kept by `apply`, never encoded.
     pub index: Index,
 }

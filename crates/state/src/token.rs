@@ -1,6 +1,6 @@
 //! Tokens and roles.
 
-use dwcp_types::{TokenId, Wall};
+use dwcp_types::{Revision, TokenId, Wall};
 
 /// What a token may do; each includes the ones before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +31,8 @@ pub struct Token {
     pub expires_at: Option<Wall>,
     /// When it was revoked.
     pub revoked_at: Option<Wall>,
+    /// The revision at which it last changed by intent; 0: an earlier version wrote it.
+    pub revision: Revision,
 }
 
 impl Token {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_types::{Amount, FailoverId, Generation, HostId, Priority, RegionId, VmId, Wall};
+use dwcp_types::{Amount, FailoverId, Generation, HostId, Priority, RegionId, Revision, VmId, Wall};
 
 /// What people want it to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -204,6 +204,8 @@ pub struct Vm {
     pub placed_at: Wall,
     /// The failover that brought it here.
     pub failover: Option<FailoverId>,
+    /// The revision at which it last changed by intent; only rises. 0: an earlier version wrote it.
+    pub revision: Revision,
 }
 
 impl Vm {

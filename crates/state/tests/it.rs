@@ -4,6 +4,7 @@ mod it {
     mod claims;
     mod codec;
     mod core_commands;
+    mod expected;
     mod flaws;
     mod golden;
     mod handoff;

@@ -32,7 +32,7 @@ codes! {
     CapacityGone "DWCP-R0031" Rule "the capacity was taken meanwhile"
         "Between the decision and its commit another request took the room. DWCP decides again by itself several times before it says so.";
     StaleRevision "DWCP-R0032" Rule "the record has changed"
-        "The request expected a revision that is no longer the newest. Read again, decide again, send again.";
+        "The request expected a revision that the record no longer has: it was changed meanwhile. Changes of other records, and what hosts report, do not count. Read again, decide again, send again.";
     NameTaken "DWCP-R0033" Rule "the name is taken"
         "A VM of that name exists. Names are unique in the federation; pick another or delete the old VM.";
     OldGeneration "DWCP-R0034" Rule "the generation is no longer current"

@@ -2,12 +2,25 @@
 
 use dwcp_decide::PlaceRequest;
 use dwcp_state::{Admission, Command, Departure, RegionFacts, Want};
-use dwcp_types::{GroupId, RegionId};
+use dwcp_types::{GroupId, RegionId, Revision};
 
 use super::Node;
 
 /// An admission that was proposed is not proposed again before, ms.
 const AGAIN_MS: u64 = 1_500;
+
+/// Between two looks at what may be dropped, ms.
+const UNBAR_MS: u64 = 60_000;
+/// VMs of one command.
+const UNBAR_AT_ONCE: usize = 1_000;
+
+/// A VM on its way to here.
+struct Arrival {
+    from: RegionId,
+    /// The revision of the facts that show it.
+    seen: Revision,
+    departure: Departure,
+}
 
 /// What the region a VM went to has decided about it.
 enum Verdict {
@@ -51,34 +64,38 @@ impl Node {
     /// For VMs that are on their way to this group: finds a host, or declines.
     pub(super) fn admit_arrivals(&mut self, group: GroupId) {
         let Some(here) = self.facts.region_of(group).cloned() else { return };
-        let mut arrivals: Vec<(RegionId, Departure)> = Vec::new();
+        let mut arrivals: Vec<Arrival> = Vec::new();
         for (from, facts) in &self.facts.regions {
             for departure in facts.departures.values().filter(|departure| departure.to == here) {
                 if matches!(verdict(&self.facts.regions[&here], departure), Verdict::Open) {
-                    arrivals.push((from.clone(), departure.clone()));
+                    let departure = departure.clone();
+                    arrivals.push(Arrival { from: from.clone(), seen: facts.revision, departure });
                 }
             }
         }
-        arrivals.sort_by_key(|(_, departure)| (std::cmp::Reverse(departure.vm.priority), departure.vm.id));
-        for (from, departure) in arrivals {
-            let key = format!("admit {group} {} {}", departure.vm.id, departure.vm.generation.0);
+        arrivals.sort_by_key(|arrival| {
+            (std::cmp::Reverse(arrival.departure.vm.priority), arrival.departure.vm.id)
+        });
+        for arrival in arrivals {
+            let vm = &arrival.departure.vm;
+            let key = format!("admit {group} {} {}", vm.id, vm.generation.0);
             if self.due(key, AGAIN_MS) {
-                self.admit_or_decline(group, &here, from, departure);
+                let looked_at = vec![(arrival.from.clone(), arrival.seen)];
+                let command = self.admit_or_decline(&here, arrival);
+                self.conclude_from(group, command, looked_at);
             }
         }
     }
 
-    fn admit_or_decline(&mut self, group: GroupId, here: &RegionId, from: RegionId, departure: Departure) {
+    fn admit_or_decline(&mut self, here: &RegionId, arrival: Arrival) -> Command {
+        let Arrival { from, departure, .. } = arrival;
         let vm = departure.vm;
+        let decline = |reason: String| Command::Decline((vm.id, (vm.generation, reason)));
         if vm.want == Want::Deleted {
-            let reason = "it is being deleted".to_string();
-            self.conclude(group, Command::Decline((vm.id, (vm.generation, reason))));
-            return;
+            return decline("it is being deleted".to_string());
         }
         if self.facts.regions[here].evacuation.is_some() {
-            let reason = format!("{here} is being evacuated itself");
-            self.conclude(group, Command::Decline((vm.id, (vm.generation, reason))));
-            return;
+            return decline(format!("{here} is being evacuated itself"));
         }
         let request = PlaceRequest {
             vm: vm.clone(),
@@ -95,12 +112,27 @@ impl Node {
             Ok(placement) => {
                 self.reserved.add(here, &placement.host, &vm);
                 let admission = Admission { vm, host: placement.host, from, failover: departure.failover };
-                self.conclude(group, Command::Admit(Box::new(admission)));
+                Command::Admit(Box::new(admission))
             }
-            Err(refusal) => {
-                let reason = refusal.causes.join("; ");
-                self.conclude(group, Command::Decline((vm.id, (vm.generation, reason))));
-            }
+            Err(refusal) => decline(refusal.causes.join("; ")),
+        }
+    }
+
+    /// Drops what is kept of VMs that are gone from this region, once nothing can refer to it any more.
+    pub(super) fn unbar(&mut self, group: GroupId) {
+        if !self.due(format!("unbar {group}"), UNBAR_MS) {
+            return;
+        }
+        let Some(here) = self.facts.region_of(group) else { return };
+        let others = self.facts.regions.values().filter(|facts| facts.name != *here);
+        // Facts that never came here show nothing, and that is no proof.
+        if others.clone().any(|facts| facts.revision == Revision(0)) {
+            return;
+        }
+        let vms = self.facts.regions[here].unbarrable(others.clone(), self.now.wall, UNBAR_AT_ONCE);
+        if !vms.is_empty() {
+            let looked_at = dwcp_state::looked_at(others);
+            self.conclude_from(group, Command::Unbar(vms), looked_at);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dwcp_consensus::Input as RaftInput;
 use dwcp_state::{Command, Envelope, Outcome};
-use dwcp_types::{Code, GroupId, Mono, NodeId, Refusal, Wall, decode, encode};
+use dwcp_types::{Code, GroupId, Mono, NodeId, Refusal, RegionId, Revision, Wall, decode, encode};
 
 use super::wire::{Opaque, Propose, Proposed};
 use super::{Class, MeshMessage, Node, NodeConfig};
@@ -84,7 +84,17 @@ impl Node {
 
     /// Proposes for the group this node leads, once and only here: what a later leader would not want is never repeated.
     pub(super) fn conclude(&mut self, group: GroupId, command: Command) {
-        let envelope = self.own_envelope("", command);
+        self.conclude_from(group, command, Vec::new());
+    }
+
+    /// Like `conclude`, for what was decided on facts of other regions at these revisions.
+    pub(super) fn conclude_from(
+        &mut self,
+        group: GroupId,
+        command: Command,
+        looked_at: Vec<(RegionId, Revision)>,
+    ) {
+        let envelope = Envelope { looked_at, ..self.own_envelope("", command) };
         let ticket = self.proposals.next;
         self.proposals.next += 1;
         self.inbox.push_back(RaftInput::Propose { group, ticket, data: encode(&envelope) });
@@ -248,6 +258,8 @@ impl Node {
             at: self.wall(),
             command,
             request_id: asked.request_id.clone(),
+            expected: asked.expected,
+            looked_at: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use dwcp_state::{
     Command, Failover, Freeze, Operation, OperationKind, Outcome, PhaseName, PhaseSpan, Policy, Receipt,
     RegionChange, Standing, Token, Trigger, Vm, Want,
 };
-use dwcp_types::{Code, GroupId, OperationId, Priority, Refusal, RegionId, TokenId, VmId};
+use dwcp_types::{Code, GroupId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId};
 
 use super::proposals::Purpose;
 use super::{Effect, Node, RegionCheck};
@@ -22,6 +22,8 @@ pub struct Asked {
     pub digest: u64,
     /// The id of the API request, for the events it causes; empty: none.
     pub request_id: String,
+    /// The revision that what is changed must still have; none: whatever it has.
+    pub expected: Option<Revision>,
 }
 
 /// A VM to create.

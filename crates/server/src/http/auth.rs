@@ -4,6 +4,7 @@ use dwcp_api::{Permission, Problem, Role};
 use dwcp_state::Token;
 use dwcp_types::{Code, Refusal, TokenId, Wall};
 use ring::digest::{SHA256, digest};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::Api;
@@ -38,11 +39,43 @@ pub fn fresh_secret() -> Result<String, String> {
 
 /// `prefix` and 65 random bits in lower-case letters and digits.
 pub fn fresh_id(prefix: &str) -> Result<String, String> {
-    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut bytes = [0u8; 13];
     SystemRandom::new().fill(&mut bytes).map_err(|_| "the system gives no randomness".to_owned())?;
-    let text: String = bytes.iter().map(|byte| LETTERS[usize::from(byte & 31)] as char).collect();
-    Ok(format!("{prefix}{text}"))
+    Ok(spelled(prefix, &bytes))
+}
+
+fn spelled(prefix: &str, bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let text: String = bytes.iter().take(13).map(|byte| LETTERS[usize::from(byte & 31)] as char).collect();
+    format!("{prefix}{text}")
+}
+
+/// What a request under a key makes secret things from: the same whenever and wherever it is repeated, and known only to
+/// who knows the caller's own secret. The key alone is no secret; events show it.
+#[derive(Clone)]
+pub struct Seed(hmac::Tag);
+
+impl Seed {
+    /// The seed of a request: its caller's secret, its key, its method, path and body.
+    pub fn new(secret: &str, parts: &[&[u8]]) -> Seed {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        Seed(context.sign())
+    }
+
+    fn part(&self, label: &str) -> hmac::Tag {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_ref()), label.as_bytes())
+    }
+
+    /// A token's secret and id. A client that got no answer repeats its request, also elsewhere: it must get the token of
+    /// the first time and not one whose secret nobody keeps.
+    pub fn token(&self) -> (String, TokenId) {
+        let secret = format!("dwcp_{}", base64url(self.part("secret").as_ref()));
+        (secret, TokenId::from(spelled("token-", self.part("id").as_ref()).as_str()))
+    }
 }
 
 fn base64url(bytes: &[u8]) -> String {
@@ -169,6 +202,18 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(a.len(), 5 + 43);
         assert!(a[5..].bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{a}");
+    }
+
+    #[test]
+    fn a_seed_follows_from_the_whole_request_and_its_callers_secret() {
+        let token = |secret: &str, parts: &[&[u8]]| Seed::new(secret, parts).token();
+        let first = token("mine", &[b"key", b"POST", b"/v1/tokens", b"{}"]);
+        assert_eq!(first, token("mine", &[b"key", b"POST", b"/v1/tokens", b"{}"]));
+        assert_eq!((first.0.len(), first.1.as_str().len()), (5 + 43, 6 + 13));
+        for (secret, key, body) in [("other", "key", "{}"), ("mine", "key2", "{}"), ("mine", "key", "{ }")] {
+            let other = token(secret, &[key.as_bytes(), b"POST", b"/v1/tokens", body.as_bytes()]);
+            assert!(other.0 != first.0 && other.1 != first.1, "{secret} {key} {body}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use dwcp_state::FEDERATION_GROUP;
 use dwcp_types::{Code, GroupId, Refusal, Revision};
 
 use super::Api;
-use super::auth::Caller;
+use super::auth::{Caller, Seed};
 use crate::handle::View;
 
 /// A request under way.
@@ -20,6 +20,8 @@ pub struct Call {
     pub key: Option<String>,
     /// Digest of method, path and body.
     pub digest: u64,
+    /// What a repetition makes the same secret things from; none without a key.
+    pub seed: Option<Seed>,
     /// The id in the answer's header and in the log, which the events of a change carry.
     pub request_id: String,
 }
@@ -69,7 +71,18 @@ impl Call {
     /// Who asks, for one of several writes of a request.
     pub fn asked_as(&self, part: &str) -> Asked {
         let key = self.key.as_ref().map(|key| format!("{}/{key}{part}", self.caller.user));
-        Asked { by: self.caller.user.clone(), key, digest: self.digest, request_id: self.request_id.clone() }
+        Asked {
+            by: self.caller.user.clone(),
+            key,
+            digest: self.digest,
+            request_id: self.request_id.clone(),
+            expected: None,
+        }
+    }
+
+    /// Who asks, for a change of a record that must still have this revision.
+    pub fn asked_expecting(&self, expected: Option<u64>) -> Asked {
+        Asked { expected: expected.map(Revision), ..self.asked() }
     }
 
     /// Looks at the node between two steps.
@@ -145,13 +158,15 @@ pub fn unexpected(reply: &Reply) -> Problem {
     Problem::new(500, Code::NotReady.as_str(), "the node gave an answer of another kind").because(name)
 }
 
-/// Refuses a write that expects another revision than the newest of its record's group.
-pub fn expect_revision(expected: Option<u64>, newest: Revision) -> Result<(), Problem> {
-    match expected {
-        Some(expected) if expected != newest.0 => Err(Problem::from(
-            &Refusal::new(Code::StaleRevision, "the record has changed")
-                .because(format!("expected revision {expected}, the newest is {}", newest.0)),
-        )),
-        _ => Ok(()),
-    }
+/// Refuses what expects another revision than its record has here; `read` is the command that shows the record. Only for
+/// what is answered without a commit: where a change is applied, the group's own facts decide, and a request that was
+/// carried out before is answered as then.
+pub fn expect_revision(
+    record: &str,
+    expected: Option<u64>,
+    holds: Revision,
+    read: &str,
+) -> Result<(), Problem> {
+    dwcp_state::expect_revision(record, expected.map(Revision), holds, read)
+        .map_err(|refusal| Problem::from(&refusal))
 }

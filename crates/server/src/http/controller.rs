@@ -10,7 +10,7 @@ use dwcp_api::controller::{
 use dwcp_api::page::Nothing;
 use dwcp_state::{Policy, Weights};
 
-use super::call::{Call, bad_value, expect_revision};
+use super::call::{Call, bad_value};
 use super::routes::Serve;
 use super::{names, policies};
 use crate::handle::View;
@@ -32,7 +32,7 @@ fn show(view: &View<'_>, policy: &Policy) -> Controller {
         parallel_scoring: policy.parallel_scoring,
         profile: policies::profile_name(policy.profile),
         weights: named.into_iter().map(|(name, weight)| (name.to_owned(), weight)).collect(),
-        revision: view.node.facts().core.revision.0,
+        revision: view.node.facts().core.policy_revision.0,
         as_of: names::as_of_federation(view),
     }
 }
@@ -91,11 +91,11 @@ impl Serve for ControllerRead {
 
 impl Serve for ControllerConfigure {
     async fn answer(call: &Call, request: ControllerConfigureRequest) -> Result<Controller, Problem> {
-        let (before, revision) = call.look(policies::current).await?;
-        expect_revision(request.expected_revision, revision)?;
+        let expected = request.expected_revision;
+        let before = policies::before(call, expected, request.dry_run).await?;
         let policy = changed(&before, &request)?;
         if !request.dry_run {
-            policies::set(call, policy.clone(), &before).await?;
+            policies::set(call, policy.clone(), &before, expected).await?;
         }
         call.look(move |view| show(view, &policy)).await
     }

@@ -87,13 +87,13 @@ async fn serve(
         Found::OtherMethod(allowed) => return Err(wrong_method(path, &allowed.join(", "))),
         Found::Nothing => return Err(unknown_path(path).into()),
     };
-    let caller = if route.needs == Permission::Public {
-        Caller::nobody()
+    let (caller, secret) = if route.needs == Permission::Public {
+        (Caller::nobody(), None)
     } else {
         let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
         let caller = auth::authenticate(&api, secret).await?;
         auth::permit(&caller, route.needs)?;
-        caller
+        (caller, Some(secret))
     };
     let key = idempotency_key(parts)?;
     let body = body::read(incoming).await?;
@@ -102,7 +102,10 @@ async fn serve(
     if route.name == LeaderRead::NAME {
         query.rest = by_number(&api, query.rest).await?;
     }
-    let call = Call { api, caller, key, digest, request_id: id.to_owned() };
+    let seed = secret.zip(key.as_ref()).map(|(secret, key)| {
+        auth::Seed::new(secret, &[key.as_bytes(), method.as_bytes(), path.as_bytes(), &body])
+    });
+    let call = Call { api, caller, key, digest, seed, request_id: id.to_owned() };
     let arrived = Arrived {
         params,
         query: query.rest,

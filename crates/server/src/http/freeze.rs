@@ -29,7 +29,7 @@ fn show(view: &View<'_>) -> ApiFreeze {
         since_at_ms: last.map(|event| event.at.0),
         by: last.map(|event| event.by.clone()),
         reason: String::new(),
-        revision: core.revision.0,
+        revision: core.freeze_revision.0,
         as_of: names::as_of_federation(view),
     }
 }
@@ -54,18 +54,22 @@ impl Serve for FreezeSet {
             FreezeState::NoMoves => Freeze::NoMoves,
             FreezeState::Frozen => Freeze::Frozen,
         };
+        let expected = request.expected_revision;
         let (mut now, same) = call
             .find(move |view| {
                 let core = &view.node.facts().core;
-                expect_revision(request.expected_revision, core.revision)?;
+                if request.dry_run {
+                    let read = "dwcp-cli federation freeze";
+                    expect_revision("the freeze switch", expected, core.freeze_revision, read)?;
+                }
                 Ok((show(view), core.freeze == wanted))
             })
             .await?;
-        if request.dry_run || same {
+        if request.dry_run || (same && expected.is_none()) {
             now.state = request.state;
             return Ok(now);
         }
-        call.change(Request::SetFreeze(call.asked(), wanted)).await?;
+        call.change(Request::SetFreeze(call.asked_expecting(expected), wanted)).await?;
         call.look(show).await
     }
 }

@@ -41,7 +41,7 @@ pub fn show(view: &View<'_>, facts: &RegionFacts, host: &Host) -> ApiHost {
             HostStanding::Up => now.map(|now| now.heard_ms),
             HostStanding::Lost => Some(view.now.wall.ms_since(host.standing_since)),
         },
-        revision: facts.revision.0,
+        revision: host.revision.0,
     }
 }
 

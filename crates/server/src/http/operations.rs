@@ -17,29 +17,21 @@ use crate::handle::View;
 /// Between the first operation of several and how many they are, in their common id.
 const SEVERAL: char = '~';
 
-/// Every operation that is kept, with the revision of the group that keeps it.
-fn all<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a Operation, Revision)> {
+/// Every operation that is kept.
+fn all<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Operation> {
     let facts = view.node.facts();
-    let core = facts.core.operations.values().map(|operation| (operation, facts.core.revision));
-    core.chain(
-        facts
-            .regions
-            .values()
-            .flat_map(|of| of.operations.values().map(|operation| (operation, of.revision))),
-    )
+    facts.core.operations.values().chain(facts.regions.values().flat_map(|of| of.operations.values()))
 }
 
-fn get<'a>(view: &View<'a>, id: OperationId) -> Option<(&'a Operation, Revision)> {
+fn get<'a>(view: &View<'a>, id: OperationId) -> Option<&'a Operation> {
     let facts = view.node.facts();
-    let of = |operations: &'a std::collections::BTreeMap<OperationId, Operation>| operations.get(&id);
-    of(&facts.core.operations)
-        .map(|operation| (operation, facts.core.revision))
-        .or_else(|| facts.regions.values().find_map(|facts| Some((of(&facts.operations)?, facts.revision))))
+    let here = facts.core.operations.get(&id);
+    here.or_else(|| facts.regions.values().find_map(|facts| facts.operations.get(&id)))
 }
 
 /// One operation by its id.
 pub fn show_id(view: &View<'_>, id: OperationId) -> Option<ApiOperation> {
-    get(view, id).map(|(operation, revision)| show(view, operation, revision))
+    get(view, id).map(|operation| show(view, operation))
 }
 
 fn state(state: OperationState) -> ApiState {
@@ -67,7 +59,7 @@ fn kind(operation: &Operation) -> (String, String) {
 }
 
 /// An operation as the API shows it.
-fn show(view: &View<'_>, operation: &Operation, revision: Revision) -> ApiOperation {
+fn show(view: &View<'_>, operation: &Operation) -> ApiOperation {
     let progress = view.node.progress(operation);
     let (kind, subject) = kind(operation);
     let ended = operation.state != OperationState::Running;
@@ -89,7 +81,7 @@ fn show(view: &View<'_>, operation: &Operation, revision: Revision) -> ApiOperat
         started_at_ms: operation.started_at.0,
         ended_at_ms: operation.ended_at.map(|at| at.0),
         joined: false,
-        revision: revision.0,
+        revision: operation.revision.0,
     };
     let failed = matches!(operation.state, OperationState::Failed | OperationState::Partial);
     if failed {
@@ -191,7 +183,6 @@ fn sum(all: &[ApiOperation]) -> ApiOperation {
             .min()
             .unwrap_or(first.started_at_ms),
         ended_at_ms: (running == 0).then(|| all.iter().filter_map(|o| o.ended_at_ms).max()).flatten(),
-        revision: all.iter().map(|operation| operation.revision).max().unwrap_or(first.revision),
         ..first.clone()
     };
     let took_ms = sum.ended_at_ms.map(|end| end.saturating_sub(sum.started_at_ms));
@@ -204,8 +195,8 @@ fn siblings(view: &View<'_>, first: &Operation, count: usize) -> Vec<OperationId
     let Some((base, _)) = first.title.rsplit_once('-') else { return vec![first.id] };
     let near = |at: dwcp_types::Wall| at.0.abs_diff(first.started_at.0) < 120_000;
     let mut found: Vec<(usize, OperationId)> = all(view)
-        .filter(|(operation, _)| operation.by == first.by && near(operation.started_at))
-        .filter_map(|(operation, _)| {
+        .filter(|operation| operation.by == first.by && near(operation.started_at))
+        .filter_map(|operation| {
             let (title, number) = operation.title.rsplit_once('-')?;
             let number = number.parse::<usize>().ok()?;
             (title == base && (1..=count).contains(&number)).then_some((number, operation.id))
@@ -226,11 +217,11 @@ fn by_text(view: &View<'_>, text: &str) -> Result<ApiOperation, Problem> {
             dwcp_types::Refusal::new(dwcp_types::Code::UnknownOperation, format!("no operation {text}"));
         Problem::from(&refusal.try_this("dwcp-cli operation list"))
     };
-    let (operation, revision) = get(view, id).ok_or_else(unknown)?;
+    let operation = get(view, id).ok_or_else(unknown)?;
     if count > 1 {
         return of_several(view, &siblings(view, operation, count)).ok_or_else(unknown);
     }
-    Ok(show(view, operation, revision))
+    Ok(show(view, operation))
 }
 
 impl Serve for OperationList {
@@ -240,28 +231,17 @@ impl Serve for OperationList {
                 names::region(view, region)?;
             }
             let mut found: Vec<_> = all(view)
-                .filter(|(operation, _)| {
-                    request.region.as_ref().is_none_or(|r| operation.region.as_str() == r)
-                })
-                .filter(|(operation, _)| request.state.is_none_or(|wanted| state(operation.state) == wanted))
-                .filter(|(operation, _)| {
-                    request.kind.as_ref().is_none_or(|wanted| kind(operation).0 == *wanted)
-                })
-                .map(|(operation, revision)| {
-                    (
-                        page::newest_first(operation.started_at.0, &operation.id.to_string()),
-                        (operation, revision),
-                    )
+                .filter(|operation| request.region.as_ref().is_none_or(|r| operation.region.as_str() == r))
+                .filter(|operation| request.state.is_none_or(|wanted| state(operation.state) == wanted))
+                .filter(|operation| request.kind.as_ref().is_none_or(|wanted| kind(operation).0 == *wanted))
+                .map(|operation| {
+                    (page::newest_first(operation.started_at.0, &operation.id.to_string()), operation)
                 })
                 .collect();
             found.sort_by(|(a, _), (b, _)| a.cmp(b));
             let page = page::cut(found, request.limit, request.cursor.as_deref(), names::as_of(view))?;
             Ok(Page {
-                items: page
-                    .items
-                    .iter()
-                    .map(|(operation, revision)| show(view, operation, *revision))
-                    .collect(),
+                items: page.items.iter().map(|operation| show(view, operation)).collect(),
                 next_cursor: page.next_cursor,
                 as_of: page.as_of,
             })
@@ -290,14 +270,18 @@ impl Serve for OperationCancel {
             .find(move |view| {
                 let id = names::operation_id(view, &text)?;
                 let shown = by_text(view, &text)?;
-                expect_revision(request.expected_revision, Revision(shown.revision))?;
+                if request.dry_run {
+                    let read = format!("dwcp-cli operation show {text}");
+                    let holds = Revision(shown.revision);
+                    expect_revision(&format!("operation {text}"), request.expected_revision, holds, &read)?;
+                }
                 Ok((id, shown))
             })
             .await?;
-        if request.dry_run || shown.state.ended() {
+        if request.dry_run || (shown.state.ended() && request.expected_revision.is_none()) {
             return Ok(shown);
         }
-        call.change(Request::CancelOperation(call.asked(), id)).await?;
+        call.change(Request::CancelOperation(call.asked_expecting(request.expected_revision), id)).await?;
         call.find(move |view| by_text(view, &request.operation)).await
     }
 }

@@ -5,7 +5,6 @@ use dwcp_api::page::Nothing;
 use dwcp_api::policy::{Policies, PoliciesRead, PoliciesSet, PoliciesSetRequest};
 use dwcp_roles::node::Request;
 use dwcp_state::{Policy, Profile};
-use dwcp_types::Revision;
 
 use super::call::{Call, bad_value, expect_revision};
 use super::names;
@@ -34,16 +33,28 @@ pub fn profile(field: &str, name: &str) -> Result<Profile, Problem> {
     })
 }
 
-/// The policy in force and the revision of its record.
-pub fn current(view: &View<'_>) -> (Policy, Revision) {
-    let core = &view.node.facts().core;
-    (core.policy.clone(), core.revision)
+/// The policy to change, at least as new as the revision that is expected of it: what is not given is taken from it.
+pub async fn before(call: &Call, expected: Option<u64>, dry_run: bool) -> Result<Policy, Problem> {
+    let read = |view: &View<'_>| {
+        let core = &view.node.facts().core;
+        (core.policy.clone(), core.policy_revision)
+    };
+    let (mut policy, mut revision) = call.look(read).await?;
+    if expected.is_some_and(|expected| expected > revision.0) {
+        call.barrier().await?;
+        (policy, revision) = call.look(read).await?;
+    }
+    // An older expectation may be that of a request that was carried out before; the federation's group tells.
+    if dry_run || expected.is_some_and(|expected| expected > revision.0) {
+        expect_revision("the policy", expected, revision, "dwcp-cli federation policy show")?;
+    }
+    Ok(policy)
 }
 
 /// Sets a policy: what is not given stays as it is.
-pub async fn set(call: &Call, policy: Policy, before: &Policy) -> Result<(), Problem> {
-    if policy != *before {
-        call.change(Request::SetPolicy(call.asked(), policy)).await?;
+pub async fn set(call: &Call, policy: Policy, before: &Policy, expected: Option<u64>) -> Result<(), Problem> {
+    if policy != *before || expected.is_some() {
+        call.change(Request::SetPolicy(call.asked_expecting(expected), policy)).await?;
     }
     Ok(())
 }
@@ -57,7 +68,7 @@ fn show(view: &View<'_>, policy: &Policy) -> Policies {
         cpu_overcommit_percent: policy.cpu_overcommit_percent,
         memory_overcommit_percent: policy.memory_overcommit_percent,
         scoring_profile: profile_name(policy.profile),
-        revision: view.node.facts().core.revision.0,
+        revision: view.node.facts().core.policy_revision.0,
         as_of: names::as_of_federation(view),
     }
 }
@@ -100,11 +111,11 @@ impl Serve for PoliciesRead {
 
 impl Serve for PoliciesSet {
     async fn answer(call: &Call, request: PoliciesSetRequest) -> Result<Policies, Problem> {
-        let (before, revision) = call.look(current).await?;
-        expect_revision(request.expected_revision, revision)?;
+        let expected = request.expected_revision;
+        let before = before(call, expected, request.dry_run).await?;
         let policy = changed(&before, &request)?;
         if !request.dry_run {
-            set(call, policy.clone(), &before).await?;
+            set(call, policy.clone(), &before, expected).await?;
         }
         call.look(move |view| show(view, &policy)).await
     }

@@ -39,7 +39,7 @@ pub fn show(view: &View<'_>, record: &Region, facts: &RegionFacts) -> RegionSumm
             reason: record.placement_reason.clone(),
         },
         age_ms,
-        revision: view.node.facts().core.revision.0,
+        revision: record.revision.0,
     }
 }
 

@@ -118,7 +118,10 @@ async fn switch(call: &Call, switch: Switch) -> Result<RegionChanged, Problem> {
     let (region, differs) = call
         .find(move |view| {
             let (record, facts) = names::region(view, asked.region.as_str())?;
-            expect_revision(expected_revision, view.node.facts().core.revision)?;
+            if dry_run {
+                let read = format!("dwcp-cli federation region status --region {}", record.id);
+                expect_revision(&format!("region {}", record.id), expected_revision, record.revision, &read)?;
+            }
             if asked.enabled == Some(true) && record.standing == Standing::Lost {
                 return Err(lost(&record.id));
             }
@@ -126,11 +129,11 @@ async fn switch(call: &Call, switch: Switch) -> Result<RegionChanged, Problem> {
             Ok((region_summary::show(view, &next, facts), next != *record))
         })
         .await?;
-    if dry_run || !differs {
+    if dry_run || (!differs && expected_revision.is_none()) {
         return Ok(RegionChanged { region, changed: differs, notes });
     }
     let name = change.region.clone();
-    call.change(Request::ChangeRegion(call.asked(), change)).await?;
+    call.change(Request::ChangeRegion(call.asked_expecting(expected_revision), change)).await?;
     call.find(move |view| {
         let (record, facts) = names::region(view, name.as_str())?;
         Ok(RegionChanged { region: region_summary::show(view, record, facts), changed: true, notes })

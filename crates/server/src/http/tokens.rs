@@ -20,7 +20,7 @@ use crate::handle::View;
 /// How long a token holds when nothing is said, and at most: 90 days, ten years.
 const EXPIRES_MS: (u64, u64) = (90 * 86_400_000, 3_650 * 86_400_000);
 
-fn show(api: &Api, token: &Token, now: Wall, revision: Revision) -> ApiToken {
+fn show(api: &Api, token: &Token, now: Wall) -> ApiToken {
     ApiToken {
         token_id: token.id.as_str().to_owned(),
         user: token.user.clone(),
@@ -39,7 +39,7 @@ fn show(api: &Api, token: &Token, now: Wall, revision: Revision) -> ApiToken {
         expires_at_ms: token.expires_at.map(|at| at.0),
         revoked_at_ms: token.revoked_at.map(|at| at.0),
         last_used_at_ms: api.last_used_ms(&token.id),
-        revision: revision.0,
+        revision: token.revision.0,
     }
 }
 
@@ -49,7 +49,7 @@ fn find(call: &Call, view: &View<'_>, id: &TokenId) -> Result<ApiToken, Problem>
         let refusal = Refusal::new(Code::UnknownToken, format!("no token {id}"));
         Problem::from(&refusal.try_this("dwcp-cli security token list"))
     })?;
-    Ok(show(&call.api, token, view.now.wall, core.revision))
+    Ok(show(&call.api, token, view.now.wall))
 }
 
 fn check_user(user: &str) -> Result<(), Problem> {
@@ -74,8 +74,13 @@ impl Serve for TokenCreate {
             }
         };
         let random = |why: String| Problem::new(500, "", &why);
-        let secret = auth::fresh_secret().map_err(random)?;
-        let id = TokenId::from(auth::fresh_id("token-").map_err(random)?.as_str());
+        let (secret, id) = match &call.seed {
+            Some(seed) => seed.token(),
+            None => {
+                let id = auth::fresh_id("token-").map_err(random)?;
+                (auth::fresh_secret().map_err(random)?, TokenId::from(id.as_str()))
+            }
+        };
         let now = call.look(|view| view.now.wall).await?;
         let token = Token {
             id: id.clone(),
@@ -89,15 +94,15 @@ impl Serve for TokenCreate {
             created_at: now,
             expires_at: Some(Wall(now.0.saturating_add(expires_in_ms))),
             revoked_at: None,
+            revision: Revision(0),
         };
         if request.dry_run {
-            let revision = call.look(|view| view.node.facts().core.revision).await?;
-            return Ok(TokenCreated { secret: String::new(), token: show(&call.api, &token, now, revision) });
+            return Ok(TokenCreated { secret: String::new(), token: show(&call.api, &token, now) });
         }
         call.change(Request::PutToken(call.asked(), token)).await?;
         let asked = call.clone();
         let token = call.look(move |view| find(&asked, view, &id)).await?;
-        // The same key twice: the token of the first time holds, and its secret was shown then and never kept.
+        // The same key under another token of the same user: the token of the first time holds, and nobody keeps its secret.
         let token = token.map_err(|_| {
             let refusal = Refusal::new(
                 Code::IdempotencyMismatch,
@@ -122,7 +127,7 @@ impl Serve for TokenList {
                 .filter(|token| request.all || token.is_valid(now))
                 .map(|token| {
                     let key = page::newest_first(token.created_at.0, token.id.as_str());
-                    (key, show(&asked.api, token, now, core.revision))
+                    (key, show(&asked.api, token, now))
                 })
                 .collect();
             found.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -137,11 +142,15 @@ impl Serve for TokenRevoke {
         let id = TokenId::from(request.token_id.as_str());
         let (asked, wanted) = (call.clone(), id.clone());
         let before = call.find(move |view| find(&asked, view, &wanted)).await?;
-        expect_revision(request.expected_revision, Revision(before.revision))?;
-        if request.dry_run || before.state == TokenState::Revoked {
+        let expected = request.expected_revision;
+        if request.dry_run {
+            let read = format!("dwcp-cli security token list --user {}", before.user);
+            expect_revision(&format!("token {id}"), expected, Revision(before.revision), &read)?;
+        }
+        if request.dry_run || (before.state == TokenState::Revoked && expected.is_none()) {
             return Ok(before);
         }
-        call.change(Request::RevokeToken(call.asked(), id.clone())).await?;
+        call.change(Request::RevokeToken(call.asked_expecting(expected), id.clone())).await?;
         let asked = call.clone();
         call.find(move |view| find(&asked, view, &id)).await
     }

@@ -47,7 +47,7 @@ pub fn show(view: &View<'_>, found: &Found<'_>) -> ApiVm {
             .filter(|record| record.prices != Prices::default())
             .map(|record| record.monthly_cost_millis(vm.spec.size) as f64 / 1_000.0),
         created_at_ms: vm.created_at.0,
-        revision: of.map_or(0, |of| of.revision.0),
+        revision: vm.revision.0,
     }
 }
 

@@ -79,9 +79,10 @@ async fn change(call: &Call, wanted: Wanted) -> Result<VmChanged, Problem> {
     let before: (VmId, dwcp_api::vm::Vm, bool) = call
         .find(move |view| {
             let found = names::vm(view, &name)?;
-            let revision =
-                view.node.facts().regions.get(found.region).map_or_else(Default::default, |of| of.revision);
-            expect_revision(expected_revision, revision)?;
+            if dry_run {
+                let (record, read) = (format!("VM {}", found.vm.name), format!("dwcp-cli vm show {name}"));
+                expect_revision(&record, expected_revision, found.vm.revision, &read)?;
+            }
             let shown = vm_record::show(view, &found);
             let nothing_to_do = match change {
                 Change::Start => shown.wanted_running && shown.state == VmState::Running,
@@ -93,10 +94,11 @@ async fn change(call: &Call, wanted: Wanted) -> Result<VmChanged, Problem> {
         })
         .await?;
     let (id, shown, nothing_to_do) = before;
-    if dry_run || nothing_to_do {
+    // Whether the record still is as expected, its group knows.
+    if dry_run || (nothing_to_do && expected_revision.is_none()) {
         return Ok(VmChanged { vm: shown, operation: None });
     }
-    let receipt = call.change(Request::ChangeVm(call.asked(), id, change)).await?;
+    let receipt = call.change(Request::ChangeVm(call.asked_expecting(expected_revision), id, change)).await?;
     call.look(move |view| VmChanged {
         vm: names::vm_by_id(view, id).map_or(shown, |found| vm_record::show(view, &found)),
         operation: receipt.operation.and_then(|operation| operations::show_id(view, operation)),

@@ -273,6 +273,51 @@ fn a_revoked_token_opens_nothing_and_ends_its_streams() {
 }
 
 #[test]
+fn a_repeated_token_request_gets_the_token_and_the_secret_of_the_first_time() {
+    let create =
+        TokenCreateRequest { user: "twice".into(), expires_in_ms: Some(60_000), ..Default::default() };
+    let first = SERVED.call_as::<TokenCreate>(&create, ADMIN, Some("key-token")).expect("token");
+    let again = SERVED.call_as::<TokenCreate>(&create, ADMIN, Some("key-token")).expect("the same token");
+    assert_eq!((&again.token.token_id, &again.secret), (&first.token.token_id, &first.secret));
+    assert_eq!(again.token.expires_at_ms, first.token.expires_at_ms);
+    assert_eq!(
+        SERVED.call_as::<WhoAmI>(&Nothing::default(), &again.secret, None).expect("who").user,
+        "twice"
+    );
+    let other = TokenCreateRequest { expires_in_ms: Some(61_000), ..create.clone() };
+    let problem =
+        SERVED.call_as::<TokenCreate>(&other, ADMIN, Some("key-token")).expect_err("another request");
+    assert_eq!(problem.code, "DWCP-R0045");
+    let keyless = SERVED.call_as::<TokenCreate>(&create, ADMIN, None).expect("token");
+    assert_ne!(keyless.secret, first.secret);
+}
+
+#[test]
+fn a_change_that_expects_a_revision_is_refused_only_when_its_own_record_changed() {
+    let first = SERVED.call::<VmCreate>(&vm("expects")).expect("created").vms.remove(0);
+    SERVED.call::<VmCreate>(&vm("bystander")).expect("created");
+    let change = |expected: u64| VmChangeRequest {
+        vm: "expects".into(),
+        expected_revision: Some(expected),
+        ..VmChangeRequest::default()
+    };
+    let stop = change(first.revision);
+    let stopped = SERVED.call_as::<VmStop>(&stop, ADMIN, Some("key-expects")).expect("nobody changed it").vm;
+    assert!(!stopped.wanted_running && stopped.revision > first.revision);
+    SERVED.call_as::<VmStop>(&stop, ADMIN, Some("key-expects")).expect("the same request, answered as then");
+    for refused in
+        [SERVED.call::<VmStart>(&stop), SERVED.call::<VmStart>(&VmChangeRequest { dry_run: true, ..stop })]
+    {
+        let problem = refused.expect_err("stale");
+        assert_eq!(problem.code, "DWCP-R0032");
+        let numbers = format!("expected revision {}, it has {}", first.revision, stopped.revision);
+        assert_eq!(problem.cause, vec![numbers]);
+        assert!(problem.attempts[0].starts_with("dwcp-cli vm show "), "{problem:?}");
+    }
+    SERVED.call::<VmStart>(&change(stopped.revision)).expect("read again, sent again");
+}
+
+#[test]
 fn reads_are_fast() {
     SERVED.get("/v1/federation", ADMIN);
     let began = Instant::now();

@@ -42,6 +42,7 @@ fn token(id: &str, secret: &str, role: Role, expires_at: Option<Wall>) -> Token 
         created_at: Wall(1),
         expires_at,
         revoked_at: None,
+        ..Token::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is written is read back, and what was not written here is an error or a value, never a panic.
 
 use dwcp_state::{Envelope, Federation};
-use dwcp_types::{Rng, decode, encode};
+use dwcp_types::{Revision, Rng, Wall, decode, encode};
 use proptest::prelude::*;
 
 use super::samples;
@@ -16,9 +16,12 @@ fn federation() -> Federation {
 
 #[test]
 fn every_command_has_a_sample_and_is_read_back() {
-    for (at, command) in samples::commands().into_iter().enumerate() {
+    let all = samples::commands().into_iter().chain(samples::later_commands());
+    for (at, command) in all.enumerate() {
         assert_eq!(samples::position(&command), at);
-        let envelope = samples::envelope(command);
+        let mut envelope = samples::envelope(command);
+        envelope.expected = Some(Revision(at as u64));
+        envelope.looked_at = vec![("b".into(), Revision(7))];
         assert_eq!(decode::<Envelope>(&encode(&envelope)), Ok(envelope));
     }
 }
@@ -33,6 +36,28 @@ fn both_kinds_of_facts_are_read_back_byte_for_byte() {
         assert_eq!(other.snapshot(group), view.snapshot(group));
     }
     assert_eq!(other, view);
+}
+
+#[test]
+fn what_was_added_since_version_1_is_read_back_too() {
+    let mut view = federation();
+    view.core.policy_revision = Revision(3);
+    view.core.freeze_revision = Revision(4);
+    view.core.regions.values_mut().for_each(|region| region.revision = Revision(5));
+    view.core.tokens.values_mut().for_each(|token| token.revision = Revision(6));
+    view.core.operations.values_mut().for_each(|operation| operation.revision = Revision(7));
+    let facts = view.regions.get_mut(&"a".into()).expect("the region");
+    facts.vms.values_mut().for_each(|vm| vm.revision = Revision(8));
+    facts.hosts.values_mut().for_each(|host| host.revision = Revision(9));
+    facts.born.insert(dwcp_types::VmId(9), Wall(10));
+    facts.horizons.insert("b".into(), Revision(11));
+    facts.unbarred_born = Wall(12);
+    let mut other = Federation::default();
+    other.open_group(1, &"a".into());
+    for group in [0, 1] {
+        other.restore(group, &view.snapshot(group)).expect("it was written by this version");
+    }
+    assert_eq!((&other.core, &other.regions), (&view.core, &view.regions));
 }
 
 #[test]

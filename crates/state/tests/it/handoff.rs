@@ -2,9 +2,11 @@
 //! facts of the other regions that are old, and when every command may come again.
 
 use dwcp_state::{
-    Admission, Command, Departing, Index, Observation, Observed, Outcome, Phase, RegionFacts, Want,
+    Admission, Command, Departing, Envelope, Index, Observation, Observed, Outcome, Phase, RegionFacts, Want,
 };
-use dwcp_types::{Code, Generation, RegionId, Rng, VmId};
+use std::collections::{BTreeMap, BTreeSet};
+
+use dwcp_types::{Code, Generation, RegionId, Revision, Rng, VmId, Wall};
 use proptest::prelude::*;
 
 use super::world::{World, create, host, operation, region, size, vm};
@@ -112,6 +114,37 @@ fn a_deleted_vm_is_not_recalled_and_its_room_is_free() {
     assert_eq!(world.view.flaws(), vec![]);
 }
 
+#[test]
+fn what_is_kept_of_a_vm_is_dropped_only_when_nothing_is_on_its_way_to_here_any_more() {
+    let mut world = departed();
+    let to_b = admission(&world, 1);
+    world.accept(2, to_b.clone());
+    world.accept(2, Command::BeginEvacuation(1));
+    world.accept(2, depart(2, "c"));
+    let to_c = admission(&world, 2);
+    world.accept(3, to_c);
+    world.accept(2, Command::Forget((VmId(1), Generation(3))));
+    let hour = RegionFacts::UNBAR_AFTER_MS;
+    let droppable = |world: &World, at: u64| {
+        world.facts(2).unbarrable([world.facts(1), world.facts(3)].into_iter(), Wall(at), 10)
+    };
+    assert_eq!(droppable(&world, 1_000 + hour), vec![], "a still shows the VM on its way to b");
+    world.accept(1, Command::Forget((VmId(1), Generation(2))));
+    assert_eq!(droppable(&world, 999 + hour), vec![], "it was created less than an hour ago");
+    let vms = droppable(&world, 1_000 + hour);
+    assert_eq!(vms, vec![(VmId(1), Generation(3))]);
+    world.at = Wall(1_000 + hour);
+    let looked_at = dwcp_state::looked_at([world.facts(1), world.facts(3)].into_iter());
+    let at = world.at;
+    let unbar = Envelope { at, command: Command::Unbar(vms), looked_at, ..Envelope::default() };
+    assert!(matches!(world.send(2, unbar), Outcome::Accepted(_)));
+    assert_eq!(world.facts(2).barred(VmId(1)), Generation(0));
+    world.accept(2, Command::EndEvacuation(1));
+    assert_eq!(world.refuse(2, to_b), Code::StaleRevision, "it rests on no facts that are known");
+    world.at = Wall(1_000);
+    assert_eq!(world.refuse(2, create(vec![vm(1, "h1")])), Code::TimedOut);
+}
+
 /// What a leader concludes from what it knows of the other region: taken, declined, or nothing yet.
 fn fate(seen: &RegionFacts, vm: VmId, generation: Generation) -> Option<bool> {
     let reached = |known: Option<Generation>| known.is_some_and(|known| known >= generation);
@@ -129,23 +162,44 @@ struct Play {
     rng: Rng,
     /// For each group, its facts at every position of its log.
     history: Vec<Vec<RegionFacts>>,
-    sent: Vec<(u64, Command)>,
+    sent: Vec<(u64, Envelope)>,
     epochs: [u64; 3],
+    /// The newest generation of each VM that was ever seen, and whether its record was purged.
+    newest: BTreeMap<VmId, (Generation, bool)>,
+    /// VMs that somebody wanted deleted.
+    deleted: BTreeSet<VmId>,
+    /// Records that were dropped.
+    unbarred: usize,
 }
 
 impl Play {
     fn new(seed: u64) -> Play {
-        let mut world = World::new();
-        for number in 1..=3 {
-            world.accept(number, create(vec![vm(number, "h1"), vm(number + 10, "h2")]));
-        }
+        let world = World::new();
         let history = (1..=3).map(|group| vec![world.facts(group).clone()]).collect();
-        Play { world, rng: Rng::new(seed), history, sent: Vec::new(), epochs: [0; 3] }
+        let (sent, newest) = (Vec::new(), BTreeMap::new());
+        let rng = Rng::new(seed);
+        let mut play =
+            Play { world, rng, history, sent, epochs: [0; 3], newest, deleted: BTreeSet::new(), unbarred: 0 };
+        for number in 1..=3 {
+            play.send(number, create(vec![vm(number, "h1"), vm(number + 10, "h2")]));
+        }
+        play
     }
 
     fn send(&mut self, group: u64, command: Command) -> Outcome {
-        let outcome = self.world.apply(group, command.clone());
-        self.sent.push((group, command));
+        self.send_from(group, command, Vec::new())
+    }
+
+    /// Sends what was decided on facts of other regions at these revisions.
+    fn send_from(&mut self, group: u64, command: Command, looked_at: Vec<(RegionId, Revision)>) -> Outcome {
+        let envelope =
+            Envelope { by: "test".into(), at: self.world.at, command, looked_at, ..Envelope::default() };
+        self.sent.push((group, envelope.clone()));
+        self.deliver(group, envelope)
+    }
+
+    fn deliver(&mut self, group: u64, envelope: Envelope) -> Outcome {
+        let outcome = self.world.send(group, envelope);
         self.history[group as usize - 1].push(self.world.facts(group).clone());
         outcome
     }
@@ -163,7 +217,8 @@ impl Play {
 
     fn step(&mut self) {
         let group = 1 + self.rng.below(3);
-        match self.rng.below(9) {
+        self.world.at = Wall(self.world.at.0 + self.rng.below(20) * 60_000);
+        match self.rng.below(10) {
             0 => {
                 let epoch = self.epochs[group as usize - 1] + 1;
                 self.epochs[group as usize - 1] = epoch;
@@ -179,10 +234,11 @@ impl Play {
             7 => {
                 if !self.sent.is_empty() {
                     let at = self.rng.below(self.sent.len() as u64) as usize;
-                    let (group, command) = self.sent[at].clone();
-                    self.send(group, command);
+                    let (group, envelope) = self.sent[at].clone();
+                    self.deliver(group, envelope);
                 }
             }
+            8 => self.unbar(group),
             _ => self.change(group),
         }
     }
@@ -199,6 +255,22 @@ impl Play {
         self.send(group, Command::Depart((None, steps)));
     }
 
+    /// The leader drops what it keeps of VMs that are gone, on facts of the others that may be old, as may be its own.
+    fn unbar(&mut self, group: u64) {
+        let own = if self.rng.chance(1, 4) { self.stale(group) } else { self.world.facts(group).clone() };
+        let others: Vec<RegionFacts> =
+            (1..=3).filter(|other| *other != group).map(|other| self.stale(other)).collect();
+        let vms = own.unbarrable(others.iter(), self.world.at, 1_000);
+        let before = self.kept(group);
+        self.send_from(group, Command::Unbar(vms), dwcp_state::looked_at(others.iter()));
+        self.unbarred += before - self.kept(group);
+    }
+
+    fn kept(&self, group: u64) -> usize {
+        let facts = self.world.facts(group);
+        facts.tombstones.len() + facts.declined.len()
+    }
+
     /// The leader takes or declines what it knows to be on its way to it.
     fn arrive(&mut self, group: u64) {
         let from = 1 + self.rng.below(3);
@@ -207,7 +279,8 @@ impl Play {
         for departure in known.departures.values().filter(|departure| departure.to == here) {
             if self.rng.chance(1, 3) {
                 let (id, generation) = (departure.vm.id, departure.vm.generation);
-                self.send(group, Command::Decline((id, (generation, "no".into()))));
+                let seen = dwcp_state::looked_at(std::iter::once(&known));
+                self.send_from(group, Command::Decline((id, (generation, "no".into()))), seen);
                 continue;
             }
             let on = if self.rng.chance(1, 2) { "h1" } else { "h2" };
@@ -217,7 +290,8 @@ impl Play {
                 from: known.name.clone(),
                 failover: None,
             };
-            self.send(group, Command::Admit(Box::new(admission)));
+            let seen = dwcp_state::looked_at(std::iter::once(&known));
+            self.send_from(group, Command::Admit(Box::new(admission)), seen);
         }
     }
 
@@ -238,7 +312,8 @@ impl Play {
     /// People and hosts do things meanwhile.
     fn change(&mut self, group: u64) {
         let Some(vm) = self.stale(group).vms.values().next().cloned() else { return };
-        let command = match self.rng.below(5) {
+        let command = match self.rng.below(6) {
+            5 if self.rng.chance(1, 3) => Command::SetWant((vm.id, (Want::Deleted, operation(7)))),
             0 => Command::RestartVm((vm.id, operation(5))),
             1 => Command::SetWant((vm.id, (Want::Stopped, operation(6)))),
             2 => Command::SetWant((vm.id, (Want::Running, operation(6)))),
@@ -256,13 +331,25 @@ impl Play {
         self.send(group, command);
     }
 
-    fn check(&self) -> Result<(), TestCaseError> {
+    fn check(&mut self) -> Result<(), TestCaseError> {
         for id in [1, 2, 3, 11, 12, 13].map(VmId) {
-            let owners = (1..=3).filter(|group| self.world.facts(*group).vms.contains_key(&id)).count();
-            let leaving =
-                (1..=3).filter(|group| self.world.facts(*group).departures.contains_key(&id)).count();
-            prop_assert!(owners <= 1, "{} has {} owners", id, owners);
-            prop_assert!(owners + leaving >= 1, "{} is lost", id);
+            let all = || (1..=3).map(|group| self.world.facts(group));
+            let owned: Vec<_> = all().filter_map(|facts| facts.vms.get(&id)).collect();
+            let leaving: Vec<_> = all().filter_map(|facts| facts.departures.get(&id)).collect();
+            let (newest, gone) = self.newest.get(&id).copied().unwrap_or_default();
+            prop_assert!(owned.len() <= 1, "{} has {} owners", id, owned.len());
+            let generation = owned.iter().map(|vm| vm.generation).max();
+            prop_assert!(generation.is_none_or(|now| now >= newest), "{} is back at {:?}", id, generation);
+            prop_assert!(!gone || owned.is_empty(), "{} was purged and is back", id);
+            let seen = leaving.iter().map(|departure| departure.vm.generation).max().max(generation);
+            let wanted_gone = owned.iter().map(|vm| vm.want).chain(leaving.iter().map(|of| of.vm.want));
+            let deleted = wanted_gone.clone().count() > 0 && wanted_gone.clone().all(|w| w == Want::Deleted);
+            let lost = owned.is_empty() && leaving.is_empty();
+            prop_assert!(!lost || gone || self.deleted.contains(&id), "{} is lost", id);
+            if deleted {
+                self.deleted.insert(id);
+            }
+            self.newest.insert(id, (newest.max(seen.unwrap_or_default()), gone || lost));
         }
         prop_assert_eq!(self.world.view.flaws(), vec![]);
         for group in 1..=3 {
@@ -292,12 +379,13 @@ proptest! {
 }
 
 #[test]
-fn the_play_really_moves_vms() {
-    let mut moved = 0;
+fn the_play_really_moves_vms_and_forgets_what_is_gone() {
+    let (mut moved, mut dropped) = (0, 0);
     for seed in 0..20 {
         let mut play = Play::new(seed);
         (0..120).for_each(|_| play.step());
-        moved += (1..=3).map(|group| play.world.facts(group).tombstones.len()).sum::<usize>();
+        moved += (1..=3).map(|group| play.kept(group)).sum::<usize>();
+        dropped += play.unbarred;
     }
-    assert!(moved > 40, "{moved}");
+    assert!(moved + dropped > 40 && dropped > 40, "{moved} kept, {dropped} dropped");
 }

@@ -52,6 +52,7 @@ pub fn vm() -> Vm {
         created_at: Wall(1),
         placed_at: Wall(2),
         failover: Some(FailoverId(4)),
+        revision: Revision(0),
     }
 }
 
@@ -66,6 +67,7 @@ pub fn operation() -> Operation {
         ended_at: Some(Wall(20)),
         state: OperationState::Partial,
         result: "1 of 2".into(),
+        revision: Revision(0),
     }
 }
 
@@ -125,6 +127,7 @@ pub fn token() -> Token {
         created_at: Wall(1),
         expires_at: Some(Wall(2)),
         revoked_at: Some(Wall(3)),
+        revision: Revision(0),
     }
 }
 
@@ -147,6 +150,7 @@ pub fn region() -> Region {
         jurisdiction: "eu".into(),
         api: "https://127.77.1.1:7443".into(),
         mesh: "127.77.1.1:7443".into(),
+        revision: Revision(0),
     }
 }
 
@@ -205,6 +209,8 @@ pub fn core() -> Core {
         failovers: BTreeMap::from([(FailoverId(4), failover())]),
         operations: BTreeMap::from([(OperationId(55), operation())]),
         ledger: ledger(),
+        policy_revision: Revision(0),
+        freeze_revision: Revision(0),
     }
 }
 
@@ -215,6 +221,7 @@ pub fn region_facts() -> RegionFacts {
         standing_since: Wall(3),
         placement: true,
         used: Amount { vcpus: 4, memory_mib: 8_192, disk_gib: 40 },
+        revision: Revision(0),
     };
     let leaving = Vm { id: VmId(9), name: "gone".into(), ..vm() };
     let departure =
@@ -235,6 +242,9 @@ pub fn region_facts() -> RegionFacts {
         overcommit: (300, 100),
         operations: BTreeMap::from([(OperationId(55), operation())]),
         ledger: ledger(),
+        born: BTreeMap::new(),
+        horizons: BTreeMap::new(),
+        unbarred_born: Wall(0),
         index: Index::default(),
     }
 }
@@ -287,7 +297,12 @@ pub fn commands() -> Vec<Command> {
     ]
 }
 
-/// Position of a command in `commands`. A new command does not compile until it has a sample.
+/// Commands that came after the files of version 1 were written.
+pub fn later_commands() -> Vec<Command> {
+    vec![Command::Unbar(vec![(VmId(1), Generation(2))])]
+}
+
+/// Position of a command in `commands`, then `later_commands`. A new command does not compile until it has a sample.
 pub fn position(command: &Command) -> usize {
     match command {
         Command::Nothing => 0,
@@ -320,6 +335,7 @@ pub fn position(command: &Command) -> usize {
         Command::EndOperation(_) => 27,
         Command::SetOvercommit(_) => 28,
         Command::Claim(_) => 29,
+        Command::Unbar(_) => 30,
     }
 }
 
@@ -331,5 +347,7 @@ pub fn envelope(command: Command) -> Envelope {
         at: Wall(1_700_000_000_000),
         command,
         request_id: String::new(),
+        expected: None,
+        looked_at: Vec::new(),
     }
 }
