@@ -16,6 +16,7 @@ mod core_facts;
 mod encoding;
 mod expected;
 mod failover;
+mod fate;
 mod host;
 mod index;
 mod ledger;
@@ -36,6 +37,7 @@ pub use command::{
 pub use core_facts::{Core, Lifecycle, Prices, Region, Standing};
 pub use expected::expect_revision;
 pub use failover::{Failover, FailoverState, FailoverVm, MoveState, PhaseName, PhaseSpan, Trigger};
+pub use fate::Fate;
 pub use host::{Host, HostFacts, HostStanding};
 pub use index::Index;
 pub use ledger::{Event, Ledger, Severity};

@@ -1,7 +1,7 @@
 //! Both ends of a VM's way to another region; see `dwcp_state` for what each step means.
 
 use dwcp_decide::PlaceRequest;
-use dwcp_state::{Admission, Command, Departure, RegionFacts, Want};
+use dwcp_state::{Admission, Command, Departure, Fate, RegionFacts, Want};
 use dwcp_types::{GroupId, RegionId, Revision};
 
 use super::Node;
@@ -22,22 +22,8 @@ struct Arrival {
     departure: Departure,
 }
 
-/// What the region a VM went to has decided about it.
-enum Verdict {
-    Open,
-    Admitted,
-    Declined,
-}
-
-fn verdict(target: &RegionFacts, departure: &Departure) -> Verdict {
-    let (vm, generation) = (departure.vm.id, departure.vm.generation);
-    if target.declined.get(&vm).is_some_and(|(declined, _)| *declined >= generation) {
-        return Verdict::Declined;
-    }
-    let lives = target.vms.get(&vm).is_some_and(|vm| vm.generation >= generation);
-    let moved_on = target.departures.get(&vm).is_some_and(|next| next.vm.generation > generation);
-    let was_there = target.tombstones.get(&vm).is_some_and(|gone| *gone >= generation);
-    if lives || moved_on || was_there { Verdict::Admitted } else { Verdict::Open }
+fn fate(target: &RegionFacts, departure: &Departure) -> Fate {
+    target.fate(departure.vm.id, departure.vm.generation)
 }
 
 impl Node {
@@ -48,10 +34,10 @@ impl Node {
         let mut commands = Vec::new();
         for (vm, departure) in &facts.departures {
             let Some(target) = self.facts.regions.get(&departure.to) else { continue };
-            match verdict(target, departure) {
-                Verdict::Open => {}
-                Verdict::Admitted => commands.push((*vm, Command::Forget((*vm, departure.vm.generation)))),
-                Verdict::Declined => commands.push((*vm, Command::Recall((*vm, departure.vm.generation)))),
+            match fate(target, departure) {
+                Fate::Open => {}
+                Fate::Admitted => commands.push((*vm, Command::Forget((*vm, departure.vm.generation)))),
+                Fate::Declined => commands.push((*vm, Command::Recall((*vm, departure.vm.generation)))),
             }
         }
         for (vm, command) in commands {
@@ -67,7 +53,7 @@ impl Node {
         let mut arrivals: Vec<Arrival> = Vec::new();
         for (from, facts) in &self.facts.regions {
             for departure in facts.departures.values().filter(|departure| departure.to == here) {
-                if matches!(verdict(&self.facts.regions[&here], departure), Verdict::Open) {
+                if fate(&self.facts.regions[&here], departure) == Fate::Open {
                     let departure = departure.clone();
                     arrivals.push(Arrival { from: from.clone(), seen: facts.revision, departure });
                 }

@@ -2,7 +2,8 @@
 //! facts of the other regions that are old, and when every command may come again.
 
 use dwcp_state::{
-    Admission, Command, Departing, Envelope, Index, Observation, Observed, Outcome, Phase, RegionFacts, Want,
+    Admission, Command, Departing, Envelope, Fate, Index, Observation, Observed, Outcome, Phase, RegionFacts,
+    Want,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,16 +146,22 @@ fn what_is_kept_of_a_vm_is_dropped_only_when_nothing_is_on_its_way_to_here_any_m
     assert_eq!(world.refuse(2, create(vec![vm(1, "h1")])), Code::TimedOut);
 }
 
-/// What a leader concludes from what it knows of the other region: taken, declined, or nothing yet.
-fn fate(seen: &RegionFacts, vm: VmId, generation: Generation) -> Option<bool> {
-    let reached = |known: Option<Generation>| known.is_some_and(|known| known >= generation);
-    let taken = reached(seen.vms.get(&vm).map(|vm| vm.generation))
-        || reached(seen.departures.get(&vm).map(|departure| departure.vm.generation))
-        || reached(seen.tombstones.get(&vm).copied());
-    if taken {
-        return Some(true);
-    }
-    (seen.declined.get(&vm).is_some_and(|(declined, _)| *declined >= generation)).then_some(false)
+#[test]
+fn a_refusal_of_later_does_not_hide_that_a_vm_was_taken() {
+    let mut world = departed();
+    world.accept(2, admission(&world, 1));
+    // While a hears nothing of b, the VM goes on to c and back to b, which has no room for it any more.
+    world.accept(2, Command::BeginEvacuation(1));
+    world.accept(2, depart(2, "c"));
+    world.accept(3, admission(&world, 2));
+    world.accept(2, Command::Forget((VmId(1), Generation(3))));
+    world.accept(2, Command::EndEvacuation(1));
+    world.accept(3, Command::BeginEvacuation(1));
+    world.accept(3, depart(3, "b"));
+    world.accept(2, Command::Decline((VmId(1), (Generation(4), "no room".into()))));
+    assert_eq!(world.facts(2).fate(VmId(1), Generation(2)), Fate::Admitted);
+    assert_eq!(world.facts(2).fate(VmId(1), Generation(4)), Fate::Declined);
+    assert_eq!(world.facts(2).fate(VmId(1), Generation(6)), Fate::Open);
 }
 
 struct Play {
@@ -301,10 +308,10 @@ impl Play {
         for departure in own.departures.values() {
             let seen = self.stale(self.group_of(&departure.to));
             let (id, generation) = (departure.vm.id, departure.vm.generation);
-            match fate(&seen, id, generation) {
-                Some(true) => self.send(group, Command::Forget((id, generation))),
-                Some(false) => self.send(group, Command::Recall((id, generation))),
-                None => continue,
+            match seen.fate(id, generation) {
+                Fate::Admitted => self.send(group, Command::Forget((id, generation))),
+                Fate::Declined => self.send(group, Command::Recall((id, generation))),
+                Fate::Open => continue,
             };
         }
     }
