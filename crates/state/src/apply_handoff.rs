@@ -126,7 +126,7 @@ impl RegionFacts {
         vm.changed(stamp.revision);
         let departure =
             Departure { vm, to: step.to.clone(), host: step.host.clone(), failover, at: stamp.envelope.at };
-        self.index.add(&departure.vm);
+        self.index.leave(&departure.vm);
         self.departures.insert(step.vm, departure);
         Some((step.vm, generation))
     }
@@ -183,7 +183,7 @@ impl RegionFacts {
     pub(crate) fn forget(&mut self, id: VmId, generation: Generation) -> Applied {
         self.departing(id, generation)?;
         if let Some(departure) = self.departures.remove(&id) {
-            self.index.remove(&departure.vm);
+            self.index.unleave(&departure.vm);
             self.give_back(&departure.vm);
             self.bar(&departure.vm, generation);
         }
@@ -193,7 +193,7 @@ impl RegionFacts {
     pub(crate) fn recall(&mut self, id: VmId, generation: Generation, stamp: &Stamp<'_>) -> Applied {
         let departure = self.departing(id, generation)?.clone();
         self.departures.remove(&id);
-        self.index.remove(&departure.vm);
+        self.index.unleave(&departure.vm);
         self.give_back(&departure.vm);
         let mut vm = Vm { generation: generation.next(), placed_at: stamp.envelope.at, ..departure.vm };
         vm.changed(stamp.revision);

@@ -22,6 +22,8 @@ pub struct Index {
     naming_label: BTreeMap<(String, String), BTreeSet<VmId>>,
     /// VMs placed on each host.
     placed: BTreeMap<HostId, BTreeSet<VmId>>,
+    /// VMs that left, and nobody has settled what became of them, by the host they left.
+    left: BTreeMap<HostId, BTreeSet<VmId>>,
     /// VMs placed here that are to run.
     to_run: BTreeSet<VmId>,
     /// Those of them that do not serve.
@@ -114,6 +116,18 @@ impl Index {
         self.not_serving.remove(&vm.id);
     }
 
+    /// A VM left for another region; its host keeps its disk and its room until it is settled what became of it.
+    pub(crate) fn leave(&mut self, vm: &Vm) {
+        self.add(vm);
+        self.left.entry(vm.host.clone()).or_default().insert(vm.id);
+    }
+
+    /// It is settled what became of a VM that left.
+    pub(crate) fn unleave(&mut self, vm: &Vm) {
+        self.remove(vm);
+        drop_from(&mut self.left, &vm.host, vm.id);
+    }
+
     pub(crate) fn touch(&mut self, revision: Revision, host: &HostId) {
         self.touched.push_back((revision, host.clone()));
         while self.touched.len() > Self::TOUCHED_KEPT {
@@ -149,11 +163,11 @@ impl RegionFacts {
     /// Makes the derived look-ups anew.
     pub(crate) fn reindex(&mut self) {
         let mut index = Index { forgotten: self.revision, ..Index::default() };
-        let departing = self.departures.values().map(|departure| &departure.vm);
-        for vm in self.vms.values().chain(departing) {
+        for vm in self.vms.values() {
             index.add(vm);
+            index.place(vm);
         }
-        self.vms.values().for_each(|vm| index.place(vm));
+        self.departures.values().for_each(|departure| index.leave(&departure.vm));
         self.index = index;
     }
 
@@ -177,6 +191,15 @@ impl RegionFacts {
     /// VMs placed on a host, by id.
     pub fn vms_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Vm> {
         self.chosen(self.index.placed.get(host), move |vm| vm.host == *host)
+    }
+
+    /// VMs that left a host for another region and are not settled yet, by id.
+    pub fn departures_from<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Departure> {
+        let whole = self.index_is_whole();
+        let scanned = (!whole).then(|| self.departures.values().filter(move |left| left.vm.host == *host));
+        let ids = self.index.left.get(host).filter(|_| whole);
+        let found = ids.into_iter().flatten().filter_map(|id| self.departures.get(id));
+        scanned.into_iter().flatten().chain(found)
     }
 
     /// How many VMs placed here are to run.

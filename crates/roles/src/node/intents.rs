@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dwcp_state::{Command, Envelope, Vm, Want};
+use dwcp_state::{Command, Envelope, RegionFacts, Vm, Want};
 use dwcp_types::{GroupId, HostId, Revision, VmId, encode};
 
 use super::Node;
@@ -60,8 +60,7 @@ impl Node {
     fn date_intents(&mut self, group: GroupId, host: &HostId) -> Vec<VmIntent> {
         let Some(region) = self.facts.region_of(group) else { return Vec::new() };
         let facts = &self.facts.regions[region];
-        let vms: Vec<VmIntent> =
-            facts.vms_on(host).filter(|vm| vm.want != Want::Deleted).map(intent).collect();
+        let vms = wanted_on(facts, host);
         let digest = digest(&encode(&vms));
         let term = self.raft.status(group).map_or(0, |status| status.term);
         let key = (group, host.clone());
@@ -90,6 +89,15 @@ impl Node {
             self.send_intents(group, host);
         }
     }
+}
+
+/// What is wanted of a host: its VMs, and those that left it for another region until it is settled what became of them.
+/// The latter may not run; their disks stay, since a VM that is not taken comes back to its host.
+fn wanted_on(facts: &RegionFacts, host: &HostId) -> Vec<VmIntent> {
+    let left = facts.departures_from(host).map(|departure| &departure.vm);
+    let left = left.filter(|vm| vm.want != Want::Deleted);
+    let here = facts.vms_on(host).filter(|vm| vm.want != Want::Deleted);
+    here.map(intent).chain(left.map(|vm| VmIntent { run: Run::Stopped, ..intent(vm) })).collect()
 }
 
 fn intent(vm: &Vm) -> VmIntent {
@@ -125,4 +133,44 @@ pub(super) fn digest(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use dwcp_state::{Departing, Federation, HostFacts, NewVm, Operation};
+    use dwcp_types::{Amount, Generation};
+
+    use super::*;
+
+    fn apply(view: &mut Federation, group: GroupId, command: Command) {
+        let revision = Revision(view.revision(group).0 + 1);
+        let outcome = view.apply(group, revision, &Envelope { command, ..Envelope::default() });
+        assert!(matches!(outcome, dwcp_state::Outcome::Accepted(_)), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_vm_that_left_may_not_run_and_its_disk_stays_until_it_is_taken_elsewhere() {
+        let (a, host) = (dwcp_types::RegionId::from("a"), HostId::from("h1"));
+        let mut view = Federation::default();
+        view.open_group(1, &a);
+        let capacity = Amount { vcpus: 8, memory_mib: 1_024, disk_gib: 10 };
+        let facts = HostFacts { id: host.clone(), capacity, ..HostFacts::default() };
+        apply(&mut view, 1, Command::RegisterHost(facts));
+        let mut vm = Vm { id: VmId(1), name: "web".into(), host: host.clone(), ..Vm::default() };
+        vm.spec.size = Amount { vcpus: 1, memory_mib: 96, disk_gib: 1 };
+        apply(&mut view, 1, Command::CreateVms((vec![NewVm { vm }], Operation::default())));
+        apply(&mut view, 1, Command::BeginEvacuation(1));
+        let step = Departing { vm: VmId(1), generation: Generation(1), to: "b".into(), host: None };
+        apply(&mut view, 1, Command::Depart((None, vec![step])));
+        let wanted = |view: &Federation| -> Vec<(u64, Run)> {
+            let wanted = wanted_on(&view.regions[&a], &host);
+            wanted.into_iter().map(|intent| (intent.generation, intent.run)).collect()
+        };
+        assert_eq!(wanted(&view), vec![(2, Run::Stopped)]);
+        let mut declined = view.clone();
+        apply(&mut declined, 1, Command::Recall((VmId(1), Generation(2))));
+        assert_eq!(wanted(&declined), vec![(3, Run::Running)]);
+        apply(&mut view, 1, Command::Forget((VmId(1), Generation(2))));
+        assert_eq!(wanted(&view), vec![]);
+    }
 }
