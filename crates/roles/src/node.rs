@@ -109,6 +109,14 @@ impl NodeConfig {
     }
 }
 
+impl NodeConfig {
+    /// Where this process begins to number what it asks others: an answer to what the process before it asked must not be
+    /// taken for an answer to this one. Below 2^60, with room for a million numbers before the next possible beginning.
+    fn first_number(&self) -> u64 {
+        1 + ((Rng::new(self.seed).next_u64() >> 24) << 20)
+    }
+}
+
 /// The same number on every node of a federation (FNV-1a of its name).
 fn shared_seed(federation: &str) -> u64 {
     federation
@@ -279,7 +287,7 @@ impl Node {
             agents: agents::Agents::default(),
             leases: leases::Leases::default(),
             host_words: usage::HostWords::default(),
-            questions: questions::Questions::default(),
+            questions: questions::Questions::new(&config),
             creates: create::Creates::default(),
             index: PlaceIndex::default(),
             reserved: Reservations::default(),
@@ -432,5 +440,22 @@ impl Node {
 
     fn log(&mut self, component: &'static str, level: Level, text: impl Into<String>) {
         self.out.push(Effect::Log { component, level, text: text.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_does_not_number_its_questions_as_the_one_before_it_did() {
+        let of = |seed| {
+            let regions = BTreeMap::from([(1, RegionId::from("a"))]);
+            NodeConfig::new(1, regions, Core::default(), seed).first_number()
+        };
+        let mut firsts: Vec<u64> = (0..1_000).map(of).collect();
+        assert!(firsts.iter().all(|first| *first < 1 << 60), "marks of tickets stay free");
+        firsts.sort_unstable();
+        assert!(firsts.windows(2).all(|pair| pair[1] - pair[0] >= 1 << 20), "no two ranges overlap soon");
     }
 }

@@ -56,7 +56,8 @@ pub(super) struct Proposals {
 
 impl Proposals {
     pub(super) fn new(config: &NodeConfig) -> Proposals {
-        Proposals { open: BTreeMap::new(), places: BTreeMap::new(), next: 1, incarnation: config.seed }
+        let next = config.first_number();
+        Proposals { open: BTreeMap::new(), places: BTreeMap::new(), next, incarnation: config.seed }
     }
 
     /// A leader changed: what waits for one may be sent at once.
@@ -186,7 +187,8 @@ impl Node {
     }
 
     pub(super) fn proposed_elsewhere(&mut self, proposed: Proposed) {
-        let Some(proposal) = self.proposals.open.get_mut(&proposed.id) else { return };
+        let asked = self.proposals.open.get_mut(&proposed.id);
+        let Some(proposal) = asked.filter(|proposal| proposal.group == proposed.group) else { return };
         match proposed.outcome {
             None => proposal.sent = Some(self.now.mono),
             Some((revision, outcome)) => {

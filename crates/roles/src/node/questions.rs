@@ -7,7 +7,7 @@ use dwcp_consensus::Input as RaftInput;
 use dwcp_types::{Code, GroupId, HostId, Mono, NodeId, Refusal, RegionId, VmId, decode, encode};
 
 use super::wire::{AskHost, HostAnswer, Opaque, PingFor, PingReport};
-use super::{Class, MeshMessage, Node, Reply};
+use super::{Class, MeshMessage, Node, NodeConfig, Reply};
 use crate::protocol::{AgentMessage, ControllerMessage, ProbeRequest, ProbeResult, ReadConsole};
 
 /// A question is answered with what came in by then, ms.
@@ -43,7 +43,6 @@ enum Question {
 }
 
 /// All open questions.
-#[derive(Default)]
 pub(super) struct Questions {
     open: BTreeMap<u64, (Question, Mono)>,
     /// Questions passed on to hosts: (asking node, its number).
@@ -52,6 +51,10 @@ pub(super) struct Questions {
 }
 
 impl Questions {
+    pub(super) fn new(config: &NodeConfig) -> Questions {
+        Questions { open: BTreeMap::new(), passed: BTreeMap::new(), next: config.first_number() }
+    }
+
     fn open(&mut self, question: Question, deadline: Mono) -> u64 {
         self.next += 1;
         self.open.insert(self.next, (question, deadline));
