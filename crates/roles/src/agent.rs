@@ -187,6 +187,7 @@ pub struct Agent {
     next_seq: u64,
     next_renew_us: u64,
     last_renew_us: u64,
+    last_hello_us: u64,
     changed: bool,
     seen: Seen,
     /// `None` until the first intents of this incarnation: adopted VMs stay untouched until then.
@@ -216,6 +217,7 @@ impl Agent {
             connected: false,
             next_renew_us: now_us,
             last_renew_us: 0,
+            last_hello_us: 0,
             changed: false,
             seen,
             intents: None,
@@ -248,8 +250,7 @@ impl Agent {
             Input::Connected => {
                 self.connected = true;
                 self.next_renew_us = now_us;
-                let hello = self.hello(now_us);
-                out.push(Effect::Send(AgentMessage::Hello(hello)));
+                self.introduce(now_us, out);
             }
             Input::Disconnected => self.connected = false,
             Input::Message(message) => self.hear(now_us, message, out),

@@ -88,6 +88,11 @@ impl Lease {
         }
     }
 
+    /// How long the oldest renewal that may still be answered has waited.
+    pub(super) fn unanswered_for_us(&self, now_us: u64) -> u64 {
+        self.sent_us.values().next().map_or(0, |sent_us| now_us.saturating_sub(*sent_us))
+    }
+
     fn asks_from_us(&self) -> u64 {
         let low_us = self.lease_ms.saturating_mul(10 * ASK_BELOW_PERCENT);
         self.until_us.saturating_sub(low_us).max(self.next_ask_us)

@@ -52,6 +52,22 @@ impl Agent {
         (0..self.config.addresses.len()).find(|slot| self.vms.values().all(|vm| vm.slot != Some(*slot)))
     }
 
+    /// VMs for which there was no address get one when it is free, the most important first.
+    fn give_addresses(&mut self) {
+        let without = self.vms.iter().filter(|(_, vm)| vm.phase == Phase::Pending && vm.slot.is_none());
+        let mut waiting: Vec<(Reverse<u8>, VmId)> =
+            without.map(|(id, vm)| (Reverse(vm.priority.0), *id)).collect();
+        waiting.sort();
+        for (_, id) in waiting {
+            let Some(slot) = self.free_slot() else { return };
+            if let Some(vm) = self.vms.get_mut(&id) {
+                vm.slot = Some(slot);
+                vm.reason.clear();
+                self.changed = true;
+            }
+        }
+    }
+
     fn unwanted(&mut self, now_us: u64, vm: VmId, out: &mut Vec<Effect>) {
         let Some(local) = self.vms.get_mut(&vm) else { return };
         let generation = local.generation;
@@ -128,6 +144,7 @@ impl Agent {
             vm.process && vm.phase == Phase::Starting && now_us < vm.launched_us.saturating_add(grace_us)
         };
         let taken = self.vms.values().filter(|vm| booting(vm)).count();
+        self.give_addresses();
         let mut queue: Vec<(Reverse<u8>, VmId)> = Vec::new();
         for (vm, local) in &mut self.vms {
             if local.phase != Phase::Pending || local.process {

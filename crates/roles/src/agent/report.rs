@@ -7,6 +7,8 @@ use crate::protocol::{
 
 /// Shortest time between two renewals when VMs change, ms.
 const CHANGE_GAP_MS: u64 = 50;
+/// An agent whose renewals were not answered for so long introduces itself again, ms.
+const HELLO_AGAIN_MS: u64 = 2_000;
 
 impl Agent {
     pub(super) fn reports(&self, now_us: u64) -> Vec<VmReport> {
@@ -31,9 +33,19 @@ impl Agent {
         self.vms.iter().map(report).collect()
     }
 
+    /// The newest intents that are acted on; nothing before the first of this incarnation came, so that they are sent.
+    fn acted_on(&self) -> (u64, u64) {
+        if self.intents.is_some() { self.seen.newest } else { (0, 0) }
+    }
+
     pub(super) fn hello(&self, now_us: u64) -> Hello {
-        let (term, revision) = self.seen.newest;
+        let (term, revision) = self.acted_on();
         Hello { vms: self.reports(now_us), term, revision, ..self.config.hello.clone() }
+    }
+
+    pub(super) fn introduce(&mut self, now_us: u64, out: &mut Vec<Effect>) {
+        self.last_hello_us = now_us;
+        out.push(Effect::Send(AgentMessage::Hello(self.hello(now_us))));
     }
 
     pub(super) fn renew_at_us(&self) -> u64 {
@@ -54,7 +66,11 @@ impl Agent {
         self.last_renew_us = now_us;
         self.next_renew_us = now_us + self.config.renew_interval_ms * 1_000;
         self.changed = false;
-        let (term, revision) = self.seen.newest;
+        // A leader that never got the introduction grants nothing, and only the agent can know that something is missing.
+        if self.lease.unanswered_for_us(now_us).min(now_us - self.last_hello_us) >= HELLO_AGAIN_MS * 1_000 {
+            self.introduce(now_us, out);
+        }
+        let (term, revision) = self.acted_on();
         let renew = Renew { seq, vms: self.reports(now_us), term, revision, usage: self.usage };
         out.push(Effect::Send(AgentMessage::Renew(renew)));
     }

@@ -2,6 +2,40 @@
 
 use super::*;
 
+/// How often the agent introduced itself, and what it last said that it acts on.
+fn introductions(world: &World) -> (usize, (u64, u64)) {
+    let hellos = world.effects.iter().filter_map(|effect| match effect {
+        Effect::Send(AgentMessage::Hello(hello)) => Some((hello.term, hello.revision)),
+        _ => None,
+    });
+    (hellos.clone().count(), hellos.last().unwrap_or_default())
+}
+
+#[test]
+fn an_agent_whose_introduction_was_lost_introduces_itself_again() {
+    let mut world = World::leased();
+    assert_eq!(introductions(&world).0, 1);
+    world.pass_led(5_000);
+    assert_eq!(introductions(&world).0, 1, "its renewals are answered");
+    world.pass(7_000);
+    let (times, acted_on) = introductions(&world);
+    assert!((3..=4).contains(&times), "about every two seconds: {times}");
+    assert_eq!(acted_on, (1, world.revision));
+}
+
+#[test]
+fn a_restarted_agent_acts_on_nothing_until_intents_came_and_says_so() {
+    let seen = Seen { newest: (1, 7), ..Seen::default() };
+    let mut world = World::with(seen, Vec::new(), 0);
+    world.revision = 7;
+    world.input(Input::Connected);
+    assert_eq!(introductions(&world).1, (0, 0));
+    assert_eq!((world.renewal().term, world.renewal().revision), (0, 0));
+    world.want(vec![intent(1, 1)]);
+    world.pass(500);
+    assert_eq!((world.renewal().term, world.renewal().revision), (1, 8));
+}
+
 #[test]
 fn nothing_starts_without_a_lease() {
     let mut world = World::new();

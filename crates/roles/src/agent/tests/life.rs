@@ -57,6 +57,15 @@ fn more_vms_than_addresses_wait_and_say_so() {
     let waiting = world.report(5);
     assert_eq!(waiting.phase, Phase::Pending);
     assert!(waiting.reason.contains("address"), "{}", waiting.reason);
+    world.launched(1, 1);
+    world.want((2..=5).map(|vm| intent(vm, 1)).collect());
+    world.exited(1, 1);
+    world.pass_led(35_000);
+    assert!(
+        world.launches().contains(&(5, 1)),
+        "the first VM's address is free again: {:?}",
+        world.report(5)
+    );
 }
 
 #[test]
