@@ -1,6 +1,6 @@
 //! Stories in text: what people type and what goes wrong, at which second, and what must come of it.
 //!
-//! A story is a folder: `README.md` says what it is about, `world.toml` has `seed = N` and `hosts = N`, `steps.txt` a line a
+//! A story is a folder: `README.md` says what it is about, `world.toml` has `seed = N`, `hosts = N` a region and `regions = N` (5), `steps.txt` a line a
 //! step (`SECONDS WORDS…`), `expected.log` what was printed when it was last looked at and found right. The words are
 //! literal `dwcp-cli` lines, `fault …`, `expect …`, `remember` (which VMs answer, for `expect undisturbed N`) or `settle`
 //! (everything heals by itself from here on); [`words`] lists them.
@@ -14,7 +14,7 @@ use dwcp_types::Revision;
 
 use crate::options::Options;
 use crate::run;
-use crate::world::World;
+use crate::world::{REGIONS, World};
 
 /// A step.
 #[derive(Clone, Debug)]
@@ -113,6 +113,7 @@ fn world_of(text: &str) -> Result<Options, String> {
         let value: u64 = value.trim().parse().map_err(|_| wrong())?;
         match key.trim() {
             "seed" => options.seed = value,
+            "regions" if value <= REGIONS.len() as u64 => options.regions = value as usize,
             "hosts" => options.hosts = value as usize,
             "settle_s" => options.settle_ms = value * 1_000,
             _ => return Err(wrong()),

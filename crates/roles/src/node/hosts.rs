@@ -186,9 +186,10 @@ impl Node {
         // A region whose node is silent too and that has no host left is lost as a whole: whether its VMs leave is for its
         // failover to decide, which people may have switched off or capped.
         let hosts = &self.facts.regions[&region].hosts;
-        let whole = self.config.me == group || hosts.values().any(|host| host.standing == HostStanding::Up);
+        let node_heard = self.silent_ms(group) < self.facts.core.policy.loss_after_ms;
+        let there = node_heard || hosts.values().any(|host| host.standing == HostStanding::Up);
         let present =
-            whole && self.facts.region(&region).is_some_and(|region| region.standing == Standing::Present);
+            there && self.facts.region(&region).is_some_and(|region| region.standing == Standing::Present);
         let departing: Vec<dwcp_state::Departing> = plan
             .elsewhere
             .into_iter()
