@@ -4,6 +4,7 @@
 //! lease runs out and kills them later. The [`worker`] talks to the region's leader and carries out what the pure machine
 //! `dwcp_roles::agent` decides; it may die and come back at any time without the VMs noticing.
 
+pub mod accelerator;
 pub mod clock;
 pub mod console;
 pub mod host_config;

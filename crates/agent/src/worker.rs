@@ -1,6 +1,5 @@
 //! The worker: feeds the pure machine and carries out its effects.
 
-mod accelerator;
 mod checks;
 mod effects;
 mod memory;
@@ -25,6 +24,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
+use crate::accelerator::Trial;
 use crate::clock::monotonic_us;
 use crate::host_config::HostConfig;
 use crate::journal;
@@ -165,7 +165,7 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
     let (adopted, pids) = adopt(&config, &mut tells, &mut watchdog).await?;
     let lease_path = config.data_dir.join(LEASE_FILE);
     let lease = LeaseFile::open(&lease_path).map_err(|e| format!("{}: {e}", lease_path.display()))?;
-    let accelerator = accelerator::choose(&config).await;
+    let accelerator = Trial::here().choose(&config).await;
     let identity = Identity::load(&config.pki.dir, &config.pki.name).map_err(|e| e.to_string())?;
     let ca_path = config.pki.dir.join("ca.pem");
     let ca_pem = std::fs::read_to_string(&ca_path).map_err(|e| format!("{}: {e}", ca_path.display()))?;

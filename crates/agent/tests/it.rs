@@ -1,6 +1,7 @@
 //! The agent as real processes, with real guests, led by a stand-in for its region's node.
 
 mod it {
+    pub mod accelerator;
     pub mod agent;
     pub mod lateness;
     pub mod leader;
