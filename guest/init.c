@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole userland of DWCP's small guest: process 1. It loads the drivers, sets the address, answers HTTP on port 80 and
-// obeys the ACPI power button. There is no shell: under emulation every exec costs tens of milliseconds of a failover.
+// The whole userland of DWCP's small guest: process 1. It loads the drivers, sets the address, answers HTTP on port 80, keeps
+// a record on its disk when it has one, and obeys the ACPI power button. There is no shell: under emulation every exec costs tens of milliseconds of a failover.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/input.h>
 #include <net/if.h>
 #include <net/route.h>
@@ -25,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { INPUTS_MAX = 16, CLIENTS_MAX = 48, REQUEST_MAX = 2048 };
+enum { INPUTS_MAX = 16, CLIENTS_MAX = 48, REQUEST_MAX = 2048, RECORD_MAX = 1024 };
 
 struct client {
     int fd;
@@ -35,7 +36,7 @@ struct client {
 
 static char vm[128] = "unknown", generation[32] = "0", boot_id[64] = "unknown";
 static char address[32] = "10.0.2.15", prefix[8] = "24", gateway[32] = "10.0.2.2";
-static int wants_disk;
+static int wants_disk, disk_fd = -1;
 static unsigned long long counter;
 static struct client clients[CLIENTS_MAX];
 static int inputs[INPUTS_MAX], input_count, console_fd = -1;
@@ -168,31 +169,88 @@ static void open_inputs(void) {
     if (dir) closedir(dir);
 }
 
+// The record lies behind what a boot loader or a partition table would take.
+static struct {
+    char magic[8];
+    uint32_t length;
+    char bytes[RECORD_MAX];
+} record;
+static const char magic[8] = "DWCPREC1";
+static const off_t record_at = 1 << 20;
+
+static void open_disk(void) {
+    if (wants_disk && disk_fd < 0) disk_fd = open("/dev/vda", O_RDWR | O_CLOEXEC);
+}
+
+static unsigned long long disk_bytes(void) {
+    uint64_t bytes = 0;
+    return disk_fd >= 0 && ioctl(disk_fd, BLKGETSIZE64, &bytes) == 0 ? bytes : 0;
+}
+
+// True once the disk itself says that it has the record.
+static int write_record(const char *bytes, size_t length) {
+    memset(&record, 0, sizeof record);
+    memcpy(record.magic, magic, sizeof magic);
+    record.length = (uint32_t)length;
+    memcpy(record.bytes, bytes, length);
+    return pwrite(disk_fd, &record, sizeof record, record_at) == sizeof record && fsync(disk_fd) == 0;
+}
+
+static int read_record(void) {
+    return pread(disk_fd, &record, sizeof record, record_at) == sizeof record &&
+           memcmp(record.magic, magic, sizeof magic) == 0 && record.length <= RECORD_MAX;
+}
+
 static void power_off(void) {
     say("power button: stopping");
     sync();
     reboot(RB_POWER_OFF);
 }
 
-static void answer(struct client *c) {
-    char body[512], head[192];
-    const char *type = "application/json";
-    int length;
-    if (strncmp(c->request, "GET /health", 11) == 0 && (c->request[11] == ' ' || c->request[11] == '?')) {
-        type = "text/plain";
-        length = snprintf(body, sizeof body, "ok");
+static void reply(struct client *c, const char *status, const char *type, const char *body, size_t length) {
+    char out[256 + RECORD_MAX];
+    int head = snprintf(out, 256, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status, type,
+                        length);
+    memcpy(out + head, body, length);
+    send(c->fd, out, (size_t)head + length, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void say_so(struct client *c, const char *status, const char *text) { reply(c, status, "text/plain", text, strlen(text)); }
+
+static int asks(const struct client *c, const char *what) {
+    size_t length = strlen(what);
+    return strncmp(c->request, what, length) == 0 && (c->request[length] == ' ' || c->request[length] == '?');
+}
+
+static void answer_record(struct client *c, const char *body, size_t length) {
+    open_disk();
+    if (!wants_disk) {
+        say_so(c, "404 Not Found", "this VM has no disk\n");
+    } else if (disk_fd < 0) {
+        say_so(c, "503 Service Unavailable", "the disk is not there yet\n");
+    } else if (asks(c, "PUT /record")) {
+        if (write_record(body, length)) say_so(c, "200 OK", "written\n");
+        else say_so(c, "500 Internal Server Error", strerror(errno));
+    } else if (read_record()) {
+        reply(c, "200 OK", "application/octet-stream", record.bytes, record.length);
+    } else {
+        say_so(c, "404 Not Found", "the disk has no record\n");
+    }
+}
+
+static void answer(struct client *c, const char *body, size_t body_length) {
+    char text[512];
+    if (asks(c, "GET /health")) {
+        say_so(c, "200 OK", "ok");
+    } else if (asks(c, "GET /record") || asks(c, "PUT /record")) {
+        answer_record(c, body, body_length);
     } else {
         counter++;
-        length = snprintf(body, sizeof body,
-                          "{\"vm\":\"%s\",\"generation\":%llu,\"boot_id\":\"%s\",\"counter\":%llu,\"uptime_ms\":%llu}\n", vm,
-                          strtoull(generation, NULL, 10), boot_id, counter, uptime_ms());
+        int length = snprintf(text, sizeof text,
+                              "{\"vm\":\"%s\",\"generation\":%llu,\"boot_id\":\"%s\",\"counter\":%llu,\"uptime_ms\":%llu,\"disk_bytes\":%llu}\n",
+                              vm, strtoull(generation, NULL, 10), boot_id, counter, uptime_ms(), disk_bytes());
+        reply(c, "200 OK", "application/json", text, (size_t)length);
     }
-    int head_length = snprintf(head, sizeof head,
-                               "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", type, length);
-    char out[sizeof body + sizeof head];
-    memcpy(out, head, (size_t)head_length);
-    memcpy(out + head_length, body, (size_t)length);
-    send(c->fd, out, (size_t)(head_length + length), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void drop(struct client *c) {
@@ -210,13 +268,19 @@ static void serve(struct client *c) {
     }
     c->used += (size_t)got;
     c->request[c->used] = 0;
-    if (strstr(c->request, "\r\n\r\n") || strstr(c->request, "\n\n")) {
-        answer(c);
-        shutdown(c->fd, SHUT_WR);
-        drop(c);
-    } else if (c->used >= REQUEST_MAX - 1) {
-        drop(c);
+    const char *dos = strstr(c->request, "\r\n\r\n"), *plain = strstr(c->request, "\n\n");
+    const char *body = dos ? dos + 4 : plain ? plain + 2 : NULL;
+    const char *told = strcasestr(c->request, "\nContent-Length:");
+    size_t length = body && told && told < body ? strtoul(told + 16, NULL, 10) : 0;
+    if (length > RECORD_MAX) {
+        say_so(c, "413 Content Too Large", "a record has 1024 bytes at most\n");
+    } else if (body && c->used >= (size_t)(body - c->request) + length) {
+        answer(c, body, length);
+    } else if (c->used < REQUEST_MAX - 1) {
+        return;
     }
+    shutdown(c->fd, SHUT_WR);
+    drop(c);
 }
 
 // When every place is taken the oldest place in the ring makes room, so silent clients can't keep others out.
@@ -279,6 +343,7 @@ int main(void) {
     say("dwcp guest %s generation %s boot %s: answering on %s:80", vm, generation, boot_id, address);
     // What is below is not needed for the first answer, so it waits until after it could be given.
     if (wants_disk) load("virtio_blk");
+    open_disk();
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         admit(listener);
         load(later[i]);

@@ -17,7 +17,6 @@ struct ImageFile {
     kernel_arguments: String,
     cpu: Option<String>,
     memory_min_mib: u64,
-    blank_disk: bool,
 }
 
 /// An image that can be booted.
@@ -27,7 +26,8 @@ pub struct Image {
     pub kernel: Option<PathBuf>,
     /// Its first file system.
     pub initrd: Option<PathBuf>,
-    /// Base disk, qcow2; VMs get an overlay.
+    /// Base disk, qcow2, never written: VMs get an overlay. A VM of an image without one gets an empty disk when it asks for
+    /// a size.
     pub disk: Option<PathBuf>,
     /// Arguments of the kernel; the agent adds the VM's.
     pub kernel_arguments: String,
@@ -35,8 +35,6 @@ pub struct Image {
     pub cpu: String,
     /// Least memory it boots with, MiB.
     pub memory_min_mib: u64,
-    /// Whether a VM gets an empty disk of its size when the image has none.
-    pub blank_disk: bool,
 }
 
 impl Image {
@@ -68,7 +66,6 @@ impl Image {
             kernel_arguments: file.kernel_arguments,
             cpu: file.cpu.unwrap_or_else(|| "max".to_string()),
             memory_min_mib: file.memory_min_mib,
-            blank_disk: file.blank_disk,
         };
         if image.kernel.is_none() && image.disk.is_none() {
             return Err(format!("image {name} has neither a kernel nor a disk"));

@@ -106,8 +106,9 @@ fn netdev(machine: &Machine<'_>) -> String {
         return format!("tap,id=net0,ifname={tap},script=no,downscript=no");
     }
     let mut netdev = "user,id=net0".to_string();
-    for port in machine.spec.forwarded_ports() {
-        let outside = VmSpec::outside_port(port);
+    let spec = machine.spec;
+    for port in spec.forwarded_ports() {
+        let outside = spec.outside_port(port);
         netdev.push_str(&format!(",hostfwd=tcp:{}:{outside}-:{port}", machine.address));
     }
     netdev
@@ -125,7 +126,6 @@ mod tests {
             kernel_arguments: "quiet".into(),
             cpu: "max".into(),
             memory_min_mib: 96,
-            blank_disk: false,
         };
         let machine = Machine {
             program: "qemu",

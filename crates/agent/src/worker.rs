@@ -10,7 +10,6 @@ mod voters;
 
 use std::collections::BTreeMap;
 use std::os::fd::FromRawFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +32,7 @@ use crate::watch_protocol::{Ask, Tell, line};
 use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
 use memory::Note;
+use prepare::Prepared;
 
 /// Between two looks at the consoles' sizes and at the certificate.
 const UPKEEP_EVERY: Duration = Duration::from_secs(20);
@@ -83,9 +83,7 @@ enum Happened {
         vm: VmId,
         generation: u64,
         slot: usize,
-        note: String,
-        line: Result<Vec<String>, String>,
-        dir: PathBuf,
+        prepared: Result<Prepared, String>,
     },
     /// The guest in this process told its boot id.
     Named {
@@ -342,14 +340,21 @@ impl Worker {
                 self.named.insert(vm, pid);
                 Ok(None)
             }
-            Happened::Prepared { vm, generation, slot, note, line, dir } => {
+            Happened::Prepared { vm, generation, slot, prepared } => {
                 let cancelled = self.preparing.remove(&(vm, generation)).unwrap_or(true);
-                match line {
+                match prepared {
                     Ok(_) if cancelled => {
                         let reason = "it was stopped before its process started".to_string();
                         Ok(Some(Input::Exited { vm, generation, reason }))
                     }
-                    Ok(line) => {
+                    Ok(Prepared { line, dir, note, new_disk }) => {
+                        if let Some(from) = new_disk {
+                            let mut said = json!({"vm": vm, "generation": generation, "from": from});
+                            if generation > 1 {
+                                said["missing"] = "what earlier generations wrote elsewhere".into();
+                            }
+                            journal::info("disk-made", said);
+                        }
                         journal::info(
                             "vm-launching",
                             json!({"vm": vm, "generation": generation, "slot": slot}),

@@ -283,13 +283,13 @@ wire_struct!(VmSpec {
     1 name, 2 image, 3 vcpus, 4 memory_mib, 5 disk_gib, 6 network, 7 probe, 8 ports
 });
 
-/// The port of a VM's address that is forwarded to the guest's port 80.
+/// The port of a VM's address that is forwarded to the guest's port 80 in user-mode networking.
 pub const SERVICE_PORT: u16 = 8080;
 
 impl VmSpec {
-    /// The port on the VM's address behind which `guest_port` answers.
-    pub fn outside_port(guest_port: u16) -> u16 {
-        if guest_port == 80 { SERVICE_PORT } else { guest_port }
+    /// The port on the VM's address behind which `guest_port` answers. On a bridge the address is the guest's own.
+    pub fn outside_port(&self, guest_port: u16) -> u16 {
+        if guest_port == 80 && self.network == Network::User { SERVICE_PORT } else { guest_port }
     }
 
     /// Every guest port that is forwarded: 80, the probe's and the extra ones, each once, in order.

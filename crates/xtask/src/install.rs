@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Package, and the file or program that shows it is there however it was installed.
-const NEEDED: [(&str, Proof); 3] = [
+const NEEDED: [(&str, Proof); 4] = [
     ("qemu-system-x86", Proof::Program("qemu-system-x86_64")),
+    ("qemu-utils", Proof::Program("qemu-img")),
     ("gcc", Proof::Program("gcc")),
     ("libc6-dev", Proof::File("/usr/include/stdio.h")),
 ];

@@ -76,11 +76,8 @@ impl Worker {
         let address = self.addresses.get(slot).cloned().unwrap_or_default();
         let wanted = Wanted { vm, generation, spec, slot, address, accelerator: self.accelerator };
         self.aside(move || {
-            let (line, dir, note) = match prepare::prepare(&config, &wanted) {
-                Ok((line, dir, note)) => (Ok(line), dir, note),
-                Err(error) => (Err(error), Default::default(), String::new()),
-            };
-            Some(Happened::Prepared { vm, generation, slot, note, line, dir })
+            let prepared = prepare::prepare(&config, &wanted);
+            Some(Happened::Prepared { vm, generation, slot, prepared })
         });
     }
 
@@ -131,7 +128,7 @@ impl Worker {
                 |boot_id, failure| Happened::Input(Input::ProbeAnswer { vm, generation, boot_id, failure });
             let _ = inputs.send(answer(None, failure));
             if let (true, Some(pid)) = (answered, unnamed) {
-                let boot_id = probes::guest_boot_id(&address, PROBE_FOR_LIMIT).await;
+                let boot_id = probes::guest_boot_id(&address, &spec, PROBE_FOR_LIMIT).await;
                 let _ = inputs.send(Happened::Named { vm, pid });
                 if boot_id.is_some() {
                     let _ = inputs.send(answer(boot_id, None));

@@ -1,7 +1,10 @@
 //! The files and devices a VM needs before its process can start.
 
+mod disk;
+mod tap;
+
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use dwcp_roles::protocol::{Accelerator, Network, VmSpec};
@@ -13,8 +16,6 @@ use crate::host_config::HostConfig;
 use crate::image::Image;
 use crate::qemu::{self, Machine};
 
-const DISK_FILE: &str = "disk.qcow2";
-
 /// What is asked for.
 pub(super) struct Wanted {
     pub vm: VmId,
@@ -25,23 +26,40 @@ pub(super) struct Wanted {
     pub accelerator: Accelerator,
 }
 
-/// Makes directory, disk and tap device; returns the command line and the directory. Blocks.
-pub(super) fn prepare(
-    config: &HostConfig,
-    wanted: &Wanted,
-) -> Result<(Vec<String>, PathBuf, String), String> {
+/// What a process is started with.
+#[derive(Default)]
+pub(super) struct Prepared {
+    /// The command line.
+    pub line: Vec<String>,
+    /// The VM's directory: where it is to be run.
+    pub dir: PathBuf,
+    /// The VM's note, as text.
+    pub note: String,
+    /// What a disk was made from that was not there before.
+    pub new_disk: Option<String>,
+}
+
+/// Makes directory, disk and tap device. Blocks.
+///
+/// # Errors
+/// The image, the disk or the network can't be had on this host; the message says what is missing.
+pub(super) fn prepare(config: &HostConfig, wanted: &Wanted) -> Result<Prepared, String> {
     let image = Image::load(&config.data_dir.join("images"), &wanted.spec.image)?;
     let dir = memory::vm_dir(&config.data_dir, wanted.vm);
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let disk = disk(&dir, &image, wanted.spec.disk_gib)?;
-    let tap = tap(&wanted.spec.network, wanted.slot, &wanted.address)?;
     let note = Note {
         vm: wanted.vm,
         generation: wanted.generation,
         slot: wanted.slot as u64,
         spec: wanted.spec.clone(),
     };
+    // Before the tap device: what is made must be known to whoever takes it away.
     memory::save_note(&dir, &note)?;
+    let (disk, new_disk) = disk::ensure(&dir, image.disk.as_deref(), wanted.spec.disk_gib)?;
+    let tap = match &wanted.spec.network {
+        Network::User => None,
+        Network::Tap(bridge) => Some(tap::ensure(bridge, &wanted.address)?),
+    };
     let line = qemu::command_line(&Machine {
         program: &config.qemu,
         vm: wanted.vm,
@@ -53,66 +71,20 @@ pub(super) fn prepare(
         accelerator: wanted.accelerator,
         tap: tap.as_deref(),
     });
-    Ok((line, dir, note.text()))
+    Ok(Prepared { line, dir, note: note.text(), new_disk })
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new(program).args(arguments).output().map_err(|e| format!("{program}: {e}"))?;
+/// Runs a tool; `needs` is the package that has it.
+fn run(program: &str, needs: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
+    let output = Command::new(program).args(arguments).output().map_err(|e| match e.kind() {
+        ErrorKind::NotFound => format!("this host has no `{program}` (Debian's package {needs})"),
+        _ => format!("{program}: {e}"),
+    })?;
     if output.status.success() {
-        return Ok(());
+        return Ok(output.stdout);
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
     Err(format!("{program} {}: {}", arguments.join(" "), complaint.trim()))
-}
-
-/// The VM's disk: kept when it is there, else an overlay over the image's or an empty one.
-fn disk(dir: &Path, image: &Image, disk_gib: u64) -> Result<Option<PathBuf>, String> {
-    let path = dir.join(DISK_FILE);
-    if path.exists() {
-        return Ok(Some(path));
-    }
-    // A half-made disk must not be taken for a whole one, so it gets its name last.
-    let new = dir.join("disk.new");
-    let name = new.to_string_lossy().into_owned();
-    let size = format!("{disk_gib}G");
-    match &image.disk {
-        Some(base) => {
-            let base = base.to_string_lossy().into_owned();
-            let mut arguments = vec!["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", &base, &name];
-            if disk_gib > 0 {
-                arguments.push(&size);
-            }
-            run("qemu-img", &arguments)?;
-        }
-        None if image.blank_disk && disk_gib > 0 => {
-            run("qemu-img", &["create", "-q", "-f", "qcow2", &name, &size])?
-        }
-        None => return Ok(None),
-    }
-    std::fs::rename(&new, &path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(Some(path))
-}
-
-/// Name of the tap device of an address. Devices are named by the last two numbers of the address, within 15 letters.
-pub(super) fn tap_name(address: &str) -> String {
-    let mut numbers: Vec<&str> = address.rsplit('.').take(2).collect();
-    numbers.reverse();
-    format!("dwcp{}", numbers.join("x"))
-}
-
-fn tap(network: &Network, _slot: usize, address: &str) -> Result<Option<String>, String> {
-    let Network::Tap(bridge) = network else { return Ok(None) };
-    if !Path::new("/sys/class/net").join(bridge).join("bridge").is_dir() {
-        return Err(format!(
-            "network tap: this host has no bridge `{bridge}`; make it (ip link add {bridge} type bridge) or use network user"
-        ));
-    }
-    let name = tap_name(address);
-    if !Path::new("/sys/class/net").join(&name).exists() {
-        run("ip", &["tuntap", "add", "dev", &name, "mode", "tap"])?;
-    }
-    run("ip", &["link", "set", "dev", &name, "master", bridge, "up"])?;
-    Ok(Some(name))
 }
 
 /// Where directories of removed VMs wait for their deletion, in the data directory.
@@ -126,7 +98,7 @@ pub(super) fn remove(config: &HostConfig, vm: VmId) -> Result<(), String> {
         let address =
             usize::try_from(slot).ok().and_then(|slot| config.vm_addresses.all().get(slot).cloned());
         if let Some(address) = address {
-            run("ip", &["link", "delete", "dev", &tap_name(&address)])?;
+            tap::remove(&address)?;
         }
     }
     let removed = config.data_dir.join(REMOVED_DIR);

@@ -17,7 +17,7 @@ pub(super) async fn ask(address: &str, spec: &VmSpec, limit: Duration) -> Result
     match &spec.probe {
         HealthProbe::Process => Ok("its process runs".to_string()),
         HealthProbe::Http(http) => {
-            let (status, _) = get(address, VmSpec::outside_port(http.port), &http.path, limit).await?;
+            let (status, _) = get(address, spec.outside_port(http.port), &http.path, limit).await?;
             if (200..400).contains(&status) {
                 Ok(format!("status {status}"))
             } else {
@@ -25,7 +25,7 @@ pub(super) async fn ask(address: &str, spec: &VmSpec, limit: Duration) -> Result
             }
         }
         HealthProbe::Tcp(port) => {
-            let port = VmSpec::outside_port(*port);
+            let port = spec.outside_port(*port);
             timed(limit, async {
                 let mut stream = TcpStream::connect((address, port)).await?;
                 let mut byte = [0];
@@ -53,8 +53,8 @@ pub(super) async fn result(vm: VmId, address: &str, spec: &VmSpec, limit: Durati
 }
 
 /// What the guest calls this boot, when it tells: the small image's answer to `GET /` carries `"boot_id":"…"`.
-pub(super) async fn guest_boot_id(address: &str, limit: Duration) -> Option<String> {
-    let (_, body) = get(address, VmSpec::outside_port(80), "/", limit).await.ok()?;
+pub(super) async fn guest_boot_id(address: &str, spec: &VmSpec, limit: Duration) -> Option<String> {
+    let (_, body) = get(address, spec.outside_port(80), "/", limit).await.ok()?;
     let answer: serde_json::Value = serde_json::from_str(&body).ok()?;
     let boot_id = answer.get("boot_id")?.as_str()?;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';

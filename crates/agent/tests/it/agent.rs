@@ -111,14 +111,24 @@ pub fn cpu_ms(pid: u32) -> u64 {
 
 /// What the guest says of itself.
 pub fn ask_guest(address: &str) -> Option<serde_json::Value> {
+    let (_, body) = request(address, "GET", "/", b"")?;
+    serde_json::from_slice(&body).ok()
+}
+
+/// Status and body of the guest's answer; `None` without one.
+pub fn request(address: &str, method: &str, path: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
     let limit = Duration::from_millis(400);
     let address = address.parse().ok()?;
     let mut stream = TcpStream::connect_timeout(&address, limit).ok()?;
     stream.set_read_timeout(Some(limit)).ok()?;
-    stream.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let status = std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()?;
+    Some((status, answer[end + 4..].to_vec()))
 }
 
 /// Waits until `probe` gives something.

@@ -1,9 +1,7 @@
 //! What the agent says about itself and its VMs.
 
 use super::{Agent, Effect};
-use crate::protocol::{
-    AgentMessage, Health, HealthProbe, Hello, NEVER_MS, Phase, Renew, SERVICE_PORT, VmReport,
-};
+use crate::protocol::{AgentMessage, Health, HealthProbe, Hello, NEVER_MS, Phase, Renew, VmReport};
 
 /// Shortest time between two renewals when VMs change, ms.
 const CHANGE_GAP_MS: u64 = 50;
@@ -19,13 +17,14 @@ impl Agent {
                 _ => local.health,
             };
             let address = self.address_of(local.slot);
+            let port = local.spec.outside_port(80);
             VmReport {
                 vm: *vm,
                 generation: local.generation,
                 phase: local.phase,
                 reason: local.reason.clone(),
                 boot_id: local.boot_id.clone(),
-                address: if address.is_empty() { address } else { format!("{address}:{SERVICE_PORT}") },
+                address: if address.is_empty() { address } else { format!("{address}:{port}") },
                 healthy,
                 answered_age_ms: local.answered_us.map_or(NEVER_MS, |at| now_us.saturating_sub(at) / 1_000),
             }

@@ -1,42 +1,16 @@
 //! A VM's life under real processes.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dwcp_roles::protocol::{
-    AgentMessage, CheckRequest, ControllerMessage, Health, HealthProbe, HttpProbe, Phase, ProbeRequest,
-    ReadConsole, Run, VmIntent, VmReport, VmSpec,
+    AgentMessage, CheckRequest, ControllerMessage, Phase, ProbeRequest, ReadConsole, Run, VmReport,
 };
 use dwcp_types::VmId;
 
 use super::agent::{Host, ask_guest, cpu_ms, images, signal, state, wait_for};
 use super::lateness::Lateness;
 use super::leader::Leader;
-
-const LONG: Duration = Duration::from_secs(60);
-
-fn directory(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("dwcp-agent-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(dir.join("pki")).expect("temp dir");
-    dir
-}
-
-fn intent(vm: u64, generation: u64, run: Run) -> VmIntent {
-    let probe = HealthProbe::Http(HttpProbe::default());
-    let spec = VmSpec { name: "web".into(), vcpus: 1, memory_mib: 96, probe, ..VmSpec::default() };
-    VmIntent { vm: VmId(vm), generation, run, spec, ..VmIntent::default() }
-}
-
-fn report(leader: &Leader, vm: u64, fits: impl Fn(&VmReport) -> bool) -> Option<VmReport> {
-    leader.reports().into_iter().find(|report| report.vm == VmId(vm) && fits(report))
-}
-
-async fn running(leader: &Leader, vm: u64, generation: u64) -> VmReport {
-    let fits = |r: &VmReport| {
-        r.generation == generation && r.phase == Phase::Running && r.healthy == Health::Healthy
-    };
-    wait_for("a VM that runs and answers", LONG, || report(leader, vm, fits)).await
-}
+use super::wanted::{LONG, directory, intent, report, running};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vm_boots_answers_and_survives_the_death_of_the_worker() {
