@@ -34,7 +34,8 @@ pub struct HostConfig {
     pub labels: BTreeMap<String, String>,
     /// The addresses VMs get.
     pub vm_addresses: VmAddresses,
-    /// VMs that may boot at once.
+    /// VMs that may boot at once: one more than the host has cores unless the file says otherwise. A boot is CPU time, so more
+    /// at once only take turns; one more keeps a core from idling while the last of an odd number boots.
     pub boot_concurrency: usize,
     /// How guests run.
     pub accelerator: AcceleratorChoice,
@@ -115,7 +116,7 @@ impl HostConfig {
             disk_gib: read.disk_gib,
             labels: read.labels,
             vm_addresses: read.vm_addresses,
-            boot_concurrency: read.boot_concurrency as usize,
+            boot_concurrency: read.boot_concurrency.map_or_else(one_more_than_cores, |count| count as usize),
             accelerator: read.accelerator,
             bind: read.bind.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
             wan_file: read.wan_file.map(PathBuf::from),
@@ -129,6 +130,10 @@ impl HostConfig {
             self.regions.iter().partition(|endpoint| endpoint.region == self.region);
         own.into_iter().chain(others).map(|endpoint| (endpoint.region.clone(), endpoint.mesh)).collect()
     }
+}
+
+fn one_more_than_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1
 }
 
 #[cfg(test)]
@@ -156,6 +161,10 @@ vm_addresses: {base: '127.77.1', first: 32, count: 32}
         assert_eq!(config.mesh_endpoints()[0].0, "us-east-1");
         assert_eq!(config.vm_addresses.all().last().map(String::as_str), Some("127.77.1.63"));
         assert_eq!(config.accelerator, AcceleratorChoice::Tcg);
+        let cores = std::thread::available_parallelism().expect("cores").get();
+        assert_eq!(config.boot_concurrency, cores + 1);
+        let told = HostConfig::parse(&format!("{GOOD}boot_concurrency: 7\n")).expect("valid");
+        assert_eq!(told.boot_concurrency, 7);
     }
 
     #[test]

@@ -17,6 +17,7 @@ struct ImageFile {
     kernel_arguments: String,
     cpu: Option<String>,
     memory_min_mib: u64,
+    hpet_timer: bool,
 }
 
 /// An image that can be booted.
@@ -35,6 +36,8 @@ pub struct Image {
     pub cpu: String,
     /// Least memory it boots with, MiB.
     pub memory_min_mib: u64,
+    /// Whether its kernel is to take the HPET for its timer where that is cheaper: emulated, with one processor.
+    pub hpet_timer: bool,
 }
 
 impl Image {
@@ -66,6 +69,7 @@ impl Image {
             kernel_arguments: file.kernel_arguments,
             cpu: file.cpu.unwrap_or_else(|| "max".to_string()),
             memory_min_mib: file.memory_min_mib,
+            hpet_timer: file.hpet_timer,
         };
         if image.kernel.is_none() && image.disk.is_none() {
             return Err(format!("image {name} has neither a kernel nor a disk"));

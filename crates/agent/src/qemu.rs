@@ -59,7 +59,8 @@ pub fn command_line(machine: &Machine<'_>) -> Vec<String> {
     }
     add(&["-smp", &spec.vcpus.max(1).to_string()]);
     add(&["-m", &spec.memory_mib.max(machine.image.memory_min_mib).max(16).to_string()]);
-    add(&["-M", "pc,vmport=off,usb=off,hpet=off"]);
+    let hpet = if has_hpet_timer(machine) { "on" } else { "off" };
+    add(&["-M", &format!("pc,vmport=off,usb=off,hpet={hpet}")]);
     if let Some(kernel) = &machine.image.kernel {
         add(&["-bios", "qboot.rom", "-kernel", &kernel.to_string_lossy()]);
         if let Some(initrd) = &machine.image.initrd {
@@ -86,12 +87,21 @@ pub fn command_line(machine: &Machine<'_>) -> Vec<String> {
     line
 }
 
+/// A kernel that is to take the HPET for its timer need not find out how fast its processor's own is, for which it spins 100 ms.
+/// More than one processor would have to wake each other by it, which costs far more; by the kernel finding out is cheap.
+fn has_hpet_timer(machine: &Machine<'_>) -> bool {
+    machine.image.hpet_timer && machine.spec.vcpus <= 1 && machine.accelerator == Accelerator::Tcg
+}
+
 fn kernel_line(machine: &Machine<'_>) -> String {
     let mut words = vec![
         machine.image.kernel_arguments.clone(),
         format!("dwcp.vm={}", machine.vm),
         format!("dwcp.generation={}", machine.generation),
     ];
+    if has_hpet_timer(machine) {
+        words.push("noapictimer".to_string());
+    }
     if machine.tap.is_some() {
         words.push(format!("dwcp.address={} dwcp.gateway=0.0.0.0", machine.address));
     }
@@ -126,6 +136,7 @@ mod tests {
             kernel_arguments: "quiet".into(),
             cpu: "max".into(),
             memory_min_mib: 96,
+            hpet_timer: true,
         };
         let machine = Machine {
             program: "qemu",
@@ -152,6 +163,14 @@ mod tests {
         assert!(line.contains("-accel tcg,"), "{line}");
         assert!(line.contains("quiet dwcp.vm=vm_0000000000005 dwcp.generation=7"), "{line}");
         assert!(line.contains("-m 96 "), "the image's least memory: {line}");
+    }
+
+    #[test]
+    fn only_an_emulated_guest_with_one_processor_takes_the_hpet_for_its_timer() {
+        let one = line(&VmSpec { vcpus: 1, ..VmSpec::default() }, None);
+        assert!(one.contains("hpet=on") && one.contains(" noapictimer"), "{one}");
+        let two = line(&VmSpec { vcpus: 2, ..VmSpec::default() }, None);
+        assert!(two.contains("hpet=off") && !two.contains("noapictimer"), "{two}");
     }
 
     #[test]

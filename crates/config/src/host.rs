@@ -31,8 +31,8 @@ pub struct HostConfig {
     pub labels: BTreeMap<String, String>,
     /// The addresses VMs get.
     pub vm_addresses: VmAddresses,
-    /// VMs that may boot at once.
-    pub boot_concurrency: u32,
+    /// VMs that may boot at once; `None`: by the host's cores.
+    pub boot_concurrency: Option<u32>,
     /// How guests run.
     pub accelerator: Accelerator,
     /// Local UDP address of the link to the nodes; `None`: any.
@@ -138,7 +138,7 @@ fn settings(fields: &mut Fields<'_>) -> HostConfig {
             first: f.required("first", whole(0..=255)) as u8,
             count: f.required("count", whole(1..=256)) as u16,
         }),
-        boot_concurrency: fields.number("boot_concurrency", 1..=1_024, 2) as u32,
+        boot_concurrency: fields.optional("boot_concurrency", whole(1..=1_024)).map(|count| count as u32),
         accelerator: fields
             .optional("accelerator", |text| match text {
                 "tcg" => Ok(Accelerator::Tcg),

@@ -19,7 +19,7 @@ vm_addresses: {base: '127.77.1', first: 32, count: 32}
 #[test]
 fn a_good_host_file_becomes_settings() {
     let config = HostConfig::parse(GOOD).unwrap();
-    assert_eq!((config.vcpus, config.memory_mib, config.boot_concurrency), (8, 4096, 2));
+    assert_eq!((config.vcpus, config.memory_mib, config.boot_concurrency), (8, 4096, None));
     assert_eq!((config.accelerator, config.vm_addresses.first), (Accelerator::Tcg, 32));
     assert_eq!(config.labels["disk"], "ssd");
 }
@@ -37,6 +37,11 @@ fn each_mistake_of_a_host_file_is_told_with_its_place() {
             "regions: this host's own region, 'mars', is not among them",
         ),
         ("'127.77.1', f", "'127.77', f", "base '127.77' is not three numbers"),
+        (
+            "vcpus: 8",
+            "vcpus: 8\nboot_concurrency: 0",
+            "boot_concurrency: '0' is not a whole number from 1 to 1024",
+        ),
         ("data_dir: data", "accelerator: warp", "accelerator: 'warp' is neither tcg nor auto"),
     ];
     for (from, to, expected) in cases {

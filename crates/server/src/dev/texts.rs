@@ -134,7 +134,7 @@ pub(super) fn host(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: 
          federation: {FEDERATION}\nregion: {}\nzone: {}\nhost: {}\ndata_dir: {}\n\
          pki:\n  dir: {}\n  name: {}\nvcpus: 8\nmemory_mib: 4096\ndisk_gib: 64\n\
          labels:\n  cpu: emulated\n  disk: local\n  rack: rack-{}\n\
-         vm_addresses:\n  base: \"127.77.{}\"\n  first: {}\n  count: 32\nboot_concurrency: 2\naccelerator: tcg\n\
+         vm_addresses:\n  base: \"127.77.{}\"\n  first: {}\n  count: 32\naccelerator: tcg\n\
          bind: \"127.77.{}.{}:0\"\nwan_file: {}\nregions:\n",
         host.name,
         region.name,
