@@ -86,13 +86,26 @@ async fn with_tap(dir: std::path::PathBuf, images: std::path::PathBuf) {
     leader.want(Vec::new());
     wait_for("its directory to go", LONG, gone).await;
 
+    // A loopback address can't be a guest's on a bridge.
+    assert!(host.stop());
+    drop(host);
+    let mut host = Host::start(&dir, &leader, &images, "127.91.7", &["--stop-vms"]);
+    leader.want(vec![on_bridge(3, 4, BRIDGE)]);
+    let reason = refused(&leader, 3, 4).await;
+    assert!(
+        reason.contains("127.91.7.32 is a loopback address") && reason.contains("vm_addresses"),
+        "{reason}"
+    );
+    leader.want(Vec::new());
+    wait_for("its directory to go", LONG, gone).await;
+
     // Without the kernel's door to tap devices it says so.
     mount("none", "/dev/net", "tmpfs", 0);
     assert!(host.stop());
     drop(host);
     let mut host = Host::start(&dir, &leader, &images, "10.91.7", &["--stop-vms"]);
-    leader.want(vec![on_bridge(3, 4, BRIDGE)]);
-    let reason = refused(&leader, 3, 4).await;
+    leader.want(vec![on_bridge(3, 5, BRIDGE)]);
+    let reason = refused(&leader, 3, 5).await;
     assert!(reason.contains("/dev/net/tun can't be opened"), "{reason}");
     leader.want(Vec::new());
     wait_for("its directory to go", LONG, gone).await;

@@ -1,6 +1,7 @@
 //! A VM's tap device on a bridge of the host.
 
 use std::fs::OpenOptions;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use super::run;
@@ -29,6 +30,12 @@ pub(super) fn ensure(bridge: &str, address: &str) -> Result<String, String> {
         return Err(format!(
             "network tap: this host has no bridge `{bridge}`; make it (ip link add {bridge} type bridge; \
              ip link set {bridge} up) or use network user"
+        ));
+    }
+    if address.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback()) {
+        return Err(format!(
+            "network tap: {address} is a loopback address, which can't be a guest's on a bridge; set vm_addresses in host.yaml \
+             to the network of `{bridge}` or use network user"
         ));
     }
     let name = name(address);
