@@ -13,6 +13,7 @@
 // The Raft crate's messages carry private bookkeeping; they are filled field by field.
 #![allow(clippy::field_reassign_with_default)]
 
+mod claims;
 mod codec;
 mod config;
 mod effects;
@@ -26,6 +27,7 @@ mod status;
 mod turn;
 mod wire;
 
+pub use claims::{Claim, Stored, claims, stored};
 #[cfg(feature = "mutations")]
 pub use config::Mutation;
 pub use config::{Config, GroupSetup};

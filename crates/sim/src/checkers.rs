@@ -2,29 +2,38 @@
 
 mod acknowledged;
 mod capacity;
+mod durable;
 mod generations;
 mod identical;
 mod linearizable;
 mod one_place;
 mod operations;
+mod revoked;
 
-use dwcp_types::{HostId, NodeId, VmId};
+use std::collections::BTreeMap;
+
+use dwcp_types::{GroupId, HostId, NodeId, VmId};
 
 use crate::world::World;
 
 pub use acknowledged::Acknowledged;
 pub use linearizable::Register;
+pub use revoked::Revoked;
 
 /// Everything the checkers remember.
 #[derive(Default)]
 pub struct Checkers {
     violation: Option<String>,
     generations: generations::Generations,
+    identical: identical::Identical,
     /// What was acknowledged to the client.
     pub acknowledged: Acknowledged,
     /// The register that is written and read.
     pub register: Register,
-    steps: u64,
+    /// Tokens that were made and revoked.
+    pub revoked: Revoked,
+    /// The sum of the revisions of every group at each node, as it was looked at last.
+    revisions: BTreeMap<NodeId, u64>,
 }
 
 impl Checkers {
@@ -55,14 +64,24 @@ impl World {
         }
     }
 
-    /// Called after every step of a node; looks at its facts now and then.
+    /// Called after every step of a node; looks at its facts whenever they have changed.
     pub(crate) fn check_node(&mut self, number: NodeId) {
-        self.checkers.steps += 1;
-        if !self.checkers.steps.is_multiple_of(64) {
+        let Some(node) = self.nodes.get(&number).and_then(|slot| slot.node.as_ref()) else { return };
+        let groups = self.options.regions as GroupId;
+        let revisions = (0..=groups).map(|group| node.facts().revision(group).0).sum();
+        if self.checkers.revisions.insert(number, revisions) == Some(revisions) {
             return;
         }
-        let Some(node) = self.nodes.get(&number).and_then(|slot| slot.node.as_ref()) else { return };
-        if let Some(text) = capacity::check(number, node.facts()) {
+        let flaw = capacity::check(number, node.facts());
+        let found = flaw.or_else(|| self.checkers.identical.compare(number, node, groups));
+        found.into_iter().for_each(|text| self.checkers.object(text));
+    }
+
+    /// Called with every frame that a node sends to another.
+    pub(crate) fn check_word(&mut self, number: NodeId, frame: &[u8]) {
+        let disk = self.nodes.get(&number).map(|slot| &slot.disk);
+        if let Some(text) = disk.and_then(|disk| durable::check(number, frame, disk)) {
+            self.note(text.clone());
             self.checkers.object(text);
         }
     }
@@ -76,6 +95,7 @@ impl World {
     /// What must hold once the system has settled.
     pub fn check_end(&self) -> Result<(), String> {
         identical::check(self)?;
+        self.checkers.revoked.check(self)?;
         self.checkers.acknowledged.check(self)
     }
 }

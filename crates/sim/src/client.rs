@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dwcp_roles::node::{Asked, Change, CreateVm, Reply, Request};
-use dwcp_state::{Network, Probe, RegionChange, Relation, Rules, Scope, Target, Vm, VmSpec, Want};
-use dwcp_types::{Amount, Code, NodeId, Priority, RegionId, Rng, VmId};
+use dwcp_state::{Network, Probe, RegionChange, Relation, Rules, Scope, Target, Token, Vm, VmSpec, Want};
+use dwcp_types::{Amount, Code, NodeId, Priority, RegionId, Rng, TokenId, VmId};
 
 use crate::world::{Event, REGIONS, World};
 
@@ -19,6 +19,7 @@ enum Wish {
     Change { vm: VmId, change: Change },
     Write { value: u64 },
     Read { floor: u64 },
+    Token { id: TokenId, revoke: bool },
 }
 
 #[derive(Clone, Debug)]
@@ -70,7 +71,25 @@ pub fn act(world: &mut World) {
     repeat(world);
     if world.client.active {
         wish(world);
+        if world.options.revocations && world.client.rng.chance(1, 8) {
+            token(world);
+        }
     }
+}
+
+/// Makes a token, or revokes one that is there.
+pub fn token(world: &mut World) {
+    let known = &world.checkers.revoked;
+    let open = known.made.iter().find(|id| !known.revoked.contains_key(*id));
+    let wish = match open.cloned().filter(|_| world.client.rng.chance(2, 3)) {
+        Some(id) => Wish::Token { id, revoke: true },
+        None => {
+            world.client.names += 1;
+            let id = TokenId::from(format!("token-{}", world.client.names).as_str());
+            Wish::Token { id, revoke: false }
+        }
+    };
+    request(world, wish);
 }
 
 fn repeat(world: &mut World) {
@@ -134,11 +153,11 @@ fn wish(world: &mut World) {
     request(world, wish);
 }
 
-/// Asks for a VM; it is asked for again until there is an answer.
-pub fn create(world: &mut World) {
+/// Asks for a VM, with rules of placement or without; it is asked for again until there is an answer.
+pub fn create(world: &mut World, ruled: bool) {
     world.client.names += 1;
     let name = format!("vm-{}", world.client.names);
-    let rules = rules(&mut world.client.rng);
+    let rules = if ruled { rules(&mut world.client.rng) } else { Rules::default() };
     world.checkers.acknowledged.asked.insert(name.clone(), 0);
     request(world, Wish::Create { name, rules });
 }
@@ -199,6 +218,11 @@ fn send(world: &mut World, wish: Wish, asked: Asked) {
             Request::SetPolicy(asked.clone(), policy)
         }
         Wish::Read { .. } => Request::Barrier(0),
+        Wish::Token { id, revoke: true } => Request::RevokeToken(asked.clone(), id.clone()),
+        Wish::Token { id, revoke: false } => {
+            let token = Token { id: id.clone(), user: "client".into(), ..Token::default() };
+            Request::PutToken(asked.clone(), token)
+        }
     };
     let sent_us = world.now_us;
     world.client.open.insert(ticket, Open { wish, node, asked, sent_us });
@@ -234,6 +258,12 @@ pub fn hear(world: &mut World, node: NodeId, ticket: u64, reply: Reply) -> Vec<S
         (Wish::Write { value }, Reply::Done(..)) => {
             let register = &mut world.checkers.register;
             register.acknowledged = register.acknowledged.max(*value);
+        }
+        (Wish::Token { id, revoke: false }, Reply::Done(..)) => {
+            world.checkers.revoked.made.insert(id.clone());
+        }
+        (Wish::Token { id, revoke: true }, Reply::Done(..)) => {
+            world.checkers.revoked.revoked.entry(id.clone()).or_insert(world.now_us);
         }
         (Wish::Read { floor }, Reply::Current) => read(world, node, *floor),
         (Wish::Read { .. }, _) => {}

@@ -53,6 +53,9 @@ pub struct FaultMix {
     pub blackout: u64,
 }
 
+/// The product's own number of entries between two snapshots: no run writes so many.
+pub const SNAPSHOT_EVERY: u64 = 10_000;
+
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -76,6 +79,12 @@ pub struct Options {
     pub every_ms: u64,
     /// Instead of all that: one region is killed, and the return of its VMs is timed.
     pub drill: bool,
+    /// VMs of a drill have rules of placement; without them each must find room, whatever the failover says.
+    pub ruled: bool,
+    /// A replica's log is cut behind a snapshot after so many entries.
+    pub snapshot_every: u64,
+    /// People make tokens and revoke them.
+    pub revocations: bool,
     /// A rule broken on purpose.
     pub mutation: Option<Mutation>,
     /// Keep every log line.
@@ -117,6 +126,9 @@ impl Options {
             mix,
             every_ms: 3_000 + rng.below(9_000),
             drill: seed % 4 == 3 && mutation.is_none(),
+            ruled: seed % 8 == 3,
+            snapshot_every: [SNAPSHOT_EVERY, 300, 60][rng.below(3) as usize],
+            revocations: rng.chance(1, 2),
             mutation,
             verbose: false,
         }
@@ -135,6 +147,9 @@ impl Options {
             mix: FaultMix::default(),
             every_ms: 1_000,
             drill: false,
+            ruled: true,
+            snapshot_every: SNAPSHOT_EVERY,
+            revocations: false,
             mutation: None,
             verbose: false,
         }

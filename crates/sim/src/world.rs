@@ -53,6 +53,8 @@ pub enum Event {
     Fault(Fault),
     /// The client does something.
     Client,
+    /// Tokens are looked at, again and again.
+    Tokens,
 }
 
 /// A node's place.
@@ -117,6 +119,9 @@ impl World {
             rng,
             options,
         };
+        if world.options.revocations {
+            world.schedule(0, Event::Tokens);
+        }
         for number in 1..=world.options.regions as NodeId {
             let disk = Disk::new(world.options.fsync_us);
             let wall_offset_ms = world.rng.below(400) as i64 - 200;
@@ -216,6 +221,10 @@ impl World {
             }
             Event::Fault(fault) => self.suffer(fault),
             Event::Client => crate::client::act(self),
+            Event::Tokens => {
+                self.schedule(500_000, Event::Tokens);
+                self.check_tokens();
+            }
             other => self.happen_on_host(other),
         }
     }
@@ -236,6 +245,8 @@ impl World {
         let mut config = NodeConfig::new(number, regions, genesis(self.options.regions), seed);
         config.mutation = (self.options.mutation == Some(Mutation::SkipLeaseWait))
             .then_some(dwcp_roles::node::Mutation::SkipLeaseWait);
+        config.consensus.snapshot_every_entries = self.options.snapshot_every;
+        config.consensus.keep_entries = self.options.snapshot_every / 5;
         if self.options.mutation == Some(Mutation::AckBeforeFsync) {
             config.consensus.mutation = Some(dwcp_consensus::Mutation::AckBeforeFsync);
         }
@@ -302,6 +313,7 @@ impl World {
         match effect {
             Effect::Send { to, bytes, .. } => {
                 self.mix(&bytes);
+                self.check_word(number, &bytes);
                 let Some(due) = self.net.arrival_us(self.now_us, number, to, &mut self.rng) else { return };
                 let life = self.nodes[&to].life;
                 self.schedule(due - self.now_us, Event::Frame { from: number, to, life, bytes });

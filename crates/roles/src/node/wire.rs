@@ -37,6 +37,14 @@ wire_enum!(MeshMessage {
     9 PingFor(m), 10 Ping(m), 11 Pong(m), 12 PingReport(m)
 });
 
+impl MeshMessage {
+    /// The packet of the consensus in an encoded message, without reading the rest; none in a message of another kind.
+    pub fn packet(bytes: &[u8]) -> Option<&[u8]> {
+        let mut message = dwcp_types::codec::Reader::new(bytes);
+        (message.varint() == Ok(1)).then(|| message.inner()?.bytes())?.ok()
+    }
+}
+
 /// Bytes of another protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opaque(pub Vec<u8>);

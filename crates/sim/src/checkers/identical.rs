@@ -1,6 +1,40 @@
-//! Replicas at one revision are byte-identical; once settled, all are at one revision.
+//! Replicas at one revision are byte-identical, at every sixteenth revision and at the end; once settled, all are at one
+//! revision.
+
+use std::collections::BTreeMap;
+
+use dwcp_roles::node::Node;
+use dwcp_types::{GroupId, NodeId};
 
 use crate::world::World;
+
+/// Revisions between two comparisons.
+const EVERY: u64 = 16;
+
+/// What the first replica that came to a revision held there.
+#[derive(Default)]
+pub(super) struct Identical {
+    seen: BTreeMap<(GroupId, u64), (NodeId, Vec<u8>)>,
+    /// Where each replica was compared last.
+    compared: BTreeMap<(NodeId, GroupId), u64>,
+}
+
+impl Identical {
+    /// Compares the replicas of a node that have come to a revision that is compared.
+    pub(super) fn compare(&mut self, number: NodeId, node: &Node, groups: u64) -> Option<String> {
+        (0..=groups).find_map(|group| {
+            let revision = node.facts().revision(group).0;
+            let last = self.compared.insert((number, group), revision);
+            if revision == 0 || !revision.is_multiple_of(EVERY) || last == Some(revision) {
+                return None;
+            }
+            let bytes = node.facts().snapshot(group);
+            let (first, same) = self.seen.entry((group, revision)).or_insert((number, bytes.clone()));
+            (*same != bytes)
+                .then(|| format!("nodes {first} and {number} differ in group {group} at {revision}"))
+        })
+    }
+}
 
 pub(super) fn settled(world: &World) -> Result<(), String> {
     for group in 0..=world.options.regions as u64 {

@@ -33,6 +33,9 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
     if let Some(region) = facts.core.regions.values().find(|region| region.standing == Standing::Lost) {
         return Err(format!("{} is still lost", region.id));
     }
+    if let Some(open) = facts.core.operations.values().find(|op| op.state == OperationState::Running) {
+        return Err(format!("{} ({}) is still running", open.id, open.title));
+    }
     for (name, region) in &facts.regions {
         if let Some(departure) = region.departures.values().next() {
             return Err(format!("{} is still on its way from {name} to {}", departure.vm.id, departure.to));
@@ -61,6 +64,11 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
             }
         }
     }
+    leftovers(world, facts)
+}
+
+/// No host runs what the records do not give it.
+fn leftovers(world: &World, facts: &Federation) -> Result<(), String> {
     for host in &world.hosts {
         for (vm, process) in &host.processes {
             let owned = facts

@@ -25,15 +25,17 @@ pub(super) fn live(world: &mut World, returned_ms: &mut Option<u64>) -> Result<u
     world.schedule(0, Event::Client);
     world.run_until(6_000_000)?;
     for _ in 0..world.options.vms + 4 {
-        client::create(world);
+        client::create(world, world.options.ruled);
         let next_us = world.now_us + 200_000;
         world.run_until(next_us)?;
     }
+    tokens(world, 2);
     let kill_us = KILL_US + world.rng.below(3_000_000);
     world.run_until(kill_us)?;
     let node = target(world);
     let doomed = running_in(world, node);
     world.strike(Fault::KillRegion(node));
+    tokens(world, 4);
     let mut missing: BTreeSet<VmId> = doomed.keys().copied().collect();
     while !missing.is_empty() && world.now_us < kill_us + RETURN_US {
         let next_us = world.now_us + 100_000;
@@ -50,7 +52,8 @@ pub(super) fn live(world: &mut World, returned_ms: &mut Option<u64>) -> Result<u
             *returned_ms = Some((world.now_us - kill_us) / 1_000);
         }
     }
-    let without_room = left(world, node);
+    // With rules a VM may fit nowhere else. Without any there is room for all, so nothing excuses the one that is missing.
+    let without_room = if world.options.ruled { left(world, node) } else { BTreeSet::new() };
     if let Some(vm) = missing.iter().find(|vm| !without_room.contains(*vm)) {
         let seconds = RETURN_US / 1_000_000;
         let region = REGIONS[node as usize - 1];
@@ -60,6 +63,13 @@ pub(super) fn live(world: &mut World, returned_ms: &mut Option<u64>) -> Result<u
     world.strike(Fault::StartRegion(node));
     world.heal();
     settle(world)
+}
+
+/// People make and revoke tokens; also while a region dies.
+fn tokens(world: &mut World, count: usize) {
+    if world.options.revocations {
+        (0..count).for_each(|_| client::token(world));
+    }
 }
 
 /// The region to kill: any of those with most to lose.

@@ -2,23 +2,41 @@
 
 use dwcp_sim::options::{Mutation, Options};
 use dwcp_sim::run;
+use dwcp_sim::world::World;
+use dwcp_types::TokenId;
 
-/// The first seed whose run shows the broken rule.
-fn first_caught(mutation: Mutation) -> Option<u64> {
-    (0..200).find(|seed| run::swarm(Options::swarm(*seed, Some(mutation))).violation.is_some())
+/// How many seeds may pass before a broken rule is found.
+const WITHIN: u64 = 200;
+
+/// Runs seeds until one shows the broken rule; the violation must be the rule's own, and not that nothing works any more.
+fn caught(mutation: Mutation, says: &str) {
+    let found = (0..WITHIN).find_map(|seed| run::swarm(Options::swarm(seed, Some(mutation))).violation);
+    let violation = found.expect("a seed shows it");
+    assert!(violation.contains(says), "{violation}");
 }
 
 #[test]
 fn taking_vms_over_without_waiting_for_leases_is_caught() {
-    assert!(first_caught(Mutation::SkipLeaseWait).is_some());
+    caught(Mutation::SkipLeaseWait, "runs twice");
 }
 
 #[test]
 fn acknowledging_before_it_is_durable_is_caught() {
-    assert!(first_caught(Mutation::AckBeforeFsync).is_some());
+    caught(Mutation::AckBeforeFsync, "acknowledges in group");
 }
 
 #[test]
 fn acting_on_old_generations_is_caught() {
-    assert!(first_caught(Mutation::IgnoreGeneration).is_some());
+    caught(Mutation::IgnoreGeneration, "launched generation");
+}
+
+#[test]
+fn a_revocation_that_a_node_never_hears_of_is_caught() {
+    let mut world = World::new(Options { revocations: true, ..Options::quiet(1) });
+    world.run_until(10_000_000).expect("nothing is wrong yet");
+    let token = TokenId::from("token-bootstrap");
+    world.checkers.revoked.revoked.insert(token, world.now_us);
+    assert_eq!(world.run_until(14_000_000), Ok(()), "within the bound it may be taken");
+    let violation = world.run_until(20_000_000).expect_err("nobody revoked it");
+    assert!(violation.contains("takes token-bootstrap"), "{violation}");
 }
