@@ -56,6 +56,16 @@ impl Arguments {
         self.flags.get(name)?.as_deref()
     }
 
+    /// How many threads `--jobs N` asks for.
+    ///
+    /// # Errors
+    /// It is no number, or 0.
+    pub fn jobs(&self, otherwise: usize) -> Result<usize, String> {
+        let Some(text) = self.value("jobs") else { return Ok(otherwise) };
+        let jobs = text.parse().ok().filter(|jobs| *jobs > 0);
+        jobs.ok_or(format!("--jobs {text} is not a number from 1 on"))
+    }
+
     /// The seeds that `--seed N`, `--seeds N` (0 up to N) or `--seeds A..B` (B not included) stand for.
     ///
     /// # Errors

@@ -16,4 +16,5 @@ pub mod recording;
 pub mod run;
 pub mod scenario;
 pub mod steps;
+pub mod swarm;
 pub mod world;

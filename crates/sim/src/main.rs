@@ -6,14 +6,14 @@ use std::path::Path;
 
 use dwcp_sim::arguments::Arguments;
 use dwcp_sim::options::{Mutation, Options};
-use dwcp_sim::{run, scenario};
+use dwcp_sim::{run, scenario, swarm};
 
 const HELP: &str = "\
 dwcp-sim: runs the federation of five regions in simulated time, decided by a seed
 
 usage:
-  dwcp-sim swarm    [--seed N | --seeds N | --seeds A..B] [--mutation NAME] [--verbose]
-  dwcp-sim twice    [--seed N | --seeds N | --seeds A..B]
+  dwcp-sim swarm    [--seed N | --seeds N | --seeds A..B] [--jobs N] [--mutation NAME] [--verbose]
+  dwcp-sim twice    [--seed N | --seeds N | --seeds A..B] [--jobs N]
   dwcp-sim scenario [NAME | FOLDER]... [--bless] [--verbose]
   dwcp-sim replay   FILE
   dwcp-sim --help
@@ -25,6 +25,7 @@ scenario  tells the stories below scenarios/ and compares them with their expect
 replay    looks at what `dwcpd run --record FILE` wrote
 
   --seeds N          seeds 0 up to N; A..B: from A up to B, B not included
+  --jobs N           so many seeds at once (without the flag: one a core); what is said does not depend on it
   --mutation NAME    break a rule on purpose and stop at the first seed that shows it:
                      skip-lease-wait, ack-before-fsync, ignore-generation
   --bless            take what a story prints as expected from now on
@@ -72,35 +73,46 @@ fn mutation(arguments: &Arguments) -> Result<Option<Mutation>, String> {
     found.map(|(_, mutation)| Some(*mutation)).ok_or(format!("unknown mutation {name}"))
 }
 
+/// What a swarm has seen so far.
+#[derive(Default)]
+struct Tally {
+    ran: u64,
+    violations: u64,
+    failovers: usize,
+    created: usize,
+    returned_ms: Vec<u64>,
+}
+
 fn swarm(words: &[String]) -> Result<i32, String> {
-    let arguments = Arguments::parse(words, &["seed", "seeds", "mutation"], &["verbose"])?;
+    let arguments = Arguments::parse(words, &["seed", "seeds", "mutation", "jobs"], &["verbose"])?;
     no_names(&arguments)?;
-    let (seeds, mutation, verbose) =
-        (arguments.seeds(0..20)?, mutation(&arguments)?, arguments.has("verbose"));
-    let (mut ran, mut violations, mut failovers, mut created) = (0, 0, 0, 0);
-    let mut returned: Vec<u64> = Vec::new();
-    for seed in seeds {
-        let ended = run::swarm(Options { verbose, ..Options::swarm(seed, mutation) });
-        ran += 1;
-        failovers += ended.failovers;
-        created += ended.created;
-        returned.extend(ended.returned_ms);
-        if verbose {
-            ended.log.iter().for_each(|line| say(line));
+    let (seeds, jobs) = (arguments.seeds(0..20)?, arguments.jobs(swarm::cores())?);
+    let (mutation, verbose) = (mutation(&arguments)?, arguments.has("verbose"));
+    let mut tally = Tally::default();
+    let run_one = |seed| {
+        let mut ended = run::swarm(Options { verbose, ..Options::swarm(seed, mutation) });
+        if !verbose {
+            ended.log.clear();
         }
-        if let Some(violation) = ended.violation {
-            violations += 1;
-            say(&format!("seed {seed}: VIOLATION {violation}"));
-            say(&format!("  again: dwcp-sim swarm --seed {seed} --verbose"));
-            if mutation.is_some() {
-                break;
-            }
-        }
-    }
+        ended
+    };
+    swarm::in_order(seeds, jobs, run_one, |seed, ended| {
+        tally.ran += 1;
+        tally.failovers += ended.failovers;
+        tally.created += ended.created;
+        tally.returned_ms.extend(ended.returned_ms);
+        ended.log.iter().for_each(|line| say(line));
+        let Some(violation) = ended.violation else { return true };
+        tally.violations += 1;
+        say(&format!("seed {seed}: VIOLATION {violation}"));
+        say(&format!("  again: dwcp-sim swarm --seed {seed} --verbose"));
+        mutation.is_none()
+    });
+    let Tally { ran, violations, failovers, created, returned_ms } = tally;
     say(&format!("{ran} seeds, {violations} violations, {created} VMs acknowledged, {failovers} failovers"));
-    if let Some(longest) = returned.iter().max() {
-        let mean = returned.iter().sum::<u64>() / returned.len() as u64;
-        let runs = returned.len();
+    if let Some(longest) = returned_ms.iter().max() {
+        let mean = returned_ms.iter().sum::<u64>() / returned_ms.len() as u64;
+        let runs = returned_ms.len();
         say(&format!(
             "{runs} runs killed one region: its last VM answered after {mean} ms on average, {longest} ms at most"
         ));
@@ -109,21 +121,22 @@ fn swarm(words: &[String]) -> Result<i32, String> {
 }
 
 fn twice(words: &[String]) -> Result<i32, String> {
-    let arguments = Arguments::parse(words, &["seed", "seeds"], &[])?;
+    let arguments = Arguments::parse(words, &["seed", "seeds", "jobs"], &[])?;
     no_names(&arguments)?;
+    let (seeds, jobs) = (arguments.seeds(0..5)?, arguments.jobs(swarm::cores())?);
+    let both = |seed| [(); 2].map(|()| run::swarm(Options::swarm(seed, None)));
     let mut differ = 0;
-    for seed in arguments.seeds(0..5)? {
-        let (first, second) =
-            (run::swarm(Options::swarm(seed, None)), run::swarm(Options::swarm(seed, None)));
+    swarm::in_order(seeds, jobs, both, |seed, [first, second]| {
         if first.digest == second.digest && first.log == second.log {
             say(&format!("seed {seed}: identical, {} lines, digest {:016x}", first.log.len(), first.digest));
-            continue;
+            return true;
         }
         differ += 1;
         let line = first.log.iter().zip(&second.log).position(|(a, b)| a != b);
         let line = line.unwrap_or(first.log.len().min(second.log.len())) + 1;
         say(&format!("seed {seed}: the two runs differ, first in line {line}"));
-    }
+        true
+    });
     Ok(i32::from(differ > 0))
 }
 

@@ -2,6 +2,9 @@
 
 mod drill;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use dwcp_state::Standing;
 
 use crate::client;
@@ -37,8 +40,11 @@ pub fn swarm(options: Options) -> Ended {
     let seed = options.seed;
     let mut world = World::new(options);
     let mut returned_ms = None;
-    let outcome =
-        if world.options.drill { drill::live(&mut world, &mut returned_ms) } else { live(&mut world) };
+    // An assertion that fails is a violation like any other: it is told with its seed, and the next one is run.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        if world.options.drill { drill::live(&mut world, &mut returned_ms) } else { live(&mut world) }
+    }));
+    let outcome = outcome.unwrap_or_else(|panic| Err(format!("an assertion failed: {}", message(&*panic))));
     let failovers = world
         .nodes
         .values()
@@ -60,6 +66,12 @@ pub fn swarm(options: Options) -> Ended {
         returned_ms,
         log: world.log,
     }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
 fn live(world: &mut World) -> Result<u64, String> {

@@ -1,8 +1,10 @@
 //! The words of the command line.
 
 use std::process::Command;
+use std::time::Duration;
 
 use dwcp_sim::arguments::Arguments;
+use dwcp_sim::swarm::in_order;
 
 fn parse(words: &[&str]) -> Result<Arguments, String> {
     let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
@@ -35,6 +37,45 @@ fn what_is_not_known_is_refused() {
 }
 
 #[test]
+fn results_come_in_the_order_of_the_seeds_however_many_run_at_once() {
+    // Later seeds end sooner, so that several threads finish them in another order.
+    let run = |seed: u64| {
+        std::thread::sleep(Duration::from_millis(20 - seed % 20));
+        seed * 7
+    };
+    let told = |jobs: usize, until: u64| {
+        let mut told = Vec::new();
+        in_order(100..140, jobs, run, |seed, result| {
+            told.push((seed, result));
+            seed < until
+        });
+        told
+    };
+    assert_eq!(told(1, 999).len(), 40);
+    for jobs in [2, 7] {
+        assert_eq!(told(jobs, 999), told(1, 999));
+        assert_eq!(
+            told(jobs, 117).last(),
+            Some(&(117, 819)),
+            "what comes after the last wanted one is not told"
+        );
+    }
+}
+
+#[test]
+fn a_swarm_says_the_same_however_many_seeds_run_at_once() {
+    let said = |jobs: &str| {
+        let words = ["swarm", "--seeds", "0..6", "--mutation", "ack-before-fsync", "--jobs", jobs];
+        let out = Command::new(env!("CARGO_BIN_EXE_dwcp-sim")).args(words).output().expect("it starts");
+        (out.status.code(), String::from_utf8(out.stdout).expect("text"))
+    };
+    let alone = said("1");
+    assert_eq!(alone.0, Some(1), "{}", alone.1);
+    assert!(alone.1.starts_with("seed 0: VIOLATION"), "{}", alone.1);
+    assert_eq!(said("4"), alone);
+}
+
+#[test]
 fn exit_codes_tell_help_from_a_wrong_command_line() {
     let code = |words: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_dwcp-sim")).args(words).output().map(|out| out.status.code())
@@ -46,6 +87,7 @@ fn exit_codes_tell_help_from_a_wrong_command_line() {
         &["dance"],
         &["swarm", "--fast"],
         &["swarm", "7"],
+        &["swarm", "--jobs", "0"],
         &["twice", "--seeds", "3..3"],
         &["replay"],
     ] {
