@@ -43,6 +43,9 @@ pub struct Config {
     /// Replicas tell each other what they have persisted, so that each concludes the commit itself (see
     /// `docs/decisions/2026-11-23-acknowledgement-broadcast.md`).
     pub ack_broadcast: bool,
+    /// A leader answers reads (`Input::Read`) without a round while no other can have been elected (see
+    /// `docs/decisions/2026-11-24-lease-reads.md`).
+    pub lease_reads: bool,
     /// A deliberate fault.
     #[cfg(feature = "mutations")]
     pub mutation: Option<Mutation>,
@@ -54,6 +57,8 @@ pub struct Config {
 pub enum Mutation {
     /// Treats every `Persist` as persisted at once: acknowledges what a crash then loses.
     AckBeforeFsync,
+    /// Relies on its lease for reads twice as long as allowed.
+    LongLease,
 }
 
 impl Config {
@@ -78,9 +83,19 @@ impl Config {
             repair_ticks: 10,
             home_backoff_ticks: 100,
             ack_broadcast: true,
+            lease_reads: true,
             #[cfg(feature = "mutations")]
             mutation: None,
         }
+    }
+
+    /// The length of the lease for reads, µs, given the right one.
+    pub(crate) fn mutated_lease_us(&self, lease_us: u64) -> u64 {
+        #[cfg(feature = "mutations")]
+        if self.mutation == Some(Mutation::LongLease) {
+            return 2 * lease_us;
+        }
+        lease_us
     }
 
     pub(crate) fn acks_before_fsync(&self) -> bool {

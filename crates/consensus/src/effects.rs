@@ -58,6 +58,14 @@ pub enum Input {
         /// Comes back in the answer.
         ticket: Ticket,
     },
+    /// As `ReadIndex`, but a leader that knows by the clock that nobody else leads answers without asking the others. For
+    /// reads only: a promise to others that must outlast this leadership needs `ReadIndex`.
+    Read {
+        /// The group.
+        group: GroupId,
+        /// Comes back in the answer.
+        ticket: Ticket,
+    },
     /// All batches up to and including `seq` are durable.
     Persisted {
         /// The number of the newest durable batch.
@@ -148,7 +156,7 @@ pub enum Output {
         /// Why.
         reason: DropReason,
     },
-    /// A quorum confirmed the leader after the request was made, and this node has applied up to `index`.
+    /// The leader was certain to lead after the request was made, and this node has applied up to `index`.
     ReadReady {
         /// The group.
         group: GroupId,
@@ -156,7 +164,7 @@ pub enum Output {
         ticket: Ticket,
         /// Everything committed before the request is at or below this index.
         index: u64,
-        /// `Some(term)` when this node itself was, and still is, the leader that was confirmed.
+        /// `Some(term)` when this node itself was, and still is, the leader that a quorum confirmed in a round.
         as_leader: Option<u64>,
     },
     /// The read index could not be had.

@@ -3,6 +3,7 @@
 mod fence;
 mod holds;
 mod home;
+mod lease;
 mod members;
 mod message;
 mod reads;
@@ -20,6 +21,7 @@ use crate::{DropReason, GroupId, NodeId, Output, Ticket};
 use fence::Fence;
 use holds::Holds;
 use home::{Home, Pace};
+use lease::Lease;
 use raft::eraftpb::{ConfState, Message};
 use raft::{ProgressState, RawNode, ReadOnlyOption, StateRole};
 use reads::Reads;
@@ -67,6 +69,7 @@ pub(crate) struct Group {
     leader_since: Option<(u64, u64)>,
     reads: Reads,
     fence: Fence,
+    lease: Lease,
     home: Home,
     holds: Holds,
     /// When a snapshot to a peer was first seen under way, in ticks.
@@ -111,6 +114,7 @@ impl Group {
             leader_since: None,
             reads: Reads::new(config.node, boot),
             fence: Fence::new(turn.now_us),
+            lease: Lease::new(config, turn.now_us, !fresh),
             home: Home::new(config, setup.home),
             holds: Holds::default(),
             snapshot_sent: BTreeMap::new(),

@@ -168,11 +168,8 @@ impl MultiRaft {
                     out.push(dropped(group, ticket));
                 }
             }
-            Input::ReadIndex { group, ticket } => {
-                if !self.with(group, out, |group, turn| group.read_index(turn, ticket)) {
-                    out.push(Output::ReadDropped { group, ticket, reason: DropReason::UnknownGroup });
-                }
-            }
+            Input::ReadIndex { group, ticket } => self.read(group, ticket, false, out),
+            Input::Read { group, ticket } => self.read(group, ticket, true, out),
             Input::Persisted { seq } => {
                 self.persisted_seq = self.persisted_seq.max(seq.min(self.next_seq - 1));
                 self.with_all(out, Group::persisted);
@@ -184,6 +181,12 @@ impl MultiRaft {
                 self.with(group, out, |group, _| group.transfer(to));
             }
             Input::Unreachable { node } => self.with_all(out, |group, _| group.unreachable(node)),
+        }
+    }
+
+    fn read(&mut self, group: GroupId, ticket: Ticket, leased: bool, out: &mut Vec<Output>) {
+        if !self.with(group, out, |group, turn| group.read(turn, ticket, leased)) {
+            out.push(Output::ReadDropped { group, ticket, reason: DropReason::UnknownGroup });
         }
     }
 

@@ -4,6 +4,8 @@
 mod decoders;
 #[path = "it/elections.rs"]
 mod elections;
+#[path = "it/leases.rs"]
+mod leases;
 #[path = "it/members.rs"]
 mod members;
 #[path = "it/repairs.rs"]

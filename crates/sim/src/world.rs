@@ -71,7 +71,21 @@ pub struct NodeSlot {
     pub disk_full: bool,
     /// Its wall clock is off by so much, ms.
     pub wall_offset_ms: i64,
+    /// Its clock runs faster by so much; two nodes differ by less than 5 %.
+    pub drift_ppm: i64,
     wake_at_us: u64,
+}
+
+impl NodeSlot {
+    /// Its own clock, µs.
+    fn clock_us(&self, sim_us: u64) -> u64 {
+        1 + sim_us.saturating_add_signed((i128::from(sim_us) * i128::from(self.drift_ppm) / 1_000_000) as i64)
+    }
+
+    /// The first simulated moment at which its own clock has come this far, µs.
+    fn sim_us(&self, clock_us: u64) -> u64 {
+        (i128::from(clock_us) * 1_000_000 / (1_000_000 + i128::from(self.drift_ppm))) as u64 + 1
+    }
 }
 
 /// The world.
@@ -125,6 +139,7 @@ impl World {
         for number in 1..=world.options.regions as NodeId {
             let disk = Disk::new(world.options.fsync_us);
             let wall_offset_ms = world.rng.below(400) as i64 - 200;
+            let drift_ppm = world.rng.below(48_000) as i64 - 24_000;
             let slot = NodeSlot {
                 node: None,
                 disk,
@@ -132,6 +147,7 @@ impl World {
                 paused_until_us: 0,
                 disk_full: false,
                 wall_offset_ms,
+                drift_ppm,
                 wake_at_us: u64::MAX,
             };
             world.nodes.insert(number, slot);
@@ -231,9 +247,9 @@ impl World {
 
     /// The time as a node sees it.
     pub fn now_of(&self, node: NodeId) -> Now {
-        let wall_ms =
-            (EPOCH_MS + self.now_us / 1_000).saturating_add_signed(self.nodes[&node].wall_offset_ms);
-        Now { mono: Mono(self.now_us + 1), wall: Wall(wall_ms) }
+        let slot = &self.nodes[&node];
+        let wall_ms = (EPOCH_MS + self.now_us / 1_000).saturating_add_signed(slot.wall_offset_ms);
+        Now { mono: Mono(slot.clock_us(self.now_us)), wall: Wall(wall_ms) }
     }
 
     /// Starts a node's process from what its disk holds.
@@ -247,9 +263,11 @@ impl World {
             .then_some(dwcp_roles::node::Mutation::SkipLeaseWait);
         config.consensus.snapshot_every_entries = self.options.snapshot_every;
         config.consensus.keep_entries = self.options.snapshot_every / 5;
-        if self.options.mutation == Some(Mutation::AckBeforeFsync) {
-            config.consensus.mutation = Some(dwcp_consensus::Mutation::AckBeforeFsync);
-        }
+        config.consensus.mutation = match self.options.mutation {
+            Some(Mutation::AckBeforeFsync) => Some(dwcp_consensus::Mutation::AckBeforeFsync),
+            Some(Mutation::LongReadLease) => Some(dwcp_consensus::Mutation::LongLease),
+            _ => None,
+        };
         let now = self.now_of(number);
         let Some(slot) = self.nodes.get_mut(&number) else { return };
         slot.life += 1;
@@ -300,7 +318,8 @@ impl World {
         let Some(node) = &mut slot.node else { return };
         let mut effects = Vec::new();
         node.step(now, input, &mut effects);
-        let wake_us = node.wake_at().0.saturating_sub(1).max(self.now_us + 1);
+        let wake_at = node.wake_at().0;
+        let wake_us = slot.sim_us(wake_at).max(self.now_us + 1);
         slot.wake_at_us = wake_us;
         self.schedule(wake_us - self.now_us, Event::WakeNode(number));
         for effect in effects {

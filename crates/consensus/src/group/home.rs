@@ -73,7 +73,7 @@ impl Group {
     /// Makes the Raft crate campaign with its next tick when it is time. The first campaign after a leader fell silent
     /// goes by rank. Later ones are spread by the seed: two candidates that keep the same distance in time would split
     /// the votes for ever.
-    pub(super) fn pace_elections(&mut self, config: &Config) {
+    pub(super) fn pace_elections(&mut self, config: &Config, now_us: u64) {
         let election = u64::from(config.election_ticks);
         if self.leader().is_some() {
             self.pace.attempts = 0;
@@ -83,7 +83,7 @@ impl Group {
             attempt => election / 2 + mix(config.seed ^ attempt.rotate_left(8), self.id, self.me) % election,
         };
         let due = self.raft.raft.election_elapsed as u64 + 1 >= wait;
-        if self.leads() || !due || self.ticks < self.pace.give_way_until {
+        if self.leads() || !due || self.ticks < self.pace.give_way_until || self.lease.promised(now_us) {
             return;
         }
         if self.raft.raft.promotable() {

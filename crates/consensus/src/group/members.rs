@@ -56,6 +56,7 @@ impl Group {
         // A change that does not fit is refused alike on every replica, as all see the same members here.
         let Ok(members) = self.raft.apply_conf_change(&change) else { return };
         self.members_at.insert(entry.index, sorted(members));
+        self.lease.members_changed(turn.now_us);
         self.tell_members(turn, entry.index);
     }
 

@@ -38,7 +38,13 @@ impl Group {
                 return;
             }
         }
+        if self.asks_to_break_promise(turn.now_us, &message) {
+            return;
+        }
         if message.msg_type == MessageType::MsgReadIndex {
+            if self.answer_from_lease(turn, &mut message) {
+                return;
+            }
             self.add_read_floor(&mut message);
         }
         // An election now could make a leader whose log is not durable yet; the old leader will ask again.
@@ -59,6 +65,7 @@ impl Group {
         }
         if leads && reign == (self.term(), self.raft.raft.leader_id) {
             self.fence.acknowledge(turn.now_us, reign);
+            self.lease.promise(turn.config, turn.now_us);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Linearizable reads: a request is answered when a quorum has confirmed the leader after the request was made and this
 //! node has applied what was committed then.
 //!
+//! Requests that may be answered from the leader's lease (see `lease`) are, when it holds; else they take part in a round.
+//!
 //! All requests of one call share a round. A round's name is never used twice, also not after a restart: the leader
 //! remembers names of rounds, and an old name would get the old, too low index.
 //!
@@ -11,17 +13,23 @@
 use super::Group;
 use crate::guard::{READ_FLOOR_LEN, READ_NAME_LEN};
 use crate::turn::Turn;
-use crate::{Config, DropReason, NodeId, Output, Ticket};
+use crate::{DropReason, NodeId, Output, Ticket};
 use raft::eraftpb::Message;
 use std::collections::BTreeMap;
 
 /// More waiting requests than this are refused.
 const WAITING_LIMIT: usize = 16_384;
+/// In the number of a round, as its name carries it: the leader may answer it from its lease.
+const LEASED: u64 = 1 << 63;
 
 struct Round {
     tickets: Vec<Ticket>,
+    /// May be answered from the leader's lease.
+    leased: bool,
     began: u64,
     asked: Option<u64>,
+    /// When this node asked itself, µs.
+    asked_us: u64,
     /// The term in which this node led when it asked itself.
     as_leader: Option<u64>,
     index: Option<u64>,
@@ -32,54 +40,72 @@ pub(super) struct Reads {
     boot: u64,
     next: u64,
     gathering: Vec<Ticket>,
+    gathering_leased: Vec<Ticket>,
     rounds: BTreeMap<u64, Round>,
     waiting: usize,
 }
 
 impl Reads {
     pub fn new(node: NodeId, boot: u64) -> Self {
-        Self { node, boot, next: 1, gathering: Vec::new(), rounds: BTreeMap::new(), waiting: 0 }
+        let (gathering, gathering_leased) = (Vec::new(), Vec::new());
+        Self { node, boot, next: 1, gathering, gathering_leased, rounds: BTreeMap::new(), waiting: 0 }
     }
 
-    fn name(&self, round: u64) -> Vec<u8> {
+    fn begin(&mut self, tickets: Vec<Ticket>, leased: bool, ticks: u64) {
+        let round =
+            Round { tickets, leased, began: ticks, asked: None, asked_us: 0, as_leader: None, index: None };
+        self.rounds.insert(self.next, round);
+        self.next += 1;
+    }
+
+    fn name(&self, round: u64, leased: bool) -> Vec<u8> {
         let mut name = Vec::with_capacity(READ_NAME_LEN);
-        for part in [self.node, self.boot, round] {
+        for part in [self.node, self.boot, round | if leased { LEASED } else { 0 }] {
             name.extend_from_slice(&part.to_be_bytes());
         }
         name
     }
 
-    /// A quorum confirmed the round; it may also be nobody's, or answered already.
-    pub fn confirmed(&mut self, context: &[u8], index: u64) {
-        let Some((name, floor)) = context.split_last_chunk::<READ_FLOOR_LEN>() else { return };
-        let Some((prefix, round)) = name.split_last_chunk::<8>() else { return };
+    /// The round is confirmed; it may also be nobody's, or answered already. When this node began it as a leader: in which
+    /// term, and when.
+    pub fn confirmed(&mut self, context: &[u8], index: u64) -> Option<(u64, u64)> {
+        let (name, floor) = context.split_last_chunk::<READ_FLOOR_LEN>()?;
+        let (prefix, round) = name.split_last_chunk::<8>()?;
         let mut mine = self.node.to_be_bytes().to_vec();
         mine.extend_from_slice(&self.boot.to_be_bytes());
-        if prefix == mine
-            && let Some(round) = self.rounds.get_mut(&u64::from_be_bytes(*round))
-        {
-            round.index.get_or_insert(index.max(u64::from_be_bytes(*floor)));
+        if prefix != mine {
+            return None;
         }
+        let round = self.rounds.get_mut(&(u64::from_be_bytes(*round) & !LEASED))?;
+        round.index.get_or_insert(index.max(u64::from_be_bytes(*floor)));
+        round.as_leader.map(|term| (term, round.asked_us))
     }
 }
 
 impl Group {
-    pub fn read_index(&mut self, turn: &mut Turn, ticket: Ticket) {
+    pub fn read(&mut self, turn: &mut Turn, ticket: Ticket, leased: bool) {
         if self.reads.waiting >= WAITING_LIMIT {
             turn.out.push(Output::ReadDropped { group: self.id, ticket, reason: DropReason::TooMany });
             return;
         }
         self.reads.waiting += 1;
-        self.reads.gathering.push(ticket);
+        match leased {
+            true => self.reads.gathering_leased.push(ticket),
+            false => self.reads.gathering.push(ticket),
+        }
     }
 
-    /// Starts the round of what was gathered, asks for rounds that were not asked for yet or got no answer.
-    pub(super) fn ask_reads(&mut self, config: &Config) {
-        if !self.reads.gathering.is_empty() {
-            let tickets = std::mem::take(&mut self.reads.gathering);
-            let round = Round { tickets, began: self.ticks, asked: None, as_leader: None, index: None };
-            self.reads.rounds.insert(self.reads.next, round);
-            self.reads.next += 1;
+    /// Starts the rounds of what was gathered, asks for rounds that were not asked for yet or got no answer.
+    pub(super) fn ask_reads(&mut self, turn: &Turn) {
+        for leased in [false, true] {
+            let gathered = if leased { &mut self.reads.gathering_leased } else { &mut self.reads.gathering };
+            if !gathered.is_empty() {
+                let tickets = std::mem::take(gathered);
+                self.reads.begin(tickets, leased, self.ticks);
+            }
+        }
+        if self.leads() && self.raft.raft.commit_to_current_term() && self.lease_wants_round(turn.config) {
+            self.reads.begin(Vec::new(), false, self.ticks);
         }
         if self.reads.rounds.is_empty() {
             return;
@@ -87,30 +113,37 @@ impl Group {
         // A leader that has committed nothing in its term does not know yet what is committed.
         let leads = self.leads();
         let able = if leads { self.raft.raft.commit_to_current_term() } else { self.leader().is_some() };
-        if !able {
-            return;
+        if able {
+            self.ask_due_reads(turn, leads);
         }
-        let (ticks, retry) = (self.ticks, u64::from(config.read_retry_ticks));
-        let mut names = Vec::new();
+    }
+
+    fn ask_due_reads(&mut self, turn: &Turn, leads: bool) {
+        let (ticks, retry) = (self.ticks, u64::from(turn.config.read_retry_ticks));
         let due = |round: &Round| match round.asked {
             None => true,
             // The leader's own heartbeats repeat its rounds.
             Some(asked) => round.as_leader.is_none() && round.index.is_none() && ticks >= asked + retry,
         };
-        let numbers: Vec<u64> =
-            self.reads.rounds.iter().filter(|(_, round)| due(round)).map(|(number, _)| *number).collect();
-        let term = self.term();
-        for number in numbers {
-            names.push(self.reads.name(number));
-            if let Some(round) = self.reads.rounds.get_mut(&number) {
-                if leads && round.asked.is_none() {
-                    round.as_leader = Some(term);
-                }
+        let rounds = self.reads.rounds.iter().filter(|(_, round)| due(round));
+        let due: Vec<(u64, bool)> = rounds.map(|(number, round)| (*number, round.leased)).collect();
+        let (term, floor) = (self.term(), self.read_floor());
+        for (number, leased) in due {
+            let at_once = leads && leased && self.may_read_leased(turn);
+            let mut name = self.reads.name(number, leased);
+            let Some(round) = self.reads.rounds.get_mut(&number) else { continue };
+            if at_once {
+                // Nobody need confirm it; what is under way must still be applied, as after a round.
+                round.index = Some(u64::from_be_bytes(floor));
                 round.asked = Some(ticks);
+                continue;
             }
-        }
-        let floor = self.read_floor();
-        for mut name in names {
+            if leads && round.asked.is_none() {
+                round.as_leader = Some(term);
+                round.asked_us = turn.now_us;
+                self.lease.asked(ticks);
+            }
+            round.asked = Some(ticks);
             if leads {
                 name.extend_from_slice(&floor);
             }

@@ -12,12 +12,13 @@ use raft::{Ready, Storage};
 impl Group {
     /// Goes on until the Raft crate has nothing more to do without outside help.
     pub fn settle(&mut self, turn: &mut Turn) {
+        self.watch_transfer();
         loop {
             while self.raft.has_ready() {
                 self.carry_out(turn);
             }
             self.tick_repaired(turn);
-            self.ask_reads(turn.config);
+            self.ask_reads(turn);
             self.conclude_commit(turn.config);
             if !self.raft.has_ready() {
                 break;
@@ -48,7 +49,9 @@ impl Group {
             self.write_seq = turn.next_seq;
         }
         for state in ready.take_read_states() {
-            self.reads.confirmed(&state.request_ctx, state.index);
+            if let Some((term, began_us)) = self.reads.confirmed(&state.request_ctx, state.index) {
+                self.lease.confirm(term, began_us);
+            }
         }
         let immediate = ready.take_messages();
         let later = ready.take_persisted_messages();

@@ -11,7 +11,7 @@ impl Group {
         self.note_reign(turn.now_us);
         // No elections while the disk owes something (see `message`) or while records are missing.
         if self.leads() || !(self.unsettled() || self.is_damaged()) {
-            self.pace_elections(turn.config);
+            self.pace_elections(turn.config, turn.now_us);
             self.raft.tick();
         }
         self.make_room_when_stuck(turn.config);

@@ -9,6 +9,11 @@ fn small_snapshots(config: &mut Config) {
 
 fn defaults(_: &mut Config) {}
 
+fn no_leases(config: &mut Config) {
+    config.lease_reads = false;
+    small_snapshots(config);
+}
+
 fn quiet_acks(config: &mut Config) {
     config.ack_broadcast = false;
     small_snapshots(config);
@@ -154,6 +159,11 @@ fn the_same_holds_when_records_rot() {
 #[test]
 fn the_same_holds_while_members_change() {
     storms(400..406, small_snapshots, Harm::Members);
+}
+
+#[test]
+fn the_same_holds_without_lease_reads() {
+    storms(500..504, no_leases, Harm::Usual);
 }
 
 #[test]

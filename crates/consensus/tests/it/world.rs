@@ -103,6 +103,20 @@ pub struct Node {
     pub content: BTreeMap<GroupId, Content>,
     life: u64,
     pub repaired: u64,
+    /// Its clock runs faster by so much.
+    pub drift_ppm: i64,
+    /// Stands still until then.
+    pub paused_until_us: u64,
+}
+
+impl Node {
+    fn clock_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_add_signed(now_us as i64 / 1_000 * self.drift_ppm / 1_000)
+    }
+
+    fn world_us(&self, clock_us: u64) -> u64 {
+        (i128::from(clock_us) * 1_000_000 / (1_000_000 + i128::from(self.drift_ppm))) as u64 + 1_001
+    }
 }
 
 enum Event {
@@ -132,7 +146,11 @@ pub struct World {
     pub committed: BTreeMap<GroupId, Content>,
     leaders: BTreeMap<(GroupId, u64), NodeId>,
     /// What a read must see: the newest index known to be committed when it was asked for.
-    reads: BTreeMap<Ticket, (GroupId, u64)>,
+    reads: BTreeMap<Ticket, (GroupId, u64, u64)>,
+    /// Reads answered in the very step that asked.
+    pub reads_at_once: u64,
+    /// How long the newest answered read took, µs.
+    pub read_took_us: u64,
     pub reads_ready: u64,
     pub reads_dropped: u64,
     pub members_changed: u64,
@@ -171,6 +189,8 @@ impl World {
             content: BTreeMap::new(),
             life: 0,
             repaired: 0,
+            drift_ppm: 0,
+            paused_until_us: 0,
         };
         Self {
             now_us: 1_000_000,
@@ -190,6 +210,8 @@ impl World {
             committed: BTreeMap::new(),
             leaders: BTreeMap::new(),
             reads: BTreeMap::new(),
+            reads_at_once: 0,
+            read_took_us: 0,
             reads_ready: 0,
             reads_dropped: 0,
             members_changed: 0,
@@ -206,13 +228,15 @@ impl World {
         let mut config = Config::new(id, self.seed);
         (self.tune)(&mut config);
         let mut raft = MultiRaft::new(config);
+        let now_us = self.now_us;
         let node = self.nodes.get_mut(&id).unwrap();
         assert!(node.raft.is_none());
+        node.paused_until_us = 0;
         node.life += 1;
         node.content.clear();
         let mut damaged = false;
         for ((_, group), setup) in self.setups.iter().filter(|((node, _), _)| *node == id) {
-            let opened: Opened = raft.open(self.now_us, setup.clone(), &node.store).unwrap();
+            let opened: Opened = raft.open(node.clock_us(now_us), setup.clone(), &node.store).unwrap();
             damaged |= opened.damaged;
             let content = opened.snapshot.map(|snapshot| unpack(&snapshot.data)).unwrap_or_default();
             node.content.insert(*group, content);
@@ -275,13 +299,21 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        let (Event::Wake { node, .. } | Event::Arrive { to: node, .. } | Event::Synced { node, .. }) = &event;
+        let until = self.nodes[node].paused_until_us;
+        if self.now_us < until {
+            self.push(until, event);
+            return;
+        }
         match event {
             Event::Wake { node, life } => {
                 if self.nodes[&node].life == life && self.nodes[&node].raft.is_some() {
                     self.input(node, Input::Wake);
                     let wake = self.nodes[&node].raft.as_ref().unwrap().wake_at_us().unwrap();
-                    assert!(wake > self.now_us);
-                    self.push(wake, Event::Wake { node, life });
+                    let found = &self.nodes[&node];
+                    assert!(wake > found.clock_us(self.now_us));
+                    let at = if found.drift_ppm == 0 { wake } else { found.world_us(wake) };
+                    self.push(at, Event::Wake { node, life });
                 }
             }
             Event::Arrive { from, to, bytes } => {
@@ -306,8 +338,10 @@ impl World {
     pub fn input(&mut self, id: NodeId, input: Input) {
         let mut out = Vec::new();
         let now = self.now_us;
-        let Some(raft) = self.nodes.get_mut(&id).unwrap().raft.as_mut() else { return };
-        raft.step(now, input, &mut out);
+        let node = self.nodes.get_mut(&id).unwrap();
+        let clock = node.clock_us(now);
+        let Some(raft) = node.raft.as_mut() else { return };
+        raft.step(clock, input, &mut out);
         for output in out {
             self.trace.extend_from_slice(&now.to_le_bytes());
             self.trace.push(id as u8);
@@ -356,11 +390,13 @@ impl World {
                 assert_eq!(known, leader, "two leaders of group {group} in term {term}");
             }
             Output::ReadReady { group, ticket, index, .. } => {
-                let (asked, must_see) = self.reads.remove(&ticket).unwrap();
+                let (asked, must_see, since) = self.reads.remove(&ticket).unwrap();
                 let applied = node.raft.as_ref().unwrap().status(group).unwrap().applied;
                 assert_eq!(asked, group);
                 assert!(index >= must_see && applied >= index, "a read at {index} misses {must_see}");
                 self.reads_ready += 1;
+                self.reads_at_once += u64::from(since == self.now_us);
+                self.read_took_us = self.now_us - since;
             }
             Output::ReadDropped { ticket, .. } => {
                 self.reads.remove(&ticket).unwrap();
@@ -405,13 +441,14 @@ impl World {
     }
 
     pub fn read(&mut self, node: NodeId, group: GroupId) {
-        if self.nodes[&node].raft.is_none() {
+        let found = &self.nodes[&node];
+        if found.raft.is_none() || self.now_us < found.paused_until_us {
             return;
         }
         let ticket = self.ticket();
         let must_see = self.committed.get(&group).and_then(|content| content.keys().next_back().copied());
-        self.reads.insert(ticket, (group, must_see.unwrap_or(0)));
-        self.input(node, Input::ReadIndex { group, ticket });
+        self.reads.insert(ticket, (group, must_see.unwrap_or(0), self.now_us));
+        self.input(node, Input::Read { group, ticket });
     }
 
     /// The node that leads the group in the newest term.

@@ -227,7 +227,7 @@ impl Node {
     pub(super) fn ask_barrier(&mut self, ticket: u64, group: GroupId) {
         let deadline = self.now.mono.plus_ms(self.config.commit_timeout_ms);
         let id = self.questions.open(Question::Barrier { ticket }, deadline);
-        self.inbox.push_back(RaftInput::ReadIndex { group, ticket: id });
+        self.inbox.push_back(RaftInput::Read { group, ticket: id });
     }
 
     pub(super) fn barrier_passed(&mut self, id: u64) {
