@@ -27,7 +27,7 @@ replay    looks at what `dwcpd run --record FILE` wrote
   --seeds N          seeds 0 up to N; A..B: from A up to B, B not included
   --jobs N           so many seeds at once (without the flag: one a core); what is said does not depend on it
   --mutation NAME    break a rule on purpose and stop at the first seed that shows it:
-                     skip-lease-wait, ack-before-fsync, ignore-generation, long-read-lease
+                     skip-lease-wait, ack-before-fsync, ignore-generation
   --bless            take what a story prints as expected from now on
   --verbose          print every line of the log
 

@@ -9,17 +9,14 @@ pub enum Mutation {
     AckBeforeFsync,
     /// Agents act on intents and generations older than the newest seen.
     IgnoreGeneration,
-    /// Leaders answer reads from a lease twice as long as allowed.
-    LongReadLease,
 }
 
 impl Mutation {
     /// All of them, by the names of the command line.
-    pub const NAMED: [(&'static str, Mutation); 4] = [
+    pub const NAMED: [(&'static str, Mutation); 3] = [
         ("skip-lease-wait", Mutation::SkipLeaseWait),
         ("ack-before-fsync", Mutation::AckBeforeFsync),
         ("ignore-generation", Mutation::IgnoreGeneration),
-        ("long-read-lease", Mutation::LongReadLease),
     ];
 }
 

@@ -263,11 +263,9 @@ impl World {
             .then_some(dwcp_roles::node::Mutation::SkipLeaseWait);
         config.consensus.snapshot_every_entries = self.options.snapshot_every;
         config.consensus.keep_entries = self.options.snapshot_every / 5;
-        config.consensus.mutation = match self.options.mutation {
-            Some(Mutation::AckBeforeFsync) => Some(dwcp_consensus::Mutation::AckBeforeFsync),
-            Some(Mutation::LongReadLease) => Some(dwcp_consensus::Mutation::LongLease),
-            _ => None,
-        };
+        if self.options.mutation == Some(Mutation::AckBeforeFsync) {
+            config.consensus.mutation = Some(dwcp_consensus::Mutation::AckBeforeFsync);
+        }
         let now = self.now_of(number);
         let Some(slot) = self.nodes.get_mut(&number) else { return };
         slot.life += 1;
