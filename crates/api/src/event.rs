@@ -48,5 +48,14 @@ wire! {
         /// Id of the API request that asked for it; `null`: nobody asked.
         #[serde(default)]
         pub request_id: Option<String>,
+        /// What it was before; `null`: there is nothing to compare.
+        #[serde(default)]
+        pub before: Option<String>,
+        /// What it is since; `null`: there is nothing to compare.
+        #[serde(default)]
+        pub after: Option<String>,
+        /// Why, in the words of who asked; `null`: none was given.
+        #[serde(default)]
+        pub reason: Option<String>,
     }
 }

@@ -44,10 +44,11 @@ impl Core {
                 Ok(Receipt::default())
             }
             Command::SetFreeze(freeze) => {
-                self.freeze = *freeze;
+                let before = std::mem::replace(&mut self.freeze, *freeze);
                 self.freeze_revision = stamp.revision;
-                let text = format!("freeze switch: {freeze:?}");
-                self.ledger.note(stamp.event(Severity::Warning, "freeze.changed", "federation", text));
+                let text = format!("freeze switch: {freeze}{}", stamp.because());
+                let event = stamp.event(Severity::Warning, "freeze.changed", "federation", text);
+                self.ledger.note(event.changing(before, freeze));
                 Ok(Receipt::default())
             }
             Command::DeclareLost((failover, epoch)) => self.declare_lost(failover, *epoch, stamp),
@@ -87,6 +88,7 @@ impl Core {
         if change.traffic_percent.is_some_and(|percent| percent > 100) {
             return Err(Refusal::new(Code::BadValue, "a traffic share is at most 100 percent"));
         }
+        let before = region.switches();
         let mut said = Vec::new();
         if change.enabled == Some(true) {
             if region.standing == Standing::Lost {
@@ -117,11 +119,14 @@ impl Core {
             said.push(format!("traffic {percent} %"));
         }
         region.revision = stamp.revision;
+        let after = region.switches();
         let mut text = format!("region {}: {}", change.region, said.join(", "));
         if !change.reason.is_empty() {
             text.push_str(&format!(" ({})", change.reason));
         }
-        self.ledger.note(stamp.event(Severity::Info, "region.changed", &change.region, text));
+        let mut event = stamp.event(Severity::Info, "region.changed", &change.region, text);
+        event.reason.clone_from(&change.reason);
+        self.ledger.note(event.changing(before, after));
         Ok(Receipt::default())
     }
 
@@ -166,18 +171,17 @@ impl Core {
             ));
         }
         region.epoch += 1;
-        region.standing = Standing::Lost;
+        let before = std::mem::replace(&mut region.standing, Standing::Lost);
         region.standing_since = stamp.envelope.at;
         region.placement = false;
         region.placement_by = stamp.envelope.by.clone();
         region.placement_since = stamp.envelope.at;
         region.traffic_percent = 0;
         region.revision = stamp.revision;
-        let receipt = self.open_new_failover(asked, stamp);
-        Ok(receipt)
+        Ok(self.open_new_failover(asked, before, stamp))
     }
 
-    fn open_new_failover(&mut self, asked: &Failover, stamp: &Stamp<'_>) -> Receipt {
+    fn open_new_failover(&mut self, asked: &Failover, before: Standing, stamp: &Stamp<'_>) -> Receipt {
         let id = FailoverId(self.failovers.keys().next_back().map_or(0, |last| last.0) + 1);
         let detected = asked.phases.first().map_or(stamp.envelope.at, |phase| phase.ended_at);
         let failover =
@@ -195,9 +199,17 @@ impl Core {
                 ..Operation::default()
             },
         );
-        let text =
-            format!("region {} is lost: {id} begins (seen by {})", asked.from, names(&asked.witnesses));
-        self.ledger.note(stamp.event(Severity::Critical, "region.lost", &asked.from, text));
+        let text = match asked.trigger {
+            Trigger::Manual => {
+                format!("region {} is failed over by hand: {id} begins{}", asked.from, stamp.because())
+            }
+            Trigger::Automatic => {
+                let witnesses = names(&asked.witnesses);
+                format!("region {} is lost: {id} begins (seen by {witnesses})", asked.from)
+            }
+        };
+        let event = stamp.event(Severity::Critical, "region.lost", &asked.from, text);
+        self.ledger.note(event.changing(before, Standing::Lost));
         let operation = failover.operation;
         self.failovers.insert(
             id,
@@ -278,7 +290,8 @@ impl Core {
         region.revision = stamp.revision;
         region.standing_since = stamp.envelope.at;
         let text = format!("region {id} is heard again; it stays empty until it is enabled");
-        self.ledger.note(stamp.event(Severity::Warning, "region.returned", id, text));
+        let event = stamp.event(Severity::Warning, "region.returned", id, text);
+        self.ledger.note(event.changing(Standing::Lost, Standing::Returned));
         Ok(Receipt::default())
     }
 
@@ -299,12 +312,14 @@ impl Core {
             .tokens
             .get_mut(id)
             .ok_or_else(|| Refusal::new(Code::UnknownToken, format!("no token {id}")))?;
+        let before = if token.is_valid(stamp.envelope.at) { "active" } else { "expired or revoked" };
         if token.revoked_at.is_none() {
             token.revoked_at = Some(stamp.envelope.at);
             token.revision = stamp.revision;
         }
         let text = format!("token {id} is revoked");
-        self.ledger.note(stamp.event(Severity::Warning, "token.revoked", id, text));
+        let event = stamp.event(Severity::Warning, "token.revoked", id, text);
+        self.ledger.note(event.changing(before, "revoked"));
         Ok(Receipt::default())
     }
 }

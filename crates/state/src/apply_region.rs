@@ -15,6 +15,14 @@ pub(crate) struct Stamp<'a> {
 }
 
 impl Stamp<'_> {
+    /// The reason in brackets, to end a text with; empty when none was given.
+    pub fn because(&self) -> String {
+        match self.envelope.reason.as_str() {
+            "" => String::new(),
+            reason => format!(" ({reason})"),
+        }
+    }
+
     pub fn event(&self, severity: Severity, kind: &str, subject: impl ToString, text: String) -> Event {
         Event {
             revision: self.revision,
@@ -26,6 +34,8 @@ impl Stamp<'_> {
             by: self.envelope.by.clone(),
             request: self.envelope.request.clone(),
             request_id: self.envelope.request_id.clone(),
+            reason: self.envelope.reason.clone(),
+            ..Event::default()
         }
     }
 }
@@ -69,7 +79,12 @@ impl RegionFacts {
             Command::Forget((vm, generation)) => self.forget(*vm, *generation),
             Command::Recall((vm, generation)) => self.recall(*vm, *generation, stamp),
             Command::EndOperation((id, (state, result))) => {
+                let running = self.operations.get(id).is_some_and(|op| op.state == OperationState::Running);
                 end_operation(self.operations.get_mut(id), *state, result, stamp)?;
+                if running && *state == OperationState::Cancelled {
+                    let event = stamp.event(Severity::Warning, "operation.cancelled", id, result.clone());
+                    self.ledger.note(event.changing("running", "cancelled"));
+                }
                 self.trim_operations();
                 Ok(Receipt { operation: Some(*id), ..Receipt::default() })
             }

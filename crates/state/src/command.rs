@@ -29,6 +29,8 @@ pub struct Envelope {
     pub expected: Option<Revision>,
     /// The facts of other regions that it was decided on: which region, at which revision of its group.
     pub looked_at: Vec<(RegionId, Revision)>,
+    /// Why, in the words of who asked; for the event. Empty: none was given.
+    pub reason: String,
 }
 
 /// A change of one region's switches.

@@ -28,6 +28,16 @@ pub enum Standing {
     Returned,
 }
 
+impl std::fmt::Display for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Standing::Present => "present",
+            Standing::Lost => "lost",
+            Standing::Returned => "returned",
+        })
+    }
+}
+
 /// Prices, in millionths of a dollar an hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Prices {
@@ -81,6 +91,17 @@ pub struct Region {
 }
 
 impl Region {
+    /// Its switches in a few words, for events.
+    pub(crate) fn switches(&self) -> String {
+        let life = match (self.standing, self.lifecycle) {
+            (Standing::Present, Lifecycle::Active) => "active".to_string(),
+            (_, Lifecycle::Disabled) => "disabled".to_string(),
+            (standing, Lifecycle::Active) => standing.to_string(),
+        };
+        let placement = if self.placement { "on" } else { "off" };
+        format!("{life}, placement {placement}, traffic {} %", self.traffic_percent)
+    }
+
     /// True when new VMs may be placed in it.
     pub fn takes_placements(&self) -> bool {
         self.lifecycle == Lifecycle::Active && self.placement && self.standing == Standing::Present

@@ -78,7 +78,10 @@ wire_struct!(Host { 1 facts, 2 standing, 3 standing_since, 4 placement, 5 used, 
 wire_struct!(Departure { 1 vm, 2 to, 3 host, 4 failover, 5 at });
 
 wire_enum!(Severity { 1 Info, 2 Warning, 3 Critical });
-wire_struct!(Event { 1 revision, 2 at, 3 severity, 4 kind, 5 subject, 6 text, 7 by, 8 request, 9 request_id });
+wire_struct!(Event {
+    1 revision, 2 at, 3 severity, 4 kind, 5 subject, 6 text, 7 by, 8 request, 9 request_id, 10 before, 11 after,
+    12 reason
+});
 wire_struct!(Ledger { 1 events, 2 outcomes, 3 order });
 wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing });
 wire_enum!(OperationState { 1 Running, 2 Done, 3 Partial, 4 Failed, 5 Cancelled });
@@ -126,7 +129,7 @@ wire_struct!(Failover {
     11 first_missed_at, 12 phases, 13 vms, 14 state, 15 ended_at
 });
 
-wire_struct!(Envelope { 1 request, 2 digest, 3 by, 4 at, 5 command, 6 request_id, 7 expected, 8 looked_at });
+wire_struct!(Envelope { 1 request, 2 digest, 3 by, 4 at, 5 command, 6 request_id, 7 expected, 8 looked_at, 9 reason });
 wire_struct!(RegionChange { 1 region, 2 enabled, 3 placement, 4 traffic_percent, 5 reason });
 wire_struct!(NewVm { 1 vm });
 wire_struct!(Observation { 1 vm, 2 observed, 3 gone });

@@ -39,6 +39,12 @@ pub struct Event {
     pub request: String,
     /// The id of the API request that asked; empty when none did.
     pub request_id: String,
+    /// What it was before; empty: there is nothing to compare.
+    pub before: String,
+    /// What it is now.
+    pub after: String,
+    /// Why, in the words of who asked; empty: none was given.
+    pub reason: String,
 }
 
 /// Events and remembered requests.
@@ -50,6 +56,13 @@ pub struct Ledger {
     pub outcomes: BTreeMap<String, (u64, Outcome)>,
     /// Request ids, oldest first.
     pub order: VecDeque<String>,
+}
+
+impl Event {
+    /// The same event, with what it changed.
+    pub(crate) fn changing(self, before: impl ToString, after: impl ToString) -> Event {
+        Event { before: before.to_string(), after: after.to_string(), ..self }
+    }
 }
 
 impl Ledger {

@@ -12,6 +12,16 @@ pub enum Freeze {
     Frozen,
 }
 
+impl std::fmt::Display for Freeze {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Freeze::Active => "active",
+            Freeze::NoMoves => "no-moves",
+            Freeze::Frozen => "frozen",
+        })
+    }
+}
+
 /// A named set of placement weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {

@@ -62,20 +62,36 @@ pub fn run(session: &Session, command: &EventsCommand) -> Ended {
 fn line(event: &Event) -> String {
     let region = event.region.as_deref().unwrap_or("federation");
     let severity = words::name(&event.severity);
-    format!(
+    let mut text = format!(
         "{} {severity} {region} {} {}: {}",
         words::instant(event.at_ms),
         event.kind,
         event.subject,
         event.message
-    )
+    );
+    let more = [("was", &event.before), ("because", &event.reason)];
+    for (word, said) in more.iter().filter_map(|(word, said)| Some((word, said.as_ref()?))) {
+        text.push_str(&format!(", {word} {said}"));
+    }
+    text
 }
 
 /// Events, one a line.
 pub fn table(events: &[Event]) -> Table {
-    let mut table =
-        Table::new(&["TIME", "SEVERITY", "REGION", "KIND~1", "SUBJECT~2", "BY~3", "REQUEST~4", "MESSAGE"])
-            .or("no events");
+    let mut table = Table::new(&[
+        "TIME",
+        "SEVERITY",
+        "REGION",
+        "KIND~1",
+        "SUBJECT~2",
+        "BY~3",
+        "REQUEST~4",
+        "MESSAGE",
+        "REASON~5",
+        "BEFORE~6",
+        "AFTER~7",
+    ])
+    .or("no events");
     for event in events {
         table.row(vec![
             words::instant(event.at_ms).into(),
@@ -86,6 +102,9 @@ pub fn table(events: &[Event]) -> Table {
             Cell::from(&event.by),
             words::or_dash(event.request_id.as_ref()),
             Cell::from(&event.message),
+            words::or_dash(event.reason.as_ref()),
+            words::or_dash(event.before.as_ref()),
+            words::or_dash(event.after.as_ref()),
         ]);
     }
     table

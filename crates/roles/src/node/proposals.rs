@@ -262,6 +262,7 @@ impl Node {
             request_id: asked.request_id.clone(),
             expected: asked.expected,
             looked_at: Vec::new(),
+            reason: asked.reason.clone(),
         }
     }
 

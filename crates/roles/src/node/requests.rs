@@ -24,6 +24,8 @@ pub struct Asked {
     pub request_id: String,
     /// The revision that what is changed must still have; none: whatever it has.
     pub expected: Option<Revision>,
+    /// Why, in the words of who asks; for the events.
+    pub reason: String,
 }
 
 /// A VM to create.

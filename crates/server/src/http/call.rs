@@ -77,12 +77,18 @@ impl Call {
             digest: self.digest,
             request_id: self.request_id.clone(),
             expected: None,
+            reason: String::new(),
         }
     }
 
     /// Who asks, for a change of a record that must still have this revision.
     pub fn asked_expecting(&self, expected: Option<u64>) -> Asked {
         Asked { expected: expected.map(Revision), ..self.asked() }
+    }
+
+    /// Who asks and why, for a change of a record that must still have this revision.
+    pub fn asked_because(&self, reason: String, expected: Option<u64>) -> Asked {
+        Asked { reason, ..self.asked_expecting(expected) }
     }
 
     /// Looks at the node between two steps.
@@ -156,6 +162,18 @@ pub fn unexpected(reply: &Reply) -> Problem {
     let name = format!("{reply:?}");
     let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
     Problem::new(500, Code::NotReady.as_str(), "the node gave an answer of another kind").because(name)
+}
+
+/// Most characters of a reason.
+const LONGEST_REASON: usize = 200;
+
+/// The reason as it goes into the event: one line, of bounded length.
+pub fn reason(given: Option<&str>) -> Result<String, Problem> {
+    let text = given.unwrap_or("").trim();
+    if text.chars().count() > LONGEST_REASON || text.chars().any(char::is_control) {
+        return Err(bad_value("reason", format!("one line of at most {LONGEST_REASON} characters")));
+    }
+    Ok(text.to_owned())
 }
 
 /// Refuses what expects another revision than its record has here; `read` is the command that shows the record. Only for

@@ -49,6 +49,7 @@ impl Line<'_> {
     }
 
     fn show(&self, id: String) -> ApiEvent {
+        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         ApiEvent {
             id,
             at_ms: self.event.at.0,
@@ -58,7 +59,10 @@ impl Line<'_> {
             subject: self.event.subject.clone(),
             message: self.event.text.clone(),
             by: self.event.by.clone(),
-            request_id: (!self.event.request_id.is_empty()).then(|| self.event.request_id.clone()),
+            request_id: some(&self.event.request_id),
+            before: some(&self.event.before),
+            after: some(&self.event.after),
+            reason: some(&self.event.reason),
         }
     }
 }

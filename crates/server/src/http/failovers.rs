@@ -11,7 +11,7 @@ use dwcp_roles::node::{FailoverRequest, Reply, Request};
 use dwcp_state::Failover;
 use dwcp_types::{Code, FailoverId, Refusal, RegionId};
 
-use super::call::{Call, bad_value, not_offered, unexpected};
+use super::call::{Call, bad_value, not_offered, reason, unexpected};
 use super::routes::Serve;
 use super::{failover_record, names, operations, page};
 use crate::handle::View;
@@ -88,6 +88,7 @@ async fn plan(call: &Call, request: &FailoverRequest) -> Result<FailoverPlan, Pr
 
 impl Serve for FailoverStart {
     async fn answer(call: &Call, asked: ApiRequest) -> Result<FailoverStarted, Problem> {
+        let why = reason(asked.reason.as_deref())?;
         let Checked { request, slower, running } = call.find(move |view| check(view, &asked)).await?;
         if request.dry_run {
             let plan = plan(call, &request).await?;
@@ -106,7 +107,8 @@ impl Serve for FailoverStart {
                 return Err(too_slow(&request, predicted, bound));
             }
         }
-        let receipt = call.change(Request::Failover(call.asked(), request)).await?;
+        let asked = call.asked_because(why, None);
+        let receipt = call.change(Request::Failover(asked, request)).await?;
         call.find(move |view| {
             let failover = receipt.failover.and_then(|id| view.node.facts().core.failovers.get(&id));
             let failover = failover.ok_or_else(|| unknown("failover"))?;

@@ -6,7 +6,7 @@ use dwcp_api::page::Nothing;
 use dwcp_roles::node::Request;
 use dwcp_state::Freeze;
 
-use super::call::{Call, expect_revision, not_offered};
+use super::call::{Call, expect_revision, not_offered, reason};
 use super::names;
 use super::routes::Serve;
 use crate::handle::View;
@@ -28,7 +28,7 @@ fn show(view: &View<'_>) -> ApiFreeze {
         local: None,
         since_at_ms: last.map(|event| event.at.0),
         by: last.map(|event| event.by.clone()),
-        reason: String::new(),
+        reason: last.map_or_else(String::new, |event| event.reason.clone()),
         revision: core.freeze_revision.0,
         as_of: names::as_of_federation(view),
     }
@@ -49,6 +49,7 @@ impl Serve for FreezeSet {
                 Some("dwcp-cli federation freeze frozen"),
             ));
         }
+        let why = reason(request.reason.as_deref())?;
         let wanted = match request.state {
             FreezeState::Active => Freeze::Active,
             FreezeState::NoMoves => Freeze::NoMoves,
@@ -69,7 +70,7 @@ impl Serve for FreezeSet {
             now.state = request.state;
             return Ok(now);
         }
-        call.change(Request::SetFreeze(call.asked_expecting(expected), wanted)).await?;
+        call.change(Request::SetFreeze(call.asked_because(why, expected), wanted)).await?;
         call.look(show).await
     }
 }

@@ -9,7 +9,7 @@ use dwcp_roles::node::Request;
 use dwcp_state::{FailoverVm, MoveState, Operation, OperationKind, OperationState};
 use dwcp_types::{OperationId, Revision};
 
-use super::call::{Call, expect_revision};
+use super::call::{Call, expect_revision, reason};
 use super::routes::Serve;
 use super::{failover_record, names, page};
 use crate::handle::View;
@@ -265,7 +265,7 @@ impl Serve for OperationRead {
 
 impl Serve for OperationCancel {
     async fn answer(call: &Call, request: OperationCancelRequest) -> Result<ApiOperation, Problem> {
-        let text = request.operation.clone();
+        let (text, why) = (request.operation.clone(), reason(request.reason.as_deref())?);
         let (id, shown) = call
             .find(move |view| {
                 let id = names::operation_id(view, &text)?;
@@ -281,7 +281,7 @@ impl Serve for OperationCancel {
         if request.dry_run || (shown.state.ended() && request.expected_revision.is_none()) {
             return Ok(shown);
         }
-        call.change(Request::CancelOperation(call.asked_expecting(request.expected_revision), id)).await?;
+        call.change(Request::CancelOperation(call.asked_because(why, request.expected_revision), id)).await?;
         call.find(move |view| by_text(view, &request.operation)).await
     }
 }

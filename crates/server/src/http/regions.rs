@@ -10,7 +10,7 @@ use dwcp_roles::node::Request;
 use dwcp_state::{Lifecycle, Region, RegionChange, Standing};
 use dwcp_types::{RegionId, Revision};
 
-use super::call::{Call, bad_value, expect_revision, not_offered};
+use super::call::{Call, bad_value, expect_revision, not_offered, reason};
 use super::routes::Serve;
 use super::{events, hosts, matrices, names, page, region_summary};
 use crate::handle::View;
@@ -188,18 +188,6 @@ impl Serve for RegionDisable {
         let (expected_revision, dry_run) = (request.expected_revision, request.dry_run);
         switch(call, Switch { change, expected_revision, dry_run, notes }).await
     }
-}
-
-/// Most characters of a reason.
-const LONGEST_REASON: usize = 200;
-
-/// The reason as it goes into the event: one line, of bounded length.
-fn reason(given: Option<&str>) -> Result<String, Problem> {
-    let text = given.unwrap_or("").trim();
-    if text.chars().count() > LONGEST_REASON || text.chars().any(char::is_control) {
-        return Err(bad_value("reason", format!("one line of at most {LONGEST_REASON} characters")));
-    }
-    Ok(text.to_owned())
 }
 
 fn placement(request: PlacementSwitchRequest, on: bool, note: &str) -> Result<Switch, Problem> {

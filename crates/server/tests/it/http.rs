@@ -293,6 +293,23 @@ fn a_repeated_token_request_gets_the_token_and_the_secret_of_the_first_time() {
 }
 
 #[test]
+fn events_say_why_somebody_set_the_freeze_switch_and_what_it_was() {
+    let set =
+        |state, reason: &str| FreezeSetRequest { state, reason: Some(reason.into()), ..Default::default() };
+    let now = SERVED.call::<FreezeSet>(&set(FreezeState::NoMoves, "rack work")).expect("set");
+    assert_eq!((now.reason.as_str(), now.by.as_deref()), ("rack work", Some("admin")));
+    SERVED.call::<FreezeSet>(&set(FreezeState::Active, "done")).expect("lifted");
+    assert_eq!(
+        SERVED.call::<FreezeSet>(&set(FreezeState::Frozen, "a\nb")).expect_err("two lines").status,
+        400
+    );
+    let events = SERVED.call::<EventList>(&EventListRequest::default()).expect("events").items;
+    let event = events.iter().find(|event| event.reason.as_deref() == Some("rack work")).expect("the event");
+    assert_eq!((event.before.as_deref(), event.after.as_deref()), (Some("active"), Some("no-moves")));
+    assert!(event.message.contains("rack work") && event.request_id.is_some() && event.by == "admin");
+}
+
+#[test]
 fn a_change_that_expects_a_revision_is_refused_only_when_its_own_record_changed() {
     let first = SERVED.call::<VmCreate>(&vm("expects")).expect("created").vms.remove(0);
     SERVED.call::<VmCreate>(&vm("bystander")).expect("created");

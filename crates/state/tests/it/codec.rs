@@ -21,6 +21,7 @@ fn every_command_has_a_sample_and_is_read_back() {
         assert_eq!(samples::position(&command), at);
         let mut envelope = samples::envelope(command);
         envelope.expected = Some(Revision(at as u64));
+        envelope.reason = "why".into();
         envelope.looked_at = vec![("b".into(), Revision(7))];
         assert_eq!(decode::<Envelope>(&encode(&envelope)), Ok(envelope));
     }
@@ -46,6 +47,9 @@ fn what_was_added_since_version_1_is_read_back_too() {
     view.core.regions.values_mut().for_each(|region| region.revision = Revision(5));
     view.core.tokens.values_mut().for_each(|token| token.revision = Revision(6));
     view.core.operations.values_mut().for_each(|operation| operation.revision = Revision(7));
+    for event in &mut view.core.ledger.events {
+        (event.before, event.after, event.reason) = ("one".into(), "two".into(), "why".into());
+    }
     let facts = view.regions.get_mut(&"a".into()).expect("the region");
     facts.vms.values_mut().for_each(|vm| vm.revision = Revision(8));
     facts.hosts.values_mut().for_each(|host| host.revision = Revision(9));

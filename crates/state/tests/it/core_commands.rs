@@ -1,8 +1,8 @@
 //! What each command of the federation's group does, and when it is refused.
 
 use dwcp_state::{
-    Command, Core, FEDERATION_GROUP, Failover, FailoverState, FailoverVm, Freeze, Lifecycle, MoveState,
-    OperationState, PhaseName, Policy, RegionChange, Role, Standing, Token, Trigger,
+    Command, Core, Envelope, FEDERATION_GROUP, Failover, FailoverState, FailoverVm, Freeze, Lifecycle,
+    MoveState, OperationState, PhaseName, Policy, RegionChange, Role, Standing, Token, Trigger,
 };
 use dwcp_types::{Code, FailoverId, OperationId, TokenId, VmId, Wall};
 
@@ -23,6 +23,49 @@ pub fn loss(of: &str, operation: u64, trigger: Trigger) -> Box<Failover> {
 
 fn declare(of: &str, epoch: u64) -> Command {
     Command::DeclareLost((loss(of, 7, Trigger::Automatic), epoch))
+}
+
+#[test]
+fn a_freeze_and_a_failover_say_who_when_what_before_after_under_which_request_and_why() {
+    let mut world = World::new();
+    let newest = |world: &World| world.view.core.ledger.events.back().cloned().expect("an event");
+    let by_hand = |command, reason: &str| Envelope {
+        by: "ann".into(),
+        at: Wall(77),
+        request_id: "req-1".into(),
+        reason: reason.into(),
+        command,
+        ..Envelope::default()
+    };
+    world.send(CORE, by_hand(Command::SetFreeze(Freeze::NoMoves), "rack work"));
+    let event = newest(&world);
+    assert_eq!((event.by.as_str(), event.at, event.request_id.as_str()), ("ann", Wall(77), "req-1"));
+    assert_eq!((event.kind.as_str(), event.subject.as_str()), ("freeze.changed", "federation"));
+    assert_eq!((event.before.as_str(), event.after.as_str()), ("active", "no-moves"));
+    assert_eq!(
+        (event.reason.as_str(), event.text.as_str()),
+        ("rack work", "freeze switch: no-moves (rack work)")
+    );
+    world.accept(CORE, Command::SetFreeze(Freeze::Active));
+    let failover = loss("a", 9, Trigger::Manual);
+    world.send(CORE, by_hand(Command::DeclareLost((failover, 0)), "flood in the hall"));
+    let event = newest(&world);
+    assert_eq!((event.kind.as_str(), event.by.as_str()), ("region.lost", "ann"));
+    assert_eq!((event.before.as_str(), event.after.as_str()), ("present", "lost"));
+    assert_eq!(event.reason, "flood in the hall");
+    let close = RegionChange {
+        region: region("b"),
+        placement: Some(false),
+        reason: "audit".into(),
+        ..RegionChange::default()
+    };
+    world.send(CORE, by_hand(Command::ChangeRegion(close), "audit"));
+    let event = newest(&world);
+    assert_eq!(event.before, "active, placement on, traffic 0 %");
+    assert_eq!(
+        (event.after.as_str(), event.reason.as_str()),
+        ("active, placement off, traffic 0 %", "audit")
+    );
 }
 
 #[test]

@@ -185,6 +185,7 @@ pub fn ledger() -> Ledger {
         by: "dwcp".into(),
         request: "r1".into(),
         request_id: String::new(),
+        ..Event::default()
     });
     let receipt = Receipt {
         revision: Revision(3),
@@ -349,5 +350,6 @@ pub fn envelope(command: Command) -> Envelope {
         request_id: String::new(),
         expected: None,
         looked_at: Vec::new(),
+        reason: String::new(),
     }
 }
