@@ -48,6 +48,7 @@ wire! {
         pub regions: Vec<RegionSummary>,
         pub totals: Totals,
         pub placement: Quantiles,
+        /// From when the leader of a group took a command until it was readable in a region, over all groups and regions.
         pub state_sync: Quantiles,
         pub routing: Quantiles,
         /// `null`: not measured.

@@ -21,6 +21,13 @@ wire! {
         pub entries: Option<u64>,
         /// Milliseconds behind; `null`: not known.
         pub lag_ms: Option<u64>,
+        /// Milliseconds from when `from`'s leader took a command until it was readable in `to`, the median of the latest
+        /// commands; `null`: not known.
+        #[serde(default)]
+        pub sync_p50_ms: Option<u64>,
+        /// The same, which one of a hundred exceeded.
+        #[serde(default)]
+        pub sync_p99_ms: Option<u64>,
     }
 
     /// Lag of every ordered pair.

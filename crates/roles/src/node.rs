@@ -22,6 +22,7 @@ mod operations;
 mod proposals;
 mod questions;
 mod requests;
+mod sync;
 mod usage;
 mod wire;
 
@@ -37,6 +38,7 @@ pub use hosts::HostSession;
 pub use proposals::Proposal;
 pub use questions::{Observation, RegionCheck};
 pub use requests::{Asked, Change, CreateVm, FailoverRequest, Reply, Request};
+pub use sync::{SyncReading, Times};
 pub use usage::{HostNow, HostWord};
 pub use wire::MeshMessage;
 
@@ -262,6 +264,7 @@ pub struct Node {
     creates: create::Creates,
     index: PlaceIndex,
     reserved: Reservations,
+    sync: sync::Sync,
     /// When a thing was last tried, so that it is not tried again at every step.
     tried: BTreeMap<String, Mono>,
     reconcile_at: Mono,
@@ -291,6 +294,7 @@ impl Node {
             creates: create::Creates::default(),
             index: PlaceIndex::default(),
             reserved: Reservations::default(),
+            sync: sync::Sync::default(),
             tried: BTreeMap::new(),
             reconcile_at: now.mono,
             inbox: VecDeque::new(),

@@ -9,6 +9,10 @@ use super::{ControllerCommand, EventsCommand, FederationNetworkCommand, StateCom
 #[derive(Debug, Subcommand)]
 pub enum FederationCommand {
     /// All regions, totals, latencies.
+    ///
+    /// State sync is the time from when the leader of a group took a command until it was readable in a region, over all
+    /// groups and regions (the home included), of the latest commands. The leader measures it on its own clock, from what
+    /// each region says that it has applied, less half the measured round trip.
     Status {
         /// Every region (as without it).
         #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",

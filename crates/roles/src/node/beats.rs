@@ -7,7 +7,7 @@ use dwcp_decide::{HealthInputs, HealthScore, LossView, Measured};
 use dwcp_state::{Command, Freeze, Phase};
 use dwcp_types::{GroupId, Mono, NodeId, RegionId, Wall, wire_struct};
 
-use super::{Class, HostWord, Level, MeshMessage, Node, NodeConfig};
+use super::{Class, HostWord, Level, MeshMessage, Node, NodeConfig, SyncReading};
 use crate::protocol::Usage;
 
 /// What the transport measured on the link to a node.
@@ -67,8 +67,14 @@ pub struct GroupBeat {
     pub older_leader_ack_age_us: u64,
     /// How far its applied facts are behind the leader's, ms; none: unknown.
     pub lag_ms: Option<u64>,
+    /// The newest command that it has applied; 0: none since its start.
+    pub shown_index: u64,
+    /// How long before this beat it applied that, µs.
+    pub shown_age_us: u64,
 }
-wire_struct!(GroupBeat { 1 group, 2 term, 3 leader, 4 commit, 5 applied, 6 older_leader_ack_age_us, 7 lag_ms });
+wire_struct!(GroupBeat {
+    1 group, 2 term, 3 leader, 4 commit, 5 applied, 6 older_leader_ack_age_us, 7 lag_ms, 8 shown_index, 9 shown_age_us
+});
 
 /// What a node tells every other each beat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,12 +106,14 @@ pub struct Beat {
     pub ailments: Vec<(u64, String)>,
     /// What the hosts of the regions whose groups the sender leads use.
     pub usage: BTreeMap<RegionId, Usage>,
+    /// How long commands of the groups that the sender leads took until they were readable in each region.
+    pub sync: Vec<SyncReading>,
     /// Some of the hosts of those regions, in turn.
     pub hosts: Vec<HostWord>,
 }
 wire_struct!(Beat {
     1 incarnation, 2 seq, 3 uptime_ms, 4 wall, 5 version, 6 groups, 7 silent_ms, 8 heard_ms, 9 hosts_heard, 10 links,
-    11 measures, 12 ailments, 13 usage, 15 hosts
+    11 measures, 12 ailments, 13 usage, 14 sync, 15 hosts
 });
 
 /// The last beat of a node.
@@ -219,13 +227,17 @@ impl Node {
             measures: self.beats.measures.clone(),
             ailments: Vec::new(),
             usage: self.led_usages(),
+            sync: self.sync.readings(),
             hosts: Vec::new(),
         }
     }
 
     fn group_beat(&self, group: GroupId) -> Option<GroupBeat> {
         let status = self.raft.status(group)?;
+        let (shown_index, shown_age_us) = self.sync.shown(group, self.now.mono);
         Some(GroupBeat {
+            shown_index,
+            shown_age_us,
             group,
             term: status.term,
             leader: status.leader.unwrap_or(0),
@@ -256,9 +268,14 @@ impl Node {
                 }
             }
         }
+        for group in &beat.groups {
+            self.note_shown_at(from, group);
+        }
         let words = std::mem::take(&mut beat.hosts);
-        view.beat = Some(beat);
         self.hear_host_words(&words);
+        if let Some(view) = self.beats.peers.get_mut(&from) {
+            view.beat = Some(beat);
+        }
     }
 
     fn refresh_freshness(&mut self) {

@@ -32,7 +32,10 @@ impl Node {
             }
             Output::Persist { seq, batch } => self.out.push(Effect::Persist { seq, batch }),
             Output::Apply { group, index, term, data } => self.apply(group, index, term, &data),
-            Output::Proposed { group, ticket, index, term } => self.appended(group, ticket, index, term),
+            Output::Proposed { group, ticket, index, term } => {
+                self.sync.appended(group, index, self.now.mono);
+                self.appended(group, ticket, index, term);
+            }
             Output::ProposalDropped { ticket, .. } => self.dropped(ticket),
             Output::ReadReady { group, ticket, as_leader, .. } => self.read_ready(group, ticket, as_leader),
             Output::ReadDropped { group, ticket, .. } => self.read_dropped(group, ticket),
@@ -64,6 +67,7 @@ impl Node {
         };
         let outcome = self.facts.apply(group, Revision(index), &envelope);
         self.note_refused(group, &envelope, &outcome);
+        self.note_shown(group, index);
         self.applied(group, index, term, &outcome);
         self.facts_changed(group, Revision(index), &envelope);
     }
@@ -89,6 +93,7 @@ impl Node {
         if leader == Some(self.config.me) {
             self.log("state-manager", Level::Info, format!("leads group {group} in term {term}"));
         }
+        self.sync.leader_changed(group);
         self.leases.leader_changed(group, self.now.mono);
         self.reintroduce_agents(group, leader);
         self.proposals.retry_soon(group);

@@ -3,6 +3,7 @@
 use dwcp_api::Problem;
 use dwcp_api::federation::{FederationRead, FederationReadRequest, FederationStatus, Quantiles, Totals};
 use dwcp_api::region::{HealthState, RegionSummary};
+use dwcp_roles::node::Times;
 use dwcp_state::FEDERATION_GROUP;
 
 use super::call::Call;
@@ -62,11 +63,11 @@ fn placement(view: &View<'_>) -> Quantiles {
     }
 }
 
-/// Quantiles of the replication lag over all pairs of regions whose lag is known now.
+/// From when a home's leader took a command until it was readable in a region, over all groups and regions, as the leaders
+/// that are heard measured it.
 fn state_sync(view: &View<'_>) -> Quantiles {
-    let mut lags: Vec<u64> = matrices::lags(view).into_iter().filter_map(|lag| lag.lag_ms).collect();
-    lags.sort_unstable();
-    let rank =
-        |percent: usize| lags.get((lags.len() * percent).div_ceil(100).max(1) - 1).map(|ms| *ms as f64);
+    let mut all = Times::default();
+    matrices::sync_readings(view).iter().for_each(|reading| all.add(&reading.times));
+    let rank = |percent| all.quantile_us(percent).map(|us| us as f64 / 1_000.0);
     Quantiles { p50_ms: rank(50), p95_ms: rank(95), p99_ms: rank(99) }
 }

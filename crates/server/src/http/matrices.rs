@@ -4,7 +4,7 @@ use dwcp_api::Problem;
 use dwcp_api::network::{LatencyMatrix, LatencyMatrixRead, LinkStatus};
 use dwcp_api::page::Nothing;
 use dwcp_api::state::{Lag, LagMatrix, LagMatrixRead, Queue, QueueDepth, QueueDepthRead};
-use dwcp_roles::node::{GroupBeat, LinkReading};
+use dwcp_roles::node::{GroupBeat, LinkReading, SyncReading};
 use dwcp_types::NodeId;
 
 use super::call::Call;
@@ -44,7 +44,12 @@ fn group_at(view: &View<'_>, node: NodeId, group: NodeId) -> Option<(GroupBeat, 
 }
 
 /// How far `to`'s replica of `from`'s group is behind that group's leader. Unknown when either is not heard.
-pub fn lag(view: &View<'_>, from: NodeId, to: NodeId) -> Lag {
+fn lag(view: &View<'_>, readings: &[SyncReading], from: NodeId, to: NodeId) -> Lag {
+    let times = readings.iter().find(|reading| (reading.group, reading.node) == (from, to));
+    let sync_ms = |percent| {
+        let us = times.and_then(|reading| reading.times.quantile_us(percent))?;
+        Some(us.div_ceil(1_000))
+    };
     let replica = group_at(view, to, from);
     let leader = replica.as_ref().and_then(|(beat, _)| group_at(view, beat.leader, from));
     let entries = match (&leader, &replica) {
@@ -57,13 +62,27 @@ pub fn lag(view: &View<'_>, from: NodeId, to: NodeId) -> Lag {
         from: name(view, from),
         to: name(view, to),
         entries,
+        sync_p50_ms: sync_ms(50),
+        sync_p99_ms: sync_ms(99),
         lag_ms: replica.and_then(|(beat, age_ms)| beat.lag_ms.map(|lag_ms| lag_ms.saturating_add(age_ms))),
     }
 }
 
+/// How long commands took until they were readable, as the leaders measured it that are heard.
+pub fn sync_readings(view: &View<'_>) -> Vec<SyncReading> {
+    let mut all = view.node.own_beat().sync;
+    for (node, peer) in view.node.peers() {
+        if names::is_heard(view, *node) {
+            all.extend(peer.beat.iter().flat_map(|beat| beat.sync.iter().cloned()));
+        }
+    }
+    all
+}
+
 /// Lag of every ordered pair.
 pub fn lags(view: &View<'_>) -> Vec<Lag> {
-    pairs(view).into_iter().map(|(from, to)| lag(view, from, to)).collect()
+    let readings = sync_readings(view);
+    pairs(view).into_iter().map(|(from, to)| lag(view, &readings, from, to)).collect()
 }
 
 impl Serve for LagMatrixRead {

@@ -310,6 +310,14 @@ fn events_say_why_somebody_set_the_freeze_switch_and_what_it_was() {
 }
 
 #[test]
+fn state_sync_is_how_long_commands_took_until_they_were_readable() {
+    SERVED.call::<VmCreate>(&vm("synced")).expect("created");
+    let sync = SERVED.call::<FederationRead>(&Default::default()).expect("federation").state_sync;
+    let (p50, p99) = (sync.p50_ms.expect("measured"), sync.p99_ms.expect("measured"));
+    assert!(p50 > 0.0 && p50 <= p99 && p99 < 5_000.0, "{p50} {p99}");
+}
+
+#[test]
 fn a_change_that_expects_a_revision_is_refused_only_when_its_own_record_changed() {
     let first = SERVED.call::<VmCreate>(&vm("expects")).expect("created").vms.remove(0);
     SERVED.call::<VmCreate>(&vm("bystander")).expect("created");
