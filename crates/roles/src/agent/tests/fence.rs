@@ -4,11 +4,12 @@ use super::*;
 
 /// How often the agent introduced itself, and what it last said that it acts on.
 fn introductions(world: &World) -> (usize, (u64, u64)) {
-    let hellos = world.effects.iter().filter_map(|effect| match effect {
+    let said = world.effects.iter().filter_map(|effect| match effect {
         Effect::Send(AgentMessage::Hello(hello)) => Some((hello.term, hello.revision)),
         _ => None,
     });
-    (hellos.clone().count(), hellos.last().unwrap_or_default())
+    let hellos: Vec<(u64, u64)> = said.collect();
+    (hellos.len(), hellos.last().copied().unwrap_or_default())
 }
 
 #[test]
