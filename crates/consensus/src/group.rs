@@ -67,6 +67,9 @@ pub(crate) struct Group {
     /// In the order of succession, 0 first.
     rank: u32,
     leader_since: Option<(u64, u64)>,
+    /// When this leader last heard each peer's answer, in ticks; the beginning of its reign before the first.
+    heard: BTreeMap<NodeId, u64>,
+    reign_began: u64,
     reads: Reads,
     fence: Fence,
     lease: Lease,
@@ -112,6 +115,8 @@ impl Group {
             leaderless_ticks: 0,
             pace: Pace::default(),
             leader_since: None,
+            heard: BTreeMap::new(),
+            reign_began: 0,
             reads: Reads::new(config.node, boot),
             fence: Fence::new(turn.now_us),
             lease: Lease::new(config, turn.now_us, !fresh),

@@ -85,6 +85,8 @@ pub struct Options {
     pub snapshot_every: u64,
     /// People make tokens and revoke them.
     pub revocations: bool,
+    /// The nodes' clocks run at rates that differ by up to 5 %.
+    pub drifting: bool,
     /// A rule broken on purpose.
     pub mutation: Option<Mutation>,
     /// Keep every log line.
@@ -129,6 +131,7 @@ impl Options {
             ruled: seed % 8 == 3,
             snapshot_every: [SNAPSHOT_EVERY, 300, 60][rng.below(3) as usize],
             revocations: rng.chance(1, 2),
+            drifting: true,
             mutation,
             verbose: false,
         }
@@ -150,6 +153,7 @@ impl Options {
             ruled: true,
             snapshot_every: SNAPSHOT_EVERY,
             revocations: false,
+            drifting: false,
             mutation: None,
             verbose: false,
         }

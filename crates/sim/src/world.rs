@@ -139,7 +139,8 @@ impl World {
         for number in 1..=world.options.regions as NodeId {
             let disk = Disk::new(world.options.fsync_us);
             let wall_offset_ms = world.rng.below(400) as i64 - 200;
-            let drift_ppm = world.rng.below(48_000) as i64 - 24_000;
+            // Stories tell times, so their clocks are right.
+            let drift_ppm = if world.options.drifting { world.rng.below(48_000) as i64 - 24_000 } else { 0 };
             let slot = NodeSlot {
                 node: None,
                 disk,

@@ -57,6 +57,11 @@ impl Group {
             MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
         );
         let reign = (message.term, message.from);
+        let answers =
+            matches!(message.msg_type, MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse);
+        if answers && self.leads() && message.term == self.term() {
+            self.heard.insert(message.from, self.ticks);
+        }
         let asks_pre_vote = message.msg_type == MessageType::MsgRequestPreVote;
         // Errors are refusals (a stranger's answer, a proposal without leader); the sender learns by silence.
         let _ = self.raft.step(message);

@@ -241,6 +241,8 @@ impl Group {
         } else if self.leader_since.is_none_or(|(term, _)| term != now.1) {
             self.leader_since = Some((now.1, turn.now_us));
             self.home.became_leader(self.ticks);
+            self.reign_began = self.ticks;
+            self.heard.clear();
         }
         if self.told != now {
             self.told = now;

@@ -1,8 +1,8 @@
 //! What time brings.
 
 use super::Group;
-use crate::Config;
 use crate::turn::Turn;
+use crate::{Config, NodeId};
 use raft::{ProgressState, SnapshotStatus};
 
 impl Group {
@@ -15,6 +15,7 @@ impl Group {
             self.raft.tick();
         }
         self.make_room_when_stuck(turn.config);
+        self.make_room_when_alone(turn.config);
         self.tick_priority(turn.config);
         self.tick_home();
         self.tick_joint();
@@ -28,6 +29,26 @@ impl Group {
         let patience = 3 * u64::from(config.election_ticks);
         let stuck = self.held.front().is_some_and(|held| self.ticks > held.since + patience);
         if stuck && self.leads() {
+            let term = self.term();
+            self.raft.raft.become_follower(term, 0);
+        }
+    }
+
+    /// A leader that no majority answered for an election time is none. The Raft crate looks once in that time whether it
+    /// was answered since the last look, so it takes up to twice as long; but hosts ask whether anybody leads before they
+    /// keep their leases, and those end.
+    fn make_room_when_alone(&mut self, config: &Config) {
+        if !self.leads() {
+            return;
+        }
+        let oldest = self.ticks.saturating_sub(u64::from(config.election_ticks));
+        let heard =
+            |node: &NodeId| *node == self.me || *self.heard.get(node).unwrap_or(&self.reign_began) >= oldest;
+        let members = self.members();
+        let majority =
+            |voters: &[NodeId]| voters.iter().filter(|node| heard(node)).count() * 2 > voters.len();
+        let joint = !members.voters_outgoing.is_empty();
+        if !majority(&members.voters) || (joint && !majority(&members.voters_outgoing)) {
             let term = self.term();
             self.raft.raft.become_follower(term, 0);
         }

@@ -45,6 +45,19 @@ fn a_one_way_cut_does_not_depose_a_good_leader_for_ever() {
 }
 
 #[test]
+fn a_leader_without_a_majority_gives_up_after_one_election_time_whenever_it_lost_it() {
+    for phase in 0..20 {
+        let mut world = World::new(3, defaults);
+        world.run_for(10_000_000 + phase * 61_000);
+        assert_eq!(world.leader(1), Some(1));
+        world.isolate(1);
+        let leads = |world: &World| world.status(1, 1).role == dwcp_consensus::Role::Leader;
+        let took = world.run_until(3_000_000, "it gives up", |world| !leads(world));
+        assert!((1_000_000..1_500_000).contains(&took), "phase {phase}: after {took} us");
+    }
+}
+
+#[test]
 fn a_leader_that_hears_nobody_gives_way_and_does_not_disturb_its_successor() {
     let mut world = World::new(3, defaults);
     world.run_for(10_000_000);
