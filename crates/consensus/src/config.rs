@@ -61,6 +61,20 @@ pub enum Mutation {
     LongLease,
 }
 
+dwcp_types::wire_struct!(Config {
+    1 node, 2 seed, 3 tick_us, 4 heartbeat_ticks, 5 election_ticks, 6 stagger_ticks, 7 snapshot_every_entries,
+    8 keep_entries, 9 max_inflight_messages, 10 max_inflight_bytes, 11 max_message_bytes, 12 max_proposal_bytes,
+    13 read_timeout_ticks, 14 read_retry_ticks, 15 snapshot_retry_ticks, 16 repair_ticks, 17 home_backoff_ticks,
+    18 ack_broadcast
+});
+
+impl Default for Config {
+    /// The product's settings; the node has no number yet and can open no group.
+    fn default() -> Self {
+        Config::new(0, 0)
+    }
+}
+
 impl Config {
     /// Settings for links with round trips up to 309 ms: tick 50 ms, heartbeat 150 ms, elections after 1.2 to 1.8 s.
     pub fn new(node: NodeId, seed: u64) -> Self {

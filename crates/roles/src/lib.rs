@@ -3,3 +3,4 @@
 pub mod agent;
 pub mod node;
 pub mod protocol;
+pub mod recording;

@@ -43,7 +43,7 @@ pub use usage::{HostNow, HostWord};
 pub use wire::MeshMessage;
 
 /// What does not change while a node runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NodeConfig {
     /// This node: the number of its region.
     pub me: NodeId,

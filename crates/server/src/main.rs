@@ -29,7 +29,8 @@ enum Command {
         /// Without this an empty store is taken for that of a new federation.
         #[arg(long)]
         state_lost: bool,
-        /// Write everything that goes into the node to this file.
+        /// Write what the node begins from and everything that goes into it to this file; `dwcp-sim replay FILE` runs it
+        /// again. Files of earlier starts are kept as FILE.1 to FILE.3.
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
     },

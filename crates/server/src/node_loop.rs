@@ -28,7 +28,7 @@ pub struct Outlets {
     pub writer: Writer,
     /// To the log.
     pub log: Log,
-    /// Every input, for a replay.
+    /// Every input and what was decided, for a replay.
     pub recorder: Option<Recorder>,
     /// How long placement decisions take.
     pub placements: PlacementTimes,
@@ -112,12 +112,17 @@ impl NodeLoop {
 
     fn step(&mut self, inputs: Vec<Input>) {
         let now = clock::now();
-        if let Some(recorder) = &mut self.outlets.recorder {
-            recorder.write(now, &inputs);
+        if let Some(Err(error)) = self.outlets.recorder.as_mut().map(|recorder| recorder.begin(now, &inputs))
+        {
+            self.outlets.log.warning("state-manager", format!("the recording ends here: {error}"));
+            self.outlets.recorder = None;
         }
         let mut effects = std::mem::take(&mut self.effects);
         let decisions = inputs.iter().filter(|input| decides(input)).count() as u64;
         self.node.step_all(now, inputs, &mut effects);
+        if let Some(recorder) = &mut self.outlets.recorder {
+            recorder.end(&effects, self.node.wake_at());
+        }
         if decisions > 0 {
             // The step may do more than decide: what is measured is at least what the decisions took.
             let took_us = clock::mono().0.saturating_sub(now.mono.0);

@@ -1,62 +1,86 @@
-//! Writes down what went into the node, so that a run can be looked at again.
+//! Writes down everything the node begins from and everything that goes into it, so that an incident can be run again with
+//! `dwcp-sim replay FILE`. The format is [`dwcp_roles::recording`].
 //!
-//! A record is the length of the rest (4 bytes, little endian), both clocks (8 bytes each: µs, ms), the kind (1 byte) and
-//! the content. Requests are written as text: they are there to be read, not replayed.
+//! A recording holds what the node's store holds, token hashes and names among it: only its owner may read the file.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::borrow::Cow;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
-use dwcp_roles::node::Input;
-use dwcp_types::{Now, encode};
+use dwcp_consensus::{Disk, OpenError};
+use dwcp_roles::node::{Effect, Input, Node, NodeConfig};
+use dwcp_roles::recording::{self, Decided, Record};
+use dwcp_types::{Mono, Now};
+
+/// Recordings of earlier lives that are kept.
+const OLDER_KEPT: u32 = 3;
 
 /// An open recording.
 pub struct Recorder {
     file: BufWriter<File>,
-    failed: bool,
+    failure: Option<io::Error>,
 }
 
 impl Recorder {
-    /// Begins a recording; an older one of the same name is replaced.
+    /// Begins a recording. Older ones of the same name are kept as `NAME.1` to `NAME.3`, the newest first: who starts a process
+    /// again that has just failed must not lose what it left.
     ///
     /// # Errors
     /// The file can't be made.
     pub fn create(path: &Path) -> io::Result<Recorder> {
-        Ok(Recorder { file: BufWriter::new(File::create(path)?), failed: false })
+        make_way(path)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        Ok(Recorder { file: BufWriter::new(file), failure: None })
     }
 
-    /// Writes the inputs of one step. A full disk ends the recording, not the node.
-    pub fn write(&mut self, now: Now, inputs: &[Input]) {
-        if self.failed {
-            return;
+    /// Opens the node, and writes down what it begins from.
+    ///
+    /// # Errors
+    /// The node can't be opened. A recording that can't be written is no error here: [`Recorder::begin`] tells.
+    pub fn open(&mut self, config: NodeConfig, now: Now, disk: &dyn Disk) -> Result<Node, OpenError> {
+        recording::open(config, now, disk, &mut |bytes| self.put(bytes))
+    }
+
+    /// Writes the inputs of a step before it is taken, so that they are there when the step ends the process.
+    ///
+    /// # Errors
+    /// Something could not be written since the recording began; it ends here, the node goes on.
+    pub fn begin(&mut self, now: Now, inputs: &[Input]) -> io::Result<()> {
+        self.put(&Record::Step(now, inputs.len() as u64).frame());
+        for input in inputs {
+            self.put(&Record::Input(Cow::Borrowed(input)).frame());
         }
-        let written = inputs.iter().try_for_each(|input| {
-            let (kind, content) = encoded(input);
-            let length = content.len() as u32 + 17;
-            self.file.write_all(&length.to_le_bytes())?;
-            self.file.write_all(&now.mono.0.to_le_bytes())?;
-            self.file.write_all(&now.wall.0.to_le_bytes())?;
-            self.file.write_all(&[kind])?;
-            self.file.write_all(&content)
-        });
-        self.failed = written.and_then(|()| self.file.flush()).is_err();
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => self.file.flush(),
+        }
+    }
+
+    /// Writes what a step decided.
+    pub fn end(&mut self, effects: &[Effect], wake_at: Mono) {
+        self.put(&Record::Decided(Decided::of(effects, wake_at)).frame());
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.failure.is_none() {
+            self.failure = self.file.write_all(bytes).err();
+        }
     }
 }
 
-fn encoded(input: &Input) -> (u8, Vec<u8>) {
-    let with = |number: u64, bytes: &[u8]| [number.to_le_bytes().as_slice(), bytes].concat();
-    match input {
-        Input::Wake => (0, Vec::new()),
-        Input::Mesh { from, bytes } => (1, with(*from, bytes)),
-        Input::Persisted { seq } => (2, with(*seq, &[])),
-        Input::Links(readings) => (3, encode(readings)),
-        Input::Measures(measures) => (4, encode(measures)),
-        Input::AgentUp { session, region, host } => {
-            (5, with(*session, format!("{region}/{host}").as_bytes()))
+/// Moves older recordings of this name one further; the oldest goes.
+fn make_way(path: &Path) -> io::Result<()> {
+    let name = |age: u32| match age {
+        0 => path.to_path_buf(),
+        _ => PathBuf::from(format!("{}.{age}", path.display())),
+    };
+    for age in (0..OLDER_KEPT).rev() {
+        match std::fs::rename(name(age), name(age + 1)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
-        Input::AgentFrame { session, bytes } => (6, with(*session, bytes)),
-        Input::AgentDown { session } => (7, with(*session, &[])),
-        Input::HandOver => (9, Vec::new()),
-        Input::Request { ticket, request } => (8, with(*ticket, format!("{request:?}").as_bytes())),
     }
+    Ok(())
 }

@@ -32,7 +32,7 @@ pub struct Options {
     pub log: Log,
     /// This node's disk was replaced: what it once promised is gone, and comes back from its peers.
     pub state_lost: bool,
-    /// Write every input of the node down.
+    /// Write down what the node begins from and every input.
     pub recorder: Option<Recorder>,
     /// Called once when the store fails: nothing is acknowledged from then on.
     pub failed: Box<dyn FnOnce(StoreError) + Send>,
@@ -68,12 +68,16 @@ impl Region {
     /// # Errors
     /// As [`Region::start`].
     pub fn start_on(config: &RegionConfig, options: Options, store: Store) -> Result<Region, String> {
-        let Options { log, state_lost, recorder, failed } = options;
+        let Options { log, state_lost, mut recorder, failed } = options;
         let identity = setup::identity(config)?;
         let seed = setup::random_seed()?;
         let mut node_config = setup::node_config(config, seed)?;
         node_config.lost = state_lost;
-        let node = Node::open(node_config, clock::now(), &store).map_err(|e| e.to_string())?;
+        let node = match &mut recorder {
+            Some(recorder) => recorder.open(node_config, clock::now(), &store),
+            None => Node::open(node_config, clock::now(), &store),
+        };
+        let node = node.map_err(|e| e.to_string())?;
 
         let (events, from_mesh) = mpsc::channel(EVENTS);
         let mesh = setup::mesh_config(config, identity.clone(), seed)?;

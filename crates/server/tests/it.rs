@@ -10,6 +10,8 @@ mod http;
 mod http_node;
 #[path = "it/medium.rs"]
 mod medium;
+#[path = "it/recording.rs"]
+mod recording;
 #[path = "it/regions.rs"]
 mod regions;
 #[path = "it/scratch.rs"]

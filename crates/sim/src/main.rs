@@ -1,11 +1,14 @@
 //! dwcp-sim: runs the federation in simulated time.
 //!
-//! Exit codes: 0 everything held, 1 something did not, 2 the command line can't be understood.
+//! Exit codes: 0 everything held, 1 something did not, 2 the command line can't be understood or the file is no recording.
 
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use dwcp_sim::arguments::Arguments;
 use dwcp_sim::options::{Mutation, Options};
+use dwcp_sim::recording::{self, Verdict};
 use dwcp_sim::{run, scenario, swarm};
 
 const HELP: &str = "\
@@ -22,7 +25,8 @@ swarm     runs each seed with misfortune drawn from it, lets everything heal, an
           (without a flag: seeds 0..20; every fourth seed kills one region and times its VMs' return)
 twice     runs each seed twice and compares everything that was said (without a flag: seeds 0..5)
 scenario  tells the stories below scenarios/ and compares them with their expected.log
-replay    looks at what `dwcpd run --record FILE` wrote
+replay    runs what `dwcpd run --record FILE` wrote again and compares what every step decides; a recording whose end is
+          missing is replayed up to there
 
   --seeds N          seeds 0 up to N; A..B: from A up to B, B not included
   --jobs N           so many seeds at once (without the flag: one a core); what is said does not depend on it
@@ -31,7 +35,7 @@ replay    looks at what `dwcpd run --record FILE` wrote
   --bless            take what a story prints as expected from now on
   --verbose          print every line of the log
 
-exit codes: 0 everything held, 1 something did not, 2 the command line can't be understood";
+exit codes: 0 everything held, 1 something did not, 2 the command line can't be understood or the file is no recording";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -165,15 +169,23 @@ fn tell(words: &[String]) -> Result<i32, String> {
     Ok(i32::from(failed > 0 || chosen.is_empty()))
 }
 
-/// Recordings hold requests as text, and no state to begin from: they can be read, not run again.
 fn replay(words: &[String]) -> Result<i32, String> {
     let arguments = Arguments::parse(words, &[], &[])?;
-    let [file] = arguments.names.as_slice() else { return Err("replay takes one file".to_string()) };
-    let bytes = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
-    let summary = dwcp_sim::recording::summary(&bytes).map_err(|error| format!("{file}: {error}"))?;
-    summary.iter().for_each(|line| say(line));
-    say(
-        "This recording can't be run again: requests in it are text, and the state the node began from is not in it.",
-    );
-    Ok(1)
+    let [name] = arguments.names.as_slice() else { return Err("replay takes one file".to_string()) };
+    let mut file = BufReader::new(File::open(name).map_err(|error| format!("{name}: {error}"))?);
+    let mut failure = None;
+    let source = |count: usize| {
+        // Grows with what is there, not with what a record claims.
+        let mut bytes = Vec::new();
+        if let Err(error) = file.by_ref().take(count as u64).read_to_end(&mut bytes) {
+            failure = Some(error);
+        }
+        bytes
+    };
+    let verdict =
+        recording::replay(source, &mut |line| say(&line)).map_err(|why| format!("{name}: {why}"))?;
+    match failure {
+        Some(error) => Err(format!("{name}: {error}")),
+        None => Ok(i32::from(verdict != Verdict::Identical)),
+    }
 }

@@ -5,6 +5,7 @@
 //! input in hex; the seed and the number of the round repeat it.
 
 mod mutate;
+mod recordings;
 mod targets;
 mod texts;
 
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     };
     let (seconds, seed) = (flag("--seconds", 20), flag("--seed", 1));
     let wanted = arguments.first().filter(|word| !word.starts_with("--")).map_or("all", String::as_str);
-    let all: Vec<Target> = targets::all().into_iter().chain(texts::all()).collect();
+    let all: Vec<Target> = targets::all().into_iter().chain(recordings::all()).chain(texts::all()).collect();
     let chosen: Vec<&Target> = all.iter().filter(|target| wanted == "all" || target.name == wanted).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = all.iter().map(|target| target.name).collect();

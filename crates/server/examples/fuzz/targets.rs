@@ -105,7 +105,7 @@ fn controller_messages() -> Vec<ControllerMessage> {
 }
 
 #[derive(Clone, Default)]
-struct Memory(BTreeMap<Vec<u8>, Vec<u8>>);
+pub struct Memory(pub BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Disk for Memory {
     fn range(&self, from: &[u8], to: &[u8]) -> Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + '_> {

@@ -1,6 +1,6 @@
 //! Five regions in one process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use dwcp_config::region::{Listen, Peer, Pki, RegionConfig};
 use dwcp_mesh::{Ca, PeerId, San};
 use dwcp_roles::node::Node;
 use dwcp_server::log::Log;
+use dwcp_server::record::Recorder;
 use dwcp_server::region::{Options, Region};
 use dwcp_server::store::Store;
 
@@ -83,9 +84,19 @@ impl Regions {
 
     /// Starts region `number` (from 1). The address of one that has just stopped may take a moment to be free.
     pub async fn start(&mut self, number: usize) {
+        self.start_with(number, None).await;
+    }
+
+    /// The same, written down in `file`.
+    pub async fn start_recorded(&mut self, number: usize, file: &Path) {
+        self.start_with(number, Some(file)).await;
+    }
+
+    async fn start_with(&mut self, number: usize, recording: Option<&Path>) {
         let mut tries = 0;
         let region = loop {
-            match Region::start(&self.configs[number - 1], self.options(number)) {
+            let recorder = recording.map(|file| Recorder::create(file).expect("a recording"));
+            match Region::start(&self.configs[number - 1], Options { recorder, ..self.options(number) }) {
                 Ok(region) => break region,
                 Err(error) if tries == 100 => panic!("{error}"),
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -121,6 +132,11 @@ impl Regions {
 
     pub fn region(&self, number: usize) -> &Region {
         self.running[number - 1].as_ref().expect("it runs")
+    }
+
+    /// Where a recording may go.
+    pub fn recording(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
     }
 
     /// The folder of region `number`'s store.

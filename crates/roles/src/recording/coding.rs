@@ -1,0 +1,104 @@
+//! The byte forms of what goes into a node. A tag is never used again for another meaning.
+
+use dwcp_types::codec::{Reader, Writer};
+use dwcp_types::{DecodeError, Wire, wire_enum, wire_struct};
+
+use crate::node::{Asked, Change, CreateVm, FailoverRequest, Input, NodeConfig, Request};
+
+wire_struct!(NodeConfig {
+    1 me, 2 region, 3 regions, 4 voters, 5 version, 6 seed, 7 lease_ms, 8 beat_ms, 9 commit_timeout_ms, 10 host_loss_ms,
+    11 genesis, 12 consensus, 13 lost
+});
+wire_struct!(Asked { 1 by, 2 key, 3 digest, 4 request_id });
+wire_struct!(CreateVm { 1 template, 2 users_in, 3 dry_run, 4 explain });
+wire_enum!(Change { 1 Start, 2 Stop, 3 Restart, 4 Delete });
+wire_struct!(FailoverRequest { 1 from, 2 to, 3 min_priority, 4 max_time_ms, 5 partial, 6 dry_run });
+
+/// Writes a choice with what it holds, one after the other.
+macro_rules! choice {
+    ($w:ident, $tag:literal $(, $part:expr)*) => { $w.field($tag, |_w| { $( $part.put(_w); )* }) };
+}
+
+impl Wire for Request {
+    fn put(&self, w: &mut Writer) {
+        match self {
+            Request::CreateVm(asked, create) => choice!(w, 1, asked, create),
+            Request::PreviewVms(create, count) => choice!(w, 2, create, count),
+            Request::ChangeVm(asked, vm, change) => choice!(w, 3, asked, vm, change),
+            Request::ChangeRegion(asked, change) => choice!(w, 4, asked, change),
+            Request::SetPolicy(asked, policy) => choice!(w, 5, asked, policy),
+            Request::SetFreeze(asked, freeze) => choice!(w, 6, asked, freeze),
+            Request::PutToken(asked, token) => choice!(w, 7, asked, token),
+            Request::RevokeToken(asked, id) => choice!(w, 8, asked, id),
+            Request::Failover(asked, request) => choice!(w, 9, asked, request),
+            Request::CancelOperation(asked, id) => choice!(w, 10, asked, id),
+            Request::Console(vm, offset) => choice!(w, 11, vm, offset),
+            Request::Probe(vms) => choice!(w, 12, vms),
+            Request::CheckRegion(region) => choice!(w, 13, region),
+            Request::Barrier(group) => choice!(w, 14, group),
+        }
+    }
+
+    fn get(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let tag = r.varint()?;
+        let r = &mut r.inner()?;
+        Ok(match tag {
+            1 => Request::CreateVm(Wire::get(r)?, Wire::get(r)?),
+            2 => Request::PreviewVms(Wire::get(r)?, Wire::get(r)?),
+            3 => Request::ChangeVm(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            4 => Request::ChangeRegion(Wire::get(r)?, Wire::get(r)?),
+            5 => Request::SetPolicy(Wire::get(r)?, Wire::get(r)?),
+            6 => Request::SetFreeze(Wire::get(r)?, Wire::get(r)?),
+            7 => Request::PutToken(Wire::get(r)?, Wire::get(r)?),
+            8 => Request::RevokeToken(Wire::get(r)?, Wire::get(r)?),
+            9 => Request::Failover(Wire::get(r)?, Wire::get(r)?),
+            10 => Request::CancelOperation(Wire::get(r)?, Wire::get(r)?),
+            11 => Request::Console(Wire::get(r)?, Wire::get(r)?),
+            12 => Request::Probe(Wire::get(r)?),
+            13 => Request::CheckRegion(Wire::get(r)?),
+            14 => Request::Barrier(Wire::get(r)?),
+            other => return Err(DecodeError::UnknownTag("a request", other)),
+        })
+    }
+}
+
+impl Wire for Input {
+    fn put(&self, w: &mut Writer) {
+        let frame = |w: &mut Writer, tag: u64, number: &u64, bytes: &[u8]| {
+            w.field(tag, |w| {
+                number.put(w);
+                w.bytes(bytes);
+            });
+        };
+        match self {
+            Input::Wake => choice!(w, 1),
+            Input::Mesh { from, bytes } => frame(w, 2, from, bytes),
+            Input::Persisted { seq } => choice!(w, 3, seq),
+            Input::Links(readings) => choice!(w, 4, readings),
+            Input::Measures(measures) => choice!(w, 5, measures),
+            Input::AgentUp { session, region, host } => choice!(w, 6, session, region, host),
+            Input::AgentFrame { session, bytes } => frame(w, 7, session, bytes),
+            Input::AgentDown { session } => choice!(w, 8, session),
+            Input::Request { ticket, request } => choice!(w, 9, ticket, request),
+            Input::HandOver => choice!(w, 10),
+        }
+    }
+
+    fn get(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let tag = r.varint()?;
+        let r = &mut r.inner()?;
+        Ok(match tag {
+            1 => Input::Wake,
+            2 => Input::Mesh { from: r.varint()?, bytes: r.bytes()?.to_vec() },
+            3 => Input::Persisted { seq: r.varint()? },
+            4 => Input::Links(Wire::get(r)?),
+            5 => Input::Measures(Wire::get(r)?),
+            6 => Input::AgentUp { session: r.varint()?, region: Wire::get(r)?, host: Wire::get(r)? },
+            7 => Input::AgentFrame { session: r.varint()?, bytes: r.bytes()?.to_vec() },
+            8 => Input::AgentDown { session: r.varint()? },
+            9 => Input::Request { ticket: r.varint()?, request: Wire::get(r)? },
+            10 => Input::HandOver,
+            other => return Err(DecodeError::UnknownTag("an input", other)),
+        })
+    }
+}
