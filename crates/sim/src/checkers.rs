@@ -47,9 +47,9 @@ impl Checkers {
         self.violation.get_or_insert(text);
     }
 
-    /// A host launched a VM.
-    pub fn launched(&mut self, host: &HostId, vm: VmId, generation: u64) {
-        if let Some(text) = self.generations.launched(host, vm, generation) {
+    /// A host acted on a generation of a VM; `does` says how, as in `launched`.
+    pub(crate) fn acted(&mut self, host: &HostId, does: &str, vm: VmId, generation: u64) {
+        if let Some(text) = self.generations.acted(host, does, vm, generation) {
             self.object(text);
         }
     }

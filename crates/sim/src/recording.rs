@@ -46,6 +46,10 @@ pub fn replay(source: impl FnMut(usize) -> Vec<u8>, say: &mut dyn FnMut(String))
         config.seed,
         replay.kept
     ));
+    let this = env!("CARGO_PKG_VERSION");
+    if replay.node().config().version != this {
+        say(format!("this is version {this}: where they differ, the replay does"));
+    }
     let opened_us = replay.opened.mono.0;
     let mut report =
         Report { say, inputs: BTreeMap::new(), effects: BTreeMap::new(), steps: 0, last_us: opened_us };

@@ -119,6 +119,7 @@ impl World {
                 if let Some(process) = host.processes.get_mut(&vm) {
                     if leased && process.generation == generation {
                         process.held = false;
+                        self.checkers.acted(&host.name, "let go on", vm, generation);
                     }
                 }
                 self.check_places(vm);
@@ -171,7 +172,7 @@ impl World {
         let process = Process { generation, spec, slot, boot_id: boot_id.clone(), booted_at_us, held: false };
         let name = self.hosts[id].name.clone();
         self.note(format!("host {name} launches {vm} generation {generation}"));
-        self.checkers.launched(&name, vm, generation);
+        self.checkers.acted(&name, "launched", vm, generation);
         if let Some(old) = self.hosts[id].processes.insert(vm, process) {
             self.checkers
                 .object(format!("{name} launched {vm} while generation {} was there", old.generation));

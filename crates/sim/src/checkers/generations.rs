@@ -1,4 +1,5 @@
-//! No host acts on an older generation than any host has launched.
+//! No host acts on an older generation than any host has acted on: neither launches it nor lets it go on after it was held,
+//! also when the newer one is dead by then.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +11,12 @@ pub(super) struct Generations {
 }
 
 impl Generations {
-    pub(super) fn launched(&mut self, host: &HostId, vm: VmId, generation: u64) -> Option<String> {
+    /// A host `does` something with a VM: `launched` it or `let` it `go on`.
+    pub(super) fn acted(&mut self, host: &HostId, does: &str, vm: VmId, generation: u64) -> Option<String> {
         if let Some((newest, by)) = self.newest.get(&vm) {
             if generation < *newest || (generation == *newest && by != host) {
                 return Some(format!(
-                    "{host} launched generation {generation} of {vm} after {by} had launched generation {newest}"
+                    "{host} {does} generation {generation} of {vm} after {by} had acted on generation {newest}"
                 ));
             }
         }
