@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
-use dwcp_consensus::Disk as _;
+use dwcp_consensus::{Config, Disk as _, GroupSetup, Input as RaftInput, MultiRaft, Output};
 use dwcp_roles::node::{Asked, CreateVm, Effect, Input, Node, NodeConfig, Request};
 use dwcp_roles::recording::{self, Decided, Record, from_memory};
 use dwcp_sim::client::template;
@@ -147,6 +148,44 @@ fn a_recording_without_its_end_is_replayed_up_to_there() {
         let end = lines.last().expect("lines");
         assert!(end.contains("cut off") || end.contains("ends inside"), "{end}");
     }
+}
+
+/// A disk whose log of the federation holds an entry that this version can't read: applying it fails an assertion.
+fn unreadable() -> Disk {
+    let mut disk = Disk::new(0);
+    let mut raft = MultiRaft::new(Config::new(1, 1));
+    let setup = GroupSetup { group: 0, voters: vec![1], ..GroupSetup::default() };
+    raft.open(0, setup, &disk).expect("it opens");
+    for round in 1..100 {
+        let propose = RaftInput::Propose { group: 0, ticket: round, data: vec![0xff] };
+        let mut inputs = vec![if round == 90 { propose } else { RaftInput::Wake }];
+        while !inputs.is_empty() {
+            let mut out = Vec::new();
+            raft.step_all(round * 50_000, std::mem::take(&mut inputs), &mut out);
+            for output in out {
+                if let Output::Persist { seq, batch } = output {
+                    disk.hand_over(seq, batch);
+                    disk.sync(seq);
+                    inputs.push(RaftInput::Persisted { seq });
+                }
+            }
+        }
+    }
+    disk
+}
+
+#[test]
+fn an_assertion_that_failed_fails_again_in_the_same_step() {
+    let mut lone = Lone::open(unreadable(), 9_000_000);
+    catch_unwind(AssertUnwindSafe(|| lone.live(200))).expect_err("the entry can't be read");
+    let (verdict, lines) = replayed(&lone.bytes);
+    assert_eq!(verdict, Ok(Verdict::Identical), "{lines:#?}");
+    let end = lines.last().expect("lines");
+    assert!(end.contains("fails (above), and the recording ends there"), "{end}");
+
+    let survived = [&lone.bytes[..], &Record::Decided(Decided::default()).frame()].concat();
+    let (verdict, lines) = replayed(&survived);
+    assert_eq!(verdict, Ok(Verdict::Differs), "{lines:#?}");
 }
 
 #[test]
