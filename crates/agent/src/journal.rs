@@ -1,6 +1,15 @@
 //! The agent's log: one JSON object a line on standard error.
+//!
+//! Who reads it may stop reading, and a pipe that is full makes every writer wait. So a thread of its own writes, and lines
+//! that find [`WAITING_MAX`] others waiting are left out and counted: the log must stop neither the renewals nor the VMs.
 
 use std::io::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use crate::quiet_thread;
 
 use serde_json::{Map, Value};
 
@@ -25,8 +34,50 @@ impl Level {
     }
 }
 
-/// Writes one line. `fields` is a JSON object; anything else is left out.
+/// Most lines that wait to be written.
+const WAITING_MAX: usize = 1_024;
+
+/// To the thread that writes; `None` when the system gave none.
+static WRITER: OnceLock<Option<SyncSender<String>>> = OnceLock::new();
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+
+/// Queues one line. `fields` is a JSON object; anything else is left out. Never waits.
 pub fn log(level: Level, event: &str, fields: Value) {
+    let writer = WRITER.get_or_init(|| {
+        let (lines, waiting) = sync_channel(WAITING_MAX);
+        quiet_thread::start("log", move || write(&waiting)).ok().map(|_| lines)
+    });
+    WAITING.fetch_add(1, Ordering::AcqRel);
+    let line = line(level, event, fields);
+    if writer.as_ref().is_none_or(|writer| writer.try_send(line).is_err()) {
+        WAITING.fetch_sub(1, Ordering::AcqRel);
+        LEFT_OUT.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Waits until everything is written, `limit` at most.
+pub fn flush(limit: Duration) {
+    let deadline = Instant::now() + limit;
+    while WAITING.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn write(lines: &Receiver<String>) {
+    // A log that can't be written must not stop the VMs.
+    let put = |text: &str| drop(std::io::stderr().lock().write_all(text.as_bytes()));
+    for text in lines {
+        put(&text);
+        let left_out = LEFT_OUT.swap(0, Ordering::AcqRel);
+        if left_out > 0 {
+            put(&line(Level::Warn, "log-lines-left-out", serde_json::json!({"lines": left_out})));
+        }
+        WAITING.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn line(level: Level, event: &str, fields: Value) -> String {
     let mut line = Map::new();
     line.insert("at_ms".into(), crate::clock::wall_ms().into());
     line.insert("level".into(), level.name().into());
@@ -38,8 +89,7 @@ pub fn log(level: Level, event: &str, fields: Value) {
     }
     let mut text = Value::Object(line).to_string();
     text.push('\n');
-    // A log that can't be written must not stop the VMs.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    text
 }
 
 /// An ordinary event.

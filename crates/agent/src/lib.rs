@@ -13,6 +13,7 @@ pub mod journal;
 pub mod lease_file;
 pub mod qemu;
 pub mod qmp;
+pub mod quiet_thread;
 pub mod watch_protocol;
 pub mod watchdog;
 pub mod worker;

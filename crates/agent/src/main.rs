@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use dwcp_agent::host_config::HostConfig;
 use dwcp_agent::watchdog::{self, WatchdogConfig};
 use dwcp_agent::{journal, worker};
 use serde_json::json;
+
+/// How long the log's last lines may take.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// Runs virtual machines on this host under a lease of its region's leader.
 ///
@@ -46,13 +50,15 @@ fn main() -> ExitCode {
         Some(Part::Worker) => worker::run(config),
         None => watch(&arguments, &config),
     };
-    match done {
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             journal::error("agent-failed", json!({"error": error}));
             ExitCode::FAILURE
         }
-    }
+    };
+    journal::flush(LAST_LINES);
+    code
 }
 
 fn watch(arguments: &Arguments, config: &HostConfig) -> Result<(), String> {

@@ -1,34 +1,38 @@
-//! The parent of everything: one thread, no runtime, nothing that can wait.
+//! The parent of everything: no runtime, and fencing apart from all that can wait.
 //!
 //! It starts the worker and starts it again when it dies. It is the parent of every QEMU, and the kernel kills those when
-//! it dies itself. It reads the lease every 50 ms; at the end of the lease it holds every VM still, 3 s later it kills
-//! them. It never lets a VM go on by itself: only the worker knows whether the VM is still wanted here.
+//! it dies itself. The [`fence`] is a thread of its own that holds every VM still at the end of the lease and kills them
+//! 3 s later, whatever the main thread waits for. A VM never goes on by itself: only the worker knows whether it is still
+//! wanted here.
 
 mod children;
+mod fence;
 pub mod worker_process;
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::clock::monotonic_us;
-use crate::journal;
-use crate::lease_file::LeaseFile;
-use crate::qmp;
+use crate::lease_file::{LeaseFile, LeaseView};
 use crate::watch_protocol::{Ask, Tell};
+use crate::{journal, qmp, quiet_thread};
 use children::Children;
+use fence::{Fence, Urgency};
 use worker_process::WorkerProcess;
 
-/// Between two looks at the lease, ms.
+/// Longest time between two looks at children and at what the fence did, ms.
 const LOOK_MS: i32 = 50;
-/// From the end of the lease to the kill, µs.
-const KILL_AFTER_US: u64 = 3_000_000;
-/// How long VMs may take to power down on an ordered stop, s.
-const POWER_DOWN_S: u64 = 10;
+/// How long VMs may take to power down on an ordered stop.
+const POWER_DOWN: Duration = Duration::from_secs(10);
+/// How long killed processes may take to end.
+const DIE: Duration = Duration::from_secs(5);
+/// How long a monitor may take to answer.
+const MONITOR_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the watchdog must know.
 #[derive(Clone, Debug)]
@@ -65,9 +69,15 @@ pub fn run(config: WatchdogConfig) -> Result<(), String> {
     let lease = LeaseFile::open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     // No VM is there yet, and what an earlier watchdog was granted ended with its VMs.
     lease.write(0).map_err(|e| format!("{}: {e}", path.display()))?;
-    prepare_process();
-    let mut watchdog =
-        Watchdog { lease, until_us: 0, children: Children::default(), worker: WorkerProcess::new(&config) };
+    let fence = Arc::new(Fence::new(LeaseView::map(&lease).map_err(|e| format!("{}: {e}", path.display()))?));
+    let urgency = fence.start().map_err(|e| format!("the fence's thread: {e}"))?;
+    prepare_process(urgency);
+    let mut watchdog = Watchdog {
+        fence: fence.clone(),
+        children: Children::new(fence),
+        worker: WorkerProcess::new(&config),
+        stopping: false,
+    };
     while !STOP.load(Ordering::Relaxed) {
         watchdog.turn();
     }
@@ -87,7 +97,13 @@ fn lock(config: &WatchdogConfig) -> Result<File, String> {
 
 /// Signals, priority and memory, so that the watchdog is on time when the host is not well. What the system refuses is
 /// only said: an agent without rights still works, with less certainty under load.
-fn prepare_process() {
+fn prepare_process(urgency: Urgency) {
+    // Half a watchdog is worse than none: without it the kernel kills every VM. No word on a log that may not be read.
+    std::panic::set_hook(Box::new(|panic| {
+        journal::error("watchdog-failed", json!({"panic": panic.to_string()}));
+        journal::flush(Duration::from_millis(100));
+        std::process::abort();
+    }));
     // SAFETY: the handlers only store to an atomic; the other calls take plain numbers.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
@@ -103,51 +119,39 @@ fn prepare_process() {
         }
         let nice = libc::setpriority(libc::PRIO_PROCESS, 0, -10) == 0;
         let locked = libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) == 0;
-        if !nice || !locked {
-            journal::warn("watchdog-unprivileged", json!({"priority_raised": nice, "memory_locked": locked}));
+        if !nice || !locked || urgency != Urgency::RealTime {
+            let fence = format!("{urgency:?}");
+            journal::warn(
+                "watchdog-unprivileged",
+                json!({"priority_raised": nice, "memory_locked": locked, "fence": fence}),
+            );
         }
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
 }
 
 struct Watchdog {
-    lease: LeaseFile,
-    until_us: u64,
+    fence: Arc<Fence>,
     children: Children,
     worker: WorkerProcess,
+    /// Nothing is started any more.
+    stopping: bool,
 }
 
 impl Watchdog {
     fn turn(&mut self) {
         self.worker.wait(LOOK_MS);
-        self.enforce();
+        for held in self.children.newly_held() {
+            self.worker.tell(&held);
+        }
         for exited in self.children.reap() {
             self.worker.tell(&exited);
         }
         for ask in self.worker.read() {
             self.carry_out(ask);
         }
-        self.worker.keep_alive();
-    }
-
-    fn leased(&mut self) -> bool {
-        // What can't be read leaves the last value, which only ends earlier.
-        self.until_us = self.lease.read().unwrap_or(self.until_us);
-        monotonic_us() < self.until_us
-    }
-
-    fn enforce(&mut self) {
-        if self.leased() {
-            return;
-        }
-        for vm in self.children.hold_all() {
-            journal::warn("lease-ran-out", json!({"vm": vm, "action": "held still"}));
-            self.worker.tell(&Tell::Held { vm });
-        }
-        if monotonic_us() >= self.until_us.saturating_add(KILL_AFTER_US) {
-            for vm in self.children.kill_all() {
-                journal::warn("lease-ran-out", json!({"vm": vm, "action": "killed"}));
-            }
+        if !self.stopping {
+            self.worker.keep_alive();
         }
     }
 
@@ -160,10 +164,10 @@ impl Watchdog {
                 self.worker.tell(&Tell::Listed);
             }
             Ask::Spawn { vm, generation, line, dir, note } => {
-                let spawned = if self.leased() {
-                    self.children.spawn(vm, generation, &line, &dir, note)
+                let spawned = if self.stopping {
+                    Err("the agent is stopping".to_string())
                 } else {
-                    Err("the host has no lease".to_string())
+                    self.children.spawn(vm, generation, &line, &dir, note)
                 };
                 let (pid, error) = match spawned {
                     Ok(pid) => (Some(pid), String::new()),
@@ -173,44 +177,49 @@ impl Watchdog {
             }
             Ask::Kill { vm, generation } => self.children.kill(vm, generation),
             Ask::Resume { vm, generation } => {
-                if self.leased() {
-                    self.children.resume(vm, generation);
-                } else {
+                if !self.children.resume(vm, generation) {
                     self.worker.tell(&Tell::Held { vm });
                 }
             }
             Ask::HoldAll => {
-                for vm in self.children.hold_all() {
-                    self.worker.tell(&Tell::Held { vm });
+                self.fence.hold_all();
+                for held in self.children.newly_held() {
+                    self.worker.tell(&held);
                 }
             }
         }
     }
 
-    /// The worker first, so that it does not bring back what is stopped here.
+    /// The worker last: it keeps the lease while VMs power down.
     fn stop(&mut self, stop_vms: bool) {
-        self.worker.stop();
+        self.stopping = true;
         if stop_vms {
-            let limit = Duration::from_millis(500);
-            for pid in self.children.running_pids() {
-                if let Err(error) = qmp::execute(&qmp::socket_of(pid), "system_powerdown", json!(null), limit)
-                {
-                    journal::warn("power-down-failed", json!({"qemu": pid, "error": error}));
-                }
-            }
-            let deadline = Instant::now() + Duration::from_secs(POWER_DOWN_S);
-            while !self.children.is_empty() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(20));
-                self.children.reap();
-                self.enforce();
-            }
+            self.children.running_pids().into_iter().for_each(power_down);
+            self.turn_until_empty(POWER_DOWN);
         }
         self.children.kill_all();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while !self.children.is_empty() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-            self.children.reap();
-        }
+        self.turn_until_empty(DIE);
+        self.worker.stop();
         journal::info("stopped", json!({"vms_left": self.children.running_pids()}));
+    }
+
+    fn turn_until_empty(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while !self.children.is_empty() && Instant::now() < deadline {
+            self.turn();
+        }
+    }
+}
+
+/// Presses a VM's power button, aside: its monitor may not answer.
+fn power_down(pid: u32) {
+    let press = move || {
+        let socket = qmp::socket_of(pid);
+        if let Err(error) = qmp::execute(&socket, "system_powerdown", json!(null), MONITOR_LIMIT) {
+            journal::warn("power-down-failed", json!({"qemu": pid, "error": error, "next": "it is killed"}));
+        }
+    };
+    if let Err(error) = quiet_thread::start("power-down", press) {
+        journal::warn("power-down-failed", json!({"qemu": pid, "error": error.to_string()}));
     }
 }

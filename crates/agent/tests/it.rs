@@ -8,5 +8,6 @@ mod it {
     pub mod qemu_disk;
     pub mod qemu_life;
     pub mod qemu_tap;
+    pub mod stalls;
     pub mod wanted;
 }

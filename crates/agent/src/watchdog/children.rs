@@ -5,9 +5,11 @@ use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
 use serde_json::json;
 
+use super::fence::{Done, Fence};
 use crate::journal;
 use crate::watch_protocol::Tell;
 
@@ -17,22 +19,28 @@ const ERRORS_FILE: &str = "qemu.err";
 struct Process {
     generation: u64,
     child: Child,
-    held: bool,
-    killed: bool,
+    /// What the worker knows of.
+    told: Done,
     note: String,
     dir: String,
 }
 
-#[derive(Default)]
-pub(super) struct Children(BTreeMap<u64, Process>);
+pub(super) struct Children {
+    fence: Arc<Fence>,
+    processes: BTreeMap<u64, Process>,
+}
 
 impl Children {
+    pub(super) fn new(fence: Arc<Fence>) -> Children {
+        Children { fence, processes: BTreeMap::new() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.processes.is_empty()
     }
 
     pub(super) fn running_pids(&self) -> Vec<u32> {
-        self.0.values().map(|process| process.child.id()).collect()
+        self.processes.values().map(|process| process.child.id()).collect()
     }
 
     pub(super) fn list(&self) -> Vec<Tell> {
@@ -40,10 +48,10 @@ impl Children {
             vm: *vm,
             generation: process.generation,
             pid: process.child.id(),
-            held: process.held,
+            held: self.fence.done(*vm).held,
             note: process.note.clone(),
         };
-        self.0.iter().map(tell).collect()
+        self.processes.iter().map(tell).collect()
     }
 
     pub(super) fn spawn(
@@ -54,12 +62,15 @@ impl Children {
         dir: &str,
         note: String,
     ) -> Result<u32, String> {
-        if let Some(there) = self.0.get(&vm) {
+        if let Some(there) = self.processes.get(&vm) {
             return Err(format!(
                 "generation {} of this VM still runs as process {}",
                 there.generation,
                 there.child.id()
             ));
+        }
+        if !self.fence.has_room() {
+            return Err(format!("{} processes are all that can be watched", self.processes.len()));
         }
         let (program, arguments) = line.split_first().ok_or("an empty command line")?;
         let errors = File::create(Path::new(dir).join(ERRORS_FILE))
@@ -67,20 +78,25 @@ impl Children {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         die_with_parent(&mut command, 5);
+        // What comes before may have waited for the disk.
+        if !self.fence.leased() {
+            return Err("the host has no lease".to_string());
+        }
         let child = command.spawn().map_err(|e| format!("{program}: {e}"))?;
+        self.fence.guard(vm, &child);
         let pid = child.id();
         journal::info("vm-process-started", json!({"vm": vm, "generation": generation, "qemu": pid}));
-        let process = Process { generation, child, held: false, killed: false, note, dir: dir.to_string() };
-        self.0.insert(vm, process);
+        let process = Process { generation, child, told: Done::default(), note, dir: dir.to_string() };
+        self.processes.insert(vm, process);
         Ok(pid)
     }
 
     /// Takes away what has ended.
     pub(super) fn reap(&mut self) -> Vec<Tell> {
         let mut ended = Vec::new();
-        for (vm, process) in &mut self.0 {
-            if let Ok(Some(status)) = process.child.try_wait() {
-                let reason = reason(status, process);
+        for (vm, process) in &mut self.processes {
+            if let Some((status, done)) = self.fence.reap(*vm, &mut process.child) {
+                let reason = reason(status, done, &process.dir);
                 journal::info(
                     "vm-process-ended",
                     json!({"vm": vm, "qemu": process.child.id(), "reason": reason}),
@@ -90,64 +106,65 @@ impl Children {
         }
         for tell in &ended {
             if let Tell::Exited { vm, .. } = tell {
-                self.0.remove(vm);
+                self.processes.remove(vm);
             }
         }
         ended
     }
 
     pub(super) fn kill(&mut self, vm: u64, generation: u64) {
-        if let Some(process) = self.0.get_mut(&vm).filter(|process| process.generation == generation) {
-            process.killed = true;
-            signal(process, libc::SIGKILL);
-        }
-    }
-
-    pub(super) fn resume(&mut self, vm: u64, generation: u64) {
-        if let Some(process) =
-            self.0.get_mut(&vm).filter(|process| process.generation == generation && process.held)
+        if let Some(process) = self.processes.get_mut(&vm).filter(|process| process.generation == generation)
         {
-            process.held = false;
-            signal(process, libc::SIGCONT);
+            process.told.killed = true;
+            self.fence.kill(vm);
         }
     }
 
-    /// Holds every process still that is not yet; returns those VMs.
-    pub(super) fn hold_all(&mut self) -> Vec<u64> {
+    /// Lets a VM go on that is held; false without a lease.
+    pub(super) fn resume(&mut self, vm: u64, generation: u64) -> bool {
+        let Some(process) = self.processes.get_mut(&vm).filter(|process| process.generation == generation)
+        else {
+            return self.fence.leased();
+        };
+        // Held again right after, it is to be told again.
+        process.told.held = false;
+        self.fence.resume(vm)
+    }
+
+    /// What the fence did that the worker does not know of: VMs held still.
+    pub(super) fn newly_held(&mut self) -> Vec<Tell> {
         let mut held = Vec::new();
-        for (vm, process) in self.0.iter_mut().filter(|(_, process)| !process.held) {
-            signal(process, libc::SIGSTOP);
-            process.held = true;
-            held.push(*vm);
+        for (vm, process) in &mut self.processes {
+            let done = self.fence.done(*vm);
+            if done.held && !process.told.held {
+                journal::warn("lease-ran-out", json!({"vm": vm, "action": "held still"}));
+                held.push(Tell::Held { vm: *vm });
+            }
+            if done.killed && !process.told.killed {
+                journal::warn("lease-ran-out", json!({"vm": vm, "action": "killed"}));
+            }
+            process.told = done;
         }
         held
     }
 
-    /// Kills every process not yet killed; returns those VMs.
-    pub(super) fn kill_all(&mut self) -> Vec<u64> {
-        let mut killed = Vec::new();
-        for (vm, process) in self.0.iter_mut().filter(|(_, process)| !process.killed) {
-            signal(process, libc::SIGKILL);
-            process.killed = true;
-            killed.push(*vm);
+    /// Kills every process.
+    pub(super) fn kill_all(&mut self) {
+        for (vm, process) in &mut self.processes {
+            process.told.killed = true;
+            self.fence.kill(*vm);
         }
-        killed
     }
 }
 
-fn signal(process: &Process, signal: libc::c_int) {
-    // SAFETY: plain numbers. The process is our child and was not waited for, so its number can't be another's.
-    unsafe { libc::kill(process.child.id() as libc::pid_t, signal) };
-}
-
-fn reason(status: ExitStatus, process: &Process) -> String {
+fn reason(status: ExitStatus, done: Done, dir: &str) -> String {
     let how = match (status.code(), status.signal()) {
         (Some(code), _) => format!("QEMU ended with status {code}"),
-        (_, Some(9)) if process.killed => "QEMU was killed by the agent".to_string(),
+        (_, Some(9)) if done.killed => "QEMU was killed by the agent".to_string(),
         (_, Some(signal)) => format!("QEMU was ended by signal {signal}"),
         _ => "QEMU ended".to_string(),
     };
-    let errors = std::fs::read(Path::new(&process.dir).join(ERRORS_FILE)).unwrap_or_default();
+    let errors = std::fs::read(Path::new(dir).join(ERRORS_FILE)).unwrap_or_default();
     let text = String::from_utf8_lossy(&errors);
     match text.lines().rev().find(|line| !line.trim().is_empty()) {
         Some(line) => format!("{how}: {}", line.chars().take(300).collect::<String>()),

@@ -170,19 +170,20 @@ impl WorkerProcess {
         asks
     }
 
-    /// Asks the worker to end, then ends it.
+    /// Asks the worker to end, then ends it. Takes two seconds at most: what then still hangs in the kernel dies with the
+    /// watchdog.
     pub(super) fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // SAFETY: plain numbers; the child was not waited for.
-        unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while Instant::now() < deadline {
-            if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
-                return;
+        for signal in [libc::SIGTERM, libc::SIGKILL] {
+            // SAFETY: plain numbers; the child was not waited for.
+            unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+            let deadline = Instant::now() + Duration::from_secs(1);
+            while Instant::now() < deadline {
+                if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
             }
-            std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = child.kill();
-        let _ = child.wait();
     }
 }

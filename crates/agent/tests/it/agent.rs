@@ -1,7 +1,9 @@
 //! A running `dwcp-agentd` in a directory of its own, and what a test looks at.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -31,15 +33,26 @@ impl Host {
         let data = dir.join("data");
         std::fs::create_dir_all(&data).expect("data dir");
         let _ = std::os::unix::fs::symlink(images, data.join("images"));
-        let text = format!(
-            "federation: {FEDERATION}\nregion: {REGION}\nzone: a\nhost: {HOST}\n\
-             regions:\n  - {{region: {REGION}, node: 1, mesh: '{0}', api: '{0}'}}\n\
-             pki: {{dir: pki, name: host}}\ndata_dir: data\nvcpus: 4\nmemory_mib: 1024\n\
-             vm_addresses: {{base: '{base}', first: 32, count: 4}}\n",
-            leader.address
-        );
-        std::fs::write(dir.join("host.yaml"), text).expect("host.yaml");
+        write_settings(dir, leader, base, "");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).expect("log");
+        Host::launch(dir, extra, log.into())
+    }
+
+    /// A host whose VMs are processes that only sleep, for tests of what the agent does with processes.
+    pub fn start_sleepers(dir: &Path, leader: &Leader, base: &str, extra: &[&str], log: Stdio) -> Host {
+        let image = dir.join("data/images/small");
+        std::fs::create_dir_all(&image).expect("image dir");
+        std::fs::write(image.join("kernel"), "none").expect("kernel");
+        std::fs::write(image.join("image.yaml"), "kernel: kernel\n").expect("image.yaml");
+        let emulator = dir.join("emulator");
+        std::fs::write(&emulator, "#!/bin/sh\nexec sleep 600\n").expect("emulator");
+        std::fs::set_permissions(&emulator, Permissions::from_mode(0o755)).expect("executable");
+        let more = format!("accelerator: tcg\nqemu: '{}'\n", emulator.display());
+        write_settings(dir, leader, base, &more);
+        Host::launch(dir, extra, log)
+    }
+
+    fn launch(dir: &Path, extra: &[&str], log: Stdio) -> Host {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dwcp-agentd"));
         command.arg("--config").arg(dir.join("host.yaml")).args(extra).stderr(log);
         Host { dir: dir.to_path_buf(), child: command.spawn().expect("dwcp-agentd") }
@@ -76,6 +89,17 @@ impl Host {
         }
         false
     }
+}
+
+fn write_settings(dir: &Path, leader: &Leader, base: &str, more: &str) {
+    let text = format!(
+        "federation: {FEDERATION}\nregion: {REGION}\nzone: a\nhost: {HOST}\n\
+         regions:\n  - {{region: {REGION}, node: 1, mesh: '{0}', api: '{0}'}}\n\
+         pki: {{dir: pki, name: host}}\ndata_dir: data\nvcpus: 4\nmemory_mib: 1024\n\
+         vm_addresses: {{base: '{base}', first: 32, count: 8}}\n{more}",
+        leader.address
+    );
+    std::fs::write(dir.join("host.yaml"), text).expect("host.yaml");
 }
 
 impl Drop for Host {
