@@ -2,7 +2,7 @@
 //!
 //! A story is a folder: `README.md` says what it is about, `world.toml` has `seed = N`, `hosts = N` a region and `regions = N` (5), `steps.txt` a line a
 //! step (`SECONDS WORDS…`), `expected.log` what was printed when it was last looked at and found right. The words are
-//! literal `dwcp-cli` lines, `fault …`, `expect …`, `remember` (which VMs answer, for `expect undisturbed N`) or `settle`
+//! literal `dwcp-cli` lines (`$FAILOVER` stands for the operation of the newest failover), `fault …`, `expect …`, `remember` (which VMs answer, for `expect undisturbed N`) or `settle`
 //! (everything heals by itself from here on); [`words`] lists them.
 
 mod expect;

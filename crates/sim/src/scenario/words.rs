@@ -216,9 +216,18 @@ impl Story {
                     to: list(rest, "--to-regions"),
                     partial: value(rest, "--relax") == Some("partial"),
                     dry_run: rest.contains(&"--dry-run"),
+                    max_time_ms: value(rest, "--max-time")
+                        .map(|text| seconds_us(text).map(|us| us / 1_000))
+                        .transpose()?,
                     ..FailoverRequest::default()
                 },
             ),
+            ["operation", "cancel", "$FAILOVER", ..] => {
+                let facts = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
+                let newest = facts.max_by_key(|node| node.facts().revision(0)).ok_or("no node lives")?;
+                let last = newest.facts().core.failovers.values().next_back().ok_or("no failover")?;
+                Request::CancelOperation(asked, last.operation)
+            }
             _ => return Err(format!("stories have no command `{}`", words.join(" "))),
         })
     }
