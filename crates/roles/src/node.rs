@@ -17,8 +17,10 @@ mod handoff;
 mod hosts;
 mod intents;
 mod leases;
+mod leaving;
 mod observe;
 mod operations;
+mod parts;
 mod proposals;
 mod questions;
 mod requests;
@@ -267,6 +269,8 @@ pub struct Node {
     sync: sync::Sync,
     /// When a thing was last tried, so that it is not tried again at every step.
     tried: BTreeMap<String, Mono>,
+    /// What was tried long ago is forgotten when there is more than this.
+    tried_kept: usize,
     reconcile_at: Mono,
     inbox: VecDeque<dwcp_consensus::Input>,
     out: Vec<Effect>,
@@ -274,6 +278,8 @@ pub struct Node {
 
 /// Between two looks at the facts, ms.
 const RECONCILE_MS: u64 = 100;
+/// Things tried that are remembered before old ones are forgotten.
+const TRIED_KEPT: usize = 100_000;
 
 impl Node {
     /// A node whose groups are opened from `disk`; new ones when it holds nothing.
@@ -296,6 +302,7 @@ impl Node {
             reserved: Reservations::default(),
             sync: sync::Sync::default(),
             tried: BTreeMap::new(),
+            tried_kept: TRIED_KEPT,
             reconcile_at: now.mono,
             inbox: VecDeque::new(),
             out: Vec::new(),
@@ -435,8 +442,10 @@ impl Node {
         if self.tried.get(&what).is_some_and(|last| now < last.plus_ms(every_ms)) {
             return false;
         }
-        if self.tried.len() > 100_000 {
+        if self.tried.len() > self.tried_kept {
             self.tried.retain(|_, last| now < last.plus_ms(60_000));
+            // When all of it is recent, looking through it again for each further thing would take for ever.
+            self.tried_kept = TRIED_KEPT.max(self.tried.len() * 2);
         }
         self.tried.insert(what, now);
         true

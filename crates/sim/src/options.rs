@@ -89,6 +89,8 @@ pub struct Options {
     pub drifting: bool,
     /// A rule broken on purpose.
     pub mutation: Option<Mutation>,
+    /// Bytes of one proposal; none: the product's.
+    pub max_proposal_bytes: Option<u64>,
     /// Keep every log line.
     pub verbose: bool,
 }
@@ -133,6 +135,7 @@ impl Options {
             revocations: rng.chance(1, 2),
             drifting: true,
             mutation,
+            max_proposal_bytes: None,
             verbose: false,
         }
     }
@@ -155,6 +158,7 @@ impl Options {
             revocations: false,
             drifting: false,
             mutation: None,
+            max_proposal_bytes: None,
             verbose: false,
         }
     }

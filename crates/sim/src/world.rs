@@ -267,6 +267,9 @@ impl World {
         if self.options.mutation == Some(Mutation::AckBeforeFsync) {
             config.consensus.mutation = Some(dwcp_consensus::Mutation::AckBeforeFsync);
         }
+        if let Some(bytes) = self.options.max_proposal_bytes {
+            config.consensus.max_proposal_bytes = bytes;
+        }
         let now = self.now_of(number);
         let Some(slot) = self.nodes.get_mut(&number) else { return };
         slot.life += 1;

@@ -3,6 +3,7 @@
 mod it {
     mod command_line;
     mod hosts;
+    mod large;
     mod mutations;
     mod recording;
     mod regressions;

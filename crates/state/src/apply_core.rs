@@ -5,8 +5,8 @@ use dwcp_types::{Code, FailoverId, Refusal, RegionId, Revision, TokenId};
 use crate::apply_region::{Applied, Stamp, outcome, repeated};
 use crate::command::*;
 use crate::{
-    Core, Failover, FailoverState, Lifecycle, Operation, OperationKind, OperationState, PhaseName, PhaseSpan,
-    Severity, Standing, Token, Trigger,
+    Core, Failover, FailoverState, Lifecycle, MoveState, Operation, OperationKind, OperationState, PhaseName,
+    PhaseSpan, Region, Severity, Standing, Token, Trigger,
 };
 
 impl Core {
@@ -54,10 +54,14 @@ impl Core {
             Command::DeclareLost((failover, epoch)) => self.declare_lost(failover, *epoch, stamp),
             Command::EndPhase((id, phase)) => self.end_phase(*id, *phase, stamp),
             Command::PlanFailover((id, vms)) => {
-                let failover = self.open_failover(*id)?;
-                failover.vms = vms.clone();
+                self.open_failover(*id)?.record(vms);
                 self.end_phase(*id, PhaseName::Plan, stamp)
             }
+            Command::RecordVms((id, vms)) => {
+                self.open_failover(*id)?.record(vms);
+                Ok(Receipt::default())
+            }
+            Command::CancelFailover(id) => self.cancel_failover(*id, stamp),
             Command::EndFailover((id, (state, vms))) => self.end_failover(*id, *state, vms, stamp),
             Command::ReturnRegion((region, epoch)) => self.return_region(region, *epoch, stamp),
             Command::PutToken(token) => self.put_token(token, stamp),
@@ -170,8 +174,9 @@ impl Core {
                 format!("{} was declared lost meanwhile", asked.from),
             ));
         }
+        let before = Region { revision: stamp.revision, ..region.clone() };
         region.epoch += 1;
-        let before = std::mem::replace(&mut region.standing, Standing::Lost);
+        region.standing = Standing::Lost;
         region.standing_since = stamp.envelope.at;
         region.placement = false;
         region.placement_by = stamp.envelope.by.clone();
@@ -181,7 +186,7 @@ impl Core {
         Ok(self.open_new_failover(asked, before, stamp))
     }
 
-    fn open_new_failover(&mut self, asked: &Failover, before: Standing, stamp: &Stamp<'_>) -> Receipt {
+    fn open_new_failover(&mut self, asked: &Failover, before: Region, stamp: &Stamp<'_>) -> Receipt {
         let id = FailoverId(self.failovers.keys().next_back().map_or(0, |last| last.0) + 1);
         let detected = asked.phases.first().map_or(stamp.envelope.at, |phase| phase.ended_at);
         let failover =
@@ -209,7 +214,7 @@ impl Core {
             }
         };
         let event = stamp.event(Severity::Critical, "region.lost", &asked.from, text);
-        self.ledger.note(event.changing(before, Standing::Lost));
+        self.ledger.note(event.changing(before.standing, Standing::Lost));
         let operation = failover.operation;
         self.failovers.insert(
             id,
@@ -222,6 +227,7 @@ impl Core {
                     },
                     PhaseSpan { name: PhaseName::Agree, started_at: detected, ended_at: stamp.envelope.at },
                 ],
+                before: Some(before),
                 ..failover
             },
         );
@@ -233,7 +239,7 @@ impl Core {
         Receipt { failover: Some(id), operation: Some(operation), ..Receipt::default() }
     }
 
-    fn open_failover(&mut self, id: FailoverId) -> Result<&mut Failover, Refusal> {
+    pub(crate) fn open_failover(&mut self, id: FailoverId) -> Result<&mut Failover, Refusal> {
         match self.failovers.get_mut(&id) {
             Some(failover) if failover.state == FailoverState::Running => Ok(failover),
             Some(_) => Err(Refusal::new(Code::WrongState, format!("{id} has ended"))),
@@ -263,13 +269,18 @@ impl Core {
     ) -> Applied {
         self.end_phase(id, PhaseName::Verify, stamp)?;
         let failover = self.open_failover(id)?;
+        failover.record(vms);
         failover.state = state;
-        failover.vms = vms.to_vec();
         failover.ended_at = Some(stamp.envelope.at);
         let rto_ms = failover.rto_ms(stamp.envelope.at);
         let (operation, from) = (failover.operation, failover.from.clone());
-        let verified = vms.iter().filter(|vm| vm.state == crate::MoveState::Verified).count();
-        let result = format!("{verified} of {} VMs serve elsewhere after {rto_ms} ms", vms.len());
+        let all = failover.vms.len();
+        let verified = failover.vms.iter().filter(|vm| vm.state == MoveState::Verified).count();
+        for vm in failover.vms.iter_mut().filter(|vm| vm.state == MoveState::Waiting) {
+            vm.state = MoveState::Failed;
+            vm.reason = format!("does not answer {rto_ms} ms after the first missed heartbeat");
+        }
+        let result = format!("{verified} of {all} VMs serve elsewhere after {rto_ms} ms");
         let ended = match state {
             FailoverState::Done => OperationState::Done,
             FailoverState::Cancelled => OperationState::Cancelled,

@@ -132,10 +132,14 @@ pub enum Command {
     DeclareLost((Box<Failover>, u64)),
     /// A phase of a failover ended now.
     EndPhase((FailoverId, PhaseName)),
-    /// The VMs of a failover, with their new places.
+    /// The VMs of a failover have their places. Carries those that its record does not show so yet.
     PlanFailover((FailoverId, Vec<FailoverVm>)),
-    /// A failover ended.
+    /// A failover ended. Carries the VMs that its record does not show so yet; one that still waits has failed.
     EndFailover((FailoverId, (FailoverState, Vec<FailoverVm>))),
+    /// A part of a failover's record that is too long for one command: what has become of these of its VMs.
+    RecordVms((FailoverId, Vec<FailoverVm>)),
+    /// A failover that no VM was given a place by is called off, and its region is as it was.
+    CancelFailover(FailoverId),
     /// A lost region is heard again.
     ReturnRegion((RegionId, u64)),
     /// Adds a token.

@@ -126,7 +126,7 @@ wire_struct!(FailoverVm {
 });
 wire_struct!(Failover {
     1 id, 2 operation, 3 from, 4 to, 5 trigger, 6 witnesses, 7 min_priority, 8 max_time_ms, 9 partial, 10 by,
-    11 first_missed_at, 12 phases, 13 vms, 14 state, 15 ended_at
+    11 first_missed_at, 12 phases, 13 vms, 14 state, 15 ended_at, 16 before
 });
 
 wire_struct!(Envelope { 1 request, 2 digest, 3 by, 4 at, 5 command, 6 request_id, 7 expected, 8 looked_at, 9 reason });
@@ -140,7 +140,7 @@ wire_struct!(ClaimRequest { 1 key, 2 after_attempt, 3 group });
 wire_enum!(Command {
     1 Nothing, 2 Found(core), 3 ChangeRegion(change), 4 SetPolicy(policy), 5 SetFreeze(freeze), 6 DeclareLost(lost),
     7 EndPhase(phase), 8 PlanFailover(plan), 9 EndFailover(end), 10 ReturnRegion(region), 11 PutToken(token),
-    12 RevokeToken(id),
+    12 RevokeToken(id), 13 RecordVms(part), 14 CancelFailover(id),
     20 RegisterHost(facts), 21 LoseHost(host), 22 SetHostPlacement(host), 23 CreateVms(vms), 24 SetWant(want),
     25 RestartVm(vm), 26 Observe(seen), 27 MoveVms(moves), 28 BeginEvacuation(epoch), 29 EndEvacuation(epoch),
     30 Depart(vms), 31 Admit(admission), 32 Decline(vm), 33 Forget(vm), 34 Recall(vm), 35 EndOperation(end),

@@ -84,6 +84,13 @@ impl Core {
                 let read = "dwcp-cli federation freeze".to_string();
                 Some(("the freeze switch".to_string(), self.freeze_revision, read))
             }
+            Command::CancelFailover(id) => {
+                let operation = self.failovers.get(id).and_then(|f| self.operations.get(&f.operation));
+                operation.map(|op| {
+                    let read = format!("dwcp-cli operation show {}", op.id);
+                    (format!("operation {}", op.id), op.revision, read)
+                })
+            }
             Command::RevokeToken(id) => self.tokens.get(id).map(|token| {
                 let read = format!("dwcp-cli security token list --user {}", token.user);
                 (format!("token {id}"), token.revision, read)

@@ -1,6 +1,10 @@
 //! A region's failover: who decided, what phases it went through, what became of each VM.
 
+use std::collections::BTreeMap;
+
 use dwcp_types::{FailoverId, Generation, HostId, OperationId, Priority, RegionId, VmId, Wall};
+
+use crate::Region;
 
 /// Who decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +98,16 @@ pub struct FailoverVm {
     pub verified_at: Option<Wall>,
 }
 
+impl FailoverVm {
+    /// False for an older word: one that has served elsewhere has, a generation never falls, and a place that was given
+    /// under a generation is not taken back under the same.
+    fn is_followed_by(&self, new: &FailoverVm) -> bool {
+        let unplaces = self.to_region.is_some() && new.to_region.is_none();
+        self.state != MoveState::Verified
+            && (new.generation > self.generation || (new.generation == self.generation && !unplaces))
+    }
+}
+
 /// A failover.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failover {
@@ -127,9 +141,30 @@ pub struct Failover {
     pub state: FailoverState,
     /// When it ended.
     pub ended_at: Option<Wall>,
+    /// The region's record before, with the revision that the loss gave it; none: an earlier version wrote it.
+    pub before: Option<Region>,
 }
 
 impl Failover {
+    /// True once some VM was given a place: it leaves as soon as its region's group knows, or has left.
+    pub fn has_places(&self) -> bool {
+        self.vms.iter().any(|vm| vm.to_region.is_some())
+    }
+
+    /// Takes over what has become of some VMs; an older word that comes later changes nothing.
+    pub(crate) fn record(&mut self, news: &[FailoverVm]) {
+        let mut news: BTreeMap<VmId, &FailoverVm> = news.iter().map(|vm| (vm.vm, vm)).collect();
+        for vm in &mut self.vms {
+            if let Some(new) = news.remove(&vm.vm) {
+                if vm.is_followed_by(new) {
+                    *vm = new.clone();
+                }
+            }
+        }
+        self.vms.extend(news.into_values().cloned());
+        self.vms.sort_by_key(|vm| (std::cmp::Reverse(vm.priority), vm.vm));
+    }
+
     /// The end of the newest phase that has ended.
     pub fn last_phase_end(&self) -> Wall {
         self.phases.last().map_or(self.first_missed_at, |phase| phase.ended_at)

@@ -7,6 +7,7 @@
 //! What is durable: what people want (policy), what was chosen (intent, with generations), what agents concluded
 //! (phases, addresses; never measurements). Time comes in with the command, as the proposer's wall clock.
 
+mod apply_cancel;
 mod apply_core;
 mod apply_handoff;
 mod apply_region;

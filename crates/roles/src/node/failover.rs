@@ -1,21 +1,23 @@
 //! A region's failover, as its group's leader drives it: stop leases, wait until none can hold, plan, let the VMs leave,
-//! watch them come up, say how it ended. Each step is computed from facts; nothing is remembered between two.
+//! watch them come up, say how it ended. Each step is computed from facts; nothing is remembered between two. Planning
+//! and leaving is `leaving`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_decide::FailoverLimits;
 use dwcp_state::{
-    Command, Departing, Failover, FailoverState, FailoverVm, MoveState, PhaseName, PhaseSpan, Standing,
-    Trigger, Vm, Want,
+    Command, Failover, FailoverState, FailoverVm, Freeze, MoveState, PhaseName, PhaseSpan, Standing, Trigger,
+    Vm, Want,
 };
-use dwcp_types::{GroupId, HostId, OperationId, Priority, RegionId, VmId};
+use dwcp_types::{GroupId, OperationId, Priority, RegionId, VmId};
 
 use super::{Level, Node};
 
-/// Between two plans for what did not fit, ms.
-const REPLAN_MS: u64 = 1_000;
-/// A VM that does not serve so long after it was planned has failed to come up, ms.
+/// A failover without a time limit of its own ends so long after the first missed heartbeat, ms.
 const GIVE_UP_MS: u64 = 300_000;
+/// Its end that was told is not told again before, ms.
+const END_AGAIN_MS: u64 = 500;
+/// VMs of a failover that are looked at for each millisecond until the next look.
+const LOOKED_AT_A_MS: u64 = 100;
 
 impl Node {
     /// Founds the federation, once.
@@ -85,128 +87,81 @@ impl Node {
             }
             return;
         }
-        let failover = self.facts.core.running_failover(&region).cloned();
-        if let Some(failover) = &failover {
-            if failover.phases.iter().all(|phase| phase.name < PhaseName::Fence) {
-                self.tell(
-                    0,
-                    format!("{}-fenced", failover.id),
-                    Command::EndPhase((failover.id, PhaseName::Fence)),
-                );
-            }
-        }
-        self.send_away(group, &region, failover.as_ref());
-        if let Some(failover) = failover {
-            self.watch_failover(&region, failover);
-        }
-    }
-
-    /// Plans whatever is still here, and lets it leave.
-    fn send_away(&mut self, group: GroupId, region: &RegionId, failover: Option<&Failover>) {
-        let facts = &self.facts.regions[region];
-        let planned = failover.is_none_or(|failover| !failover.vms.is_empty());
-        let movable = facts.vms.values().any(|vm| vm.want != Want::Deleted);
-        let hosts: BTreeSet<HostId> = facts.hosts.keys().cloned().collect();
-        if (planned && facts.vms.is_empty()) || !self.may_move() {
+        let running =
+            self.facts.core.running_failover(&region).map(|failover| (failover.id, failover.vms.len()));
+        let Some((id, vms)) = running else {
+            self.send_rest_away(group, &region);
             return;
-        }
-        if !self.due(format!("plan {group}"), REPLAN_MS) {
-            return;
-        }
-        self.purge_deleted(group, &hosts);
-        if !movable && planned {
-            return;
-        }
-        let limits = FailoverLimits {
-            to: failover.map_or_else(Vec::new, |failover| failover.to.clone()),
-            min_priority: failover.map(|failover| failover.min_priority),
-            partial: true,
         };
-        let measured = self.measured();
-        let plan = dwcp_decide::plan_failover(&self.facts, &measured, region, &limits);
-        let leaving: Vec<Departing> = plan
-            .moves
-            .iter()
-            .filter_map(|step| {
-                let (to, host) = step.to.clone()?;
-                Some(Departing { vm: step.vm, generation: step.generation, to, host: Some(host) })
-            })
-            .collect();
-        if !leaving.is_empty() {
-            self.conclude(group, Command::Depart((failover.map(|failover| failover.id), leaving)));
-        }
-        if let Some(failover) = failover {
-            self.record_plan(failover, &plan.moves);
-        }
-    }
-
-    /// Writes the plan into the failover's record, on top of what an earlier plan said.
-    fn record_plan(&mut self, failover: &Failover, moves: &[dwcp_decide::PlannedMove]) {
-        let mut vms: BTreeMap<VmId, FailoverVm> = failover.vms.iter().map(|vm| (vm.vm, vm.clone())).collect();
-        for step in moves {
-            let to = step.to.clone();
-            let vm = FailoverVm {
-                vm: step.vm,
-                name: step.name.clone(),
-                priority: step.priority,
-                from_host: step.from_host.clone(),
-                to_region: to.as_ref().map(|(region, _)| region.clone()),
-                to_host: to.map(|(_, host)| host),
-                generation: step.generation.next(),
-                state: if step.to.is_some() { MoveState::Waiting } else { MoveState::Left },
-                reason: step.reason.clone(),
-                verified_at: None,
-            };
-            vms.insert(step.vm, vm);
-        }
-        let mut vms: Vec<FailoverVm> = vms.into_values().collect();
-        vms.sort_by_key(|vm| (std::cmp::Reverse(vm.priority), vm.vm));
-        if vms != failover.vms || failover.phases.iter().all(|phase| phase.name < PhaseName::Plan) {
-            let key = format!("{}-plan-{:x}", failover.id, super::intents::digest(&dwcp_types::encode(&vms)));
-            self.tell(0, key, Command::PlanFailover((failover.id, vms)));
-        }
-    }
-
-    /// Ends the failover when every VM serves elsewhere, or nothing more will.
-    fn watch_failover(&mut self, region: &RegionId, failover: Failover) {
-        if failover.phases.iter().all(|phase| phase.name < PhaseName::Plan) {
+        // Looking at each of its VMs takes a while when there are many.
+        if !self.due(format!("look at {id}"), vms as u64 / LOOKED_AT_A_MS) {
             return;
         }
-        let vms = self.progress_of(&failover);
+        let failover = self.facts.core.failovers[&id].clone();
+        if failover.phases.iter().all(|phase| phase.name < PhaseName::Fence) {
+            let key = format!("{}-fenced", failover.id);
+            self.tell(0, key, Command::EndPhase((failover.id, PhaseName::Fence)));
+        }
+        self.send_away(group, &region, &failover);
+        self.watch_failover(&region, &failover);
+    }
+
+    /// Ends the failover when every VM serves elsewhere, or nothing more will, or its time is up.
+    fn watch_failover(&mut self, region: &RegionId, failover: &Failover) {
         let running_ms = self.now.wall.ms_since(failover.first_missed_at);
+        let out_of_time = running_ms >= failover.max_time_ms.unwrap_or(GIVE_UP_MS).max(1_000);
+        let planned = failover.phases.iter().any(|phase| phase.name >= PhaseName::Plan);
+        if !planned && !out_of_time {
+            return;
+        }
+        let mut vms = self.progress_of(failover);
         let waiting = vms.iter().filter(|vm| vm.state == MoveState::Waiting).count();
         let started = vms.iter().filter(|vm| vm.state == MoveState::Waiting).all(|vm| self.is_started(vm.vm));
         let restarted = failover.phases.iter().any(|phase| phase.name == PhaseName::Restart);
-        if started && !restarted {
+        if planned && started && !restarted {
             let key = format!("{}-restarted", failover.id);
             self.tell(0, key, Command::EndPhase((failover.id, PhaseName::Restart)));
         }
         let facts = &self.facts.regions[region];
-        let settled = waiting == 0
+        let settled = planned
+            && waiting == 0
             && facts.departures.values().all(|departure| departure.failover != Some(failover.id));
-        let out_of_time = running_ms >= failover.max_time_ms.unwrap_or(GIVE_UP_MS).max(1_000);
-        if (!settled && !out_of_time) || !self.due(format!("end {}", failover.id), 2_000) {
+        if (!settled && !out_of_time) || !self.due(format!("end {}", failover.id), END_AGAIN_MS) {
             return;
         }
-        let vms: Vec<FailoverVm> = vms
-            .into_iter()
-            .map(|vm| match vm.state {
-                MoveState::Waiting => FailoverVm {
-                    state: MoveState::Failed,
-                    reason: format!("does not answer {running_ms} ms after the first missed heartbeat"),
-                    ..vm
-                },
-                _ => vm,
-            })
-            .collect();
         let done = vms.iter().all(|vm| vm.state == MoveState::Verified);
+        let before: BTreeMap<VmId, MoveState> = failover.vms.iter().map(|vm| (vm.vm, vm.state)).collect();
+        vms.retain(|vm| vm.state == MoveState::Verified && before[&vm.vm] != MoveState::Verified);
+        if out_of_time {
+            vms.extend(self.never_planned(region, failover));
+        }
+        let done = done && vms.iter().all(|vm| vm.state == MoveState::Verified);
         let state = if done { FailoverState::Done } else { FailoverState::Partial };
-        let key = format!(
-            "{}-end-{}",
-            failover.id,
-            vms.iter().filter(|vm| vm.state == MoveState::Verified).count()
-        );
-        self.tell(0, key, Command::EndFailover((failover.id, (state, vms))));
+        self.record(failover, vms, |id, rest| Command::EndFailover((id, (state, rest))));
+    }
+
+    /// VMs that are where they were and that no plan names: nothing was decided about them.
+    fn never_planned(&self, region: &RegionId, failover: &Failover) -> Vec<FailoverVm> {
+        let named: BTreeSet<VmId> = failover.vms.iter().map(|vm| vm.vm).collect();
+        let freeze = self.facts.core.freeze;
+        let there = self.facts.regions[region].vms.values();
+        there
+            .filter(|vm| vm.want != Want::Deleted && vm.priority >= failover.min_priority)
+            .filter(|vm| !named.contains(&vm.id))
+            .map(|vm| FailoverVm {
+                vm: vm.id,
+                name: vm.name.clone(),
+                priority: vm.priority,
+                from_host: vm.host.clone(),
+                generation: vm.generation.next(),
+                state: MoveState::Left,
+                reason: match freeze {
+                    Freeze::Active => "no plan was made in time".to_string(),
+                    _ => format!("the freeze switch is {freeze:?}: nothing was planned in time"),
+                },
+                ..FailoverVm::default()
+            })
+            .collect()
     }
 
     fn is_started(&self, vm: VmId) -> bool {
@@ -225,6 +180,9 @@ impl Node {
 
     fn progress_of_vm(&self, failover: &Failover, planned: &FailoverVm) -> FailoverVm {
         let mut vm = planned.clone();
+        if vm.state == MoveState::Verified {
+            return vm;
+        }
         let departing = self.facts.regions.values().any(|facts| facts.departures.contains_key(&planned.vm));
         match self.facts.vm(planned.vm) {
             Some((region, found)) if *region != failover.from => {

@@ -36,7 +36,7 @@ impl Node {
                 self.sync.appended(group, index, self.now.mono);
                 self.appended(group, ticket, index, term);
             }
-            Output::ProposalDropped { ticket, .. } => self.dropped(ticket),
+            Output::ProposalDropped { group, ticket, reason } => self.dropped(group, ticket, reason),
             Output::ReadReady { group, ticket, as_leader, .. } => self.read_ready(group, ticket, as_leader),
             Output::ReadDropped { group, ticket, .. } => self.read_dropped(group, ticket),
             Output::Leader { group, leader, term } => self.leader_changed(group, leader, term),

@@ -2,25 +2,19 @@
 
 use dwcp_decide::PlaceRequest;
 use dwcp_state::{Admission, Command, Departure, Fate, RegionFacts, Want};
-use dwcp_types::{GroupId, RegionId, Revision};
+use dwcp_types::{GroupId, Priority, RegionId, Revision, VmId};
 
 use super::Node;
 
 /// An admission that was proposed is not proposed again before, ms.
 const AGAIN_MS: u64 = 1_500;
+/// VMs that are given a host in one look: renewals of leases wait meanwhile.
+const ADMIT_AT_ONCE: usize = 500;
 
 /// Between two looks at what may be dropped, ms.
 const UNBAR_MS: u64 = 60_000;
 /// VMs of one command.
 const UNBAR_AT_ONCE: usize = 1_000;
-
-/// A VM on its way to here.
-struct Arrival {
-    from: RegionId,
-    /// The revision of the facts that show it.
-    seen: Revision,
-    departure: Departure,
-}
 
 fn fate(target: &RegionFacts, departure: &Departure) -> Fate {
     target.fate(departure.vm.id, departure.vm.generation)
@@ -50,31 +44,32 @@ impl Node {
     /// For VMs that are on their way to this group: finds a host, or declines.
     pub(super) fn admit_arrivals(&mut self, group: GroupId) {
         let Some(here) = self.facts.region_of(group).cloned() else { return };
-        let mut arrivals: Vec<Arrival> = Vec::new();
+        let mut arrivals: Vec<(std::cmp::Reverse<Priority>, VmId, RegionId)> = Vec::new();
         for (from, facts) in &self.facts.regions {
             for departure in facts.departures.values().filter(|departure| departure.to == here) {
                 if fate(&self.facts.regions[&here], departure) == Fate::Open {
-                    let departure = departure.clone();
-                    arrivals.push(Arrival { from: from.clone(), seen: facts.revision, departure });
+                    let vm = &departure.vm;
+                    arrivals.push((std::cmp::Reverse(vm.priority), vm.id, from.clone()));
                 }
             }
         }
-        arrivals.sort_by_key(|arrival| {
-            (std::cmp::Reverse(arrival.departure.vm.priority), arrival.departure.vm.id)
-        });
-        for arrival in arrivals {
-            let vm = &arrival.departure.vm;
-            let key = format!("admit {group} {} {}", vm.id, vm.generation.0);
-            if self.due(key, AGAIN_MS) {
-                let looked_at = vec![(arrival.from.clone(), arrival.seen)];
-                let command = self.admit_or_decline(&here, arrival);
+        arrivals.sort();
+        let mut admitted = 0;
+        for (_, vm, from) in arrivals {
+            let facts = &self.facts.regions[&from];
+            let seen = facts.revision;
+            let generation = facts.departures[&vm].vm.generation.0;
+            if admitted < ADMIT_AT_ONCE && self.due(format!("admit {group} {vm} {generation}"), AGAIN_MS) {
+                admitted += 1;
+                let departure = self.facts.regions[&from].departures[&vm].clone();
+                let looked_at = vec![(from.clone(), seen)];
+                let command = self.admit_or_decline(&here, from, departure);
                 self.conclude_from(group, command, looked_at);
             }
         }
     }
 
-    fn admit_or_decline(&mut self, here: &RegionId, arrival: Arrival) -> Command {
-        let Arrival { from, departure, .. } = arrival;
+    fn admit_or_decline(&mut self, here: &RegionId, from: RegionId, departure: Departure) -> Command {
         let vm = departure.vm;
         let decline = |reason: String| Command::Decline((vm.id, (vm.generation, reason)));
         if vm.want == Want::Deleted {

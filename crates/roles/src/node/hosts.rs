@@ -176,12 +176,14 @@ impl Node {
         self.purge_deleted(group, &fenced);
         let plan = dwcp_decide::plan_host_loss(&self.facts, &self.measured(), &region, &fenced);
         if !plan.moves.is_empty() {
-            let moves = plan
+            let moves: Vec<dwcp_state::HostMove> = plan
                 .moves
                 .into_iter()
                 .map(|(vm, generation, to)| dwcp_state::HostMove { vm, generation, to })
                 .collect();
-            self.conclude(group, Command::MoveVms(moves));
+            for part in self.parts(moves) {
+                self.conclude(group, Command::MoveVms(part));
+            }
         }
         // A region whose node is silent too and that has no host left is lost as a whole: whether its VMs leave is for its
         // failover to decide, which people may have switched off or capped.
@@ -199,9 +201,7 @@ impl Node {
                 Some(dwcp_state::Departing { vm: step.vm, generation: step.generation, to, host: Some(host) })
             })
             .collect();
-        if !departing.is_empty() {
-            self.conclude(group, Command::Depart((None, departing)));
-        }
+        self.let_leave(group, None, departing);
     }
 
     fn lost_for_ms(&self, group: GroupId, host: &HostId) -> u64 {
@@ -223,7 +223,7 @@ impl Node {
             gone.entry(vm.host.clone()).or_default().push(seen);
         }
         for (host, observations) in gone {
-            self.conclude(group, Command::Observe((host, observations)));
+            self.conclude_observed(group, &host, observations);
         }
     }
 

@@ -43,11 +43,15 @@ impl Node {
             }
             !repeated
         });
-        if !seen.is_empty() {
-            self.conclude(group, Command::Observe((host.clone(), seen)));
-        }
+        self.conclude_observed(group, host, seen);
         if self.leases.concluded.len() > 200_000 {
             self.leases.concluded.retain(|_, (_, at)| now < at.plus_ms(60_000));
+        }
+    }
+
+    pub(super) fn conclude_observed(&mut self, group: GroupId, host: &HostId, seen: Vec<Observation>) {
+        for part in self.parts(seen) {
+            self.conclude(group, Command::Observe((host.clone(), part)));
         }
     }
 }

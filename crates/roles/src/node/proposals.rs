@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_consensus::Input as RaftInput;
+use std::fmt::Write as _;
+
+use dwcp_consensus::{DropReason, Input as RaftInput};
 use dwcp_state::{Command, Envelope, Outcome};
 use dwcp_types::{Code, GroupId, Mono, NodeId, Refusal, RegionId, Revision, Wall, decode, encode};
 
 use super::wire::{Opaque, Propose, Proposed};
-use super::{Class, MeshMessage, Node, NodeConfig};
+use super::{Class, Level, MeshMessage, Node, NodeConfig};
 
 /// Resent to the leader when nothing was heard for so long, ms.
 const RESEND_MS: u64 = 1_000;
+/// Dropped proposals are logged at most so often, ms.
+const DROPS_TOLD_MS: u64 = 1_000;
+/// Who proposes what DWCP concludes by itself.
+const OWN: &str = "dwcp";
 
 /// What to do with the outcome.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,12 +58,28 @@ pub(super) struct Proposals {
     places: BTreeMap<(GroupId, u64), u64>,
     next: u64,
     incarnation: u64,
+    /// Conclusions that the consensus has not taken or dropped yet: what kind, and how many bytes.
+    concluding: BTreeMap<u64, (String, usize)>,
+    drops: Drops,
+}
+
+/// Proposals of DWCP itself that were dropped since the log last said so.
+#[derive(Default)]
+struct Drops {
+    count: u64,
+    newest: String,
 }
 
 impl Proposals {
     pub(super) fn new(config: &NodeConfig) -> Proposals {
-        let next = config.first_number();
-        Proposals { open: BTreeMap::new(), places: BTreeMap::new(), next, incarnation: config.seed }
+        Proposals {
+            open: BTreeMap::new(),
+            places: BTreeMap::new(),
+            next: config.first_number(),
+            incarnation: config.seed,
+            concluding: BTreeMap::new(),
+            drops: Drops::default(),
+        }
     }
 
     /// A leader changed: what waits for one may be sent at once.
@@ -98,7 +120,9 @@ impl Node {
         let envelope = Envelope { looked_at, ..self.own_envelope("", command) };
         let ticket = self.proposals.next;
         self.proposals.next += 1;
-        self.inbox.push_back(RaftInput::Propose { group, ticket, data: encode(&envelope) });
+        let data = encode(&envelope);
+        self.proposals.concluding.insert(ticket, (kind(&envelope.command), data.len()));
+        self.inbox.push_back(RaftInput::Propose { group, ticket, data });
     }
 
     /// Proposes a controller's own command for another group under a key that is the same whoever proposes it.
@@ -107,10 +131,20 @@ impl Node {
         self.propose(group, envelope, Purpose::Quiet);
     }
 
+    /// Proposes a controller's own command for another group, to be applied however often it is told.
+    pub(super) fn tell_again(&mut self, group: GroupId, command: Command) {
+        self.tell(group, String::new(), command);
+    }
+
+    /// True while a command told from here is on its way.
+    pub(super) fn is_telling(&self, which: impl Fn(&Command) -> bool) -> bool {
+        self.proposals.open.values().any(|proposal| which(&proposal.envelope.command))
+    }
+
     fn own_envelope(&self, key: &str, command: Command) -> Envelope {
         Envelope {
             request: key.to_string(),
-            by: "dwcp".to_string(),
+            by: OWN.to_string(),
             at: self.now.wall,
             command,
             ..Envelope::default()
@@ -152,16 +186,59 @@ impl Node {
     }
 
     pub(super) fn appended(&mut self, group: GroupId, ticket: u64, index: u64, term: u64) {
+        self.proposals.concluding.remove(&ticket);
         if let Some(proposal) = self.proposals.open.get_mut(&ticket) {
             proposal.place = Some((index, term));
             self.proposals.places.insert((group, index), ticket);
         }
     }
 
-    pub(super) fn dropped(&mut self, ticket: u64) {
-        if let Some(proposal) = self.proposals.open.get_mut(&ticket) {
-            proposal.place = None;
+    /// A proposal was not taken. What was concluded here is concluded again from the facts, and what was asked for or told
+    /// is sent again, unless it can never be taken.
+    pub(super) fn dropped(&mut self, group: GroupId, ticket: u64, reason: DropReason) {
+        if let Some((kind, bytes)) = self.proposals.concluding.remove(&ticket) {
+            self.note_drop(group, &kind, bytes, reason);
+            return;
         }
+        let Some(proposal) = self.proposals.open.get_mut(&ticket) else { return };
+        proposal.place = None;
+        let own = proposal.envelope.by == OWN;
+        if own || reason == DropReason::BadSize {
+            let (kind, bytes) = (kind(&proposal.envelope.command), encode(&proposal.envelope).len());
+            if own {
+                self.note_drop(group, &kind, bytes, reason);
+            }
+            if reason == DropReason::BadSize {
+                self.refuse_size(ticket, bytes);
+            }
+        }
+    }
+
+    fn refuse_size(&mut self, ticket: u64, bytes: usize) {
+        let Some(proposal) = self.proposals.open.remove(&ticket) else { return };
+        let limit = self.config.consensus.max_proposal_bytes;
+        let refusal = Refusal::new(Code::TooLarge, "the change is too large")
+            .because(format!("it takes {bytes} bytes; {limit} may be agreed at once"));
+        self.conclude_proposal(proposal.group, 0, proposal.purpose, Outcome::Refused(refusal));
+    }
+
+    fn note_drop(&mut self, group: GroupId, kind: &str, bytes: usize, reason: DropReason) {
+        let drops = &mut self.proposals.drops;
+        drops.count += 1;
+        drops.newest = format!("{kind} ({bytes} bytes) for group {group}: {reason:?}");
+        self.tell_drops();
+    }
+
+    /// Says at most once a second which proposals of DWCP itself were dropped.
+    pub(super) fn tell_drops(&mut self) {
+        if self.proposals.drops.count == 0 || !self.due("tell drops", DROPS_TOLD_MS) {
+            return;
+        }
+        let Drops { count, newest } = std::mem::take(&mut self.proposals.drops);
+        let text = format!(
+            "{count} of DWCP's own proposals were dropped and are decided again; the newest: {newest}"
+        );
+        self.log("federation-controller", Level::Warning, text);
     }
 
     pub(super) fn applied(&mut self, group: GroupId, index: u64, term: u64, outcome: &Outcome) {
@@ -221,6 +298,7 @@ impl Node {
     }
 
     pub(super) fn retry_proposals(&mut self) {
+        self.tell_drops();
         let now = self.now.mono;
         let late: Vec<u64> =
             self.proposals.open.iter().filter(|(_, p)| now >= p.deadline).map(|(id, _)| *id).collect();
@@ -269,6 +347,22 @@ impl Node {
     pub(super) fn wall(&self) -> Wall {
         self.now.wall
     }
+}
+
+/// The kind of a command: the first word of its debug form, of which no more is written.
+fn kind(command: &Command) -> String {
+    struct FirstWord(String);
+    impl std::fmt::Write for FirstWord {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            let end = text.find(|c: char| !c.is_alphanumeric());
+            self.0.push_str(&text[..end.unwrap_or(text.len())]);
+            if end.is_some() { Err(std::fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut word = FirstWord(String::new());
+    // The error only ends the writing.
+    let _ = write!(word, "{command:?}");
+    word.0
 }
 
 fn no_outcome(group: GroupId, sent: bool, after_ms: u64) -> Refusal {

@@ -297,13 +297,11 @@ impl Node {
     }
 
     fn cancel(&mut self, ticket: u64, asked: &Asked, id: OperationId) {
-        if let Some(operation) = self.facts.core.operations.get(&id) {
-            let text =
-                format!("{} can't be cancelled once a region's leases have been stopped", operation.title);
-            let refusal = Refusal::new(Code::WrongState, text)
-                .then("it goes on; the freeze switch stops further moves")
-                .try_this("dwcp-cli federation freeze no-moves");
-            self.refuse(ticket, refusal);
+        // Its group decides: whether a VM was given a place by then is not known here for sure.
+        if let Some(Operation { kind: OperationKind::Failover(failover), .. }) =
+            self.facts.core.operations.get(&id)
+        {
+            self.ask_federation(ticket, asked, Command::CancelFailover(*failover));
             return;
         }
         let found = self.facts.regions.values().find(|facts| facts.operations.contains_key(&id));

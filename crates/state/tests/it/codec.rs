@@ -50,6 +50,8 @@ fn what_was_added_since_version_1_is_read_back_too() {
     for event in &mut view.core.ledger.events {
         (event.before, event.after, event.reason) = ("one".into(), "two".into(), "why".into());
     }
+    let before = Some(view.core.regions[&"a".into()].clone());
+    view.core.failovers.values_mut().for_each(|failover| failover.before = before.clone());
     let facts = view.regions.get_mut(&"a".into()).expect("the region");
     facts.vms.values_mut().for_each(|vm| vm.revision = Revision(8));
     facts.hosts.values_mut().for_each(|host| host.revision = Revision(9));

@@ -2,9 +2,9 @@
 
 use dwcp_state::{
     Command, Core, Envelope, FEDERATION_GROUP, Failover, FailoverState, FailoverVm, Freeze, Lifecycle,
-    MoveState, OperationState, PhaseName, Policy, RegionChange, Role, Standing, Token, Trigger,
+    MoveState, OperationState, PhaseName, Policy, Region, RegionChange, Role, Standing, Token, Trigger,
 };
-use dwcp_types::{Code, FailoverId, OperationId, TokenId, VmId, Wall};
+use dwcp_types::{Code, FailoverId, Generation, OperationId, TokenId, VmId, Wall};
 
 use super::world::{World, region};
 
@@ -260,4 +260,80 @@ fn only_so_many_failovers_are_kept_with_their_operations() {
     }
     assert_eq!(world.view.core.failovers.len(), Core::FAILOVERS_KEPT);
     assert_eq!(world.view.core.operations.len(), Core::FAILOVERS_KEPT);
+}
+
+fn placed(number: u64, generation: u64, to: Option<&str>, state: MoveState) -> FailoverVm {
+    FailoverVm {
+        vm: VmId(number),
+        generation: Generation(generation),
+        to_region: to.map(region),
+        state,
+        ..FailoverVm::default()
+    }
+}
+
+#[test]
+fn a_failover_is_recorded_in_parts_and_an_older_word_changes_nothing() {
+    let mut world = World::new();
+    world.accept(CORE, declare("a", 0));
+    let id = FailoverId(1);
+    let part = |vms: &[FailoverVm]| Command::RecordVms((id, vms.to_vec()));
+    world.accept(CORE, part(&[placed(2, 3, Some("b"), MoveState::Waiting)]));
+    world.accept(CORE, part(&[placed(1, 3, None, MoveState::Left)]));
+    assert!(world.view.core.failovers[&id].phases.iter().all(|span| span.name < PhaseName::Plan));
+    world.accept(CORE, Command::PlanFailover((id, vec![placed(3, 3, Some("c"), MoveState::Waiting)])));
+    let vms = |world: &World| world.view.core.failovers[&id].vms.clone();
+    assert_eq!(vms(&world).iter().map(|vm| vm.vm.0).collect::<Vec<_>>(), [1, 2, 3]);
+    let older = [placed(2, 3, None, MoveState::Left), placed(3, 2, Some("b"), MoveState::Waiting)];
+    let before = vms(&world);
+    world.accept(CORE, part(&older));
+    assert_eq!(vms(&world), before);
+    world.accept(CORE, part(&[placed(2, 3, Some("b"), MoveState::Verified)]));
+    world.accept(CORE, part(&[placed(2, 4, Some("b"), MoveState::Waiting)]));
+    let state = FailoverState::Partial;
+    world.accept(CORE, Command::EndFailover((id, (state, vec![placed(1, 5, None, MoveState::Left)]))));
+    let states: Vec<MoveState> = vms(&world).iter().map(|vm| vm.state).collect();
+    assert_eq!(states, [MoveState::Left, MoveState::Verified, MoveState::Failed]);
+    assert!(vms(&world)[2].reason.contains("does not answer 500 ms"), "{}", vms(&world)[2].reason);
+    assert_eq!(world.refuse(CORE, part(&[])), Code::WrongState);
+}
+
+#[test]
+fn a_failover_without_a_place_for_any_vm_is_cancelled_and_its_region_is_as_it_was() {
+    let mut world = World::new();
+    let before = world.view.core.regions[&region("a")].clone();
+    world.accept(CORE, Command::DeclareLost((loss("a", 7, Trigger::Manual), 0)));
+    let id = FailoverId(1);
+    world.accept(CORE, Command::PlanFailover((id, vec![placed(1, 3, None, MoveState::Left)])));
+    world.accept(CORE, Command::CancelFailover(id));
+    let after = &world.view.core.regions[&region("a")];
+    let revision = after.revision;
+    assert_eq!(*after, Region { epoch: 1, revision, ..before.clone() });
+    assert!(revision > before.revision);
+    let operation = &world.view.core.operations[&OperationId(7)];
+    assert_eq!(operation.state, OperationState::Cancelled);
+    assert_eq!(operation.result, "cancelled by test; no VM has left");
+    assert_eq!(world.refuse(CORE, Command::CancelFailover(id)), Code::WrongState);
+    assert_eq!(world.refuse(CORE, Command::CancelFailover(FailoverId(9))), Code::UnknownFailover);
+}
+
+#[test]
+fn a_failover_with_a_place_for_a_vm_is_not_cancelled() {
+    let mut world = World::new();
+    world.accept(CORE, Command::DeclareLost((loss("a", 7, Trigger::Manual), 0)));
+    let id = FailoverId(1);
+    world.accept(CORE, Command::RecordVms((id, vec![placed(1, 3, Some("b"), MoveState::Waiting)])));
+    assert_eq!(world.refuse(CORE, Command::CancelFailover(id)), Code::WrongState);
+    assert_eq!(world.view.core.regions[&region("a")].standing, Standing::Lost);
+}
+
+#[test]
+fn what_people_set_since_the_loss_outlives_a_cancelled_failover() {
+    let mut world = World::new();
+    world.accept(CORE, Command::DeclareLost((loss("a", 7, Trigger::Manual), 0)));
+    let off = RegionChange { region: region("a"), enabled: Some(false), ..RegionChange::default() };
+    world.accept(CORE, Command::ChangeRegion(off));
+    world.accept(CORE, Command::CancelFailover(FailoverId(1)));
+    let a = &world.view.core.regions[&region("a")];
+    assert_eq!((a.standing, a.lifecycle, a.placement), (Standing::Present, Lifecycle::Disabled, false));
 }

@@ -100,6 +100,7 @@ pub fn failover() -> Failover {
         vms: vec![failover_vm()],
         state: FailoverState::Partial,
         ended_at: Some(Wall(900)),
+        before: None,
     }
 }
 
@@ -300,7 +301,11 @@ pub fn commands() -> Vec<Command> {
 
 /// Commands that came after the files of version 1 were written.
 pub fn later_commands() -> Vec<Command> {
-    vec![Command::Unbar(vec![(VmId(1), Generation(2))])]
+    vec![
+        Command::Unbar(vec![(VmId(1), Generation(2))]),
+        Command::RecordVms((FailoverId(4), vec![failover_vm()])),
+        Command::CancelFailover(FailoverId(4)),
+    ]
 }
 
 /// Position of a command in `commands`, then `later_commands`. A new command does not compile until it has a sample.
@@ -337,6 +342,8 @@ pub fn position(command: &Command) -> usize {
         Command::SetOvercommit(_) => 28,
         Command::Claim(_) => 29,
         Command::Unbar(_) => 30,
+        Command::RecordVms(_) => 31,
+        Command::CancelFailover(_) => 32,
     }
 }
 
