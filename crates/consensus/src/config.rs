@@ -65,7 +65,7 @@ dwcp_types::wire_struct!(Config {
     1 node, 2 seed, 3 tick_us, 4 heartbeat_ticks, 5 election_ticks, 6 stagger_ticks, 7 snapshot_every_entries,
     8 keep_entries, 9 max_inflight_messages, 10 max_inflight_bytes, 11 max_message_bytes, 12 max_proposal_bytes,
     13 read_timeout_ticks, 14 read_retry_ticks, 15 snapshot_retry_ticks, 16 repair_ticks, 17 home_backoff_ticks,
-    18 ack_broadcast
+    18 ack_broadcast, 19 lease_reads
 });
 
 impl Default for Config {

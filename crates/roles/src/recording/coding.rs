@@ -9,7 +9,7 @@ wire_struct!(NodeConfig {
     1 me, 2 region, 3 regions, 4 voters, 5 version, 6 seed, 7 lease_ms, 8 beat_ms, 9 commit_timeout_ms, 10 host_loss_ms,
     11 genesis, 12 consensus, 13 lost
 });
-wire_struct!(Asked { 1 by, 2 key, 3 digest, 4 request_id });
+wire_struct!(Asked { 1 by, 2 key, 3 digest, 4 request_id, 5 expected, 6 reason });
 wire_struct!(CreateVm { 1 template, 2 users_in, 3 dry_run, 4 explain });
 wire_enum!(Change { 1 Start, 2 Stop, 3 Restart, 4 Delete });
 wire_struct!(FailoverRequest { 1 from, 2 to, 3 min_priority, 4 max_time_ms, 5 partial, 6 dry_run });
@@ -100,5 +100,50 @@ impl Wire for Input {
             10 => Input::HandOver,
             other => return Err(DecodeError::UnknownTag("an input", other)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dwcp_types::{decode, encode};
+
+    use super::*;
+
+    // Every field is named, so that a new one is missed here before it is missed in a recording.
+    #[test]
+    fn who_asks_and_how_the_consensus_is_set_comes_back_with_every_field() {
+        let asked = Asked {
+            by: "ops".into(),
+            key: Some("k".into()),
+            digest: 9,
+            request_id: "req_1".into(),
+            expected: Some(dwcp_types::Revision(7)),
+            reason: "fire".into(),
+        };
+        assert_eq!(format!("{:?}", decode::<Asked>(&encode(&asked)).unwrap()), format!("{asked:?}"));
+        let config = dwcp_consensus::Config {
+            node: 1,
+            seed: 2,
+            tick_us: 3,
+            heartbeat_ticks: 4,
+            election_ticks: 5,
+            stagger_ticks: 6,
+            snapshot_every_entries: 7,
+            keep_entries: 8,
+            max_inflight_messages: 9,
+            max_inflight_bytes: 10,
+            max_message_bytes: 11,
+            max_proposal_bytes: 12,
+            read_timeout_ticks: 13,
+            read_retry_ticks: 14,
+            snapshot_retry_ticks: 15,
+            repair_ticks: 16,
+            home_backoff_ticks: 17,
+            ack_broadcast: false,
+            lease_reads: false,
+            #[cfg(feature = "mutations")]
+            mutation: None,
+        };
+        assert_eq!(decode::<dwcp_consensus::Config>(&encode(&config)).unwrap(), config);
     }
 }

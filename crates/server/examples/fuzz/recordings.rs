@@ -70,7 +70,13 @@ fn recorded() -> Vec<u8> {
 }
 
 fn inputs() -> Vec<Input> {
-    let asked = Asked { by: "admin".into(), key: Some("k".into()), digest: 9, request_id: "req_1".into() };
+    let asked = Asked {
+        by: "admin".into(),
+        key: Some("k".into()),
+        digest: 9,
+        request_id: "req_1".into(),
+        ..Asked::default()
+    };
     let requests = vec![
         Request::CreateVm(
             asked.clone(),
