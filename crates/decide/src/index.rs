@@ -21,13 +21,18 @@ pub(crate) fn dims(amount: Amount) -> Dims {
     [amount.vcpus, clamp(amount.memory_mib), clamp(amount.disk_gib)]
 }
 
+/// How much a share of each dimension counts when hosts are to be filled: memory, which is not shared, before the others.
+const FILL: [u64; 3] = [1, 4, 1];
+
 /// What a scan reads of a host.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Row {
     pub free: Dims,
     /// `WHOLE / room`; 0 for a dimension the host does not have.
     pub scale: Dims,
     pub state: RowState,
+    /// Nothing is placed there.
+    pub idle: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +55,27 @@ impl Row {
             }
         }
         Some(least)
+    }
+
+    /// What stays free of each dimension after placing `need`, in percent; 0 of one that the host does not have.
+    pub fn left_percent(&self, need: Dims) -> [u32; 3] {
+        std::array::from_fn(|at| {
+            let left = self.free[at].saturating_sub(need[at]).wrapping_mul(self.scale[at]);
+            ((u64::from(left) * 100 + u64::from(WHOLE / 2)) / u64::from(WHOLE)) as u32
+        })
+    }
+
+    /// How good a host is for filling hosts up, 0 to `WHOLE`: the share of it that is full after placing `need`, memory
+    /// counting four times, in the lower half for a host on which nothing is placed yet; none when it doesn't fit.
+    pub fn filled(&self, need: Dims) -> Option<u32> {
+        let mut left = 0;
+        for at in 0..3 {
+            let free = self.free[at].checked_sub(need[at])?;
+            // At most the whole; 0 for a dimension that the host lacks: none of it stays unused.
+            left += FILL[at] * u64::from(free.wrapping_mul(self.scale[at]));
+        }
+        let full = WHOLE - (left / FILL.iter().sum::<u64>()) as u32;
+        Some(if self.idle { full / 2 } else { WHOLE / 2 + full / 2 })
     }
 }
 
@@ -151,7 +177,8 @@ impl RegionTable {
             (HostStanding::Up, true) => RowState::Open,
         };
         let scale = dims(room).map(|whole| WHOLE.checked_div(whole).unwrap_or(0));
-        (Row { free: dims(room.minus(host.used)), scale, state }, dims(room))
+        let idle = host.used == Amount::default();
+        (Row { free: dims(room.minus(host.used)), scale, state, idle }, dims(room))
     }
 
     /// Replaces a row, keeping sums and the block's summary.
@@ -197,7 +224,7 @@ impl RegionTable {
 
     /// Takes room on a host while planning.
     pub fn take(&mut self, row: usize, need: Amount) {
-        let mut less = self.rows[row];
+        let mut less = Row { idle: false, ..self.rows[row] };
         for (free, need) in less.free.iter_mut().zip(dims(need)) {
             *free = free.saturating_sub(need);
         }

@@ -128,8 +128,12 @@ pub struct HostVerdict {
     pub host: HostId,
     /// Why it is out.
     pub excluded: Option<Reason>,
-    /// 0 to 1000 by the room that stays; under `pack`, by how full it gets.
+    /// 0 to 1000 by the room that stays; under `pack` by how full it gets, below 500 for a host that is empty now.
     pub score_milli: u32,
+    /// Of its vCPUs, memory and disk: what would stay free, in percent; none when it is out.
+    pub left_percent: Option<[u32; 3]>,
+    /// Nothing is placed there yet.
+    pub idle: bool,
 }
 
 /// The smallest single change that makes it fit.

@@ -80,9 +80,9 @@ impl Search<'_> {
         found
     }
 
-    /// Larger is better: the share that stays free, or under `pack` the share that is full.
-    fn worth(&self, left: u32) -> u32 {
-        if self.pack { WHOLE - left } else { left }
+    /// Larger is better: the share that stays free, or under `pack` how full it gets; none when it doesn't fit.
+    fn worth(&self, row: &Row, need: Dims) -> Option<u32> {
+        if self.pack { row.filled(need) } else { row.left(need) }
     }
 
     fn row(&self, at: usize, next_reserved: &mut usize) -> Row {
@@ -95,6 +95,7 @@ impl Search<'_> {
                 for (free, taken) in row.free.iter_mut().zip(amount) {
                     *free = free.saturating_sub(*taken);
                 }
+                row.idle = false;
             }
             *next_reserved += 1;
         }
@@ -121,8 +122,7 @@ impl Search<'_> {
             if row.state != RowState::Open {
                 continue;
             }
-            let Some(left) = row.left(need) else { continue };
-            let worth = self.worth(left);
+            let Some(worth) = self.worth(&row, need) else { continue };
             let better = best.is_none_or(|(other, most)| worth > most || (worth == most && at < other));
             if better && (plain || self.check(at, &row).is_ok()) {
                 *best = Some((at, worth));
@@ -200,22 +200,30 @@ impl Search<'_> {
         if let Some((kind, _)) = self.bounds.excludes_host(self.region, host, zone) {
             return Err(kind);
         }
-        row.left(dims(self.need)).map(|left| self.worth(left)).ok_or(ReasonKind::Capacity)
+        self.worth(row, dims(self.need)).ok_or(ReasonKind::Capacity)
     }
 
     /// Every host with its verdict, best first.
     pub fn explain(&self) -> Vec<HostVerdict> {
-        let mut next_reserved = 0;
+        let (mut next_reserved, need) = (0, dims(self.need));
         let mut verdicts: Vec<HostVerdict> = (0..self.table.rows.len())
             .map(|at| {
                 let row = self.row(at, &mut next_reserved);
                 let host = self.table.hosts[at].0.clone();
                 match self.check(at, &row) {
-                    Ok(worth) => HostVerdict { host, excluded: None, score_milli: milli(worth) },
+                    Ok(worth) => HostVerdict {
+                        host,
+                        excluded: None,
+                        score_milli: milli(worth),
+                        left_percent: Some(row.left_percent(need)),
+                        idle: row.idle,
+                    },
                     Err(kind) => HostVerdict {
                         excluded: Some(Reason::new(kind, self.text(kind, at, &row))),
                         host,
                         score_milli: 0,
+                        left_percent: None,
+                        idle: row.idle,
                     },
                 }
             })

@@ -5,6 +5,7 @@ mod it {
     mod health;
     mod host_loss;
     mod loss;
+    mod packing;
     mod properties;
     mod rules;
     mod scores;

@@ -32,7 +32,7 @@ pub enum Profile {
     Latency,
     /// Cheapest.
     Cost,
-    /// Fullest host first: keeps hosts empty for large VMs.
+    /// Fullest host first, memory before the rest, hosts in use before empty ones: keeps hosts empty for large VMs.
     Pack,
     /// Emptiest host first.
     Spread,

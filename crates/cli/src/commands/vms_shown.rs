@@ -123,7 +123,11 @@ fn candidates(report: &PlacementReport) -> Table {
             let factors: Vec<String> = candidate
                 .factors
                 .iter()
-                .map(|f| format!("{} {:.2}×{:.2}", f.name, f.value, f.weight))
+                .map(|f| match f.name.as_str() {
+                    // Not a part of the region's score: which of its hosts.
+                    "host" => format!("host {:.2} ({})", f.value, f.from),
+                    name => format!("{name} {:.2}×{:.2}", f.value, f.weight),
+                })
                 .collect();
             Cell::from(factors.join(", "))
         } else {

@@ -1,7 +1,7 @@
 //! Placement reports as the API shows them.
 
 use dwcp_api::vm::{Candidate, ChosenPlace, PlacementReport, ScoreFactor};
-use dwcp_decide::{PlaceReport, Placement, RegionVerdict};
+use dwcp_decide::{HostVerdict, PlaceReport, Placement, RegionVerdict};
 use dwcp_state::Weights;
 use dwcp_types::{HostId, Refusal, RegionId};
 
@@ -79,10 +79,25 @@ fn candidates(view: &View<'_>, verdict: &RegionVerdict, weights: Weights) -> Vec
             score: (host.excluded.is_none() && verdict.excluded.is_none())
                 .then_some(f64::from(host.score_milli) / 10.0),
             ruled_out: host.excluded.iter().map(|reason| reason.text.clone()).collect(),
+            factors: of_host(host).into_iter().chain(whole.factors.clone()).collect(),
             ..whole.clone()
         });
     }
     all
+}
+
+/// What a host's own score was computed from. Its weight is 0: the region is chosen first, by the others.
+fn of_host(host: &HostVerdict) -> Option<ScoreFactor> {
+    let [vcpus, memory, disk] = host.left_percent?;
+    let idle = if host.idle { "; nothing is placed there yet" } else { "" };
+    Some(ScoreFactor {
+        name: "host".to_owned(),
+        value: f64::from(host.score_milli) / 1_000.0,
+        weight: 0.0,
+        from: format!(
+            "{vcpus} % of its vCPUs, {memory} % of its memory, {disk} % of its disk stay free{idle}"
+        ),
+    })
 }
 
 fn zone(view: &View<'_>, region: &RegionId, host: &HostId) -> Option<String> {
