@@ -16,8 +16,9 @@ endpoint! {
 request! {
     /// What to change; what is `null` stays.
     pub struct ControllerConfigureRequest {
-        /// 0 switches the cache off.
+        /// How long tables of candidate hosts are kept; 0 keeps none from one decision to the next.
         pub placement_cache_ttl_ms: Option<u64>,
+        /// Several threads for one decision that has much to look at.
         pub parallel_scoring: Option<bool>,
         /// `balanced`, `latency`, `cost`, `pack`, `spread`, `custom`.
         pub profile: Option<String>,
@@ -47,10 +48,17 @@ wire! {
     #[derive(Eq)]
     pub struct CacheStats {
         pub region: String,
+        /// Hosts held.
         pub entries: u64,
+        /// Each decision asks for one table a region: those that were used as they were kept.
         pub hits: u64,
+        /// Those that had to be made, or to follow what had changed.
         pub misses: u64,
+        /// Misses because hosts, or their room, had changed.
         pub invalidations: u64,
+        /// Misses because the table was older than `placement_cache_ttl_ms`.
+        #[serde(default)]
+        pub expirations: u64,
         /// Since when these are counted, milliseconds since 1970 (UTC).
         pub since_at_ms: u64,
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_state::{Federation, Host, HostStanding, RegionFacts};
-use dwcp_types::{Amount, HostId, RegionId, Revision, ZoneId};
+use dwcp_types::{Amount, HostId, Mono, RegionId, Revision, ZoneId};
 
 use crate::Measured;
 
@@ -112,6 +112,8 @@ impl Block {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RegionTable {
     pub revision: Revision,
+    /// When it was made.
+    made: Mono,
     pub limits: (u32, u32),
     /// By host id.
     pub rows: Vec<Row>,
@@ -137,9 +139,9 @@ fn shift(sums: &mut Sums, less: Dims, more: Dims) {
 }
 
 impl RegionTable {
-    pub fn build(facts: &RegionFacts) -> RegionTable {
-        let mut table =
-            RegionTable { revision: facts.revision, limits: facts.limits(), ..RegionTable::default() };
+    pub fn build(facts: &RegionFacts, made: Mono) -> RegionTable {
+        let limits = facts.limits();
+        let mut table = RegionTable { revision: facts.revision, made, limits, ..RegionTable::default() };
         for (id, host) in &facts.hosts {
             let (row, room) = table.row_for(host);
             table.rows.push(row);
@@ -150,22 +152,26 @@ impl RegionTable {
         table
     }
 
-    /// Follows the facts by reading only the hosts that were touched; false when the table must be built anew.
-    fn follow(&mut self, facts: &RegionFacts) -> bool {
+    /// Follows the facts by reading only the hosts that were touched; says whether any differs from what the table had.
+    /// None when the table must be built anew.
+    fn follow(&mut self, facts: &RegionFacts) -> Option<bool> {
         if self.limits != facts.limits() || self.rows.len() != facts.hosts.len() {
-            return false;
+            return None;
         }
-        let Some(touched) = facts.hosts_touched_since(self.revision) else { return false };
-        for id in touched.collect::<BTreeSet<_>>() {
+        let mut differs = false;
+        for id in facts.hosts_touched_since(self.revision)?.collect::<BTreeSet<_>>() {
             // A VM may be recorded on a host that never registered: nothing to follow.
             let Some(host) = facts.hosts.get(id) else { continue };
-            let Some(at) = self.row_of(id) else { return false };
+            let at = self.row_of(id)?;
             let (row, room) = self.row_for(host);
-            self.put(at, row, room);
-            self.hosts[at].1 = host.facts.zone.clone();
+            if self.rows[at] != row || self.rooms[at] != room || self.hosts[at].1 != host.facts.zone {
+                self.put(at, row, room);
+                self.hosts[at].1 = host.facts.zone.clone();
+                differs = true;
+            }
         }
         self.revision = facts.revision;
-        true
+        Some(differs)
     }
 
     fn row_for(&self, host: &Host) -> (Row, Dims) {
@@ -268,73 +274,103 @@ impl RegionTable {
 /// How well the index served.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CacheStats {
-    /// Region tables that were current when asked for.
+    /// Region tables that were used as they were kept.
     pub hits: u64,
-    /// Region tables that had to be made, or to follow what had changed.
+    /// Region tables that had to be made, or to follow hosts that had changed.
     pub misses: u64,
     /// Hosts held.
     pub entries: u64,
-    /// Region tables that were out of date because their region's facts had changed.
+    /// Misses because hosts of the region, or their room, had changed since.
     pub invalidations: u64,
+    /// Misses because the table had grown too old: older than the time to live, or one a decision in its last half.
+    pub expirations: u64,
     /// `hits / (hits + misses)`; 0 before the first.
     pub hit_rate: f64,
 }
 
-/// Candidate tables of every region, renewed when a region's revision has changed.
+/// Candidate tables of every region, kept from one decision to the next.
+///
+/// A kept table follows what changes of its hosts, and is made anew before it is older than the policy's
+/// `placement_cache_ttl_ms`, whether or not anything says that it changed: what it was not told of is wrong no longer than
+/// that. With a time to live of 0 no table is kept.
 #[derive(Clone, Debug, Default)]
 pub struct PlaceIndex {
     tables: BTreeMap<RegionId, RegionTable>,
-    hits: u64,
-    misses: u64,
-    invalidations: u64,
+    now: Mono,
+    stats: CacheStats,
     means: BTreeMap<RegionId, u64>,
     means_of: Option<u64>,
 }
 
 impl PlaceIndex {
-    /// Brings every region's table up to date; `place` does it by itself.
-    pub fn refresh(&mut self, view: &Federation) {
+    /// Says what time it is: the age of tables is told by it. Decisions until the next call are of this moment.
+    pub fn set_now(&mut self, now: Mono) {
+        self.now = now;
+    }
+
+    /// Brings every region's table up to date, once a decision.
+    pub(crate) fn refresh(&mut self, view: &Federation) {
+        let ttl_ms = view.core.policy.placement_cache_ttl_ms;
+        if ttl_ms == 0 {
+            self.forget();
+        }
+        let made = self.make_missing(view);
+        // Tables that were made together would all expire in one decision: each makes one anew in the last half of its life.
+        let mut may_be_early = true;
+        for (table, facts) in self.tables.values_mut().zip(view.regions.values()) {
+            let age_ms = self.now.ms_since(table.made);
+            let early = may_be_early && age_ms > ttl_ms / 2;
+            if ttl_ms > 0 && (early || age_ms >= ttl_ms) {
+                may_be_early = false;
+                self.stats.expirations += 1;
+                self.stats.misses += 1;
+                *table = RegionTable::build(facts, self.now);
+                continue;
+            }
+            match if table.revision == facts.revision { Some(false) } else { table.follow(facts) } {
+                Some(false) => self.stats.hits += 1,
+                followed => {
+                    self.stats.invalidations += 1;
+                    self.stats.misses += 1;
+                    if followed.is_none() {
+                        *table = RegionTable::build(facts, self.now);
+                    }
+                }
+            }
+        }
+        // Those just made were found current by the loop above.
+        self.stats.hits -= made;
+        self.stats.misses += made;
+    }
+
+    /// Makes tables for regions without one, and says how many; drops those of regions that are gone.
+    fn make_missing(&mut self, view: &Federation) -> u64 {
         let mut made = 0;
         if self.tables.len() != view.regions.len() || !self.tables.keys().eq(view.regions.keys()) {
             self.tables.retain(|region, _| view.regions.contains_key(region));
             for (region, facts) in &view.regions {
-                if !self.tables.contains_key(region) {
+                self.tables.entry(region.clone()).or_insert_with(|| {
                     made += 1;
-                    self.tables.insert(region.clone(), RegionTable::build(facts));
-                }
+                    RegionTable::build(facts, self.now)
+                });
             }
         }
-        for (table, facts) in self.tables.values_mut().zip(view.regions.values()) {
-            if table.revision == facts.revision {
-                self.hits += 1;
-                continue;
-            }
-            self.invalidations += 1;
-            self.misses += 1;
-            if !table.follow(facts) {
-                *table = RegionTable::build(facts);
-            }
-        }
-        // Those just made were found current by the loop above.
-        self.hits -= made;
-        self.misses += made;
+        made
     }
 
-    /// Drops every table; the next decision makes them anew.
-    pub fn clear(&mut self) {
-        self.invalidations += self.tables.len() as u64;
+    /// Forgets every table; the next decision makes them anew.
+    pub fn forget(&mut self) {
         self.tables.clear();
+        self.means_of = None;
     }
 
     /// How well it served so far.
     pub fn stats(&self) -> CacheStats {
-        let asked = self.hits + self.misses;
+        let asked = self.stats.hits + self.stats.misses;
         CacheStats {
-            hits: self.hits,
-            misses: self.misses,
             entries: self.tables.values().map(|table| table.rows.len() as u64).sum(),
-            invalidations: self.invalidations,
-            hit_rate: if asked == 0 { 0.0 } else { self.hits as f64 / asked as f64 },
+            hit_rate: if asked == 0 { 0.0 } else { self.stats.hits as f64 / asked as f64 },
+            ..self.stats
         }
     }
 

@@ -96,7 +96,18 @@ pub fn place(
     if request.users_in.is_none() {
         index.refresh_means(measured);
     }
-    let inputs = Inputs { view, index, measured, reserved };
+    let decided = decide(Inputs { view, index, measured, reserved }, request, explain);
+    if view.core.policy.placement_cache_ttl_ms == 0 {
+        index.forget();
+    }
+    decided
+}
+
+fn decide(
+    inputs: Inputs<'_>,
+    request: &PlaceRequest,
+    explain: bool,
+) -> (Result<Placement, Refusal>, PlaceReport) {
     let (placement, mut report) = choose(inputs, request, explain);
     match placement {
         Some(placement) => (Ok(placement), report),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_state::{Federation, Vm, Want};
-use dwcp_types::{HostId, RegionId, VmId, ZoneId};
+use dwcp_types::{HostId, Mono, RegionId, VmId, ZoneId};
 
 use crate::index::{RegionTable, RowState};
 use crate::place::{Ask, counts_text};
@@ -38,7 +38,7 @@ impl<'a> Planner<'a> {
     ) -> Planner<'a> {
         let mut tables: BTreeMap<RegionId, RegionTable> = BTreeMap::new();
         for (region, facts) in &view.regions {
-            tables.insert(region.clone(), RegionTable::build(facts));
+            tables.insert(region.clone(), RegionTable::build(facts, Mono(0)));
         }
         if let (Some(table), Some(lost)) = (tables.get_mut(from), lost) {
             table.close(|host| lost.contains(host), RowState::Lost);

@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
 }
 
 /// Judges one region for a request, without looking at its hosts. Regions are judged independently of each other, so a
-/// shell may judge many at once. `index` must be fresh; see [`PlaceIndex::refresh`].
+/// shell may judge many at once. `index` must be that of a decision on the same facts.
 pub fn score_region(
     view: &Federation,
     index: &PlaceIndex,

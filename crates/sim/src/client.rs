@@ -213,8 +213,9 @@ fn send(world: &mut World, wish: Wish, asked: Asked) {
         }
         Wish::Change { vm, change } => Request::ChangeVm(asked.clone(), *vm, *change),
         Wish::Write { value } => {
-            // The register is a part of a record that nothing else in the simulation changes.
-            let policy = dwcp_state::Policy { placement_cache_ttl_ms: *value, ..Default::default() };
+            // The register is a part of a record that nothing else in the simulation changes: it counts up from the default.
+            let mut policy = dwcp_state::Policy::default();
+            policy.placement_cache_ttl_ms += *value;
             Request::SetPolicy(asked.clone(), policy)
         }
         Wish::Read { .. } => Request::Barrier(0),
@@ -280,7 +281,8 @@ pub fn hear(world: &mut World, node: NodeId, ticket: u64, reply: Reply) -> Vec<S
 
 fn read(world: &mut World, node: NodeId, floor: u64) {
     let Some(machine) = world.nodes.get(&node).and_then(|slot| slot.node.as_ref()) else { return };
-    let value = machine.facts().core.policy.placement_cache_ttl_ms;
+    let (policy, before) = (&machine.facts().core.policy, dwcp_state::Policy::default());
+    let value = policy.placement_cache_ttl_ms.saturating_sub(before.placement_cache_ttl_ms);
     if let Some(text) = world.checkers.register.finish_read(floor, value) {
         world.checkers.object(format!("node {node}: {text}"));
     }

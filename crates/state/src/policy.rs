@@ -105,7 +105,8 @@ pub struct Policy {
     pub profile: Profile,
     /// The weights of `Profile::Custom`.
     pub weights: Weights,
-    /// How long a placement's region ranking may be used again, in milliseconds; 0: never.
+    /// How long the tables of candidate hosts that placement works on may be kept, in milliseconds; 0: none is kept from one
+    /// decision to the next. Kept ones follow what changes; when older than this they are made anew all the same.
     pub placement_cache_ttl_ms: u64,
     /// Score hosts on several threads when there are many.
     pub parallel_scoring: bool,
@@ -122,7 +123,7 @@ impl Default for Policy {
             memory_overcommit_percent: 100,
             profile: Profile::Balanced,
             weights: Weights::default(),
-            placement_cache_ttl_ms: 0,
+            placement_cache_ttl_ms: 300_000,
             parallel_scoring: false,
         }
     }

@@ -96,9 +96,17 @@ fn shown_controller(session: &Session, controller: &Controller) -> Document {
 
 fn cache_stats(session: &Session) -> Result<(Document, Exit), Failure> {
     let answer = session.call::<CacheStatsRead>(&Nothing {})?;
-    let mut table =
-        Table::new(&["REGION", ">ENTRIES", ">HITS", ">MISSES", ">HIT RATE", ">INVALIDATED", "SINCE~1"])
-            .or("no region could be asked");
+    let mut table = Table::new(&[
+        "REGION",
+        ">ENTRIES",
+        ">HITS",
+        ">MISSES",
+        ">HIT RATE",
+        ">INVALIDATED",
+        ">EXPIRED",
+        "SINCE~1",
+    ])
+    .or("no region could be asked");
     for cache in &answer.caches {
         let asked = cache.hits + cache.misses;
         let rate = (asked > 0).then(|| cache.hits as f64 * 100.0 / asked as f64);
@@ -109,6 +117,7 @@ fn cache_stats(session: &Session) -> Result<(Document, Exit), Failure> {
             cache.misses.into(),
             words::or_dash(rate.map(|rate| format!("{rate:.1}%"))),
             cache.invalidations.into(),
+            cache.expirations.into(),
             words::instant(cache.since_at_ms).into(),
         ]);
     }

@@ -243,15 +243,15 @@ pub enum ControllerCommand {
     Configure(ControllerConfigure),
     /// How the controllers are configured.
     Show,
-    /// The placement cache: size, hits, invalidations.
+    /// The placement cache: size, hits, why it missed.
     CacheStats,
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub struct ControllerConfigure {
-    /// How old the round trips that rank regions may be; 0: as new as the last beat. Capacity, health and switches are never
-    /// taken from the cache.
+    /// How long the tables of candidate hosts are kept, at most 1h; 0: none is kept from one decision to the next. Kept
+    /// tables follow every change of capacity at once; older ones are made anew all the same.
     #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
     pub placement_cache_ttl: Option<u64>,
     /// Kept with the policy; a decision takes well under a millisecond on one thread, and no version starts more for it.

@@ -243,7 +243,7 @@ fn replication_and_control(request: &Arrived) -> Option<Value> {
             "revision": 3, "as_of": as_of(),
         }),
         "GET /v1/controller/cache-stats" => json!({ "as_of": as_of(), "caches": [
-            { "region": "us-east-1", "entries": 8, "hits": 30, "misses": 10, "invalidations": 2, "since_at_ms": NINE },
+            { "region": "us-east-1", "entries": 8, "hits": 30, "misses": 10, "invalidations": 2, "expirations": 1, "since_at_ms": NINE },
         ] }),
         "GET /v1/dev/links" | "PUT /v1/dev/links" => json!({ "links": [
             { "from": "us-east-1", "to": "eu-west-1", "rtt_ms": 76.0, "loss_percent": 1.0, "jitter_ms": 0.5,

@@ -17,7 +17,6 @@ pub fn run(regions: usize, hosts: usize) {
     let mut rng = Rng::new(7);
     let first = fleet::fill(&mut view, 40, &mut rng);
     let mut index = PlaceIndex::default();
-    index.refresh(&view);
     let reserved = Reservations::default();
     let (mut decided, mut anywhere, mut applied) = (Times::default(), Times::default(), Times::default());
     for number in first..first + DECISIONS.min((regions * hosts) as u64 * PER_HOST) {

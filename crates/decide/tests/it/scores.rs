@@ -1,7 +1,7 @@
 //! What is preferred when several places are possible.
 
 use dwcp_decide::{PlaceIndex, PlaceRequest, Reservations, place, score_region};
-use dwcp_state::{Command, Policy, Profile, Weights};
+use dwcp_state::{Policy, Profile, Weights};
 use dwcp_types::Amount;
 
 use super::world::{World, region, request, size};
@@ -112,32 +112,4 @@ fn hosts_are_ranked_by_what_stays_free_in_the_scarcest_dimension() {
     world.fill("a", "h3", size(3, 8_192, 1));
     let ask = request(world.vm(SMALL));
     assert_eq!(world.placed(&ask), "a/h3");
-}
-
-#[test]
-fn the_index_follows_the_facts_and_counts_how_often_it_was_current() {
-    let mut world = World::new(&["a", "b"], 2);
-    let mut index = PlaceIndex::default();
-    let ask = request(world.vm(size(8, 1_024, 1)));
-    let mut decide = |world: &World| {
-        let reserved = Reservations::default();
-        let placed = place(&world.view, &mut index, &world.measured, &reserved, &ask, false).0;
-        let placed = placed.map(|at| format!("{}/{}", at.region, at.host)).unwrap_or_default();
-        (placed, index.stats())
-    };
-    let (placed, stats) = decide(&world);
-    assert_eq!((placed.as_str(), stats.misses, stats.entries), ("a/h1", 2, 4));
-    let (_, stats) = decide(&world);
-    assert_eq!((stats.hits, stats.misses, stats.invalidations), (2, 2, 0));
-    assert_eq!(stats.hit_rate, 0.5);
-    world.fill("a", "h1", SMALL);
-    world.fill("a", "h2", SMALL);
-    let (placed, stats) = decide(&world);
-    assert_eq!((placed.as_str(), stats.misses, stats.invalidations), ("b/h1", 3, 1));
-    world.accept("b", Command::LoseHost((super::world::host("h1"), 0)));
-    assert_eq!(decide(&world).0, "b/h2");
-    world.add_host("a", "h3", "a", super::world::HOST);
-    assert_eq!(decide(&world).0, "a/h3");
-    world.accept("a", Command::SetOvercommit((200, 100)));
-    assert_eq!(decide(&world).0, "a/h3");
 }

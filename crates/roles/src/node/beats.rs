@@ -138,8 +138,6 @@ pub(super) struct Beats {
     fresh: BTreeMap<GroupId, Mono>,
     /// What was measured, as of the newest beat.
     summed_up: Option<(Mono, Arc<Measured>)>,
-    /// Since when the round trips of that sum are kept.
-    round_trips_of: Mono,
 }
 
 /// A gap of so many beats ends "without a gap".
@@ -159,7 +157,6 @@ impl Beats {
             measures: Measures::default(),
             fresh: BTreeMap::new(),
             summed_up: None,
-            round_trips_of: now,
         }
     }
 
@@ -400,31 +397,15 @@ impl Node {
         }
     }
 
-    /// What was measured, at most a beat ago: one decision in thousands pays for summing it up. Round trips may be as old
-    /// as the policy's `placement_cache_ttl_ms`, so that small changes of theirs don't make the ranking of regions anew;
-    /// health and capacity are never older.
+    /// What was measured, at most a beat ago: one decision in thousands pays for summing it up.
     pub(super) fn measured_lately(&mut self) -> Arc<Measured> {
         let now = self.now.mono;
-        let kept = self.beats.summed_up.take();
-        if let Some((at, measured)) = &kept {
+        if let Some((at, measured)) = &self.beats.summed_up {
             if now < at.plus_ms(self.config.beat_ms) {
-                self.beats.summed_up.clone_from(&kept);
                 return measured.clone();
             }
         }
-        let mut measured = self.measured();
-        let ttl_ms = self.facts.core.policy.placement_cache_ttl_ms;
-        match kept {
-            // A pair that was measured for the first time, or is no longer known, shows at once.
-            Some((_, old))
-                if now < self.beats.round_trips_of.plus_ms(ttl_ms)
-                    && old.rtt_ms.keys().eq(measured.rtt_ms.keys()) =>
-            {
-                measured.rtt_ms.clone_from(&old.rtt_ms);
-            }
-            _ => self.beats.round_trips_of = now,
-        }
-        let measured = Arc::new(measured);
+        let measured = Arc::new(self.measured());
         self.beats.summed_up = Some((now, measured.clone()));
         measured
     }

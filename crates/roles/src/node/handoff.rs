@@ -84,12 +84,7 @@ impl Node {
             for_failover: true,
             ..PlaceRequest::default()
         };
-        self.reserved.drop_applied(&self.facts);
-        self.index.refresh(&self.facts);
-        let measured = self.measured_lately();
-        let (placed, _) =
-            dwcp_decide::place(&self.facts, &mut self.index, &measured, &self.reserved, &request, false);
-        match placed {
+        match self.place(&request, false).0 {
             Ok(placement) => {
                 self.reserved.add(here, &placement.host, &vm);
                 let admission = Admission { vm, host: placement.host, from, failover: departure.failover };

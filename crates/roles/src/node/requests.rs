@@ -322,7 +322,7 @@ impl Node {
         explain: bool,
     ) -> (Result<Placement, Refusal>, PlaceReport) {
         self.reserved.drop_applied(&self.facts);
-        self.index.refresh(&self.facts);
+        self.index.set_now(self.now.mono);
         let measured = self.measured_lately();
         dwcp_decide::place(&self.facts, &mut self.index, &measured, &self.reserved, request, explain)
     }

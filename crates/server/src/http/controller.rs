@@ -15,7 +15,7 @@ use super::routes::Serve;
 use super::{names, policies};
 use crate::handle::View;
 
-/// Longest life of a cached ranking, ms.
+/// Longest life of a kept table, ms.
 const LONGEST_TTL_MS: u64 = 3_600_000;
 
 fn show(view: &View<'_>, policy: &Policy) -> Controller {
@@ -114,6 +114,7 @@ impl Serve for CacheStatsRead {
                     hits: stats.hits,
                     misses: stats.misses,
                     invalidations: stats.invalidations,
+                    expirations: stats.expirations,
                     since_at_ms: view.now.wall.0.saturating_sub(uptime_ms),
                 }],
                 as_of: names::as_of_federation(view),

@@ -353,3 +353,22 @@ fn reads_are_fast() {
     println!("GET /v1/federation: {mean:?} on a connection of its own");
     assert!(mean < Duration::from_millis(100), "{mean:?}");
 }
+
+#[test]
+fn one_decision_asks_for_each_regions_table_once() {
+    let served = Served::start("cache");
+    let stats = || served.call::<CacheStatsRead>(&Nothing {}).expect("stats").caches[0].clone();
+    let dry = VmCreateRequest { dry_run: true, ..vm("dry") };
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        served.call::<VmCreate>(&dry).expect("dry run");
+        let stats = stats();
+        counts.push((stats.hits, stats.misses, stats.entries));
+    }
+    assert_eq!(counts, [(0, 1, 1), (1, 1, 1), (2, 1, 1)]);
+    let off = ControllerConfigureRequest { placement_cache_ttl_ms: Some(0), ..Default::default() };
+    served.call::<ControllerConfigure>(&off).expect("set");
+    served.call::<VmCreate>(&dry).expect("dry run");
+    let stats = stats();
+    assert_eq!((stats.hits, stats.misses, stats.entries), (2, 2, 0), "no table is kept");
+}
