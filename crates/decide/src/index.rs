@@ -394,8 +394,4 @@ impl PlaceIndex {
     pub(crate) fn means(&self) -> &BTreeMap<RegionId, u64> {
         &self.means
     }
-
-    pub(crate) fn mean_rtt(&self, region: &RegionId) -> Option<u64> {
-        self.means.get(region).copied()
-    }
 }

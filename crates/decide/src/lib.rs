@@ -22,6 +22,7 @@ mod search;
 mod seen;
 mod suggest;
 mod typed;
+mod workers;
 
 pub use failover::{FailoverLimits, FailoverPlan, PlannedMove, plan_failover};
 pub use health::{Deduction, HealthInputs, HealthScore, HealthState, health};
@@ -32,4 +33,4 @@ pub use measured::Measured;
 pub use place::{PlaceRequest, Placement, place};
 pub use report::{HostVerdict, PlaceReport, Reason, ReasonKind, RegionVerdict, ScoreParts, Suggestion};
 pub use reservations::Reservations;
-pub use score::score_region;
+pub use workers::{Serial, Workers};

@@ -8,9 +8,10 @@ use dwcp_types::{HostId, Refusal, RegionId};
 
 use crate::index::{PlaceIndex, RegionTable, dims};
 use crate::relations::Bounds;
-use crate::report::{PlaceReport, Reason, ReasonKind, RegionVerdict};
+use crate::report::{HostVerdict, PlaceReport, Reason, ReasonKind, RegionVerdict};
 use crate::score::Context;
-use crate::search::Search;
+use crate::search::{Found, Search, only_room_counts};
+use crate::workers::{Serial, Workers, map};
 use crate::{Measured, Reservations, refuse, seen, suggest};
 
 /// A VM that needs a place.
@@ -39,6 +40,8 @@ pub(crate) struct Ask<'a> {
     pub exclude_regions: &'a BTreeSet<RegionId>,
     pub exclude_hosts: &'a BTreeSet<(RegionId, HostId)>,
     pub for_failover: bool,
+    /// Judged as if it were open for placement.
+    pub opened: Option<&'a RegionId>,
 }
 
 impl<'a> Ask<'a> {
@@ -56,6 +59,7 @@ impl PlaceRequest {
             exclude_regions: &self.exclude_regions,
             exclude_hosts: &self.exclude_hosts,
             for_failover: self.for_failover,
+            opened: None,
         }
     }
 }
@@ -71,6 +75,10 @@ pub struct Placement {
     pub score_milli: u32,
 }
 
+/// Looks at a host from which on work is shared out: about a tenth of a millisecond, ten times what it costs to wake
+/// somebody up. To explain a host takes as long as four looks.
+const MANY_LOOKS: usize = 4_000;
+
 /// Everything a decision reads.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
@@ -78,12 +86,32 @@ pub(crate) struct Inputs<'a> {
     pub index: &'a PlaceIndex,
     pub measured: &'a Measured,
     pub reserved: &'a Reservations,
+    pub workers: &'a dyn Workers,
+    /// The only regions with a host for the VM, where that is known.
+    pub holders: Option<&'a BTreeSet<RegionId>>,
+}
+
+impl Inputs<'_> {
+    /// Those who run what needs about so many looks at a host: few looks are done sooner than anybody else has heard of them.
+    pub fn workers_for(&self, looks: usize) -> &dyn Workers {
+        if looks < MANY_LOOKS { &Serial } else { self.workers }
+    }
+
+    /// Looks that it takes to find out that no region has a host: at all of them, or at none to speak of when room alone
+    /// counts, because then whole blocks are passed over.
+    pub fn looks(&self, context: &Context<'_>) -> usize {
+        if only_room_counts(&context.ask.vm.rules, &context.bounds) { 0 } else { self.hosts() }
+    }
+
+    fn hosts(&self) -> usize {
+        self.index.tables().values().map(|table| table.rows.len()).sum()
+    }
 }
 
 /// Chooses a region and a host for a VM, or says why none will do and which single change would help.
 ///
 /// With `explain`, every host of every possible region is judged and reported; otherwise regions below the chosen one are
-/// not looked into.
+/// not looked into. `workers` are asked when the policy says so and there is much to look at; they change nothing but time.
 pub fn place(
     view: &Federation,
     index: &mut PlaceIndex,
@@ -91,13 +119,17 @@ pub fn place(
     reserved: &Reservations,
     request: &PlaceRequest,
     explain: bool,
+    workers: &dyn Workers,
 ) -> (Result<Placement, Refusal>, PlaceReport) {
     index.refresh(view);
     if request.users_in.is_none() {
         index.refresh_means(measured);
     }
-    let decided = decide(Inputs { view, index, measured, reserved }, request, explain);
-    if view.core.policy.placement_cache_ttl_ms == 0 {
+    let policy = &view.core.policy;
+    let workers = if policy.parallel_scoring { workers } else { &Serial };
+    let decided =
+        decide(Inputs { view, index, measured, reserved, workers, holders: None }, request, explain);
+    if policy.placement_cache_ttl_ms == 0 {
         index.forget();
     }
     decided
@@ -108,47 +140,87 @@ fn decide(
     request: &PlaceRequest,
     explain: bool,
 ) -> (Result<Placement, Refusal>, PlaceReport) {
-    let (placement, mut report) = choose(inputs, request, explain);
+    let depth = if explain { Depth::Explain } else { Depth::Count };
+    let (placement, mut report) = choose(inputs, &request.ask(), depth);
     match placement {
         Some(placement) => (Ok(placement), report),
         None => {
             let closest = refuse::closest(inputs, request, &report);
-            report.smallest_change = suggest::smallest_change(inputs, request, closest.as_ref());
+            report.smallest_change = suggest::smallest_change(inputs, request, &report, closest.as_ref());
             let refusal = refuse::nothing_fits(inputs, request, &report, closest.as_ref());
             (Err(refusal), report)
         }
     }
 }
 
+/// How much is written down of what was looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Where it would go.
+    Answer,
+    /// And how many hosts each rule excluded where it can't go.
+    Count,
+    /// And each host.
+    Explain,
+}
+
 /// Chooses without saying what would help.
-pub(crate) fn choose(
-    inputs: Inputs<'_>,
-    request: &PlaceRequest,
-    explain: bool,
-) -> (Option<Placement>, PlaceReport) {
-    let bounds = Bounds::of(inputs.view, inputs.reserved, &request.vm, |_, _| true);
-    let context = Context::new(inputs.view, inputs.measured, bounds, request.ask());
+pub(crate) fn choose(inputs: Inputs<'_>, ask: &Ask<'_>, depth: Depth) -> (Option<Placement>, PlaceReport) {
+    let bounds = Bounds::of(inputs.view, inputs.reserved, ask.vm, |_, _| true);
+    let context = Context::new(inputs.view, inputs.measured, bounds, *ask);
     let regions = inputs.view.core.regions.values();
     let seen = seen::all(inputs, &context.ask);
     let mut verdicts: Vec<RegionVerdict> =
         regions.zip(&seen).map(|(region, seen)| context.judge(region, seen)).collect();
     sort(&mut verdicts);
-    let mut chosen = None;
-    for verdict in verdicts.iter_mut().filter(|verdict| verdict.excluded.is_none()) {
-        if chosen.is_some() && !explain {
-            break;
-        }
-        let host = look_into(inputs, &context, verdict, explain);
-        if chosen.is_none() {
-            chosen = host.map(|host| Placement {
-                region: verdict.region.clone(),
-                host,
-                score_milli: verdict.score_milli,
-            });
-        }
-    }
+    let chosen = look_for_host(inputs, &context, &mut verdicts, depth);
     sort(&mut verdicts);
     (chosen, PlaceReport { regions: verdicts, smallest_change: None })
+}
+
+/// Looks into the possible regions, which come first, until one has a host; into all of them to explain.
+fn look_for_host(
+    inputs: Inputs<'_>,
+    context: &Context<'_>,
+    verdicts: &mut [RegionVerdict],
+    depth: Depth,
+) -> Option<Placement> {
+    let possible = verdicts.iter().take_while(|verdict| verdict.excluded.is_none()).count();
+    let workers = match depth {
+        Depth::Explain => inputs.workers_for(inputs.hosts() * 4),
+        // Only regions with a host are looked into, and the first of them ends it.
+        _ if inputs.holders.is_some() => &Serial,
+        _ => inputs.workers_for(inputs.looks(context)),
+    };
+    let mut chosen = None;
+    let mut next = 0;
+    while next < possible && (chosen.is_none() || depth == Depth::Explain) {
+        // The best region mostly has room: only when it has none is it worth looking into several at once.
+        let many = match (depth, next) {
+            (Depth::Explain, _) => possible,
+            (_, 0) => 1,
+            _ if workers.width() < 2 => 1,
+            _ => (workers.width() * 4).min(possible - next),
+        };
+        let regions = &verdicts[next..next + many];
+        let looks = map(workers, many, |at| look_into(inputs, context, &regions[at].region, depth));
+        for look in looks {
+            if chosen.is_some() && depth != Depth::Explain {
+                break;
+            }
+            let verdict = &mut verdicts[next];
+            let host = look.and_then(|look| look.write_down(verdict));
+            if chosen.is_none() {
+                chosen = host.map(|host| Placement {
+                    region: verdict.region.clone(),
+                    host,
+                    score_milli: verdict.score_milli,
+                });
+            }
+            next += 1;
+        }
+    }
+    chosen
 }
 
 /// Best first, the excluded ones last; ties by the region's priority, then its id.
@@ -160,31 +232,42 @@ fn sort(verdicts: &mut [RegionVerdict]) {
     verdicts.sort_by(|a, b| key(a).cmp(&key(b)));
 }
 
-/// Looks for a host in a region and writes down what was found.
-fn look_into(
-    inputs: Inputs<'_>,
-    context: &Context<'_>,
-    verdict: &mut RegionVerdict,
-    explain: bool,
-) -> Option<HostId> {
-    let region = verdict.region.clone();
-    let table = inputs.index.table(&region)?;
-    let search = search_in(inputs, context, &region, table);
-    let found = search.run();
-    verdict.hosts_considered = found.considered;
-    verdict.hosts_excluded = found.excluded;
-    if explain {
-        verdict.hosts = search.explain();
-        verdict.hosts_excluded.clear();
-        for reason in verdict.hosts.iter().filter_map(|host| host.excluded.as_ref()) {
-            *verdict.hosts_excluded.entry(reason.kind).or_default() += 1;
-        }
-    }
-    let Some((row, _)) = found.best else {
-        verdict.excluded = Some(Reason::new(ReasonKind::NoHost, counts_text(&verdict.hosts_excluded)));
+/// What a look into a region found.
+struct Look {
+    found: Found,
+    host: Option<HostId>,
+    hosts: Vec<HostVerdict>,
+}
+
+/// Looks for a host in a region; none when the region has no table, or is known to have no host.
+fn look_into(inputs: Inputs<'_>, context: &Context<'_>, region: &RegionId, depth: Depth) -> Option<Look> {
+    if inputs.holders.is_some_and(|holders| !holders.contains(region)) {
         return None;
-    };
-    Some(table.hosts[row].0.clone())
+    }
+    let table = inputs.index.table(region)?;
+    let search = search_in(inputs, context, region, table);
+    let found = search.run(depth != Depth::Answer);
+    let hosts = if depth == Depth::Explain { search.explain() } else { Vec::new() };
+    let host = found.best.map(|(row, _)| table.hosts[row].0.clone());
+    Some(Look { found, host, hosts })
+}
+
+impl Look {
+    fn write_down(self, verdict: &mut RegionVerdict) -> Option<HostId> {
+        verdict.hosts_considered = self.found.considered;
+        verdict.hosts_excluded = self.found.excluded;
+        if !self.hosts.is_empty() {
+            verdict.hosts = self.hosts;
+            verdict.hosts_excluded.clear();
+            for reason in verdict.hosts.iter().filter_map(|host| host.excluded.as_ref()) {
+                *verdict.hosts_excluded.entry(reason.kind).or_default() += 1;
+            }
+        }
+        if self.host.is_none() {
+            verdict.excluded = Some(Reason::new(ReasonKind::NoHost, counts_text(&verdict.hosts_excluded)));
+        }
+        self.host
+    }
 }
 
 /// A search over one region's hosts.

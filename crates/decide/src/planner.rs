@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_state::{Federation, Vm, Want};
+use dwcp_state::{Federation, Region, Vm, Want, Weights};
 use dwcp_types::{HostId, Mono, RegionId, VmId, ZoneId};
 
 use crate::index::{RegionTable, RowState};
 use crate::place::{Ask, counts_text};
 use crate::relations::Bounds;
-use crate::score::Context;
+use crate::score::{Context, weighted};
 use crate::search::Search;
 use crate::seen::Seen;
 use crate::{Measured, Reservations};
@@ -22,6 +22,9 @@ pub(crate) struct Planner<'a> {
     measured: &'a Measured,
     nothing: Reservations,
     tables: BTreeMap<RegionId, RegionTable>,
+    weights: Weights,
+    /// Every other region with what is known of it, in order.
+    targets: Vec<(&'a Region, Seen<'a>)>,
     /// Where VMs of the plan went.
     planned: BTreeMap<VmId, (RegionId, HostId)>,
     /// The region that VMs leave, and those of its hosts that are lost; none of them: all.
@@ -43,7 +46,17 @@ impl<'a> Planner<'a> {
         if let (Some(table), Some(lost)) = (tables.get_mut(from), lost) {
             table.close(|host| lost.contains(host), RowState::Lost);
         }
+        let policy = &view.core.policy;
+        let look = |region: &'a Region| Seen {
+            facts: view.regions.get(&region.id),
+            rtt_ms: measured.rtt(from, &region.id),
+            health: measured.health_of(&region.id),
+            ..Seen::default()
+        };
+        let others = view.core.regions.values().filter(|region| region.id != *from);
         Planner {
+            weights: policy.profile.weights(policy.weights),
+            targets: others.map(|region| (region, look(region))).collect(),
             view,
             measured,
             nothing: Reservations::default(),
@@ -85,7 +98,6 @@ impl<'a> Planner<'a> {
             return Err(reason.text);
         }
         let Some(table) = self.tables.get(self.from) else { return Err("unknown region".into()) };
-        let weights = self.view.core.policy.profile.weights(self.view.core.policy.weights);
         let mut search = Search {
             region: self.from,
             table,
@@ -94,14 +106,14 @@ impl<'a> Planner<'a> {
             bounds: &bounds,
             need: vm.spec.size,
             only_zone: zone,
-            pack: weights.pack,
+            pack: self.weights.pack,
             reserved: Vec::new(),
             excluded: BTreeSet::new(),
         };
-        let mut found = search.run();
+        let mut found = search.run(true);
         if found.best.is_none() && zone.is_some() {
             search.only_zone = None;
-            found = search.run();
+            found = search.run(true);
         }
         let Some((row, _)) = found.best else { return Err(counts_text(&found.excluded)) };
         Ok(self.take(&self.from.clone(), row, vm))
@@ -109,58 +121,51 @@ impl<'a> Planner<'a> {
 
     /// Finds a place in another region.
     pub fn elsewhere(&mut self, vm: &Vm, only: Option<&BTreeSet<RegionId>>) -> Found {
-        let bounds = self.bounds(vm);
-        let exclude_regions = BTreeSet::from([self.from.clone()]);
-        let exclude_hosts = BTreeSet::new();
+        let (no_regions, no_hosts) = (BTreeSet::new(), BTreeSet::new());
         let ask = Ask {
             vm,
             users_in: Some(self.from),
             only_regions: only,
-            exclude_regions: &exclude_regions,
-            exclude_hosts: &exclude_hosts,
+            exclude_regions: &no_regions,
+            exclude_hosts: &no_hosts,
             for_failover: true,
+            opened: None,
         };
-        let context = Context::new(self.view, self.measured, bounds, ask);
-        let mut verdicts = Vec::new();
-        let mut why = Vec::new();
-        for region in self.view.core.regions.values().filter(|region| region.id != *self.from) {
-            let seen = Seen {
-                facts: self.view.regions.get(&region.id),
-                table: self.tables.get(&region.id),
-                rtt_ms: self.measured.rtt(self.from, &region.id),
-                health: self.measured.health_of(&region.id),
-                ..Seen::default()
-            };
-            let verdict = context.judge(region, &seen);
-            match verdict.excluded {
-                Some(reason) => why.push(format!("{}: {}", region.id, reason.text)),
-                None => verdicts.push((Reverse(verdict.score_milli), Reverse(region.priority), verdict)),
+        let context = Context::new(self.view, self.measured, self.bounds(vm), ask);
+        let (mut ranked, mut why) = (Vec::with_capacity(self.targets.len()), Vec::new());
+        for (at, (region, seen)) in self.targets.iter().enumerate() {
+            if let Some(reason) = context.excluded(region, seen) {
+                why.push(format!("{}: {}", region.id, reason.text));
+                continue;
             }
+            let seen = Seen { table: self.tables.get(&region.id), ..*seen };
+            let parts = context.parts(region, &seen, region.monthly_cost_millis(vm.spec.size));
+            ranked.push((Reverse(weighted(&self.weights, &parts)), Reverse(region.priority), at));
         }
-        verdicts.sort_by(|a, b| (a.0, a.1, &a.2.region).cmp(&(b.0, b.1, &b.2.region)));
-        for (_, _, verdict) in verdicts {
-            let Some(table) = self.tables.get(&verdict.region) else { continue };
+        ranked.sort_unstable();
+        for (Reverse(score), _, at) in ranked {
+            let (region, seen) = self.targets[at];
+            let Some(table) = self.tables.get(&region.id) else { continue };
             let search = Search {
-                region: &verdict.region,
+                region: &region.id,
                 table,
-                facts: self.view.regions.get(&verdict.region),
+                facts: seen.facts,
                 rules: &vm.rules,
                 bounds: &context.bounds,
                 need: vm.spec.size,
                 only_zone: None,
-                pack: context.weights.pack,
+                pack: self.weights.pack,
                 reserved: Vec::new(),
                 excluded: BTreeSet::new(),
             };
-            let found = search.run();
+            let found = search.run(true);
             let Some((row, _)) = found.best else {
-                why.push(format!("{}: {}", verdict.region, counts_text(&found.excluded)));
+                why.push(format!("{}: {}", region.id, counts_text(&found.excluded)));
                 continue;
             };
-            let far = verdict.rtt_ms.map_or("unknown distance".to_string(), |ms| format!("{ms} ms away"));
-            let reason = format!("score {}, {far}", verdict.score_milli);
-            let host = self.take(&verdict.region, row, vm);
-            return Ok((verdict.region, host, reason));
+            let far = seen.rtt_ms.map_or("unknown distance".to_string(), |ms| format!("{ms} ms away"));
+            let host = self.take(&region.id.clone(), row, vm);
+            return Ok((region.id.clone(), host, format!("score {score}, {far}")));
         }
         Err(if why.is_empty() { "there is no other region".to_string() } else { why.join("; ") })
     }

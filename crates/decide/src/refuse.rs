@@ -11,6 +11,7 @@ use crate::relations::Bounds;
 use crate::report::{PlaceReport, Reason, ReasonKind};
 use crate::score::Context;
 use crate::search::{Search, amount, amount_text};
+use crate::workers::map;
 
 /// Causes kept a refusal, so that a federation of a hundred regions stays readable.
 const CAUSES: usize = 8;
@@ -96,16 +97,26 @@ pub(crate) fn is_too_large(inputs: Inputs<'_>, need: Amount) -> bool {
 pub(crate) fn closest(inputs: Inputs<'_>, request: &PlaceRequest, report: &PlaceReport) -> Option<Closest> {
     let bounds = Bounds::of(inputs.view, inputs.reserved, &request.vm, |_, _| true);
     let context = Context::new(inputs.view, inputs.measured, bounds, request.ask());
-    let mut best: Option<(u64, RegionId, HostId, Amount)> = None;
     let possible = |reason: &Reason| reason.kind == ReasonKind::NoHost;
-    for verdict in report.regions.iter().filter(|verdict| verdict.excluded.as_ref().is_none_or(possible)) {
-        let Some(table) = inputs.index.table(&verdict.region) else { continue };
+    let regions: Vec<&RegionId> = report
+        .regions
+        .iter()
+        .filter(|verdict| verdict.excluded.as_ref().is_none_or(possible))
+        .map(|verdict| &verdict.region)
+        .collect();
+    let look = |at: usize| -> Option<(u64, Closest)> {
+        let region = regions[at];
+        let table = inputs.index.table(region)?;
         let nothing = Amount::default();
-        let search = Search { need: nothing, ..search_in(inputs, &context, &verdict.region, table) };
-        let Some((share, free, at)) = search.closest(request.vm.spec.size) else { continue };
-        if best.as_ref().is_none_or(|(most, ..)| share > *most) {
-            best = Some((share, verdict.region.clone(), table.hosts[at].0.clone(), free));
+        let search = Search { need: nothing, ..search_in(inputs, &context, region, table) };
+        let (share, free, row) = search.closest(request.vm.spec.size)?;
+        Some((share, (region.clone(), table.hosts[row].0.clone(), free)))
+    };
+    let mut best: Option<(u64, Closest)> = None;
+    for found in map(inputs.workers_for(inputs.looks(&context)), regions.len(), look).into_iter().flatten() {
+        if best.as_ref().is_none_or(|(most, _)| found.0 > *most) {
+            best = Some(found);
         }
     }
-    best.map(|(_, region, host, free)| (region, host, free))
+    best.map(|(_, closest)| closest)
 }

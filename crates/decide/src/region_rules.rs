@@ -19,7 +19,7 @@ pub(crate) fn excluded(
     seen: &Seen<'_>,
 ) -> Option<Reason> {
     not_asked(ask, region)
-        .or_else(|| closed(region, seen))
+        .or_else(|| closed(ask, region, seen))
         .or_else(|| unhealthy(ask, seen))
         .or_else(|| by_rules(ask.vm, region))
         .or_else(|| too_far(measured, ask.vm, region))
@@ -35,8 +35,11 @@ fn not_asked(ask: &Ask<'_>, region: &Region) -> Option<Reason> {
     Some(Reason::new(ReasonKind::NotAsked, "the request leaves it out"))
 }
 
-fn closed(region: &Region, seen: &Seen<'_>) -> Option<Reason> {
-    let text = if region.standing == Standing::Lost {
+fn closed(ask: &Ask<'_>, region: &Region, seen: &Seen<'_>) -> Option<Reason> {
+    let opened = ask.opened == Some(&region.id);
+    let text = if opened {
+        return not_ready(seen);
+    } else if region.standing == Standing::Lost {
         "it is lost".to_string()
     } else if region.standing == Standing::Returned {
         "it came back from a loss and nobody has enabled it".to_string()
@@ -45,11 +48,16 @@ fn closed(region: &Region, seen: &Seen<'_>) -> Option<Reason> {
     } else if !region.placement {
         format!("placement is off, by {}", region.placement_by)
     } else {
-        match seen.facts {
-            None => "its facts are not known here yet".to_string(),
-            Some(facts) if facts.evacuation.is_some() => "it is being evacuated".to_string(),
-            Some(_) => return None,
-        }
+        return not_ready(seen);
+    };
+    Some(Reason::new(ReasonKind::Closed, text))
+}
+
+fn not_ready(seen: &Seen<'_>) -> Option<Reason> {
+    let text = match seen.facts {
+        None => "its facts are not known here yet",
+        Some(facts) if facts.evacuation.is_some() => "it is being evacuated",
+        Some(_) => return None,
     };
     Some(Reason::new(ReasonKind::Closed, text))
 }

@@ -1,14 +1,14 @@
 //! How good a region is for a VM.
 
 use dwcp_state::{Federation, Region, Weights};
-use dwcp_types::{Amount, RegionId};
+use dwcp_types::Amount;
 
-use crate::index::{PlaceIndex, RegionTable};
+use crate::index::RegionTable;
 use crate::place::Ask;
 use crate::relations::Bounds;
-use crate::report::{RegionVerdict, ScoreParts};
+use crate::report::{Reason, RegionVerdict, ScoreParts};
 use crate::seen::Seen;
-use crate::{Measured, PlaceRequest, region_rules};
+use crate::{Measured, region_rules};
 
 /// Farther than this scores 0 for latency, in milliseconds.
 const FAR_MS: u64 = 400;
@@ -38,18 +38,9 @@ impl<'a> Context<'a> {
 
     /// Judges one region by its rules and its score; hosts are not looked at.
     pub fn judge(&self, region: &Region, seen: &Seen<'_>) -> RegionVerdict {
-        let excluded = region_rules::excluded(self.measured, &self.bounds, &self.ask, region, seen);
-        let size = self.ask.vm.spec.size;
-        let cost = region.monthly_cost_millis(size);
-        let parts = ScoreParts {
-            latency: latency_score(seen.rtt_ms),
-            cost: (self.cheapest * 1_000).checked_div(cost).unwrap_or(1_000) as u32,
-            capacity: seen
-                .table
-                .map_or(0, |table| capacity_score(table, size.plus(seen.taken), self.weights.pack)),
-            health: seen.health.map_or(0, |score| u32::from(score.min(100)) * 10),
-            priority: u32::from(region.priority.min(100)) * 10,
-        };
+        let excluded = self.excluded(region, seen);
+        let cost = region.monthly_cost_millis(self.ask.vm.spec.size);
+        let parts = self.parts(region, seen, cost);
         RegionVerdict {
             region: region.id.clone(),
             score_milli: if excluded.is_some() { 0 } else { weighted(&self.weights, &parts) },
@@ -62,31 +53,25 @@ impl<'a> Context<'a> {
             hosts: Vec::new(),
         }
     }
-}
 
-/// Judges one region for a request, without looking at its hosts. Regions are judged independently of each other, so a
-/// shell may judge many at once. `index` must be that of a decision on the same facts.
-pub fn score_region(
-    view: &Federation,
-    index: &PlaceIndex,
-    measured: &Measured,
-    reserved: &crate::Reservations,
-    request: &PlaceRequest,
-    region: &RegionId,
-) -> Option<RegionVerdict> {
-    let bounds = Bounds::of(view, reserved, &request.vm, |_, _| true);
-    let context = Context::new(view, measured, bounds, request.ask());
-    let seen = Seen {
-        facts: view.regions.get(region),
-        table: index.table(region),
-        rtt_ms: match &request.users_in {
-            Some(users) => measured.rtt(users, region),
-            None => index.mean_rtt(region),
-        },
-        health: measured.health_of(region),
-        taken: reserved.sum_in(region),
-    };
-    Some(context.judge(view.core.regions.get(region)?, &seen))
+    /// The first rule that excludes a region, if one does.
+    pub fn excluded(&self, region: &Region, seen: &Seen<'_>) -> Option<Reason> {
+        region_rules::excluded(self.measured, &self.bounds, &self.ask, region, seen)
+    }
+
+    /// What a region's score is made of, for a VM that costs `cost` there; no capacity when its table is not seen.
+    pub fn parts(&self, region: &Region, seen: &Seen<'_>, cost: u64) -> ScoreParts {
+        let size = self.ask.vm.spec.size;
+        ScoreParts {
+            latency: latency_score(seen.rtt_ms),
+            cost: (self.cheapest * 1_000).checked_div(cost).unwrap_or(1_000) as u32,
+            capacity: seen
+                .table
+                .map_or(0, |table| capacity_score(table, size.plus(seen.taken), self.weights.pack)),
+            health: seen.health.map_or(0, |score| u32::from(score.min(100)) * 10),
+            priority: u32::from(region.priority.min(100)) * 10,
+        }
+    }
 }
 
 fn latency_score(rtt_ms: Option<u64>) -> u32 {
@@ -94,7 +79,7 @@ fn latency_score(rtt_ms: Option<u64>) -> u32 {
 }
 
 /// The smallest share that stays free over the region's dimensions; under `pack`, the rest.
-pub(crate) fn capacity_score(table: &RegionTable, need: Amount, pack: bool) -> u32 {
+fn capacity_score(table: &RegionTable, need: Amount, pack: bool) -> u32 {
     let needs = [u64::from(need.vcpus), need.memory_mib, need.disk_gib];
     let shares = table.free.iter().zip(needs).zip(table.room).filter(|(_, room)| *room > 0);
     let least = shares.map(|((free, need), room)| free.saturating_sub(need) * 1_000 / room).min();

@@ -38,22 +38,15 @@ pub(crate) struct Found {
 impl Search<'_> {
     /// True when any open host with room will do.
     fn is_plain(&self) -> bool {
-        let rules = self.rules;
-        rules.zones.is_empty()
-            && rules.hosts.is_empty()
-            && rules.denied_hosts.is_empty()
-            && rules.host_labels.is_empty()
-            && self.bounds.is_empty()
-            && self.excluded.is_empty()
-            && self.only_zone.is_none()
+        only_room_counts(self.rules, self.bounds) && self.excluded.is_empty() && self.only_zone.is_none()
     }
 
-    /// The best host, or none with counts of why.
+    /// The best host, or none; then, when asked to `count`, with how many hosts each rule excluded.
     ///
     /// Reads the most promising block first and skips those that can't hold a better host; with `pack` a block says
     /// nothing about its fullest host, so all that have room are read. Rules are asked only of a host that would be the
     /// best so far.
-    pub fn run(&self) -> Found {
+    pub fn run(&self, count: bool) -> Found {
         let need = dims(self.need);
         let plain = self.is_plain();
         let mut best: Option<(usize, u32)> = None;
@@ -73,6 +66,7 @@ impl Search<'_> {
         let mut found = Found { considered: self.table.rows.len() as u32, ..Found::default() };
         found.best = best.map(|(at, worth)| (at, milli(worth)));
         match best {
+            None if !count => {}
             Some(_) => {}
             None if plain => self.count_states(&mut found),
             None => self.count_each(&mut found),
@@ -254,6 +248,15 @@ impl Search<'_> {
             other => other.words().to_string(),
         }
     }
+}
+
+/// True when neither the VM's rules nor its relations tell hosts of a region apart.
+pub(crate) fn only_room_counts(rules: &Rules, bounds: &Bounds) -> bool {
+    rules.zones.is_empty()
+        && rules.hosts.is_empty()
+        && rules.denied_hosts.is_empty()
+        && rules.host_labels.is_empty()
+        && bounds.is_empty()
 }
 
 fn milli(worth: u32) -> u32 {

@@ -37,7 +37,7 @@ impl<'a, V, I: Iterator<Item = (&'a RegionId, V)>> Beside<I> {
 
 /// Every region, in order, as `ask` sees it.
 pub(crate) fn all<'a>(inputs: Inputs<'a>, ask: &Ask<'a>) -> Vec<Seen<'a>> {
-    let Inputs { view, index, measured, reserved } = inputs;
+    let Inputs { view, index, measured, reserved, .. } = inputs;
     let mut facts = Beside::new(&view.regions);
     let mut tables = Beside::new(index.tables());
     let mut health = Beside::new(&measured.health);

@@ -4,14 +4,19 @@
 //! trip, a higher cost limit, another region, a region opened for placement, one relation dropped, one host rule dropped,
 //! a smaller VM. Compliance and residency are law and are never offered for dropping.
 
-use dwcp_state::{Lifecycle, Standing};
-use dwcp_types::Amount;
+use std::collections::BTreeSet;
 
-use crate::place::{Inputs, PlaceRequest, Placement, choose};
+use dwcp_state::{Lifecycle, Standing};
+use dwcp_types::{Amount, RegionId};
+
+use crate::place::{Ask, Depth, Inputs, PlaceRequest, Placement, choose, search_in};
 use crate::refuse::{Closest, is_too_large};
 use crate::region_rules::dollars;
-use crate::report::Suggestion;
+use crate::relations::Bounds;
+use crate::report::{PlaceReport, Reason, ReasonKind, Suggestion};
+use crate::score::Context;
 use crate::typed::{create_command, relation_text};
+use crate::workers::map;
 
 /// Changes tried; each costs one decision.
 const TRIES: usize = 64;
@@ -22,26 +27,64 @@ type Change = (String, PlaceRequest);
 pub(crate) fn smallest_change(
     inputs: Inputs<'_>,
     request: &PlaceRequest,
+    report: &PlaceReport,
     closest: Option<&Closest>,
 ) -> Option<Suggestion> {
     if is_too_large(inputs, request.vm.spec.size) {
         return smaller(request, closest);
     }
-    let changes: [fn(Inputs<'_>, &PlaceRequest) -> Vec<Change>; 5] =
-        [longer_round_trip, higher_cost, other_region, dropped_relation, dropped_host_rule];
+    // What concerns whole regions changes nothing of their hosts: one look tells which regions have one for the VM.
+    let hosts: [fn(Inputs<'_>, &PlaceRequest) -> Vec<Change>; 2] = [dropped_relation, dropped_host_rule];
+    let regions: [fn(Inputs<'_>, &PlaceRequest) -> Vec<Change>; 3] =
+        [longer_round_trip, higher_cost, other_region];
+    let holders = regions_with_a_host(inputs, request, report);
+    let among = Inputs { holders: Some(&holders), ..inputs };
+    let regions = if holders.is_empty() { &[] } else { &regions[..] };
     let mut tries = 0;
-    for list in changes {
-        for (change, relaxed) in list(inputs, request) {
-            tries += 1;
-            if tries > TRIES {
-                return None;
-            }
-            if let (Some(place), _) = choose(inputs, &relaxed, false) {
+    let lists = regions.iter().map(|list| (among, list)).chain(hosts.iter().map(|list| (inputs, list)));
+    for (inputs, list) in lists {
+        let mut list = list(inputs, request);
+        let over = list.len() > TRIES - tries;
+        list.truncate(TRIES - tries);
+        tries += list.len();
+        for (change, relaxed) in list {
+            if let (Some(place), _) = choose(inputs, &relaxed.ask(), Depth::Answer) {
                 return Some(suggestion(change, create_command(&relaxed.vm), place));
             }
         }
+        if over {
+            return None;
+        }
     }
-    smaller(request, closest).or_else(|| opened_region(inputs, request))
+    smaller(request, closest).or_else(|| opened_region(among, request))
+}
+
+/// Regions that have a host for the VM, if only the region itself would do. Those that would do were looked into already.
+fn regions_with_a_host(
+    inputs: Inputs<'_>,
+    request: &PlaceRequest,
+    report: &PlaceReport,
+) -> BTreeSet<RegionId> {
+    let bounds = Bounds::of(inputs.view, inputs.reserved, &request.vm, |_, _| true);
+    let context = Context::new(inputs.view, inputs.measured, bounds, request.ask());
+    let looked_into = |reason: &Reason| reason.kind == ReasonKind::NoHost;
+    let others: Vec<&RegionId> = report
+        .regions
+        .iter()
+        .filter(|verdict| !verdict.excluded.as_ref().is_some_and(looked_into))
+        .map(|verdict| &verdict.region)
+        .collect();
+    let has_host = |at: usize| {
+        let table = inputs.index.table(others[at])?;
+        search_in(inputs, &context, others[at], table).run(false).best
+    };
+    let found = map(inputs.workers_for(inputs.looks(&context)), others.len(), has_host);
+    others
+        .into_iter()
+        .zip(found)
+        .filter(|(_, found)| found.is_some())
+        .map(|(region, _)| region.clone())
+        .collect()
 }
 
 fn suggestion(change: String, command: String, place: Placement) -> Suggestion {
@@ -181,11 +224,8 @@ fn opened_region(inputs: Inputs<'_>, request: &PlaceRequest) -> Option<Suggestio
         if region.takes_placements() || region.standing == Standing::Lost {
             continue;
         }
-        let mut view = inputs.view.clone();
-        let opened = view.core.regions.get_mut(&region.id)?;
-        (opened.lifecycle, opened.placement, opened.standing) = (Lifecycle::Active, true, Standing::Present);
-        let relaxed = Inputs { view: &view, ..inputs };
-        if let (Some(place), _) = choose(relaxed, request, false) {
+        let ask = Ask { opened: Some(&region.id), ..request.ask() };
+        if let (Some(place), _) = choose(inputs, &ask, Depth::Answer) {
             let verb = if region.lifecycle == Lifecycle::Active && region.standing == Standing::Present {
                 "enable-placement"
             } else {

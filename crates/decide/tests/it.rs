@@ -7,6 +7,7 @@ mod it {
     mod host_loss;
     mod loss;
     mod packing;
+    mod parallel;
     mod properties;
     mod rules;
     mod scores;

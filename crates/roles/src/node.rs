@@ -29,9 +29,10 @@ mod usage;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use dwcp_consensus::{Disk, GroupSetup, MultiRaft, OpenError};
-use dwcp_decide::{PlaceIndex, Reservations};
+use dwcp_decide::{PlaceIndex, Reservations, Serial, Workers};
 use dwcp_state::{Core, FEDERATION_GROUP, Federation};
 use dwcp_types::{GroupId, Mono, NodeId, Now, RegionId, Rng};
 
@@ -267,6 +268,7 @@ pub struct Node {
     index: PlaceIndex,
     reserved: Reservations,
     sync: sync::Sync,
+    workers: Arc<dyn Workers>,
     /// When a thing was last tried, so that it is not tried again at every step.
     tried: BTreeMap<String, Mono>,
     /// What was tried long ago is forgotten when there is more than this.
@@ -301,6 +303,7 @@ impl Node {
             index: PlaceIndex::default(),
             reserved: Reservations::default(),
             sync: sync::Sync::default(),
+            workers: Arc::new(Serial),
             tried: BTreeMap::new(),
             tried_kept: TRIED_KEPT,
             reconcile_at: now.mono,
@@ -332,6 +335,12 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// Says who runs the independent pieces of one decision; without a word they are run one after the other. What is
+    /// decided is the same.
+    pub fn set_workers(&mut self, workers: Arc<dyn Workers>) {
+        self.workers = workers;
     }
 
     /// Takes one input.

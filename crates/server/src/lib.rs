@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod dev;
 pub mod handle;
+mod hands;
 pub mod http;
 pub mod links;
 pub mod log;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::handle::{NodeHandle, View};
+use crate::hands::Hands;
 use crate::log::Log;
 use crate::node_loop::{self, AbortOnPanic, Outlets};
 use crate::placement_times::PlacementTimes;
@@ -77,7 +79,8 @@ impl Region {
             Some(recorder) => recorder.open(node_config, clock::now(), &store),
             None => Node::open(node_config, clock::now(), &store),
         };
-        let node = node.map_err(|e| e.to_string())?;
+        let mut node = node.map_err(|e| e.to_string())?;
+        node.set_workers(Arc::new(Hands::start().map_err(|e| format!("threads for decisions: {e}"))?));
 
         let (events, from_mesh) = mpsc::channel(EVENTS);
         let mesh = setup::mesh_config(config, identity.clone(), seed)?;

@@ -108,7 +108,7 @@ pub struct Policy {
     /// How long the tables of candidate hosts that placement works on may be kept, in milliseconds; 0: none is kept from one
     /// decision to the next. Kept ones follow what changes; when older than this they are made anew all the same.
     pub placement_cache_ttl_ms: u64,
-    /// Score hosts on several threads when there are many.
+    /// Look at many regions and hosts on several threads when one decision has to. What is decided is the same.
     pub parallel_scoring: bool,
 }
 

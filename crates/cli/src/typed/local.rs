@@ -251,10 +251,11 @@ pub enum ControllerCommand {
 #[group(required = true, multiple = true)]
 pub struct ControllerConfigure {
     /// How long the tables of candidate hosts are kept, at most 1h; 0: none is kept from one decision to the next. Kept
-    /// tables follow every change of capacity at once; older ones are made anew all the same.
+    /// tables follow every change of capacity at once, and are made anew before they are older.
     #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
     pub placement_cache_ttl: Option<u64>,
-    /// Kept with the policy; a decision takes well under a millisecond on one thread, and no version starts more for it.
+    /// Several threads for a decision that looks at thousands of hosts: an explained or a refused one. What is decided is the
+    /// same.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true,
         value_name = "BOOL")]
     pub parallel_scoring: Option<bool>,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use dwcp_decide::{PlaceIndex, PlaceRequest, Reservations, place};
+use dwcp_decide::{PlaceIndex, PlaceRequest, Reservations, Serial, place};
 use dwcp_state::{Outcome, Vm};
 use dwcp_types::{RegionId, Rng};
 
@@ -43,7 +43,7 @@ pub fn run(regions: usize, hosts: usize, count: usize, fill_percent: u64) {
                 let users = Some(region_name(vm.id.0 as usize % regions));
                 let ask = PlaceRequest { vm, users_in: users, ..PlaceRequest::default() };
                 let (result, _) = times.time(|| {
-                    place(&view, &mut controller.index, &measured, &controller.reserved, &ask, false)
+                    place(&view, &mut controller.index, &measured, &controller.reserved, &ask, false, &Serial)
                 });
                 match result {
                     Ok(to) => {

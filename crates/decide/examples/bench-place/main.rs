@@ -1,13 +1,17 @@
-//! Placement: time a decision, decisions a second, conflicts of controllers that place at once, packing of a real trace.
+//! Placement: time a decision, decisions a second, one thread against several, conflicts of controllers that place at once, packing of a real trace.
 //!
 //! `cargo run -p dwcp-decide --profile sim --example bench-place [TRACE.csv.gz]`
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod controllers;
+mod doors;
 mod fleet;
+#[path = "../../../server/src/hands.rs"]
+mod hands;
 mod naive;
 mod replay;
 mod scale;
+mod share;
 mod times;
 
 fn main() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command as Program;
 
-use dwcp_decide::{Measured, PlaceIndex, PlaceRequest, Reservations, place};
+use dwcp_decide::{Measured, PlaceIndex, PlaceRequest, Reservations, Serial, place};
 use dwcp_state::{Command, Federation, Observation, Operation, Outcome, Profile, Vm, Want};
 use dwcp_types::{Amount, HostId, OperationId, RegionId, VmId};
 
@@ -65,7 +65,7 @@ impl Policy for Dwcp {
         let ask = PlaceRequest { vm: vm.clone(), ..PlaceRequest::default() };
         let nothing = Reservations::default();
         let (view, index, measured) = (&self.view, &mut self.index, &self.measured);
-        let to = self.times.time(|| place(view, index, measured, &nothing, &ask, false).0).ok()?;
+        let to = self.times.time(|| place(view, index, measured, &nothing, &ask, false, &Serial).0).ok()?;
         let outcome = apply(&mut self.view, &to.region, create(Vm { host: to.host.clone(), ..ask.vm }));
         assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
         Some(to.host)
@@ -190,14 +190,13 @@ fn replay(requests: &[Request], policy: &mut dyn Policy) -> Filled {
 fn report(name: &str, filled: &Filled, times: &mut Times) {
     let ticks = filled.ticks.max(1) as f64;
     println!(
-        "  {name:<16} active/bound {:.4}, empty hosts {:.2} %, memory of active {:.2} %, {} rejected, P50 {:.2} us, P99 {:.2} us, {:.0}/s",
+        "  {name:<16} active/bound {:.4}, empty hosts {:.2} %, memory of active {:.2} %, {} rejected, {:.0} a processor second, {}",
         filled.ratio / ticks,
         100.0 * filled.empty / ticks,
         100.0 * filled.density / ticks,
         filled.rejected,
-        times.quantile_us(50),
-        times.quantile_us(99),
-        times.per_second(),
+        times.per_cpu_second(),
+        times.both(),
     );
 }
 

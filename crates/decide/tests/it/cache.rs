@@ -1,6 +1,6 @@
 //! How long candidate tables are kept, and what is counted of it.
 
-use dwcp_decide::{CacheStats, PlaceIndex, PlaceRequest, Reservations, place};
+use dwcp_decide::{CacheStats, PlaceIndex, PlaceRequest, Reservations, Serial, place};
 use dwcp_state::{Command, Observation, Policy, Profile};
 use dwcp_types::{Amount, Mono};
 
@@ -27,7 +27,8 @@ impl Controller {
     fn decide_at(&mut self, ms: u64) -> (String, CacheStats) {
         self.index.set_now(Mono(ms * 1_000));
         let (world, reserved) = (&self.world, Reservations::default());
-        let placed = place(&world.view, &mut self.index, &world.measured, &reserved, &self.ask, false).0;
+        let placed =
+            place(&world.view, &mut self.index, &world.measured, &reserved, &self.ask, false, &Serial).0;
         (placed.map(|at| format!("{}/{}", at.region, at.host)).unwrap_or_default(), self.index.stats())
     }
 

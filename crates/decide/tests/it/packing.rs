@@ -1,6 +1,6 @@
 //! Which host the profile `pack` fills next.
 
-use dwcp_decide::{PlaceIndex, place};
+use dwcp_decide::{PlaceIndex, Serial, place};
 use dwcp_state::{Policy, Profile};
 use dwcp_types::Amount;
 
@@ -67,7 +67,8 @@ fn hosts_are_filled_one_after_the_other() {
     let mut index = PlaceIndex::default();
     for number in 0..16 {
         let ask = request(world.vm(SMALL));
-        let (placed, _) = place(&world.view, &mut index, &world.measured, &world.reserved, &ask, false);
+        let (placed, _) =
+            place(&world.view, &mut index, &world.measured, &world.reserved, &ask, false, &Serial);
         let on = placed.expect("there is room").host;
         assert_eq!(on.as_str(), format!("h{}", number / 4 + 1));
         world.put("a", on.as_str(), &ask.vm);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dwcp_decide::{FailoverLimits, PlaceIndex, Reservations, place, plan_failover};
+use dwcp_decide::{FailoverLimits, PlaceIndex, Reservations, Serial, place, plan_failover};
 use dwcp_state::{
     Admission, Command, Departing, NewVm, Operation, Outcome, Profile, Relation, Scope, Target, Vm,
 };
@@ -71,8 +71,8 @@ proptest! {
         for wish in &wishes {
             let vm = record(&mut world, wish);
             let ask = request(vm.clone());
-            let (result, report) = place(&world.view, &mut index, &world.measured, &reserved, &ask, false);
-            let fresh = place(&world.view, &mut PlaceIndex::default(), &world.measured, &reserved, &ask, false);
+            let (result, report) = place(&world.view, &mut index, &world.measured, &reserved, &ask, false, &Serial);
+            let fresh = place(&world.view, &mut PlaceIndex::default(), &world.measured, &reserved, &ask, false, &Serial);
             prop_assert_eq!(&result, &fresh.0, "a kept index decides like a fresh one");
             prop_assert_eq!(&report, &fresh.1);
             match result {
@@ -101,7 +101,7 @@ proptest! {
         for wish in &wishes {
             let vm = record(&mut world, wish);
             let ask = request(vm.clone());
-            if let Ok(to) = place(&world.view, &mut index, &world.measured, &reserved, &ask, false).0 {
+            if let Ok(to) = place(&world.view, &mut index, &world.measured, &reserved, &ask, false, &Serial).0 {
                 reserved.add(&to.region, &to.host, &vm);
                 placed.push((to.region, Vm { host: to.host, ..vm }));
             }
@@ -125,7 +125,7 @@ proptest! {
             // Most live in the region to be lost, some elsewhere.
             ask.only_regions = Some(BTreeSet::from([region(if at % 4 == 3 { "b" } else { "a" })]));
             let reserved = Reservations::default();
-            if let Ok(to) = place(&world.view, &mut index, &world.measured, &reserved, &ask, false).0 {
+            if let Ok(to) = place(&world.view, &mut index, &world.measured, &reserved, &ask, false, &Serial).0 {
                 world.put(to.region.as_str(), to.host.as_str(), &vm);
                 if wish.stop {
                     let operation = Operation { id: OperationId(vm.id.0 + 1_000), ..Operation::default() };

@@ -1,6 +1,6 @@
 //! What is preferred when several places are possible.
 
-use dwcp_decide::{PlaceIndex, PlaceRequest, Reservations, place, score_region};
+use dwcp_decide::PlaceRequest;
 use dwcp_state::{Policy, Profile, Weights};
 use dwcp_types::Amount;
 
@@ -89,19 +89,6 @@ fn balanced_scores_are_weighted_as_the_policy_says() {
     assert_eq!(got, [750, 1_000, 750, 900, 400]);
     let sum = 30 * 750 + 25 * 1_000 + 20 * 750 + 15 * 900 + 10 * 400;
     assert_eq!(verdict.score_milli, sum / 100);
-}
-
-#[test]
-fn a_region_can_be_judged_on_its_own_with_the_same_score() {
-    let mut world = World::new(&["a", "b", "c"], 2);
-    world.fill("b", "h1", SMALL);
-    let ask = request(world.vm(SMALL));
-    let (mut index, reserved) = (PlaceIndex::default(), Reservations::default());
-    let (_, report) = place(&world.view, &mut index, &world.measured, &reserved, &ask, false);
-    for verdict in &report.regions {
-        let alone = score_region(&world.view, &index, &world.measured, &reserved, &ask, &verdict.region);
-        assert_eq!(alone.map(|alone| alone.score_milli), Some(verdict.score_milli));
-    }
 }
 
 #[test]

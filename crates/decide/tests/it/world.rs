@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_decide::{
-    Measured, PlaceIndex, PlaceReport, PlaceRequest, Placement, ReasonKind, Reservations, place,
+    Measured, PlaceIndex, PlaceReport, PlaceRequest, Placement, ReasonKind, Reservations, Serial, place,
 };
 use dwcp_state::{
     Command, Envelope, Federation, HostFacts, NewVm, Operation, Outcome, Prices, Receipt, Region, Relation,
@@ -123,7 +123,7 @@ impl World {
     }
 
     pub fn decide(&self, request: &PlaceRequest) -> (Result<Placement, Refusal>, PlaceReport) {
-        place(&self.view, &mut PlaceIndex::default(), &self.measured, &self.reserved, request, true)
+        place(&self.view, &mut PlaceIndex::default(), &self.measured, &self.reserved, request, true, &Serial)
     }
 
     /// `region/host`, or the refusal's text.

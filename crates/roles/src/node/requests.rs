@@ -324,7 +324,8 @@ impl Node {
         self.reserved.drop_applied(&self.facts);
         self.index.set_now(self.now.mono);
         let measured = self.measured_lately();
-        dwcp_decide::place(&self.facts, &mut self.index, &measured, &self.reserved, request, explain)
+        let (index, workers) = (&mut self.index, &*self.workers);
+        dwcp_decide::place(&self.facts, index, &measured, &self.reserved, request, explain, workers)
     }
 }
 
