@@ -101,7 +101,7 @@ impl Options {
     pub fn swarm(seed: u64, mutation: Option<Mutation>) -> Options {
         let mut rng = dwcp_types::Rng::new(seed ^ 0x5a17);
         let mut on = |chance: u64| if rng.chance(chance, 100) { 1 + rng.below(5) } else { 0 };
-        let mix = FaultMix {
+        let mut mix = FaultMix {
             node_crash: on(60),
             node_pause: on(30),
             host_crash: on(40),
@@ -118,7 +118,12 @@ impl Options {
             blackout: on(25),
         };
         // Slow disks widen the moment between "written" and "durable", in which a crash must lose nothing acknowledged.
-        let fsync_us = [1_000, 1_000, 10_000, 150_000][rng.below(4) as usize];
+        let mut fsync_us = [1_000, 1_000, 10_000, 150_000][rng.below(4) as usize];
+        if mutation == Some(Mutation::AckBeforeFsync) {
+            // It shows only when most nodes die within that moment.
+            fsync_us = 150_000;
+            mix.blackout = 5;
+        }
         Options {
             seed,
             regions: 5,
