@@ -70,8 +70,12 @@ impl Recorder {
     }
 }
 
-/// Moves older recordings of this name one further; the oldest goes.
+/// Moves older recordings of this name one further; the oldest goes. A start that came to nothing left an empty file, which
+/// pushes nobody out.
 fn make_way(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        return Ok(());
+    }
     let name = |age: u32| match age {
         0 => path.to_path_buf(),
         _ => PathBuf::from(format!("{}.{age}", path.display())),
