@@ -210,7 +210,6 @@ fn machine(
     let agent_config = AgentConfig {
         hello: hello(config, incarnation, accelerator),
         addresses: config.vm_addresses.all(),
-        nodes: config.regions.iter().map(|endpoint| endpoint.node).collect(),
         boot_concurrency: config.boot_concurrency,
         ..AgentConfig::default()
     };

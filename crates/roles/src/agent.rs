@@ -36,8 +36,6 @@ pub struct AgentConfig {
     pub hello: Hello,
     /// The loopback or bridge addresses VMs get, one each.
     pub addresses: Vec<String>,
-    /// Every region's node: the voters of the group until a leader names them.
-    pub nodes: Vec<NodeId>,
     /// How many VMs may boot at once.
     pub boot_concurrency: usize,
     /// Between two renewals.
@@ -63,7 +61,6 @@ impl Default for AgentConfig {
         AgentConfig {
             hello: Hello::default(),
             addresses: Vec::new(),
-            nodes: Vec::new(),
             boot_concurrency: 2,
             renew_interval_ms: 500,
             probe_interval_ms: 1_000,
@@ -84,8 +81,12 @@ pub struct Seen {
     pub newest: (u64, u64),
     /// The newest generation seen of every VM.
     pub generations: BTreeMap<VmId, u64>,
+    /// The voters of the region's group as a leader named them last; empty before.
+    pub voters: Vec<NodeId>,
+    /// Length of a lease as a leader told it last, ms; 0 before.
+    pub lease_ms: u64,
 }
-dwcp_types::wire_struct!(Seen { 1 newest, 2 generations });
+dwcp_types::wire_struct!(Seen { 1 newest, 2 generations, 3 voters, 4 lease_ms });
 
 /// A VM that was already there when the agent started.
 #[derive(Clone, Debug)]
@@ -210,7 +211,7 @@ impl Agent {
         let incarnation = config.hello.incarnation;
         let vms = adopted.into_iter().map(|a| (a.vm, LocalVm::adopted(a, now_us))).collect();
         Agent {
-            lease: Lease::new(lease_until_us, config.nodes.clone()),
+            lease: Lease::new(lease_until_us),
             // Grants to an earlier incarnation must not be taken for answers to this one's renewals.
             next_seq: (incarnation << 32) + 1,
             config,
@@ -275,7 +276,7 @@ impl Agent {
 
     fn hear(&mut self, now_us: u64, message: ControllerMessage, out: &mut Vec<Effect>) {
         match message {
-            ControllerMessage::Welcome(welcome) => self.lease.welcome(&welcome),
+            ControllerMessage::Welcome(welcome) => self.welcome(welcome, out),
             ControllerMessage::Grant(grant) => self.grant(now_us, grant, out),
             ControllerMessage::Intents(intents) => self.take_intents(now_us, intents, out),
             ControllerMessage::Probe(ask) => self.probe_for(ask, out),
@@ -309,8 +310,8 @@ impl Agent {
 
     /// When [`step`](Agent::step) must be called at the latest, µs on the same clock.
     pub fn wake_at_us(&self) -> Option<u64> {
-        let mut wake =
-            self.lease.wake_at_us(self.config.kill_after_ms, self.vms.values().any(|vm| vm.process));
+        let any_process = self.vms.values().any(|vm| vm.process);
+        let mut wake = self.lease.wake_at_us(&self.seen, self.config.kill_after_ms, any_process);
         let mut sooner = |at: Option<u64>| {
             wake = match (wake, at) {
                 (Some(a), Some(b)) => Some(a.min(b)),

@@ -166,7 +166,6 @@ impl World {
         let name = format!("{region}-{zone}{}", index / 2 + 1);
         let config = AgentConfig {
             addresses: (0..32).map(|slot| format!("127.77.{number}.{}", (index + 1) * 32 + slot)).collect(),
-            nodes: self.nodes.keys().copied().collect(),
             ..AgentConfig::default()
         };
         let mut host = Host::new(region.into(), number, HostId::from(name.as_str()), zone, config);

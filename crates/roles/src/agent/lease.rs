@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dwcp_types::NodeId;
 
-use super::{Agent, Effect};
+use super::{Agent, Effect, Seen};
 use crate::protocol::{Grant, Welcome};
 
 /// Grants that may be under way at once; older renewals are forgotten.
@@ -31,29 +31,25 @@ pub enum VoterState {
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
     until_us: u64,
-    lease_ms: u64,
     /// VMs are held still since the lease ran out.
     fenced: bool,
     killed: bool,
     sent_us: BTreeMap<u64, u64>,
     /// A grant that waits for intents as new as its pair: pair, end, length.
     pending: Option<((u64, u64), u64, u64)>,
-    voters: Vec<NodeId>,
     next_ask_us: u64,
     /// The newest round of questions that saw a majority dead and accounted for the rest: when it began and ended.
     proof_us: Option<(u64, u64)>,
 }
 
 impl Lease {
-    pub(super) fn new(until_us: u64, voters: Vec<NodeId>) -> Lease {
+    pub(super) fn new(until_us: u64) -> Lease {
         Lease {
             until_us,
-            lease_ms: 3_000,
             fenced: false,
             killed: false,
             sent_us: BTreeMap::new(),
             pending: None,
-            voters,
             next_ask_us: 0,
             proof_us: None,
         }
@@ -72,15 +68,6 @@ impl Lease {
         !self.fenced
     }
 
-    pub(super) fn welcome(&mut self, welcome: &Welcome) {
-        if welcome.lease_ms > 0 {
-            self.lease_ms = welcome.lease_ms;
-        }
-        if !welcome.voters.is_empty() {
-            self.voters = welcome.voters.clone();
-        }
-    }
-
     pub(super) fn renewal_sent(&mut self, seq: u64, now_us: u64) {
         self.sent_us.insert(seq, now_us);
         while self.sent_us.len() > SENT_MAX {
@@ -93,14 +80,18 @@ impl Lease {
         self.sent_us.values().next().map_or(0, |sent_us| now_us.saturating_sub(*sent_us))
     }
 
-    fn asks_from_us(&self) -> u64 {
-        let low_us = self.lease_ms.saturating_mul(10 * ASK_BELOW_PERCENT);
+    /// When the voters are to be asked, by what a leader has told of them; never when none has.
+    fn asks_from_us(&self, seen: &Seen) -> u64 {
+        if seen.voters.is_empty() {
+            return u64::MAX;
+        }
+        let low_us = seen.lease_ms.saturating_mul(10 * ASK_BELOW_PERCENT);
         self.until_us.saturating_sub(low_us).max(self.next_ask_us)
     }
 
-    pub(super) fn wake_at_us(&self, kill_after_ms: u64, any_process: bool) -> Option<u64> {
+    pub(super) fn wake_at_us(&self, seen: &Seen, kill_after_ms: u64, any_process: bool) -> Option<u64> {
         if !self.fenced {
-            return Some(self.until_us.min(self.asks_from_us()));
+            return Some(self.until_us.min(self.asks_from_us(seen)));
         }
         (any_process && !self.killed).then(|| self.until_us.saturating_add(kill_after_ms * 1_000))
     }
@@ -123,10 +114,28 @@ impl Agent {
                 out.push(Effect::Kill { vm: *vm, generation: local.generation });
             }
         }
-        if !self.lease.fenced && now_us >= self.lease.asks_from_us() {
+        if !self.lease.fenced && now_us >= self.lease.asks_from_us(&self.seen) {
             self.lease.next_ask_us = now_us + ASK_INTERVAL_MS * 1_000;
-            out.push(Effect::AskVoters { nodes: self.lease.voters.clone() });
+            out.push(Effect::AskVoters { nodes: self.seen.voters.clone() });
         }
+    }
+
+    pub(super) fn welcome(&mut self, welcome: Welcome, out: &mut Vec<Effect>) {
+        let voters = if welcome.voters.is_empty() { self.seen.voters.clone() } else { welcome.voters };
+        self.learn(voters, welcome.lease_ms, out);
+    }
+
+    /// Remembers what a leader says of its group, across restarts too: a guess would not be proof of anything.
+    fn learn(&mut self, voters: Vec<NodeId>, lease_ms: u64, out: &mut Vec<Effect>) {
+        let lease_ms = if lease_ms == 0 { self.seen.lease_ms } else { lease_ms };
+        if voters == self.seen.voters && lease_ms == self.seen.lease_ms {
+            return;
+        }
+        // What was found out about other voters proves nothing about these.
+        self.lease.proof_us = None;
+        self.seen.voters = voters;
+        self.seen.lease_ms = lease_ms;
+        out.push(Effect::SaveSeen(self.seen.clone()));
     }
 
     pub(super) fn grant(&mut self, now_us: u64, grant: Grant, out: &mut Vec<Effect>) {
@@ -152,7 +161,7 @@ impl Agent {
     }
 
     fn extend_lease(&mut self, now_us: u64, until_us: u64, lease_ms: u64, out: &mut Vec<Effect>) {
-        self.lease.lease_ms = lease_ms.max(1);
+        self.learn(self.seen.voters.clone(), lease_ms, out);
         if until_us <= self.lease.until_us || until_us <= now_us {
             return;
         }
@@ -170,7 +179,8 @@ impl Agent {
     /// if later, since their process started; each of them said so after it knew this leader. Call E the end of the lease
     /// now: nobody proposes a takeover before E. Two rounds of questions were asked, the first from A1 to N1, the second
     /// from A2 to N2, with A1 <= N1 <= A2 <= N2 < E, and the lease is to end at A1 + lease. In both rounds every voter
-    /// was dead or did not lead; in the first a majority D was dead. Take any leader L that proposes a takeover:
+    /// was dead or did not lead; in the first a majority D was dead. Voters and `lease` are what a leader of the group has
+    /// said, to this process or to an earlier one; before it has, nothing is kept. Take any leader L that proposes a takeover:
     /// * L was elected before the second round reached it. It no longer led then, so it proposed before N2, which is
     ///   before E: it did not.
     /// * L was elected after that, so after N1. The majority it counts has a voter of D, who speaks as a follower of L,
@@ -187,7 +197,7 @@ impl Agent {
         answers: &[(NodeId, VoterState)],
         out: &mut Vec<Effect>,
     ) {
-        let Some(dead) = self.lease.dead_voters(answers) else {
+        let Some(dead) = dead_voters(&self.seen.voters, answers) else {
             self.lease.proof_us = None;
             return;
         };
@@ -198,25 +208,24 @@ impl Agent {
             if asked_at_us < ended_us {
                 return;
             }
-            let until_us = began_us.saturating_add(self.lease.lease_ms.saturating_mul(1_000));
-            self.extend_lease(now_us, until_us, self.lease.lease_ms, out);
+            let lease_ms = self.seen.lease_ms;
+            let until_us = began_us.saturating_add(lease_ms.saturating_mul(1_000));
+            self.extend_lease(now_us, until_us, lease_ms, out);
         }
-        let majority = dead * 2 > self.lease.voters.len();
+        let majority = dead * 2 > self.seen.voters.len();
         self.lease.proof_us = majority.then_some((asked_at_us, now_us));
     }
 }
 
-impl Lease {
-    /// How many voters are dead; `None` unless every voter is dead or does not lead.
-    fn dead_voters(&self, answers: &[(NodeId, VoterState)]) -> Option<usize> {
-        let mut dead = 0;
-        for voter in &self.voters {
-            match answers.iter().find(|(node, _)| node == voter).map(|(_, state)| *state) {
-                Some(VoterState::Dead) => dead += 1,
-                Some(VoterState::NotLeader) => {}
-                Some(VoterState::Leader | VoterState::Silent) | None => return None,
-            }
+/// How many voters are dead; `None` unless every voter is dead or does not lead.
+fn dead_voters(voters: &[NodeId], answers: &[(NodeId, VoterState)]) -> Option<usize> {
+    let mut dead = 0;
+    for voter in voters {
+        match answers.iter().find(|(node, _)| node == voter).map(|(_, state)| *state) {
+            Some(VoterState::Dead) => dead += 1,
+            Some(VoterState::NotLeader) => {}
+            Some(VoterState::Leader | VoterState::Silent) | None => return None,
         }
-        (!self.voters.is_empty()).then_some(dead)
     }
+    (!voters.is_empty()).then_some(dead)
 }

@@ -21,7 +21,6 @@ pub(super) fn config() -> AgentConfig {
     AgentConfig {
         hello: Hello { host: "h1".into(), region: "r".into(), incarnation: 1, ..Hello::default() },
         addresses: (32..36).map(|last| format!("127.77.1.{last}")).collect(),
-        nodes: vec![1, 2, 3],
         ..AgentConfig::default()
     }
 }
@@ -49,10 +48,12 @@ impl World {
         World { agent, now_us, effects: Vec::new(), revision: 0 }
     }
 
-    /// Connected, with an empty set of intents and a lease.
+    /// Connected, welcomed, with an empty set of intents and a lease.
     pub fn leased() -> World {
         let mut world = World::new();
         world.input(Input::Connected);
+        let welcome = Welcome { lease_ms: 3_000, voters: vec![1, 2, 3], ..Welcome::default() };
+        world.hear(ControllerMessage::Welcome(welcome));
         world.want(Vec::new());
         world.grant();
         world

@@ -64,13 +64,9 @@ impl Node {
     }
 
     fn take_hello(&mut self, group: GroupId, host: &HostId, hello: Hello) {
-        let term = self.raft.status(group).map_or(0, |status| status.term);
-        let welcome = Welcome {
-            node: self.config.me,
-            term,
-            lease_ms: self.config.lease_ms,
-            voters: self.config.voters.clone(),
-        };
+        let (term, voters) =
+            self.raft.status(group).map_or_else(Default::default, |status| (status.term, status.voters));
+        let welcome = Welcome { node: self.config.me, term, lease_ms: self.config.lease_ms, voters };
         if let Some(session) = self.leases.hosts.get_mut(&(group, host.clone())) {
             session.acted = (hello.term, hello.revision);
             session.reports = hello.vms.iter().map(|report| (report.vm, report.clone())).collect();

@@ -194,7 +194,7 @@ fn adopted(paused: bool) -> Adopted {
 
 #[test]
 fn adopted_vms_stay_untouched_until_the_leader_speaks() {
-    let seen = Seen { newest: (1, 4), generations: [(VM, 3)].into() };
+    let seen = Seen { newest: (1, 4), generations: [(VM, 3)].into(), ..Seen::default() };
     let mut world = World::with(seen, vec![adopted(false)], 3_000_000);
     world.input(Input::Connected);
     world.pass(500);
@@ -213,7 +213,7 @@ fn adopted_vms_stay_untouched_until_the_leader_speaks() {
 
 #[test]
 fn an_adopted_vm_that_dies_before_the_leader_speaks_waits_for_it() {
-    let seen = Seen { newest: (1, 4), generations: [(VM, 3)].into() };
+    let seen = Seen { newest: (1, 4), generations: [(VM, 3)].into(), ..Seen::default() };
     let mut world = World::with(seen, vec![adopted(false)], 9_000_000);
     world.exited(1, 3);
     world.pass(2_000);
@@ -225,7 +225,7 @@ fn an_adopted_vm_that_dies_before_the_leader_speaks_waits_for_it() {
 
 #[test]
 fn an_adopted_vm_that_is_held_waits_for_intents_before_it_goes_on() {
-    let seen = Seen { newest: (1, 4), generations: [(VM, 3)].into() };
+    let seen = Seen { newest: (1, 4), generations: [(VM, 3)].into(), ..Seen::default() };
     let mut world = World::with(seen, vec![adopted(true)], 0);
     world.input(Input::Connected);
     world.revision = 4;
@@ -320,4 +320,90 @@ fn a_lease_that_ran_out_is_not_brought_back_by_dead_voters() {
     world.pass(2_000);
     answer(&mut world, second_us, ALL_DEAD);
     assert!(!world.agent.has_lease(world.now_us));
+}
+
+/// What the agent remembers of a group of five voters with this lease, as it was saved last.
+fn remembered(lease_ms: u64) -> Seen {
+    let mut world = World::leased();
+    world.hear(ControllerMessage::Welcome(Welcome {
+        lease_ms,
+        voters: (1..=5).collect(),
+        ..Welcome::default()
+    }));
+    let saved = world.effects.iter().rev().find_map(|effect| match effect {
+        Effect::SaveSeen(seen) => Some(seen.clone()),
+        _ => None,
+    });
+    saved.expect("it was saved")
+}
+
+/// Has the agent ask twice, with these nodes dead and the others of seven not leading.
+fn two_rounds(world: &mut World, dead: &[NodeId]) -> u64 {
+    let states = |node| if dead.contains(&node) { VoterState::Dead } else { VoterState::NotLeader };
+    let answers: Vec<_> = (1..=7).map(|node| (node, states(node))).collect();
+    let mut first_us = 0;
+    for _ in 0..2 {
+        world.effects.clear();
+        while world.count(|effect| matches!(effect, Effect::AskVoters { .. })) == 0
+            && world.agent.has_lease(world.now_us)
+        {
+            world.pass(1);
+        }
+        let asked_at_us = world.now_us;
+        first_us = if first_us == 0 { asked_at_us } else { first_us };
+        world.pass(30);
+        world.input(Input::VoterAnswers { asked_at_us, answers: answers.clone() });
+    }
+    first_us
+}
+
+#[test]
+fn a_restarted_agent_counts_the_voters_that_a_leader_named_and_no_others() {
+    // Four of seven nodes are dead, but only two of five voters: the others may elect a leader.
+    let mut world = World::with(remembered(3_000), Vec::new(), 3_000 * MS);
+    two_rounds(&mut world, &[1, 2, 6, 7]);
+    assert_eq!(world.agent.lease_until_us(), 3_000 * MS);
+    let mut world = World::with(remembered(3_000), Vec::new(), 3_000 * MS);
+    let first_us = two_rounds(&mut world, &[1, 2, 3]);
+    assert_eq!(world.agent.lease_until_us(), first_us + 3_000 * MS, "three of five are a majority");
+}
+
+#[test]
+fn a_restarted_agent_keeps_a_lease_by_the_length_that_a_leader_told() {
+    let mut world = World::with(remembered(2_000), Vec::new(), 2_500 * MS);
+    let first_us = two_rounds(&mut world, &[1, 2, 3, 4, 5]);
+    assert_eq!(first_us, 2_500 * MS - 800 * MS);
+    assert_eq!(world.agent.lease_until_us(), first_us + 2_000 * MS);
+}
+
+#[test]
+fn an_agent_that_no_leader_has_told_of_its_voters_keeps_no_lease() {
+    let mut world = World::with(Seen::default(), Vec::new(), 3_000 * MS);
+    two_rounds(&mut world, &[1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(world.agent.lease_until_us(), 3_000 * MS);
+    assert_eq!(world.count(|effect| matches!(effect, Effect::AskVoters { .. })), 0, "it knows nobody to ask");
+}
+
+#[test]
+fn two_rounds_about_different_voters_prove_nothing() {
+    let mut world = World::with(remembered(3_000), Vec::new(), 3_000 * MS);
+    let dead: Vec<_> = (1..=7).map(|node| (node, VoterState::Dead)).collect();
+    world.pass(1_000);
+    world.input(Input::VoterAnswers { asked_at_us: world.now_us - 10 * MS, answers: dead.clone() });
+    world.hear(ControllerMessage::Welcome(Welcome {
+        lease_ms: 3_000,
+        voters: vec![5, 6, 7],
+        ..Welcome::default()
+    }));
+    world.pass(100);
+    world.input(Input::VoterAnswers { asked_at_us: world.now_us - 10 * MS, answers: dead });
+    assert_eq!(world.agent.lease_until_us(), 3_000 * MS);
+}
+
+#[test]
+fn what_an_older_version_remembered_is_read() {
+    let older = Seen { newest: (3, 9), generations: [(VM, 4)].into(), ..Seen::default() };
+    assert_eq!(dwcp_types::decode::<Seen>(&[1, 2, 3, 9, 2, 3, 1, 1, 4, 0]), Ok(older.clone()));
+    let newer = Seen { voters: vec![1, 2], lease_ms: 3_000, ..older };
+    assert_eq!(dwcp_types::decode::<Seen>(&dwcp_types::encode(&newer)), Ok(newer));
 }
