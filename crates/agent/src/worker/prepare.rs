@@ -39,12 +39,22 @@ pub(super) struct Prepared {
     pub new_disk: Option<String>,
 }
 
+/// A guest gets what was reserved for it, no more; an image that can't live on that is refused.
+fn enough_memory(image: &Image, spec: &VmSpec) -> Result<(), String> {
+    let (asked, least) = (spec.memory_mib, image.memory_min_mib);
+    if asked >= least {
+        return Ok(());
+    }
+    Err(format!("{asked} MiB of memory are less than image {} needs; ask for {least} MiB", spec.image))
+}
+
 /// Makes directory, disk and tap device. Blocks.
 ///
 /// # Errors
 /// The image, the disk or the network can't be had on this host; the message says what is missing.
 pub(super) fn prepare(config: &HostConfig, wanted: &Wanted) -> Result<Prepared, String> {
     let image = Image::load(&config.data_dir.join("images"), &wanted.spec.image)?;
+    enough_memory(&image, &wanted.spec)?;
     let dir = memory::vm_dir(&config.data_dir, wanted.vm);
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let note = Note {
@@ -118,5 +128,27 @@ pub(super) fn empty_removed(config: &HostConfig) -> Result<(), String> {
             Err(format!("{}: {error}", removed.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_needs_more_memory_than_was_reserved_is_refused_with_what_to_ask_for() {
+        let image = Image {
+            kernel: None,
+            initrd: None,
+            disk: None,
+            kernel_arguments: String::new(),
+            cpu: "max".into(),
+            memory_min_mib: 96,
+            hpet_timer: false,
+        };
+        let spec = |memory_mib| VmSpec { image: "small".into(), memory_mib, ..VmSpec::default() };
+        assert_eq!(enough_memory(&image, &spec(96)), Ok(()));
+        let refusal = enough_memory(&image, &spec(64)).unwrap_err();
+        assert!(refusal.contains("64 MiB") && refusal.contains("ask for 96 MiB"), "{refusal}");
     }
 }
