@@ -152,6 +152,7 @@ impl RegionFacts {
             ..vm.clone()
         };
         vm.changed(stamp.revision);
+        self.raise_horizon(stamp);
         let receipt = Receipt { vms: vec![(vm.id, vm.generation)], ..Receipt::default() };
         let text = format!("VM {} arrives from {} on {}", vm.name, admission.from, vm.host);
         self.ledger.note(stamp.event(Severity::Warning, "vm.admitted", vm.id, text));
@@ -170,6 +171,7 @@ impl RegionFacts {
         if self.vms.contains_key(&id) || self.departures.contains_key(&id) || generation <= self.barred(id) {
             return Err(Refusal::new(Code::OldGeneration, format!("{id} was here before")));
         }
+        self.raise_horizon(stamp);
         self.declined.insert(id, (generation, reason.to_string()));
         self.ledger.note(stamp.event(
             Severity::Warning,

@@ -57,7 +57,8 @@ pub struct RegionFacts {
     pub ledger: Ledger,
     /// When the VMs of the tombstones were created.
     pub born: BTreeMap<VmId, Wall>,
-    /// Arrivals from a region are decided on its facts of at least this revision.
+    /// The newest facts of each other region that an arrival, a refusal or a dropped bar here was decided on: what is decided
+    /// on older ones does not count.
     pub horizons: BTreeMap<RegionId, Revision>,
     /// The newest creation of a VM whose tombstone was dropped: what was asked for until then is not created any more.
     pub unbarred_born: Wall,

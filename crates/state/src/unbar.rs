@@ -28,7 +28,7 @@ impl RegionFacts {
         declined.max(self.tombstones.get(&vm).copied().unwrap_or_default())
     }
 
-    /// Refuses what was decided on facts of other regions that are older than those on which bars were dropped.
+    /// Refuses what was decided on facts of other regions that are older than those that were acted on.
     pub(crate) fn check_horizon(&self, stamp: &Stamp<'_>) -> Result<(), Refusal> {
         let seen = &stamp.envelope.looked_at;
         if seen.is_empty() && !self.horizons.is_empty() {
@@ -43,6 +43,15 @@ impl RegionFacts {
             }
         }
         Ok(())
+    }
+
+    /// Nothing older than what this was decided on counts any more. Arrivals and refusals raise the horizon too: a bar may
+    /// go only on facts that are at least as new as those that it was made on, since older ones show no departure yet.
+    pub(crate) fn raise_horizon(&mut self, stamp: &Stamp<'_>) {
+        for (region, revision) in &stamp.envelope.looked_at {
+            let horizon = self.horizons.entry(region.clone()).or_default();
+            *horizon = (*horizon).max(*revision);
+        }
     }
 
     /// Refuses to create what was asked for no later than a VM of which nothing is known any more: it may be that one.
@@ -61,10 +70,8 @@ impl RegionFacts {
     /// Drops bars. The proposer has looked at every other region and found no such VM on its way to here; what was barred
     /// anew meanwhile stays.
     pub(crate) fn unbar(&mut self, vms: &[(VmId, Generation)], stamp: &Stamp<'_>) -> Applied {
-        for (region, revision) in &stamp.envelope.looked_at {
-            let horizon = self.horizons.entry(region.clone()).or_default();
-            *horizon = (*horizon).max(*revision);
-        }
+        self.check_horizon(stamp)?;
+        self.raise_horizon(stamp);
         for (id, generation) in vms {
             if self.barred(*id) != *generation {
                 continue;
