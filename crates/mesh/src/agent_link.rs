@@ -11,6 +11,7 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use tokio::sync::{mpsc, watch};
 
 use crate::frame;
+use crate::intake::Intake;
 use crate::mesh::link::{PING, PONG, message, parse};
 use crate::pki::{Identity, PeerId};
 use crate::queue::{ByteQueue, Sent};
@@ -44,7 +45,7 @@ pub struct AgentLinkConfig {
 }
 
 impl AgentLinkConfig {
-    /// The usual settings: 700 ms to answer, better endpoints tried each second, 16 MiB of frames and queue.
+    /// The usual settings: 700 ms to answer, better endpoints tried each second, frames of 4 MiB, a queue of 8.
     pub fn new(identity: Identity, endpoints: Vec<(String, SocketAddr)>, seed: u64) -> Self {
         Self {
             federation: identity.federation(),
@@ -53,8 +54,8 @@ impl AgentLinkConfig {
             bind: SocketAddr::from(([0, 0, 0, 0], 0)),
             answer_ms: 700,
             return_every_ms: 1000,
-            queue_bytes: 16 << 20,
-            frame_bytes: 16 << 20,
+            queue_bytes: 8 << 20,
+            frame_bytes: 4 << 20,
             seed,
             wan: None,
         }
@@ -268,8 +269,9 @@ async fn write(inner: &Inner, stream: &mut SendStream) {
 }
 
 async fn read(inner: &Inner, stream: &mut RecvStream) {
-    while let Ok((bytes, _)) = frame::read(stream, inner.config.frame_bytes).await {
-        if inner.events.send(AgentEvent::Frame { bytes }).await.is_err() {
+    let intake = Intake::default();
+    while let Ok(frame) = frame::read(stream, inner.config.frame_bytes, &intake).await {
+        if inner.events.send(AgentEvent::Frame { bytes: frame.bytes }).await.is_err() {
             return;
         }
     }

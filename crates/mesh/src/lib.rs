@@ -8,6 +8,7 @@
 
 mod agent_link;
 mod frame;
+mod intake;
 pub mod mesh;
 pub mod pki;
 mod queue;
@@ -17,6 +18,7 @@ mod transport;
 pub mod wan;
 
 pub use agent_link::{AgentEvent, AgentLink, AgentLinkConfig, AgentLinkHandle};
+pub use intake::Room;
 pub use mesh::{Class, Limits, Mesh, MeshConfig, MeshEvent, MeshHandle, NodeId, Peer};
 pub use pki::{Ca, Identity, Issued, PeerId, PkiError, San};
 pub use queue::{DropReason, Sent};

@@ -16,6 +16,7 @@ use std::time::Duration;
 use quinn::{Endpoint, VarInt};
 use tokio::sync::{mpsc, watch};
 
+use crate::intake::{self, Room};
 use crate::pki::{Identity, PeerId};
 use crate::queue::{DropReason, Sent};
 use crate::stats::LinkStats;
@@ -77,10 +78,13 @@ pub struct Limits {
     pub frame_bytes: usize,
     /// Longest frame from or to an agent, bytes.
     pub agent_frame_bytes: usize,
-    /// What may wait per peer, by class in the order of [`Class::ALL`], bytes.
+    /// What may wait per peer and direction, by class in the order of [`Class::ALL`], bytes. What was received waits until
+    /// its [`Room`] is dropped.
     pub queue_bytes: [usize; 4],
-    /// What may wait per agent, bytes.
+    /// What may wait per agent and direction, bytes.
     pub agent_queue_bytes: usize,
+    /// What may have been received from all agents together and still wait, bytes.
+    pub agents_intake_bytes: usize,
     /// Most agents connected at once.
     pub agents: usize,
 }
@@ -89,9 +93,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             frame_bytes: 64 << 20,
-            agent_frame_bytes: 16 << 20,
+            agent_frame_bytes: 4 << 20,
             queue_bytes: [64 << 20, 32 << 20, 32 << 20, 64 << 20],
-            agent_queue_bytes: 16 << 20,
+            agent_queue_bytes: 8 << 20,
+            agents_intake_bytes: 256 << 20,
             agents: 4096,
         }
     }
@@ -129,6 +134,8 @@ pub enum MeshEvent {
         class: Class,
         /// Content.
         bytes: Vec<u8>,
+        /// Where it waits.
+        room: Room,
     },
     /// Our connection to a peer is up and answers.
     Up {
@@ -157,6 +164,8 @@ pub enum MeshEvent {
         session: u64,
         /// Content.
         bytes: Vec<u8>,
+        /// Where it waits.
+        room: Room,
     },
     /// An agent's connection ended.
     AgentDown {
@@ -178,8 +187,8 @@ pub struct Mesh;
 impl Mesh {
     /// Binds the socket and begins to dial the peers and to accept. Call inside a tokio runtime.
     ///
-    /// Events go to `events`; a slow reader slows the senders down (back-pressure), it loses nothing. The mesh runs until
-    /// [`MeshHandle::shutdown`].
+    /// Events go to `events`; a slow reader slows the senders down (back-pressure), it loses nothing. Frames count against
+    /// [`Limits`] until their [`Room`] is dropped, also after they were read. The mesh runs until [`MeshHandle::shutdown`].
     ///
     /// # Errors
     /// The address cannot be bound, or the identity is not a region of this federation.
@@ -203,6 +212,7 @@ impl Mesh {
             endpoint: RwLock::new(Some(endpoint.clone())),
             identity: config.identity,
             limits: config.limits,
+            agents_intake: intake::Bytes::new(config.limits.agents_intake_bytes),
             seed: config.seed,
             me: config.me,
             wan: config.wan,
@@ -225,6 +235,8 @@ pub(crate) struct Inner {
     endpoint: RwLock<Option<Endpoint>>,
     identity: Identity,
     limits: Limits,
+    /// Room for what came from all agents.
+    agents_intake: intake::Bytes,
     seed: u64,
     me: NodeId,
     wan: Option<Wan>,

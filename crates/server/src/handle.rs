@@ -1,5 +1,6 @@
 //! The door to the node: requests go in with a reply to wait for, looks are run on its own thread between two steps.
 
+use dwcp_mesh::Room;
 use dwcp_roles::node::{Input, Node, Reply, Request};
 use dwcp_types::{Code, Now, Refusal};
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +17,8 @@ pub struct View<'a> {
 pub enum Task {
     /// Something happened outside.
     Input(Input),
+    /// A frame came. Its sender may send as much again once the node has taken it and the room is dropped.
+    Frame(Input, Room),
     /// Somebody asks for something.
     Ask(Box<Request>, oneshot::Sender<Reply>),
     /// Somebody wants to look.
@@ -41,6 +44,12 @@ impl NodeHandle {
     pub fn tell(&self, input: Input) {
         // A stopped node needs to hear nothing.
         let _ = self.tasks.send(Task::Input(input));
+    }
+
+    /// Passes a frame on with the room it takes until the node has dealt with it: what waits here is bounded by that.
+    pub fn receive(&self, frame: Input, room: Room) {
+        // A stopped node needs to hear nothing.
+        let _ = self.tasks.send(Task::Frame(frame, room));
     }
 
     /// Ends the node after what was said before; its thread writes what waits.

@@ -19,13 +19,15 @@ const MEASURES_EVERY: Duration = Duration::from_secs(1);
 pub async fn pass_events(mut events: Receiver<MeshEvent>, node: NodeHandle, log: Log) {
     while let Some(event) = events.recv().await {
         match event {
-            MeshEvent::Frame { from, bytes, .. } => node.tell(Input::Mesh { from, bytes }),
+            MeshEvent::Frame { from, bytes, room, .. } => node.receive(Input::Mesh { from, bytes }, room),
             MeshEvent::AgentUp { session, region, host, remote } => {
                 log.info("monitor", format!("agent of host {host} of {region} connected from {remote}"));
                 let (region, host) = (region.as_str().into(), host.as_str().into());
                 node.tell(Input::AgentUp { session, region, host });
             }
-            MeshEvent::AgentFrame { session, bytes } => node.tell(Input::AgentFrame { session, bytes }),
+            MeshEvent::AgentFrame { session, bytes, room } => {
+                node.receive(Input::AgentFrame { session, bytes }, room);
+            }
             MeshEvent::AgentDown { session } => {
                 log.info("monitor", format!("agent connection {session} ended"));
                 node.tell(Input::AgentDown { session });

@@ -76,6 +76,8 @@ impl NodeLoop {
     async fn turn(&mut self) -> bool {
         let mut inputs = Vec::new();
         let mut looks = Vec::new();
+        // Kept until the step is done: frames of a step that is long count as waiting.
+        let mut rooms = Vec::new();
         let mut goes_on = true;
         let wait_us = self.node.wake_at().0.saturating_sub(clock::mono().0);
         let wait = Duration::from_micros(wait_us);
@@ -90,6 +92,10 @@ impl NodeLoop {
         while let Some(task) = next {
             match task {
                 Task::Input(input) => inputs.push(input),
+                Task::Frame(frame, room) => {
+                    inputs.push(frame);
+                    rooms.push(room);
+                }
                 Task::Ask(request, reply) => {
                     inputs.push(Input::Request { ticket: self.next_ticket, request });
                     self.tickets.insert(self.next_ticket, reply);
@@ -104,6 +110,7 @@ impl NodeLoop {
             next = self.inbox.try_recv().ok();
         }
         self.step(inputs);
+        drop(rooms);
         for look in looks {
             look(&View { node: &self.node, now: clock::now() });
         }

@@ -8,6 +8,8 @@ mod federation;
 mod http;
 #[path = "it/http_node.rs"]
 mod http_node;
+#[path = "it/intake.rs"]
+mod intake;
 #[path = "it/medium.rs"]
 mod medium;
 #[path = "it/recording.rs"]

@@ -61,7 +61,7 @@ impl Leader {
         let leader = Leader { state: state.clone(), address, api: Arc::new(Mutex::new(Some(api))) };
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                if let MeshEvent::AgentFrame { session, bytes } = event {
+                if let MeshEvent::AgentFrame { session, bytes, .. } = event {
                     let message = decode::<AgentMessage>(&bytes).expect("the agent's message");
                     for answer in answer(&mut state.lock().expect("lock"), message) {
                         let _ = mesh.send_agent(session, encode(&answer));

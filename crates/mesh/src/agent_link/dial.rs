@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::{AgentEvent, Inner, Linked};
 use crate::frame;
+use crate::intake::Intake;
 use crate::pki::PeerId;
 use crate::seed::Seed;
 use crate::transport::{self, SERVER_NAME};
@@ -84,7 +85,7 @@ async fn connect(
     let opened = async {
         let (mut send, mut receive) = connection.open_bi().await.ok()?;
         frame::write(&mut send, Vec::new()).await.ok()?;
-        frame::read(&mut receive, 0).await.ok()?;
+        frame::read(&mut receive, 0, &Intake::default()).await.ok()?;
         Some((send, receive))
     };
     match opened.await {

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use super::link::{PING, PONG, PeerLink, message, parse};
 use super::{Class, Inner, MeshEvent, session};
-use crate::frame::{self, FrameError};
+use crate::frame::{self, FrameError, Received};
+use crate::intake::Intake;
 use crate::pki::{PeerId, peer_of};
 
 /// A handshake, the client's certificate included, must be done by then.
@@ -103,11 +104,12 @@ async fn read(inner: Arc<Inner>, link: Arc<PeerLink>, connection: Connection, mu
     let Some(class) = class else {
         return turn_away(&inner, &connection, "unknown class of frames".into());
     };
+    let intake = Intake { own: Some(link.intake[class.index()].clone()), shared: None };
     loop {
-        match frame::read(&mut stream, inner.limits.frame_bytes).await {
-            Ok((bytes, taken)) => {
+        match frame::read(&mut stream, inner.limits.frame_bytes, &intake).await {
+            Ok(Received { bytes, taken, room }) => {
                 link.received_bytes.fetch_add(taken, Ordering::Relaxed);
-                if !inner.tell(MeshEvent::Frame { from: link.peer.node, class, bytes }).await {
+                if !inner.tell(MeshEvent::Frame { from: link.peer.node, class, bytes, room }).await {
                     return;
                 }
             }

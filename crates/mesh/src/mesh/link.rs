@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{Class, Inner, Limits, MeshEvent, Peer};
 use crate::frame;
+use crate::intake;
 use crate::queue::ByteQueue;
 use crate::seed::Seed;
 use crate::stats::{LinkStats, Meter};
@@ -32,6 +33,8 @@ pub(crate) const PONG: u8 = 1;
 pub(super) struct PeerLink {
     pub(super) peer: Peer,
     pub(super) queues: [ByteQueue; 4],
+    /// Room for what came from the peer, by class.
+    pub(super) intake: [intake::Bytes; 4],
     pub(super) received_bytes: AtomicU64,
     pub(super) incoming: Mutex<Option<Connection>>,
     sent_bytes: AtomicU64,
@@ -44,6 +47,7 @@ impl PeerLink {
         Self {
             peer,
             queues: limits.queue_bytes.map(|bytes| ByteQueue::new(bytes, limits.frame_bytes)),
+            intake: limits.queue_bytes.map(intake::Bytes::new),
             received_bytes: AtomicU64::new(0),
             incoming: Mutex::new(None),
             sent_bytes: AtomicU64::new(0),

@@ -8,7 +8,8 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use super::accept::{answer, turn_away};
 use super::{Inner, MeshEvent};
-use crate::frame::{self, FrameError};
+use crate::frame::{self, FrameError, Received};
+use crate::intake::{Bytes, Intake};
 use crate::queue::ByteQueue;
 
 /// An agent says hello (an empty frame) by then.
@@ -51,7 +52,7 @@ pub(super) async fn run(inner: &Arc<Inner>, connection: Connection, region: Stri
 async fn hello(inner: &Inner, connection: &Connection) -> Option<(SendStream, RecvStream)> {
     let exchange = async {
         let (mut send, mut receive) = connection.accept_bi().await.map_err(|e| e.to_string())?;
-        frame::read(&mut receive, 0).await.map_err(|e| e.to_string())?;
+        frame::read(&mut receive, 0, &Intake::default()).await.map_err(|e| e.to_string())?;
         frame::write(&mut send, Vec::new()).await.map_err(|e| e.to_string())?;
         Ok::<_, String>((send, receive))
     };
@@ -98,10 +99,12 @@ async fn write(session: &Session, mut stream: SendStream) {
 }
 
 async fn read(inner: &Inner, connection: &Connection, session: u64, mut stream: RecvStream) {
+    let own = Some(Bytes::new(inner.limits.agent_queue_bytes));
+    let intake = Intake { own, shared: Some(inner.agents_intake.clone()) };
     loop {
-        match frame::read(&mut stream, inner.limits.agent_frame_bytes).await {
-            Ok((bytes, _)) => {
-                if !inner.tell(MeshEvent::AgentFrame { session, bytes }).await {
+        match frame::read(&mut stream, inner.limits.agent_frame_bytes, &intake).await {
+            Ok(Received { bytes, room, .. }) => {
+                if !inner.tell(MeshEvent::AgentFrame { session, bytes, room }).await {
                     return;
                 }
             }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use dwcp_mesh::{
     AgentEvent, AgentLink, AgentLinkConfig, AgentLinkHandle, Limits, Mesh, MeshConfig, MeshEvent, PeerId,
-    Sent,
+    Room, Sent,
 };
 use tokio::sync::mpsc;
 
 use crate::federation::{Federation, PATIENCE, config, delay, identity, uniform};
 use crate::lateness::Lateness;
 
-fn agent(f: &Federation) -> (AgentLinkHandle, mpsc::Receiver<AgentEvent>) {
+pub fn agent(f: &Federation) -> (AgentLinkHandle, mpsc::Receiver<AgentEvent>) {
     let host = PeerId::Host { region: "us-east-1".into(), host: "host-1".into() };
     let endpoints =
         f.regions.iter().map(|r| (r.name.to_owned(), r.mesh.local_addr().expect("an address"))).collect();
@@ -46,7 +46,7 @@ async fn an_agent_and_its_region_exchange_frames() {
     assert_eq!((region.as_str(), host.as_str()), ("us-east-1", "host-1"));
     assert_eq!(remote, agent.local_addr().expect("an address"));
     assert_eq!(agent.send(b"renew 1".to_vec()), Sent::Queued);
-    let renew = MeshEvent::AgentFrame { session, bytes: b"renew 1".to_vec() };
+    let renew = MeshEvent::AgentFrame { session, bytes: b"renew 1".to_vec(), room: Room::default() };
     f.regions[0].expect(|e| *e == renew, 1000).await;
     assert_eq!(f.regions[0].mesh.send_agent(session, vec![7; 100_000]), Sent::Queued);
     assert_eq!(next(&mut events, 1000).await, AgentEvent::Frame { bytes: vec![7; 100_000] });

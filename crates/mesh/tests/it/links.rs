@@ -28,7 +28,7 @@ async fn five_regions_exchange_frames_of_every_class() {
         let mut seen = std::collections::BTreeSet::new();
         while seen.len() < 16 {
             let event = region.expect(|e| matches!(e, MeshEvent::Frame { .. }), 4000).await;
-            if let MeshEvent::Frame { from, class, bytes } = event {
+            if let MeshEvent::Frame { from, class, bytes, .. } = event {
                 assert_eq!(bytes, payload(class));
                 assert!(seen.insert((from, class)), "twice");
             }

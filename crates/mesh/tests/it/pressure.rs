@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use dwcp_mesh::{Class, DropReason, Limits, LinkShape, MeshEvent, Sent};
 
-use crate::federation::{Federation, frame_from, uniform};
+use crate::agents::agent;
+use crate::federation::{Federation, Region, delay, frame_from, uniform};
 use crate::lateness::Lateness;
 
 /// Bytes that zstd cannot shorten.
@@ -41,6 +42,61 @@ async fn a_full_queue_refuses_instead_of_growing() {
     // Other classes have their own room.
     assert_eq!(mesh.send(2, Class::Consensus, frame.clone()), Sent::Queued);
     assert_eq!(mesh.send(2, Class::State, noise((2 << 20) + 1)), Sent::Dropped(DropReason::TooLarge));
+    f.stop().await;
+}
+
+/// Reads on without giving any room back, until nothing has come for a while.
+async fn kept(region: &mut Region) -> Vec<MeshEvent> {
+    let mut kept = Vec::new();
+    while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(1), region.events.recv()).await {
+        kept.push(event);
+    }
+    kept
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_that_are_kept_hold_up_their_class_and_no_other() {
+    let limits = Limits { queue_bytes: [4 << 20; 4], frame_bytes: 2 << 20, ..Limits::default() };
+    let mut f = Federation::start(2, uniform(delay(5)), limits).await;
+    let mesh = f.regions[0].mesh.clone();
+    let sending = tokio::spawn(async move {
+        for _ in 0..12 {
+            // Zeros: next to nothing on the wire, a mebibyte when unpacked.
+            while mesh.send(2, Class::Bulk, vec![0; 1 << 20]) != Sent::Queued {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    let first = kept(&mut f.regions[1]).await;
+    assert_eq!(first.len(), 4, "as many as there is room for");
+    let urgent = vec![0; 1 << 20];
+    assert_eq!(f.regions[0].mesh.send(2, Class::Consensus, urgent), Sent::Queued);
+    f.regions[1].expect(|e| matches!(e, MeshEvent::Frame { class: Class::Consensus, .. }), 1_000).await;
+    drop(first);
+    for _ in 4..12 {
+        f.regions[1].expect(frame_from(1), 1_000).await;
+    }
+    sending.await.expect("the sender ends");
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_of_agents_have_room_together_as_well() {
+    let limits = Limits { agents_intake_bytes: 3 << 20, ..Limits::default() };
+    let mut f = Federation::start(1, uniform(delay(5)), limits).await;
+    let (agent, mut events) = agent(&f);
+    events.recv().await.expect("the link is up");
+    f.regions[0].expect(|e| matches!(e, MeshEvent::AgentUp { .. }), 1_000).await;
+    for _ in 0..7 {
+        assert_eq!(agent.send(vec![0; 1 << 20]), Sent::Queued);
+    }
+    let first = kept(&mut f.regions[0]).await;
+    assert_eq!(first.len(), 3, "as many as there is room for");
+    drop(first);
+    for _ in 3..7 {
+        f.regions[0].expect(|e| matches!(e, MeshEvent::AgentFrame { .. }), 1_000).await;
+    }
+    agent.shutdown().await;
     f.stop().await;
 }
 

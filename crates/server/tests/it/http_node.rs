@@ -90,7 +90,7 @@ async fn run(mut inbox: mpsc::UnboundedReceiver<Task>) {
         let mut look = None;
         match tokio::time::timeout(wait, inbox.recv()).await {
             Ok(None | Some(Task::Stop)) => return,
-            Ok(Some(Task::Input(input))) => inputs.push(input),
+            Ok(Some(Task::Input(input) | Task::Frame(input, _))) => inputs.push(input),
             Ok(Some(Task::Ask(request, reply))) => {
                 tickets.insert(next_ticket, reply);
                 inputs.push(Input::Request { ticket: next_ticket, request });
