@@ -7,6 +7,7 @@
 
 mod children;
 mod fence;
+mod threads;
 pub mod worker_process;
 
 use std::fs::File;

@@ -83,8 +83,8 @@ impl Children {
             return Err("the host has no lease".to_string());
         }
         let child = command.spawn().map_err(|e| format!("{program}: {e}"))?;
-        self.fence.guard(vm, &child);
         let pid = child.id();
+        self.fence.guard(vm, pid);
         journal::info("vm-process-started", json!({"vm": vm, "generation": generation, "qemu": pid}));
         let process = Process { generation, child, told: Done::default(), note, dir: dir.to_string() };
         self.processes.insert(vm, process);

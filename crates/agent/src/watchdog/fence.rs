@@ -2,7 +2,7 @@
 //!
 //! Everything else in the watchdog may wait for a disk, a log or a program; this must not. So the lease is memory shared
 //! with the worker, the loop allocates nothing, logs nothing, and takes one lock, under which nobody does more than change
-//! a table that never grows, send a signal, or ask whether a child has ended. The main thread finds out from the table
+//! a table that never grows, send signals, or ask whether a child has ended. The main thread finds out from the table
 //! what was done.
 //!
 //! A process number can't be another's: only children that were not waited for are in the table, and who takes a child's
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::threads;
 use crate::clock::monotonic_us;
 use crate::lease_file::LeaseView;
 use crate::quiet_thread;
@@ -49,6 +50,11 @@ impl Guarded {
 
     fn hold(&mut self) {
         self.signal(libc::SIGSTOP);
+        if !self.done.held {
+            // The kernel gives a signal to one thread, the first if it may. When that one hangs in the kernel, as on a disk
+            // that does not answer, it stops nobody; any other thread that takes the signal stops all that can be stopped.
+            threads::signal_each(self.pid, libc::SIGSTOP);
+        }
         self.done.held = true;
     }
 
@@ -132,8 +138,8 @@ impl Fence {
     }
 
     /// Takes a child that has just been started into the table; the caller has made sure that there is room.
-    pub(super) fn guard(&self, vm: u64, child: &Child) {
-        let guarded = Guarded { vm, pid: child.id() as libc::pid_t, done: Done::default() };
+    pub(super) fn guard(&self, vm: u64, pid: u32) {
+        let guarded = Guarded { vm, pid: pid as libc::pid_t, done: Done::default() };
         self.lock().push(guarded);
         // The lease may have ended while the program was being loaded.
         self.look();
@@ -205,6 +211,11 @@ mod tests {
         child: Child,
     }
 
+    fn state(pid: u32) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    }
+
     impl World {
         fn new(name: &str) -> World {
             let path = std::env::temp_dir().join(format!("dwcp-fence-{name}-{}", std::process::id()));
@@ -215,15 +226,10 @@ mod tests {
             World { fence, lease, child: Command::new("sleep").arg("60").spawn().expect("sleep") }
         }
 
-        fn state(&self) -> Option<char> {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-            stat.rsplit_once(')')?.1.trim_start().chars().next()
-        }
-
         fn becomes(&self, wanted: char) -> bool {
             (0..1_000).any(|_| {
                 std::thread::sleep(Duration::from_millis(2));
-                self.state() == Some(wanted)
+                state(self.child.id()) == Some(wanted)
             })
         }
     }
@@ -238,7 +244,7 @@ mod tests {
     #[test]
     fn a_process_guarded_after_the_end_of_the_lease_is_stopped_at_once() {
         let mut world = World::new("late");
-        world.fence.guard(1, &world.child);
+        world.fence.guard(1, world.child.id());
         assert_eq!(world.fence.done(1), Done { held: true, killed: true }, "the lease ended long ago");
         let ended = (0..1_000).find_map(|_| {
             std::thread::sleep(Duration::from_millis(2));
@@ -248,11 +254,69 @@ mod tests {
         assert_eq!(world.fence.done(1), Done::default(), "its number is no longer known");
     }
 
+    /// A process whose first thread hangs in the kernel, as on a disk that does not answer, while a second one counts.
+    fn hanging(counter: &'static AtomicU64) -> u32 {
+        // SAFETY: the child of a process with threads may start threads of its own, as the C library puts its locks in
+        // order. A parent that waits for a child of vfork hangs as one that waits for a disk; that child only waits.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                std::thread::spawn(|| {
+                    loop {
+                        counter.fetch_add(1, Ordering::Relaxed);
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                });
+                std::thread::sleep(Duration::from_millis(50));
+                #[allow(deprecated)]
+                if libc::vfork() == 0 {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                }
+                loop {
+                    libc::pause();
+                }
+            }
+            pid as u32
+        }
+    }
+
+    #[test]
+    fn a_process_of_which_one_thread_hangs_in_the_kernel_is_held_all_the_same() {
+        let world = World::new("hangs");
+        world.lease.write(monotonic_us() + 400_000).expect("write");
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: a new page of zeros, shared with children and never unmapped.
+        let counter: &'static AtomicU64 = unsafe {
+            let page = libc::mmap(std::ptr::null_mut(), 8, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            assert_ne!(page, libc::MAP_FAILED);
+            &*page.cast()
+        };
+        let pid = hanging(counter);
+        world.fence.guard(1, pid);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(state(pid), Some('D'));
+        assert!(counter.load(Ordering::Relaxed) > 10);
+        std::thread::sleep(Duration::from_millis(110));
+        world.fence.look();
+        std::thread::sleep(Duration::from_millis(50));
+        let held = counter.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(counter.load(Ordering::Relaxed), held, "it executes on");
+        world.lease.write(monotonic_us() + 60_000_000).expect("write");
+        assert!(world.fence.resume(1));
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(counter.load(Ordering::Relaxed) > held, "it goes on with its lease");
+        world.fence.kill(1);
+        // SAFETY: the child is this test's and was not waited for.
+        assert_eq!(unsafe { libc::waitpid(pid as libc::pid_t, std::ptr::null_mut(), 0) }, pid as libc::pid_t);
+    }
+
     #[test]
     fn what_somebody_else_lets_go_on_without_a_lease_is_held_again() {
         let world = World::new("again");
         world.lease.write(monotonic_us() + 200_000).expect("write");
-        world.fence.guard(1, &world.child);
+        world.fence.guard(1, world.child.id());
         assert!(world.fence.look() <= LOOK);
         assert_eq!(world.fence.done(1), Done::default());
         std::thread::sleep(Duration::from_millis(210));
@@ -264,7 +328,7 @@ mod tests {
         world.fence.look();
         assert!(world.becomes('T'));
         assert!(!world.fence.resume(1), "no lease");
-        assert_eq!(world.state(), Some('T'));
+        assert_eq!(state(world.child.id()), Some('T'));
         world.lease.write(monotonic_us() + 60_000_000).expect("write");
         assert!(world.fence.resume(1));
         assert!(world.becomes('S'));
