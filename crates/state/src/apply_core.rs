@@ -1,6 +1,6 @@
 //! Applies commands of the federation's own group.
 
-use dwcp_types::{Code, FailoverId, Refusal, RegionId, Revision, TokenId};
+use dwcp_types::{Code, FailoverId, Refusal, RegionId, Revision, TokenId, Wall};
 
 use crate::apply_region::{Applied, Stamp, outcome, repeated};
 use crate::command::*;
@@ -231,12 +231,25 @@ impl Core {
                 ..failover
             },
         );
-        while self.failovers.len() > Self::FAILOVERS_KEPT {
-            if let Some((_, oldest)) = self.failovers.pop_first() {
-                self.operations.remove(&oldest.operation);
-            }
-        }
+        self.trim_failovers(stamp.envelope.at);
         Receipt { failover: Some(id), operation: Some(operation), ..Receipt::default() }
+    }
+
+    /// Forgets the oldest failovers with their operations.
+    fn trim_failovers(&mut self, now: Wall) {
+        let mut vms: usize = self.failovers.values().map(|failover| failover.vms.len()).sum();
+        while let Some(oldest) = self.failovers.values().next() {
+            // Those of the last hour are counted for the cap of automatic ones.
+            let over =
+                oldest.state != FailoverState::Running && now.ms_since(oldest.first_missed_at) > 3_600_000;
+            let too_long = over && vms > Self::FAILOVER_VMS_KEPT;
+            if self.failovers.len() <= Self::FAILOVERS_KEPT && !too_long {
+                break;
+            }
+            let Some((_, oldest)) = self.failovers.pop_first() else { break };
+            vms -= oldest.vms.len();
+            self.operations.remove(&oldest.operation);
+        }
     }
 
     pub(crate) fn open_failover(&mut self, id: FailoverId) -> Result<&mut Failover, Refusal> {

@@ -138,6 +138,8 @@ pub struct Core {
 impl Core {
     /// Failovers kept.
     pub const FAILOVERS_KEPT: usize = 200;
+    /// VMs of failovers kept: of more, the oldest failovers are forgotten, an hour after they began at the earliest.
+    pub const FAILOVER_VMS_KEPT: usize = 100_000;
 
     /// The failover of a region that is going on.
     pub fn running_failover(&self, region: &RegionId) -> Option<&Failover> {

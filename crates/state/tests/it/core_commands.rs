@@ -337,3 +337,22 @@ fn what_people_set_since_the_loss_outlives_a_cancelled_failover() {
     let a = &world.view.core.regions[&region("a")];
     assert_eq!((a.standing, a.lifecycle, a.placement), (Standing::Present, Lifecycle::Disabled, false));
 }
+
+#[test]
+fn the_oldest_failovers_of_very_many_vms_are_forgotten_after_an_hour() {
+    let mut world = World::new();
+    let many: Vec<FailoverVm> =
+        (0..60_000).map(|number| placed(number, 3, Some("b"), MoveState::Verified)).collect();
+    let lose = |world: &mut World, epoch: u64| {
+        let lost = Failover { first_missed_at: world.at, ..*loss("a", 100 + epoch, Trigger::Manual) };
+        let id =
+            world.accept(CORE, Command::DeclareLost((Box::new(lost), epoch))).failover.expect("a failover");
+        world.accept(CORE, Command::EndFailover((id, (FailoverState::Done, many.clone()))));
+        world.accept(CORE, Command::ReturnRegion((region("a"), epoch + 1)));
+        world.view.core.failovers.len()
+    };
+    assert_eq!([0, 1, 2].map(|epoch| lose(&mut world, epoch)), [1, 2, 3]);
+    world.at = Wall(world.at.0 + 3_600_001);
+    assert_eq!(lose(&mut world, 3), 2, "one of an hour ago, and the new one");
+    assert_eq!(world.view.core.operations.len(), 2);
+}
