@@ -1,5 +1,6 @@
 //! One replica of one group: the Raft crate's node and what surrounds it.
 
+mod candidacy;
 mod fence;
 mod holds;
 mod home;
@@ -47,6 +48,8 @@ pub(crate) struct Group {
     raft: RawNode<Log>,
     /// All members that the caller named, besides this node.
     named: BTreeSet<NodeId>,
+    /// Those of them, and this node, that vote by what the caller named.
+    voters: BTreeSet<NodeId>,
     damage: Option<Damage>,
     /// Something of this group must be written in this call.
     must_write: bool,
@@ -103,6 +106,7 @@ impl Group {
             rank,
             voted: (0, 0),
             named: named.filter(|node| *node != config.node).collect(),
+            voters: setup.voters.iter().copied().collect(),
             damage: repair.map(|repair| Damage::open(repair, !empty)),
             // The count of openings must be durable before anything is said in its name.
             must_write: true,

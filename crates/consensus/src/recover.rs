@@ -28,15 +28,16 @@ pub(crate) fn recover(node: NodeId, setup: &GroupSetup, now_us: u64, door: &dyn 
     for (key, value) in door.range(&from, &to) {
         raw.add(setup, &key, &value);
     }
-    let mut found = if raw.empty { fresh(node, setup) } else { raw.judge(now_us) };
+    let mut found = if raw.empty { fresh(node, setup, now_us) } else { raw.judge(now_us) };
     // A name of an earlier opening must never come again: see `reads`.
     found.hard.boot += 1;
     found
 }
 
-fn fresh(node: NodeId, setup: &GroupSetup) -> Found {
+fn fresh(node: NodeId, setup: &GroupSetup, now_us: u64) -> Found {
+    let boot = if setup.lost { unused_boot(now_us) } else { 0 };
     let mut found = Found {
-        hard: Hard::default(),
+        hard: Hard { boot, ..Hard::default() },
         snapshot: StoredSnapshot::default(),
         entries: VecDeque::new(),
         repair: setup.lost.then_some(Repair { vote_lost: true }),
@@ -121,9 +122,7 @@ impl Raw {
         let recorded = self.repair;
         let repair_recorded = recorded.is_some();
         let Some(hard) = hard else {
-            // A name for reads that no earlier opening used: openings are counted, and microseconds run faster.
-            let boot = (1 << 62) | now_us;
-            let hard = Hard { boot, ..Hard::default() };
+            let hard = Hard { boot: unused_boot(now_us), ..Hard::default() };
             let repair = Some(Repair { vote_lost: true });
             return damaged(hard, repair, repair_recorded);
         };
@@ -135,6 +134,11 @@ impl Raw {
         let snapshot = self.snapshot.unwrap_or_default();
         Found { hard, snapshot, entries: self.entries, repair: known, repair_recorded, fresh: false }
     }
+}
+
+/// A name for reads and candidacies that no earlier opening used: openings are counted, and microseconds run faster.
+fn unused_boot(now_us: u64) -> u64 {
+    (1 << 62) | now_us
 }
 
 fn rank(hard: &Hard) -> (u64, bool, u64, u64) {

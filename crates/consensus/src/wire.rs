@@ -23,6 +23,8 @@ pub(crate) enum Frame {
     RepairAsk { boot: u64, have: u64 },
     /// The answer of any replica that knows its term: its term, and when it leads (in that term) the last index of its log.
     RepairTell { boot: u64, term: u64, target: Option<u64> },
+    /// The answer of a replica that lost its vote, and thus does not know its term.
+    RepairLost { boot: u64 },
     /// The sender holds the log of the leader of `term` durably up to `index`.
     Holds { term: u64, index: u64 },
 }
@@ -31,6 +33,7 @@ const RAFT: u8 = 0;
 const REPAIR_ASK: u8 = 1;
 const REPAIR_TELL: u8 = 2;
 const HOLDS: u8 = 3;
+const REPAIR_LOST: u8 = 4;
 
 const TYPES: [MessageType; 12] = [
     MessageType::MsgAppend,
@@ -90,6 +93,10 @@ pub(crate) fn encode_body(group: GroupId, frame: &Frame) -> Vec<u8> {
             writer.flag(target.is_some());
             writer.number(target.unwrap_or_default());
         }
+        Frame::RepairLost { boot } => {
+            writer.byte(REPAIR_LOST);
+            writer.number(*boot);
+        }
         Frame::Holds { term, index } => {
             writer.byte(HOLDS);
             writer.number(*term);
@@ -129,6 +136,7 @@ fn decode_body(from: NodeId, body: &[u8]) -> Option<(GroupId, Frame)> {
             let target = small(&mut reader)?;
             Frame::RepairTell { boot, term, target: leads.then_some(target) }
         }
+        REPAIR_LOST => Frame::RepairLost { boot: reader.number()? },
         HOLDS => Frame::Holds { term: small(&mut reader)?, index: small(&mut reader)? },
         _ => return None,
     };

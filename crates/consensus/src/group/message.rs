@@ -18,12 +18,13 @@ impl Group {
             Frame::Raft(message) => self.receive_raft(turn, *message),
             Frame::RepairAsk { boot, have } => self.repair_asked(turn, from, boot, have),
             Frame::RepairTell { boot, term, target } => self.repair_told(turn, from, boot, term, target),
+            Frame::RepairLost { boot } => self.repair_lost(turn, from, boot),
             Frame::Holds { term, index } => self.holds.hear(from, term, index),
         }
     }
 
     fn receive_raft(&mut self, turn: &mut Turn, mut message: Message) {
-        if !self.damage_admits(message.msg_type) {
+        if !self.damage_admits(message.msg_type) || !self.names_candidacy(&message) {
             return;
         }
         match guard::judge(&self.raft.raft, self.me, &mut message) {
@@ -63,8 +64,13 @@ impl Group {
             self.heard.insert(message.from, self.ticks);
         }
         let asks_pre_vote = message.msg_type == MessageType::MsgRequestPreVote;
+        let asks_vote = message.msg_type == MessageType::MsgRequestVote;
+        let (candidate, candidacy) = (message.from, message.reject_hint);
         // Errors are refusals (a stranger's answer, a proposal without leader); the sender learns by silence.
         let _ = self.raft.step(message);
+        if asks_vote {
+            self.answer_candidacy(candidate, candidacy);
+        }
         if asks_pre_vote && self.raft.raft.msgs.last().is_some_and(grants_pre_vote) {
             self.give_way(turn.config);
         }

@@ -105,7 +105,8 @@ impl Group {
         }
     }
 
-    fn post(&mut self, turn: &mut Turn, message: Message) {
+    fn post(&mut self, turn: &mut Turn, mut message: Message) {
+        self.name_candidacy(&mut message);
         if matches!(message.msg_type, MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse) {
             self.fence.answer(turn.now_us, (message.term, message.to), self.raft.raft.leader_id);
         }

@@ -3,21 +3,43 @@
 //! It may have acknowledged entries that it no longer has, and voted in a term that it no longer knows. Both matter only
 //! to elections, so it takes no part in them until it is whole again:
 //!
-//! 1. *Vote lost*: it takes no part in Raft at all until every other member has told its term. Whoever it may have voted
-//!    for had written that candidacy's term before asking, so the highest of these terms, F, is at least the term of any
-//!    vote it gave. It then goes on as if it had voted for itself in F: it refuses every other candidate up to F, and
-//!    any leader of a term below F.
+//! 1. *Vote lost*: it takes no part in Raft at all until every other member has answered: with its term, or that its vote
+//!    is lost too. If any is, those that told a term must be a majority of the voters. F is the highest term told. It then
+//!    goes on as if it had voted for itself in F: it refuses every other candidate up to F, and any leader of a term
+//!    below F.
 //! 2. *Log lost*: it accepts heartbeats and snapshots of a leader, nothing else, and asks for repair. The leader forgets
 //!    what it believed of this replica, sends a snapshot, and says the last index of its log at that moment, the target.
 //! 3. *Catching up*: with the snapshot in place it accepts appends, and what it acknowledges now is true. It still does
 //!    not vote or campaign until it holds the target durably.
 //!
-//! Why that is safe. Say that it had acknowledged entry e before the damage, and that e is or becomes committed with the
-//! help of that acknowledgement. Until it is whole, every election is won without it: the winners' majority shares with
-//! the majority that committed e a replica other than this one, so every leader elected meanwhile has e. The leader that
-//! names the target has e as well: it either was elected after e was acknowledged, as just argued or by Raft's own
-//! argument, or it is the leader that e was acknowledged to, and then e was in its log before the damage and thus before
-//! the target was named. So e is at or below the target, and a replica that holds the leader's log up to the target
+//! # Why F is high enough
+//!
+//! Say that this replica, R, voted for C in term t and forgot it. The vote can do harm only if C won t or still may. A vote
+//! counts only for the opening of C that asked for it (see [`Group::names_candidacy`]). So there are three cases.
+//!
+//! * C has not lost its vote since. It had written t before asking R, which was before R was opened, and it answered R
+//!   after that: it told at least t.
+//! * C has lost its vote since, and did not win t before. The opening that asked is over and never wins.
+//! * C has won t, and lost its vote since. A majority of voters, W, had voted for it by then. Those that told a term are a
+//!   majority too, T, and share a voter Q with W. Q is neither R nor one whose vote is lost. It had voted before C lost
+//!   its vote, so before C said so, and it told its term after that: what was told before a member first said that
+//!   its vote is lost is dropped and asked again under the number of a further round. If Q never lost its vote, it
+//!   told at least t. If it did and has a vote again, its own F was at least t, by this same argument one repair
+//!   earlier, and terms only rise.
+//!
+//! An entry that R accepted from a leader of term t makes t matter as well; that leader is a C that won. When no other vote is
+//! lost the third case does not arise, and no majority is needed. Three lost votes of five are never made up: then
+//! W and T need not meet.
+//!
+//! # Why its acknowledgements are true again
+//!
+//! Say that R had acknowledged entry e before the damage, and that e is or becomes committed with the help of that
+//! acknowledgement, perhaps with those of other damaged replicas. A replica that is damaged does not vote: every election is
+//! won with replicas that are whole, and their majority shares one with the majority that acknowledged e. That one
+//! was not damaged since, or is whole again; it has e, in the second case by this same argument one repair earlier. So every
+//! leader elected after e was acknowledged by its majority has e, and so has any leader that e was acknowledged to.
+//! The leader that names the target is one of these: if e was acknowledged to it, then before the damage, and the
+//! target was named after. So e is at or below the target, and a replica that holds the leader's log up to the target
 //! holds e: from then on its acknowledgement is true again, also one that is still under way.
 
 use super::{Group, raft_node};
@@ -28,7 +50,7 @@ use crate::wire::Frame;
 use crate::{NodeId, Output};
 use raft::eraftpb::MessageType;
 use raft::{ProgressState, StateRole};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(super) struct Damage {
     stage: Stage,
@@ -37,15 +59,57 @@ pub(super) struct Damage {
 }
 
 enum Stage {
-    VoteLost { terms: BTreeMap<NodeId, u64>, log_present: bool },
+    VoteLost { answers: Answers, log_present: bool },
     LogLost,
     CatchingUp,
+}
+
+/// What the other members answered to a replica that lost its vote.
+#[derive(Default)]
+struct Answers {
+    /// By member: its term; none: its vote is lost too.
+    told: BTreeMap<NodeId, Option<u64>>,
+    /// Raised when a member says for the first time that its vote is lost: terms told before count no more.
+    round: u64,
+}
+
+/// Rounds of one opening. They are told apart in bits that counts of openings and microseconds leave free.
+const ROUNDS: u64 = 1 << 10;
+const ROUND_SHIFT: u32 = 52;
+
+impl Answers {
+    /// The number that an answer to a question asked now carries; none: there were too many rounds.
+    fn number(&self, boot: u64) -> Option<u64> {
+        (self.round < ROUNDS).then_some(boot ^ (self.round << ROUND_SHIFT))
+    }
+
+    fn tells(&mut self, from: NodeId, term: u64) {
+        let told = self.told.entry(from).or_default();
+        *told = (*told).max(Some(term));
+    }
+
+    fn lost(&mut self, from: NodeId) {
+        if self.told.get(&from) != Some(&None) {
+            self.told.retain(|_, term| term.is_none());
+            self.told.insert(from, None);
+            self.round += 1;
+        }
+    }
+
+    /// The highest term told, when the answers suffice.
+    fn floor(&self, others: &BTreeSet<NodeId>, voters: &BTreeSet<NodeId>) -> Option<u64> {
+        let all = !others.is_empty() && others.iter().all(|member| self.told.contains_key(member));
+        let some_lost = self.told.values().any(Option::is_none);
+        let known = voters.iter().filter(|voter| matches!(self.told.get(voter), Some(Some(_)))).count();
+        let floor = self.told.values().flatten().copied().max();
+        floor.filter(|_| all && (!some_lost || known * 2 > voters.len()))
+    }
 }
 
 impl Damage {
     pub fn open(repair: Repair, log_present: bool) -> Self {
         let stage = match (repair.vote_lost, log_present) {
-            (true, log_present) => Stage::VoteLost { terms: BTreeMap::new(), log_present },
+            (true, log_present) => Stage::VoteLost { answers: Answers::default(), log_present },
             (false, false) => Stage::LogLost,
             (false, true) => Stage::CatchingUp,
         };
@@ -106,10 +170,19 @@ impl Group {
             return;
         }
         let have = self.raft.raft.raft_log.persisted;
+        let Some(boot) = self.question() else { return };
         let mut askable = self.peers();
         askable.extend(&self.named);
         for peer in askable {
-            turn.post(peer, self.id, &Frame::RepairAsk { boot: self.boot, have });
+            turn.post(peer, self.id, &Frame::RepairAsk { boot, have });
+        }
+    }
+
+    /// What the answers to a question asked now must carry.
+    fn question(&self) -> Option<u64> {
+        match &self.damage {
+            Some(Damage { stage: Stage::VoteLost { answers, .. }, .. }) => answers.number(self.boot),
+            _ => Some(self.boot),
         }
     }
 
@@ -126,6 +199,7 @@ impl Group {
 
     pub(super) fn repair_asked(&mut self, turn: &mut Turn, from: NodeId, boot: u64, have: u64) {
         if matches!(&self.damage, Some(Damage { stage: Stage::VoteLost { .. }, .. })) {
+            turn.post(from, self.id, &Frame::RepairLost { boot });
             return;
         }
         let last = self.raft.raft.raft_log.last_index();
@@ -169,24 +243,38 @@ impl Group {
         target: Option<u64>,
     ) {
         let my_term = self.term();
-        let (me, named) = (self.me, &self.named);
-        let Some(damage) = self.damage.as_mut().filter(|_| boot == self.boot) else { return };
-        let Stage::VoteLost { terms, log_present } = &mut damage.stage else {
+        let asked = self.question() == Some(boot);
+        let Some(damage) = self.damage.as_mut().filter(|_| asked) else { return };
+        let Stage::VoteLost { answers, .. } = &mut damage.stage else {
             if let Some(target) = target.filter(|_| term >= my_term) {
                 damage.target.get_or_insert(target);
             }
             return;
         };
-        let told = terms.entry(from).or_default();
-        *told = term.max(*told);
-        if named.is_empty() || !named.iter().all(|member| terms.contains_key(member)) {
-            return;
+        answers.tells(from, term);
+        self.take_vote_back(turn);
+    }
+
+    /// Another member answers that its vote is lost too.
+    pub(super) fn repair_lost(&mut self, turn: &mut Turn, from: NodeId, boot: u64) {
+        let asked = self.question() == Some(boot);
+        if let Some(Damage { stage: Stage::VoteLost { answers, .. }, .. }) = &mut self.damage {
+            if asked {
+                answers.lost(from);
+                self.take_vote_back(turn);
+            }
         }
-        let floor = terms.values().copied().max().unwrap_or(0).max(my_term);
+    }
+
+    fn take_vote_back(&mut self, turn: &mut Turn) {
+        let Some(damage) = &mut self.damage else { return };
+        let Stage::VoteLost { answers, log_present } = &damage.stage else { return };
+        let Some(floor) = answers.floor(&self.named, &self.voters) else { return };
+        let floor = floor.max(self.raft.raft.term);
         damage.stage = if *log_present { Stage::CatchingUp } else { Stage::LogLost };
         debug_assert!(self.raft.raft.state != StateRole::Leader);
         self.raft.raft.become_follower(floor, 0);
-        self.raft.raft.vote = me;
+        self.raft.raft.vote = self.me;
         self.stage_repair(turn, Some(Repair { vote_lost: false }));
     }
 }

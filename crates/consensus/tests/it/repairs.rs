@@ -163,3 +163,58 @@ fn a_disk_that_went_back_in_time_is_found_out_by_the_leader() {
     assert!(world.nodes[&3].repaired > 0);
     world.heal_and_check();
 }
+
+/// The disk is gone, and whoever starts the node knows it.
+pub fn replace_disk(world: &mut World, node: u64) {
+    world.crash(node);
+    world.nodes.get_mut(&node).unwrap().store.0.clear();
+    for group in world.groups.clone() {
+        world.setups.get_mut(&(node, group)).unwrap().lost = true;
+    }
+}
+
+#[test]
+fn two_replicas_that_lost_their_votes_heal_beside_each_other() {
+    for seed in 20..24 {
+        let mut world = busy(seed);
+        replace_disk(&mut world, 3);
+        replace_disk(&mut world, 4);
+        assert!(world.start(3));
+        if seed % 2 == 0 {
+            // The second is lost while the first still waits.
+            world.isolate(3);
+            world.run_for(2_000_000);
+            world.cut.clear();
+        }
+        assert!(world.start(4));
+        world.run_until(30_000_000, "repaired", |world| !is_damaged(world, 3) && !is_damaged(world, 4));
+        world.heal_and_check();
+    }
+}
+
+#[test]
+fn three_lost_votes_of_five_are_not_made_up() {
+    let mut world = busy(25);
+    for node in [2, 3, 4] {
+        replace_disk(&mut world, node);
+    }
+    for node in [2, 3, 4] {
+        assert!(world.start(node));
+    }
+    world.run_for(30_000_000);
+    assert!([2, 3, 4].iter().all(|node| is_damaged(&world, *node)));
+}
+
+#[test]
+fn a_lost_vote_waits_for_a_dead_member_until_that_is_replaced() {
+    let mut world = busy(26);
+    world.crash(5);
+    replace_disk(&mut world, 3);
+    assert!(world.start(3));
+    world.run_for(30_000_000);
+    assert!(is_damaged(&world, 3), "who knows what the dead one was voted for");
+    replace_disk(&mut world, 5);
+    assert!(world.start(5));
+    world.run_until(30_000_000, "repaired", |world| !is_damaged(world, 3) && !is_damaged(world, 5));
+    world.heal_and_check();
+}

@@ -1,3 +1,4 @@
+use crate::repairs::replace_disk;
 use crate::world::{World, crc};
 use dwcp_consensus::{Config, Input};
 
@@ -65,6 +66,8 @@ enum Harm {
     Torn,
     /// Records rot while a node is down.
     Rot,
+    /// Disks are replaced, two at a time.
+    Replaced,
     /// Members change all the time.
     Members,
 }
@@ -104,7 +107,9 @@ fn crash(world: &mut World, node: u64, harm: Harm) {
         let raft = world.nodes[node].raft.as_ref();
         raft.is_some_and(|raft| world.groups.iter().all(|group| !raft.status(*group).unwrap().damaged))
     };
-    let others_whole = (1..=5).filter(|other| *other != node).all(|other| whole(world, &other));
+    let others = (1..=5).filter(|other| *other != node);
+    let others_hurt = others.filter(|other| !whole(world, other)).count();
+    let others_whole = others_hurt == 0;
     match harm {
         Harm::Torn if others_whole => {
             world.crash_torn(node);
@@ -113,6 +118,11 @@ fn crash(world: &mut World, node: u64, harm: Harm) {
         Harm::Rot if others_whole => {
             world.crash(node);
             rot(world, node);
+            world.start(node);
+        }
+        // A majority keeps what it has: what no whole replica holds can't be repaired by anybody.
+        Harm::Replaced if others_hurt < 2 => {
+            replace_disk(world, node);
             world.start(node);
         }
         _ => world.crash(node),
@@ -135,7 +145,7 @@ fn no_committed_entry_is_lost_and_logs_agree_in_a_storm() {
 #[test]
 #[ignore = "long"]
 fn a_long_night_of_storms() {
-    for harm in [Harm::Usual, Harm::Torn, Harm::Rot, Harm::Members] {
+    for harm in [Harm::Usual, Harm::Torn, Harm::Rot, Harm::Replaced, Harm::Members] {
         storms(1_000..1_150, small_snapshots, harm);
         storms(2_000..2_050, quiet_acks, harm);
     }
@@ -154,6 +164,11 @@ fn the_same_holds_when_a_crash_tears_a_batch() {
 #[test]
 fn the_same_holds_when_records_rot() {
     storms(300..306, small_snapshots, Harm::Rot);
+}
+
+#[test]
+fn the_same_holds_when_two_disks_are_replaced_at_once() {
+    storms(500..508, small_snapshots, Harm::Replaced);
 }
 
 #[test]
