@@ -48,6 +48,8 @@ pub enum Fault {
     SlowDisk(NodeId, u64),
     /// A bit flips on the disk of a node, which is killed before and started after.
     RotDisk(NodeId),
+    /// The disk of a node that is dead is replaced by an empty one, and the node started.
+    ReplaceDisk(NodeId),
     /// A disk is full, or no longer.
     FullDisk(NodeId, bool),
 }
@@ -73,6 +75,7 @@ impl World {
             bit_rot,
             disk_full,
             blackout,
+            disks_lost,
             ..
         } = self.options.mix;
         let permille = self.rng.below(60);
@@ -97,6 +100,13 @@ impl World {
                 blackout,
                 (1..=self.options.regions as u64)
                     .flat_map(|n| [(0, Fault::KillNode(n)), (long_us / 4, Fault::StartNode(n))])
+                    .collect(),
+            ),
+            (
+                disks_lost,
+                [node, other]
+                    .into_iter()
+                    .flat_map(|n| [(0, Fault::KillNode(n)), (long_us / 4, Fault::ReplaceDisk(n))])
                     .collect(),
             ),
         ];
@@ -167,6 +177,7 @@ impl World {
             Fault::Loss(permille) => self.net.loss_permille = permille,
             Fault::SlowDisk(node, us) => self.set_disk(node, |slot| slot.disk.fsync_us = us),
             Fault::RotDisk(node) => self.rot(node),
+            Fault::ReplaceDisk(node) => self.replace_disk(node),
             Fault::FullDisk(node, full) => {
                 self.set_disk(node, |slot| slot.disk_full = full);
                 if !full {
@@ -182,22 +193,39 @@ impl World {
         }
     }
 
-    fn rot(&mut self, node: NodeId) {
-        // One replica a group may be damaged at a time: what no whole replica holds can't be repaired by anybody.
-        let damaged_elsewhere = self.nodes.values().any(|slot| {
+    /// True when the disk of a dead node may be harmed: a majority keeps what it has, also when those that are dead were
+    /// harmed before. What no whole replica holds can't be repaired by anybody.
+    fn may_harm(&mut self, node: NodeId) -> bool {
+        let groups = 0..=self.options.regions as u64;
+        let hurt = |slot: &crate::world::NodeSlot| {
             slot.node.as_ref().is_none_or(|machine| {
-                (0..=self.options.regions as u64)
-                    .any(|group| machine.group(group).is_some_and(|status| status.damaged))
+                groups.clone().any(|group| machine.group(group).is_some_and(|status| status.damaged))
             })
-        });
-        let others_dead = self.nodes.iter().any(|(other, slot)| *other != node && slot.node.is_none());
-        if self.nodes[&node].node.is_none() && !others_dead {
+        };
+        let others_hurt = self.nodes.iter().filter(|(other, slot)| **other != node && hurt(slot)).count();
+        let may = self.nodes[&node].node.is_none() && (others_hurt + 1) * 2 < self.options.regions;
+        if !may {
+            self.note(format!("the disk of node {node} is spared"));
+        }
+        may
+    }
+
+    fn rot(&mut self, node: NodeId) {
+        if self.may_harm(node) {
             let mut rng = self.rng.split();
             self.set_disk(node, |slot| {
                 slot.disk.rot(&mut rng);
             });
-        } else if damaged_elsewhere {
-            self.note(format!("the disk of node {node} is spared"));
+        }
+        self.revive_node(node);
+    }
+
+    fn replace_disk(&mut self, node: NodeId) {
+        if self.may_harm(node) {
+            self.set_disk(node, |slot| {
+                slot.disk = crate::disk::Disk::new(slot.disk.fsync_us);
+                slot.lost = true;
+            });
         }
         self.revive_node(node);
     }

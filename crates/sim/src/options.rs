@@ -51,6 +51,8 @@ pub struct FaultMix {
     pub disk_full: u64,
     /// Every node dies at once.
     pub blackout: u64,
+    /// The disks of two nodes are replaced at once.
+    pub disks_lost: u64,
 }
 
 /// The product's own number of entries between two snapshots: no run writes so many.
@@ -116,7 +118,12 @@ impl Options {
             bit_rot: on(20),
             disk_full: on(10),
             blackout: on(25),
+            disks_lost: 0,
         };
+        // Drawn apart, so that what else happens under a seed stays as it was.
+        let mut apart = dwcp_types::Rng::new(seed ^ 0xd15c);
+        let disks_lost = if apart.chance(25, 100) { 1 + apart.below(5) } else { 0 };
+        let mix = FaultMix { disks_lost, ..mix };
         // Slow disks widen the moment between "written" and "durable", in which a crash must lose nothing acknowledged.
         let mut fsync_us = [1_000, 1_000, 10_000, 150_000][rng.below(4) as usize];
         if mutation == Some(Mutation::AckBeforeFsync) {

@@ -69,6 +69,8 @@ pub struct NodeSlot {
     pub paused_until_us: u64,
     /// Its disk takes nothing more.
     pub disk_full: bool,
+    /// Its disk was replaced, and whoever starts it knows.
+    pub lost: bool,
     /// Its wall clock is off by so much, ms.
     pub wall_offset_ms: i64,
     /// Its clock runs faster by so much; two nodes differ by less than 5 %.
@@ -147,6 +149,7 @@ impl World {
                 life: 0,
                 paused_until_us: 0,
                 disk_full: false,
+                lost: false,
                 wall_offset_ms,
                 drift_ppm,
                 wake_at_us: u64::MAX,
@@ -269,6 +272,7 @@ impl World {
         if let Some(bytes) = self.options.max_proposal_bytes {
             config.consensus.max_proposal_bytes = bytes;
         }
+        config.lost = self.nodes[&number].lost;
         let now = self.now_of(number);
         let Some(slot) = self.nodes.get_mut(&number) else { return };
         slot.life += 1;

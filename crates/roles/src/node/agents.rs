@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_types::{HostId, Mono, NodeId, RegionId, decode};
+use dwcp_types::{GroupId, HostId, Mono, NodeId, RegionId, decode};
 
 use super::wire::{Opaque, Relayed};
-use super::{Class, Effect, MeshMessage, Node};
+use super::{Beat, Class, Effect, MeshMessage, Node};
 use crate::protocol::AgentMessage;
 
 /// A connection.
@@ -21,6 +21,8 @@ struct Session {
 #[derive(Default)]
 pub(super) struct Agents {
     sessions: BTreeMap<u64, Session>,
+    /// Who said in a beat that it leads a group, and in which term.
+    leaders: BTreeMap<GroupId, (u64, NodeId)>,
 }
 
 impl Agents {
@@ -61,13 +63,28 @@ impl Node {
     fn pass_to_leader(&mut self, session: u64, bytes: Vec<u8>) {
         let Some(known) = self.agents.sessions.get(&session) else { return };
         let Some(group) = self.facts.group_of(&known.region) else { return };
-        let leader = self.raft.status(group).and_then(|status| status.leader);
+        let known_leader = self.raft.status(group).and_then(|status| status.leader);
+        let leader = known_leader.or_else(|| self.agents.leaders.get(&group).map(|(_, leader)| *leader));
         let relayed =
             Relayed { session, region: known.region.clone(), host: known.host.clone(), bytes: Opaque(bytes) };
         match leader {
             Some(node) if node == self.config.me => self.hear_agent(node, relayed),
             Some(node) => self.send(node, Class::Consensus, &MeshMessage::FromAgent(relayed)),
             None => {}
+        }
+    }
+
+    /// A replica without a vote hears no leader. Its region's hosts must not lose their leases over that.
+    pub(super) fn hear_leaders(&mut self, from: NodeId, beat: &Beat) {
+        for of in beat.groups.iter().filter(|of| of.leader == from) {
+            let said = (of.term, from);
+            let newest = self.agents.leaders.get(&of.group).is_none_or(|known| *known < said);
+            if newest {
+                self.agents.leaders.insert(of.group, said);
+                if self.raft.status(of.group).is_some_and(|status| status.leader.is_none()) {
+                    self.reintroduce_agents(of.group, Some(from));
+                }
+            }
         }
     }
 

@@ -265,6 +265,7 @@ impl Node {
                 }
             }
         }
+        self.hear_leaders(from, &beat);
         for group in &beat.groups {
             self.note_shown_at(from, group);
         }

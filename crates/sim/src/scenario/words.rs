@@ -68,6 +68,9 @@ pub fn fault(world: &World, words: &[&str]) -> Result<Vec<Fault>, String> {
         ["free-disk", name] => vec![Fault::FullDisk(region(name)?, false)],
         ["slow-disk", name, long] => vec![Fault::SlowDisk(region(name)?, seconds_us(long)?)],
         ["rot-disk", name] => vec![Fault::KillNode(region(name)?), Fault::RotDisk(region(name)?)],
+        ["replace-disk", name] => {
+            vec![Fault::KillNode(region(name)?), Fault::ReplaceDisk(region(name)?)]
+        }
         ["lose-frames", permille] => {
             vec![Fault::Loss(
                 permille.parse().map_err(|_| format!("`{permille}` is not a number per thousand"))?,
