@@ -103,7 +103,7 @@ impl Options {
     pub fn swarm(seed: u64, mutation: Option<Mutation>) -> Options {
         let mut rng = dwcp_types::Rng::new(seed ^ 0x5a17);
         let mut on = |chance: u64| if rng.chance(chance, 100) { 1 + rng.below(5) } else { 0 };
-        let mut mix = FaultMix {
+        let mix = FaultMix {
             node_crash: on(60),
             node_pause: on(30),
             host_crash: on(40),
@@ -123,7 +123,7 @@ impl Options {
         // Drawn apart, so that what else happens under a seed stays as it was.
         let mut apart = dwcp_types::Rng::new(seed ^ 0xd15c);
         let disks_lost = if apart.chance(25, 100) { 1 + apart.below(5) } else { 0 };
-        let mix = FaultMix { disks_lost, ..mix };
+        let mut mix = FaultMix { disks_lost, ..mix };
         // Slow disks widen the moment between "written" and "durable", in which a crash must lose nothing acknowledged.
         let mut fsync_us = [1_000, 1_000, 10_000, 150_000][rng.below(4) as usize];
         if mutation == Some(Mutation::AckBeforeFsync) {
