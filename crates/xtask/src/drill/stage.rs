@@ -100,6 +100,8 @@ impl<'a> Stage<'a> {
         if there < count {
             // A VM that may go anywhere is placed where it scores best; one bound to this region could not leave it.
             self.place_only_in(region, true)?;
+            // Promised: placements stop within a second everywhere.
+            std::thread::sleep(Duration::from_secs(1));
             let names = (1..).map(|suffix| format!("drill-{number}-{suffix}"));
             let mut missing = names.filter(|name| !all.contains_key(name)).take(count - there);
             let created = missing.try_for_each(|name| demo::create(self.tree, &name, number));
