@@ -1,5 +1,7 @@
 //! One replica of one group: the Raft crate's node and what surrounds it.
 
+#[cfg(test)]
+mod alone;
 mod candidacy;
 mod fence;
 mod holds;

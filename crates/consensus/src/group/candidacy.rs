@@ -31,3 +31,36 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Input;
+    use crate::group::alone::Alone;
+    use crate::wire::{Frame, NUMBER_LIMIT};
+    use raft::eraftpb::{Message, MessageType};
+
+    #[test]
+    fn a_vote_for_an_earlier_opening_does_not_count() {
+        let mut node = Alone::new(false);
+        let asked = node.asks(MessageType::MsgRequestPreVote);
+        node.grant(2, &asked, MessageType::MsgRequestPreVoteResponse, 0);
+        let asked = node.asks(MessageType::MsgRequestVote);
+        assert!((1..NUMBER_LIMIT).contains(&asked.reject_hint));
+        node.grant(2, &asked, MessageType::MsgRequestVoteResponse, asked.reject_hint + 1);
+        assert!(!node.leads(), "that vote was asked for by another opening");
+        node.grant(3, &asked, MessageType::MsgRequestVoteResponse, asked.reject_hint);
+        assert!(node.leads());
+    }
+
+    #[test]
+    fn a_vote_names_the_opening_that_asked() {
+        let mut node = Alone::new(false);
+        let mut asked = Message::default();
+        (asked.msg_type, asked.to, asked.term) = (MessageType::MsgRequestVote, 1, 9);
+        (asked.index, asked.log_term, asked.reject_hint) = (100, 8, 77);
+        node.give(Input::Wake);
+        node.hear(2, &Frame::Raft(Box::new(asked)));
+        let vote = node.asks(MessageType::MsgRequestVoteResponse);
+        assert_eq!((vote.reject, vote.term, vote.reject_hint), (false, 9, 77));
+    }
+}

@@ -278,3 +278,108 @@ impl Group {
         self.stage_repair(turn, Some(Repair { vote_lost: false }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Answers, ROUNDS};
+    use crate::group::alone::Alone;
+    use crate::wire::Frame;
+    use raft::eraftpb::{Message, MessageType};
+    use std::collections::BTreeSet;
+
+    /// The others of node 1 of five, and the voters: all.
+    fn others() -> (BTreeSet<u64>, BTreeSet<u64>) {
+        ((2..=5).collect(), (1..=5).collect())
+    }
+
+    #[test]
+    fn all_must_answer_and_the_highest_term_is_the_floor() {
+        let (others, voters) = others();
+        let mut answers = Answers::default();
+        for (node, term) in [(2, 7), (3, 9), (4, 8), (2, 6)] {
+            answers.tells(node, term);
+            assert_eq!(answers.floor(&others, &voters), None);
+        }
+        answers.tells(5, 3);
+        assert_eq!(answers.floor(&others, &voters), Some(9));
+        assert_eq!(Answers::default().floor(&BTreeSet::new(), &[1].into()), None);
+    }
+
+    #[test]
+    fn what_was_told_before_a_member_lost_its_vote_is_asked_again() {
+        let (others, voters) = others();
+        let mut answers = Answers::default();
+        for node in [2, 3, 4] {
+            answers.tells(node, 7);
+        }
+        let before = answers.number(1);
+        answers.lost(5);
+        assert_ne!(answers.number(1), before, "an answer to the earlier question is none to this one");
+        assert_eq!(answers.floor(&others, &voters), None);
+        for (node, term) in [(2, 7), (3, 12), (4, 7)] {
+            answers.lost(5);
+            answers.tells(node, term);
+        }
+        assert_eq!(answers.floor(&others, &voters), Some(12));
+    }
+
+    #[test]
+    fn those_that_know_their_terms_must_be_a_majority_of_the_voters() {
+        let (others, voters) = others();
+        let mut answers = Answers::default();
+        for lost in [4, 5] {
+            answers.lost(lost);
+        }
+        for known in [2, 3] {
+            answers.tells(known, 7);
+        }
+        assert_eq!(answers.floor(&others, &voters), None, "two of five");
+        assert_eq!(answers.floor(&others, &[1, 2, 3].into()), Some(7), "two of three, the others learn");
+        answers.tells(4, 6);
+        assert_eq!(answers.floor(&others, &voters), Some(7), "healed meanwhile");
+        answers.lost(4);
+        assert_eq!(answers.floor(&others, &voters), None, "and lost again");
+    }
+
+    #[test]
+    fn a_member_that_loses_its_vote_again_and_again_is_not_believed_for_ever() {
+        let mut answers = Answers::default();
+        for _ in 0..ROUNDS {
+            answers.lost(2);
+            answers.tells(2, 7);
+        }
+        assert_eq!(answers.number(1), None);
+    }
+
+    fn heartbeat(term: u64) -> Frame {
+        let mut message = Message::default();
+        (message.msg_type, message.to, message.term) = (MessageType::MsgHeartbeat, 1, term);
+        Frame::Raft(Box::new(message))
+    }
+
+    #[test]
+    fn a_replica_that_lost_its_vote_follows_no_leader_below_the_highest_term_told() {
+        let mut node = Alone::new(true);
+        let boot = node.says(|frame| match frame {
+            Frame::RepairAsk { boot, .. } => Some(*boot),
+            _ => None,
+        });
+        node.hear(2, &heartbeat(20));
+        assert_eq!(node.follows(), (0, None), "it takes no part before all have answered");
+        node.hear(2, &Frame::RepairTell { boot: boot + 1, term: 30, target: None });
+        node.hear(2, &Frame::RepairTell { boot, term: 4, target: None });
+        node.hear(3, &Frame::RepairTell { boot, term: 9, target: None });
+        assert_eq!(node.follows(), (9, None));
+        node.hear(2, &heartbeat(8));
+        assert_eq!(node.follows(), (9, None));
+        node.hear(3, &heartbeat(9));
+        assert_eq!(node.follows(), (9, Some(3)));
+    }
+
+    #[test]
+    fn a_replica_that_lost_its_vote_says_so_and_no_term() {
+        let mut node = Alone::new(true);
+        node.hear(2, &Frame::RepairAsk { boot: 77, have: 0 });
+        node.says(|frame| matches!(frame, Frame::RepairLost { boot: 77 }).then_some(()));
+    }
+}
