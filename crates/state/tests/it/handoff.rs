@@ -408,7 +408,7 @@ fn a_bar_goes_only_on_facts_as_new_as_those_it_was_made_on() {
 }
 
 /// Of these each once gave a VM two owners.
-const ONCE_FAILED: [u64; 1] = [1_718_781_709_400_530_190];
+const ONCE_FAILED: [u64; 2] = [1_718_781_709_400_530_190, 9_240_957_764_913_546_889];
 
 #[test]
 fn plays_that_once_went_wrong() {
