@@ -6,10 +6,28 @@ use dwcp_state::{Command, Envelope, RegionFacts, Vm, Want};
 use dwcp_types::{GroupId, HostId, Revision, VmId, encode};
 
 use super::Node;
+use super::leases::Leases;
 use crate::protocol::{ControllerMessage, HealthProbe, HttpProbe, Intents, Network, Run, VmIntent, VmSpec};
 
 /// The bridge that tap devices join.
 const BRIDGE: &str = "dwcp0";
+
+/// What is known of a host's intents without making them anew.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DatedIntents {
+    /// Their place in time: (term, revision).
+    place: (u64, u64),
+    digest: u64,
+    /// The region's revision at which they were last looked at.
+    looked_at: Revision,
+}
+
+impl Leases {
+    /// The place in time of a host's intents, (term, revision); none before they were first looked at.
+    pub(super) fn place_of(&self, group: GroupId, host: &HostId) -> Option<(u64, u64)> {
+        self.intents.get(&(group, host.clone())).map(|known| known.place)
+    }
+}
 
 impl Node {
     /// After a change of facts: hosts whose intents may have changed are looked at, and told when they did.
@@ -49,43 +67,46 @@ impl Node {
     }
 
     pub(super) fn refresh_intents(&mut self, group: GroupId, host: &HostId) {
-        let before = self.leases.intents.get(&(group, host.clone())).copied();
+        let before = self.leases.place_of(group, host);
         self.date_intents(group, host);
-        if self.leases.intents.get(&(group, host.clone())).copied() != before {
+        if self.leases.place_of(group, host) != before {
             self.send_intents(group, host);
         }
     }
 
-    /// Gives the host's intents a place in time: a new one when they, or the leader's term, changed.
-    fn date_intents(&mut self, group: GroupId, host: &HostId) -> Vec<VmIntent> {
-        let Some(region) = self.facts.region_of(group) else { return Vec::new() };
+    /// Gives the host's intents a place in time: a new one when they, or the leader's term, changed. They follow from the
+    /// region's facts alone, so those of a revision are looked at once.
+    fn date_intents(&mut self, group: GroupId, host: &HostId) {
+        let Some(region) = self.facts.region_of(group) else { return };
         let facts = &self.facts.regions[region];
-        let vms = wanted_on(facts, host);
-        let digest = digest(&encode(&vms));
         let term = self.raft.status(group).map_or(0, |status| status.term);
         let key = (group, host.clone());
-        let current =
-            self.leases.intents.get(&key).is_some_and(|((of, _), known)| *of == term && *known == digest);
-        if !current {
-            self.leases.intents.insert(key, ((term, facts.revision.0), digest));
+        let known = self.leases.intents.get(&key).copied().filter(|known| known.place.0 == term);
+        if known.is_some_and(|known| known.looked_at == facts.revision) {
+            return;
         }
-        vms
+        let digest = digest(&encode(&wanted_on(facts, host)));
+        let place = match known {
+            Some(known) if known.digest == digest => known.place,
+            _ => (term, facts.revision.0),
+        };
+        self.leases.intents.insert(key, DatedIntents { place, digest, looked_at: facts.revision });
     }
 
     pub(super) fn send_intents(&mut self, group: GroupId, host: &HostId) {
-        let vms = self.date_intents(group, host);
-        let Some(((term, revision), _)) = self.leases.intents.get(&(group, host.clone())).copied() else {
-            return;
-        };
+        self.date_intents(group, host);
+        let Some((term, revision)) = self.leases.place_of(group, host) else { return };
+        let Some(region) = self.facts.region_of(group) else { return };
+        let vms = wanted_on(&self.facts.regions[region], host);
         self.tell_host(group, host, &ControllerMessage::Intents(Intents { term, revision, vms }));
     }
 
     /// The agent says what it acted on; when that is older than what is wanted it is told again.
     pub(super) fn resend_intents(&mut self, group: GroupId, host: &HostId) {
         self.date_intents(group, host);
-        let Some((pair, _)) = self.leases.intents.get(&(group, host.clone())).copied() else { return };
+        let Some(place) = self.leases.place_of(group, host) else { return };
         let acted = self.leases.hosts.get(&(group, host.clone())).map_or((0, 0), |session| session.acted);
-        if acted != pair {
+        if acted != place {
             self.send_intents(group, host);
         }
     }

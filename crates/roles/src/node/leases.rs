@@ -17,6 +17,7 @@ use dwcp_consensus::Input as RaftInput;
 use dwcp_state::HostStanding;
 use dwcp_types::{GroupId, HostId, Mono};
 
+use super::intents::DatedIntents;
 use super::{HostSession, Node};
 use crate::protocol::{ControllerMessage, Grant, Renew};
 
@@ -45,8 +46,8 @@ pub(super) struct Leases {
     pub(super) hosts: BTreeMap<(GroupId, HostId), HostSession>,
     /// When this process last granted a lease; kept when leadership goes and comes.
     granted: BTreeMap<(GroupId, HostId), Mono>,
-    /// Place in time of the intents of each host: (term, revision), and their digest.
-    pub(super) intents: BTreeMap<(GroupId, HostId), ((u64, u64), u64)>,
+    /// The intents of each host.
+    pub(super) intents: BTreeMap<(GroupId, HostId), DatedIntents>,
     /// What was last proposed about each VM, so that it is not proposed at every renewal.
     pub(super) concluded: BTreeMap<dwcp_types::VmId, (dwcp_state::Observed, Mono)>,
     rounds: BTreeMap<GroupId, Round>,
@@ -139,9 +140,7 @@ impl Node {
         }
         // The grant names the intents as they are at this very moment: a lease must not revive what has left since.
         self.refresh_intents(group, host);
-        let Some(((term, revision), _)) = self.leases.intents.get(&(group, host.clone())).copied() else {
-            return;
-        };
+        let Some((term, revision)) = self.leases.place_of(group, host) else { return };
         let grant = Grant { seq, lease_ms: self.config.lease_ms, term, revision };
         self.leases.granted.insert((group, host.clone()), self.now.mono);
         self.tell_host(group, host, &ControllerMessage::Grant(grant));

@@ -15,7 +15,7 @@ impl Node {
         let facts = &self.facts.regions[region];
         let key = (group, host.clone());
         let Some(session) = self.leases.hosts.get(&key) else { return };
-        let acted_on_newest = self.leases.intents.get(&key).is_some_and(|(pair, _)| session.acted >= *pair);
+        let acted_on_newest = self.leases.place_of(group, host).is_some_and(|place| session.acted >= place);
         let mut seen = Vec::new();
         for vm in facts.vms_on(host) {
             match session.reports.get(&vm.id) {

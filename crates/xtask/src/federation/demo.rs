@@ -85,7 +85,9 @@ fn wait_for_answers(tree: &Tree, names: &[String], limit: Duration, since: Insta
     let all = wait_until(limit, Duration::from_millis(250), || {
         let Ok(vms) = vms(tree) else { return false };
         count = vms.len();
-        silent = vms.iter().filter(|(_, vm)| vm.answer().is_none()).map(|(name, _)| name.clone()).collect();
+        // The federation must have heard of it too: who looks next sees what they were told.
+        let waits = |vm: &Vm| vm.state != "running" || vm.answer().is_none();
+        silent = vms.iter().filter(|(_, vm)| waits(vm)).map(|(name, _)| name.clone()).collect();
         silent.extend(names.iter().filter(|name| !vms.contains_key(*name)).cloned());
         silent.is_empty()
     });
