@@ -7,6 +7,8 @@ use super::Node;
 
 /// An operation on VMs that is not done by then has failed, ms.
 const OPERATION_LIMIT_MS: u64 = 600_000;
+/// Nor does one wait longer for VMs that all fail to start, ms; their host goes on trying.
+const FAILING_LIMIT_MS: u64 = 30_000;
 
 /// How far an operation on VMs is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,23 @@ pub struct Progress {
     pub total: usize,
     /// What the others are waiting for.
     pub waiting: Vec<String>,
+    /// How many of those fail to start.
+    pub failing: usize,
+}
+
+impl Progress {
+    /// How an operation of that age ends; none when it goes on.
+    fn end(&self, age_ms: u64) -> Option<(OperationState, String)> {
+        if self.done == self.total {
+            return Some((OperationState::Done, format!("{} of {} done", self.done, self.total)));
+        }
+        let failing = self.failing == self.waiting.len() && age_ms >= FAILING_LIMIT_MS;
+        if !failing && age_ms < OPERATION_LIMIT_MS {
+            return None;
+        }
+        let state = if self.done > 0 { OperationState::Partial } else { OperationState::Failed };
+        Some((state, format!("gave up after {} s: {}", age_ms / 1_000, self.waiting.join("; "))))
+    }
 }
 
 impl Node {
@@ -30,16 +49,7 @@ impl Node {
             .collect();
         for operation in running {
             let progress = self.progress(&operation);
-            let age_ms = self.now.wall.ms_since(operation.started_at);
-            let end = if progress.done == progress.total {
-                Some((OperationState::Done, format!("{} of {} done", progress.done, progress.total)))
-            } else if age_ms >= OPERATION_LIMIT_MS {
-                let state = if progress.done > 0 { OperationState::Partial } else { OperationState::Failed };
-                Some((state, format!("gave up after {} s: {}", age_ms / 1_000, progress.waiting.join("; "))))
-            } else {
-                None
-            };
-            if let Some(end) = end {
+            if let Some(end) = progress.end(self.now.wall.ms_since(operation.started_at)) {
                 if self.due(format!("close {}", operation.id), 2_000) {
                     self.conclude(group, Command::EndOperation((operation.id, end)));
                 }
@@ -65,10 +75,20 @@ impl Node {
         for id in vms {
             match self.unfinished(*id) {
                 None => progress.done += 1,
-                Some(why) => progress.waiting.push(why),
+                Some(why) => {
+                    progress.failing += usize::from(self.fails(*id));
+                    progress.waiting.push(why);
+                }
             }
         }
         progress
+    }
+
+    /// True when a VM's host says that it can't be started.
+    fn fails(&self, id: VmId) -> bool {
+        self.facts.vm(id).is_some_and(|(_, vm)| {
+            vm.observed.generation == vm.generation && vm.observed.phase == Phase::Failed
+        })
     }
 
     /// Why a VM is not as wanted yet; none when it is.
@@ -94,5 +114,28 @@ impl Node {
             };
             format!("{} is {phase} on {} in {region}{why}", vm.name, vm.host)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_does_not_wait_ten_minutes_for_vms_that_all_fail_to_start() {
+        let of = |done: usize, waiting: usize, failing: usize| Progress {
+            done,
+            total: done + waiting,
+            waiting: vec!["web is failed".to_string(); waiting],
+            failing,
+        };
+        assert_eq!(of(1, 0, 0).end(0).map(|end| end.0), Some(OperationState::Done));
+        assert_eq!(of(0, 1, 1).end(29_000), None, "it may start at the next try");
+        let (state, why) = of(0, 1, 1).end(30_000).expect("it ends");
+        assert_eq!(state, OperationState::Failed);
+        assert!(why.contains("web is failed"), "{why}");
+        assert_eq!(of(1, 1, 1).end(30_000).map(|end| end.0), Some(OperationState::Partial));
+        assert_eq!(of(0, 2, 1).end(30_000), None, "one of them still boots");
+        assert_eq!(of(0, 2, 1).end(600_000).map(|end| end.0), Some(OperationState::Failed));
     }
 }
