@@ -48,11 +48,15 @@ impl Guarded {
         unsafe { libc::kill(self.pid, signal) };
     }
 
-    fn hold(&mut self) {
+    fn stop(&self) {
         self.signal(libc::SIGSTOP);
+    }
+
+    /// The kernel gives a signal to one thread, the first if it may. When that one hangs in the kernel, as on a disk that
+    /// does not answer, it stops nobody; any other thread that takes the signal stops all that can be stopped. To list them
+    /// the kernel needs memory, which it may wait for, so every process is told first.
+    fn stop_threads(&mut self) {
         if !self.done.held {
-            // The kernel gives a signal to one thread, the first if it may. When that one hangs in the kernel, as on a disk
-            // that does not answer, it stops nobody; any other thread that takes the signal stops all that can be stopped.
             threads::signal_each(self.pid, libc::SIGSTOP);
         }
         self.done.held = true;
@@ -111,13 +115,12 @@ impl Fence {
             return Duration::from_micros(until_us - now_us).min(LOOK);
         }
         let kill = now_us >= until_us.saturating_add(KILL_AFTER_US);
-        for process in guarded.iter_mut() {
-            // At every look: somebody else may have let it go on.
-            process.hold();
-            if kill {
-                process.kill();
-            }
+        // At every look: somebody else may have let one go on.
+        guarded.iter().for_each(Guarded::stop);
+        if kill {
+            guarded.iter_mut().for_each(Guarded::kill);
         }
+        guarded.iter_mut().for_each(Guarded::stop_threads);
         LOOK
     }
 
@@ -171,7 +174,9 @@ impl Fence {
     }
 
     pub(super) fn hold_all(&self) {
-        self.lock().iter_mut().for_each(Guarded::hold);
+        let mut guarded = self.lock();
+        guarded.iter().for_each(Guarded::stop);
+        guarded.iter_mut().for_each(Guarded::stop_threads);
     }
 
     pub(super) fn kill(&self, vm: u64) {

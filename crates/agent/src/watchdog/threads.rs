@@ -6,8 +6,8 @@ use std::io::Write;
 const LENGTH_AT: usize = 16;
 const NAME_AT: usize = 19;
 
-/// Sends a signal to each thread of a child that was not waited for. Takes no memory and waits for no disk: the kernel
-/// makes the list. What can't be listed or is gone is passed over.
+/// Sends a signal to each thread of a child that was not waited for. Takes no memory of this process and waits for no
+/// disk; the kernel makes the list, and may wait for memory of its own. What can't be listed or is gone is passed over.
 pub(super) fn signal_each(pid: libc::pid_t, signal: libc::c_int) {
     let mut path = [0; 48];
     // The last byte stays zero.

@@ -64,6 +64,31 @@ impl Alone {
         panic!("it never says that");
     }
 
+    /// Lets time pass.
+    pub fn pass_ms(&mut self, ms: u64) {
+        for _ in 0..ms / 50 {
+            self.now_us += 50_000;
+            self.give(Input::Wake);
+        }
+    }
+
+    /// Whether it has sent node 2 such a Raft message.
+    pub fn said(&self, which: impl Fn(&Message) -> bool) -> bool {
+        self.sent.iter().any(|frame| matches!(frame, Frame::Raft(message) if which(message)))
+    }
+
+    /// A peer sends a Raft message of a kind and a term.
+    pub fn hear_raft(&mut self, from: NodeId, kind: MessageType, term: u64, reject: bool) {
+        let mut message = Message::default();
+        (message.msg_type, message.from, message.to) = (kind, from, 1);
+        (message.term, message.reject) = (term, reject);
+        if kind == MessageType::MsgRequestVote {
+            // A log that is longer than this node's.
+            (message.index, message.log_term) = (100, 5);
+        }
+        self.hear(from, &Frame::Raft(Box::new(message)));
+    }
+
     /// Waits for a Raft message of a kind to node 2.
     pub fn asks(&mut self, kind: MessageType) -> Message {
         self.says(|frame| match frame {

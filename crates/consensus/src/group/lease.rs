@@ -144,9 +144,34 @@ impl Group {
     pub(super) fn asks_to_break_promise(&self, now_us: u64, message: &Message) -> bool {
         let asks_for_vote =
             matches!(message.msg_type, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
-        asks_for_vote
-            && message.term > self.term()
-            && message.context != CAMPAIGN_TRANSFER
-            && self.lease.promised(now_us)
+        // Whatever the term is by now: what was promised is time, and a late refusal may have raised the term meanwhile.
+        asks_for_vote && message.context != CAMPAIGN_TRANSFER && self.lease.promised(now_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft::eraftpb::MessageType;
+
+    use super::super::alone::Alone;
+
+    #[test]
+    fn a_promise_outlives_the_term_it_was_made_in() {
+        let mut alone = Alone::new(false);
+        alone.hear_raft(3, MessageType::MsgHeartbeat, 5, false);
+        assert_eq!(alone.follows(), (5, Some(3)));
+        // A late refusal carries the next term, and the replica forgets whom it followed.
+        alone.hear_raft(2, MessageType::MsgRequestPreVoteResponse, 6, true);
+        assert_eq!(alone.follows(), (6, None));
+        alone.hear_raft(2, MessageType::MsgRequestVote, 6, false);
+        let voted = |alone: &Alone| {
+            alone.said(|message| message.msg_type == MessageType::MsgRequestVoteResponse && !message.reject)
+        };
+        alone.pass_ms(100);
+        assert!(!voted(&alone), "the leader of term 5 may still answer reads by itself");
+        alone.pass_ms(1_300);
+        alone.hear_raft(2, MessageType::MsgRequestVote, 7, false);
+        alone.pass_ms(100);
+        assert!(voted(&alone), "the promise has ended");
     }
 }
