@@ -32,6 +32,8 @@ pub struct PlannedMove {
     pub from_host: HostId,
     /// The generation it has now.
     pub generation: Generation,
+    /// The generation it will have elsewhere.
+    pub next: Generation,
     /// Where it goes; none: it is left.
     pub to: Option<(RegionId, HostId)>,
     /// Why there, or why nowhere.
@@ -100,7 +102,10 @@ pub fn plan_failover(
     let only: Option<BTreeSet<RegionId>> =
         (!limits.to.is_empty()).then(|| limits.to.iter().cloned().collect());
     let mut on_host: BTreeMap<(RegionId, HostId), u64> = BTreeMap::new();
-    let moves = |vm: &&Vm| limits.min_priority.is_none_or(|least| vm.priority >= least);
+    // A VM that is being moved goes where it may run already, and nowhere else.
+    let moves = |vm: &&Vm| {
+        limits.min_priority.is_none_or(|least| vm.priority >= least) && facts.moving(vm.id).is_none()
+    };
     for vm in alive(facts.vms.values().filter(moves)) {
         let step = move_elsewhere(&mut planner, vm, only.as_ref());
         match &step.to {
@@ -141,6 +146,7 @@ pub(crate) fn move_elsewhere(
         priority: vm.priority,
         from_host: vm.host.clone(),
         generation: vm.generation,
+        next: vm.next_generation(),
         to,
         reason,
     }

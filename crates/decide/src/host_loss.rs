@@ -33,7 +33,8 @@ pub fn plan_host_loss(
         return plan;
     };
     let mut planner = Planner::new(view, measured, region, Some(lost));
-    for vm in alive(facts.vms.values().filter(|vm| lost.contains(&vm.host))) {
+    for vm in alive(facts.vms.values().filter(|vm| lost.contains(&vm.host) && facts.moving(vm.id).is_none()))
+    {
         let zone = facts.hosts.get(&vm.host).map(|host| &host.facts.zone);
         let here = match planner.within(vm, zone) {
             Ok(host) => {

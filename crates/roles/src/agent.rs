@@ -14,7 +14,7 @@ use dwcp_types::{NodeId, VmId};
 
 use crate::protocol::{
     Accelerator, AgentMessage, Checked, Console, ControllerMessage, Health, Hello, Intents, Phase,
-    ProbeResult, Probed, Usage, VmIntent, VmSpec,
+    ProbeResult, Probed, TransferReport, TransferTo, Usage, VmIntent, VmSpec,
 };
 
 mod lease;
@@ -23,6 +23,7 @@ mod reconcile;
 mod report;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod vm;
 
 use lease::Lease;
@@ -85,8 +86,10 @@ pub struct Seen {
     pub voters: Vec<NodeId>,
     /// Length of a lease as a leader told it last, ms; 0 before.
     pub lease_ms: u64,
+    /// VMs that were released to another host: the generation they ran under here, and the migration.
+    pub released: BTreeMap<VmId, (u64, u64)>,
 }
-dwcp_types::wire_struct!(Seen { 1 newest, 2 generations, 3 voters, 4 lease_ms });
+dwcp_types::wire_struct!(Seen { 1 newest, 2 generations, 3 voters, 4 lease_ms, 5 released });
 
 /// A VM that was already there when the agent started.
 #[derive(Clone, Debug)]
@@ -105,6 +108,10 @@ pub struct Adopted {
     pub process: bool,
     /// Whether it is held still.
     pub paused: bool,
+    /// The migration that its process was started for; 0: it was started to boot.
+    pub incoming: u64,
+    /// Its memory was copied to another host to the last byte, so the guest stands still until somebody lets it go on.
+    pub copied: bool,
 }
 
 /// One thing that happened.
@@ -136,6 +143,20 @@ pub enum Input {
     Checked(Checked),
     /// What the host uses; told with the next renewals.
     Usage(Usage),
+    /// A process is ready to take a VM's memory, or can't be.
+    IncomingReady { vm: VmId, generation: u64, result: Result<(), String> },
+    /// How far a copy is.
+    TransferProgress { vm: VmId, generation: u64, report: TransferReport },
+    /// The other host has all of it, and the guest stands still here.
+    TransferCompleted { vm: VmId, generation: u64, migration: u64 },
+    /// A copy failed, or was cancelled; the guest goes on here.
+    TransferFailed { vm: VmId, generation: u64, migration: u64, reason: String },
+    /// The host that a VM comes from says that it has released it. The transport vouches for who says so.
+    Released { vm: VmId, generation: u64, migration: u64, from_region: String, from_host: String },
+    /// Whether a VM has a disk here.
+    Disk { vm: VmId, there: bool },
+    /// A VM that arrived goes on, or can't.
+    WentOn { vm: VmId, generation: u64, result: Result<(), String> },
 }
 
 /// One thing to do. The shell does them in order.
@@ -169,6 +190,19 @@ pub enum Effect {
     ReadConsole { request: u64, vm: VmId, offset: u64 },
     /// Check the host; answered by [`Input::Checked`].
     Check { request: u64 },
+    /// Start a VM's process so that it takes the memory of one that runs elsewhere and does not run by itself; answered by
+    /// [`Input::Launched`], then by [`Input::IncomingReady`].
+    LaunchIncoming { vm: VmId, generation: u64, spec: VmSpec, slot: usize, migration: u64 },
+    /// Copy a running VM to another host; ends with [`Input::TransferCompleted`] or [`Input::TransferFailed`].
+    StartTransfer { vm: VmId, generation: u64, to: TransferTo },
+    /// Stop copying.
+    CancelTransfer { vm: VmId, generation: u64, migration: u64 },
+    /// Tell the other host that the VM is its own now.
+    Release { vm: VmId, generation: u64, to: TransferTo },
+    /// Let a guest go on that stands still since it was copied, and was not released.
+    KeepAfterAll { vm: VmId, generation: u64, migration: u64 },
+    /// Let a VM go on here that has arrived; answered by [`Input::WentOn`].
+    GoOn { vm: VmId, generation: u64, migration: u64 },
 }
 
 /// Deliberate faults, for testing that the checkers find them.
@@ -210,7 +244,7 @@ impl Agent {
     ) -> Agent {
         let incarnation = config.hello.incarnation;
         let vms = adopted.into_iter().map(|a| (a.vm, LocalVm::adopted(a, now_us))).collect();
-        Agent {
+        let mut agent = Agent {
             lease: Lease::new(lease_until_us),
             // Grants to an earlier incarnation must not be taken for answers to this one's renewals.
             next_seq: (incarnation << 32) + 1,
@@ -226,7 +260,9 @@ impl Agent {
             usage: None,
             #[cfg(feature = "mutations")]
             mutation: None,
-        }
+        };
+        agent.recall_released();
+        agent
     }
 
     /// Builds a fault in.
@@ -268,6 +304,27 @@ impl Agent {
             Input::Console(console) => out.push(Effect::Send(AgentMessage::Console(console))),
             Input::Checked(checked) => out.push(Effect::Send(AgentMessage::Checked(checked))),
             Input::Usage(usage) => self.usage = Some(usage),
+            Input::IncomingReady { vm, generation, result } => {
+                self.incoming_ready(now_us, vm, generation, result, out);
+            }
+            Input::TransferProgress { vm, generation, report } => {
+                self.transfer_progress(vm, generation, report);
+            }
+            Input::TransferCompleted { vm, generation, migration } => {
+                self.transfer_completed(vm, generation, migration, out);
+            }
+            Input::TransferFailed { vm, generation, migration, reason } => {
+                self.transfer_failed(vm, generation, migration, reason);
+            }
+            Input::Released { vm, generation, migration, from_region, from_host } => {
+                self.heard_released(vm, generation, migration, (&from_region, &from_host));
+            }
+            Input::Disk { vm, there } => {
+                if let Some(local) = self.vms.get_mut(&vm) {
+                    local.disk = Some(there);
+                }
+            }
+            Input::WentOn { vm, generation, result } => self.went_on(now_us, vm, generation, result, out),
         }
         self.reconcile(now_us, out);
         self.probe_due(now_us, out);
@@ -300,6 +357,7 @@ impl Agent {
             *newest = intent.generation.max(*newest);
             wanted.insert(intent.vm, intent);
         }
+        self.forget_released(&wanted);
         self.intents = Some(wanted);
         self.changed = true;
         if self.seen != before {

@@ -11,6 +11,7 @@
 mod agents;
 mod beats;
 mod create;
+mod drain;
 mod failover;
 mod groups;
 mod handoff;
@@ -18,6 +19,8 @@ mod hosts;
 mod intents;
 mod leases;
 mod leaving;
+mod migrate;
+mod move_requests;
 mod observe;
 mod operations;
 mod parts;
@@ -37,10 +40,11 @@ use dwcp_state::{Core, FEDERATION_GROUP, Federation};
 use dwcp_types::{GroupId, Mono, NodeId, Now, RegionId, Rng};
 
 pub use beats::{Beat, GroupBeat, LinkReading, Measures, PeerView};
+pub use drain::DrainStep;
 pub use hosts::HostSession;
 pub use proposals::Proposal;
 pub use questions::{Observation, RegionCheck};
-pub use requests::{Asked, Change, CreateVm, FailoverRequest, Reply, Request};
+pub use requests::{Asked, Change, CreateVm, FailoverRequest, MigrateRequest, Reply, Request};
 pub use sync::{SyncReading, Times};
 pub use usage::{HostNow, HostWord};
 pub use wire::MeshMessage;
@@ -404,6 +408,9 @@ impl Node {
         self.evacuate(group);
         self.settle_departures(group);
         self.admit_arrivals(group);
+        self.run_migrations(group);
+        self.expect_arrivals(group);
+        self.end_arrivals(group);
         self.unbar(group);
         self.close_operations(group);
     }

@@ -75,10 +75,13 @@ pub struct Hello {
     pub term: u64,
     /// Revision of the newest intents acted on.
     pub revision: u64,
+    /// Where its agent takes VMs that move here, `ip:port`; empty: it can't.
+    pub transfer: String,
 }
+
 wire_struct!(Hello {
     1 host, 2 region, 3 zone, 4 vcpus, 5 memory_mib, 6 disk_gib, 7 labels, 8 version, 9 incarnation, 10 accelerator,
-    11 vms, 12 term, 13 revision
+    11 vms, 12 term, 13 revision, 14 transfer
 });
 
 /// How guests run on a host.
@@ -245,8 +248,46 @@ pub struct VmIntent {
     pub priority: Priority,
     /// What it is.
     pub spec: VmSpec,
+    /// It is to be copied to another host while it runs.
+    pub transfer: Option<TransferTo>,
+    /// It is expected from another host: with [`Run::Incoming`], and for a while after.
+    pub arrival: Option<ArrivalFrom>,
 }
-wire_struct!(VmIntent { 1 vm, 2 generation, 3 run, 4 priority, 5 spec });
+wire_struct!(VmIntent { 1 vm, 2 generation, 3 run, 4 priority, 5 spec, 6 transfer, 7 arrival });
+
+/// Where a running VM is to be copied to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransferTo {
+    /// The migration's number.
+    pub migration: u64,
+    /// The region of the host that takes it.
+    pub region: RegionId,
+    /// That host.
+    pub host: HostId,
+    /// Where its agent listens, `ip:port`.
+    pub endpoint: String,
+    /// The generation it will have there.
+    pub generation: u64,
+    /// Longest time that the guest may stand still at the switch, ms.
+    pub max_downtime_ms: u64,
+    /// Most bytes a second that may be sent.
+    pub rate_bytes_per_s: u64,
+}
+wire_struct!(TransferTo {
+    1 migration, 2 region, 3 host, 4 endpoint, 5 generation, 6 max_downtime_ms, 7 rate_bytes_per_s
+});
+
+/// Where a VM is expected from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArrivalFrom {
+    /// The migration's number.
+    pub migration: u64,
+    /// The region of the host that it runs on until then.
+    pub region: RegionId,
+    /// That host.
+    pub host: HostId,
+}
+wire_struct!(ArrivalFrom { 1 migration, 2 region, 3 host });
 
 /// Whether a VM shall run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -256,8 +297,10 @@ pub enum Run {
     Running,
     /// It shall be off; its disk stays.
     Stopped,
+    /// It shall be ready to take the memory of a VM that runs elsewhere, and not run by itself.
+    Incoming,
 }
-wire_enum!(Run { 1 Running, 2 Stopped });
+wire_enum!(Run { 1 Running, 2 Stopped, 3 Incoming });
 
 /// What a VM is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -363,9 +406,75 @@ pub struct VmReport {
     pub healthy: Health,
     /// How long ago it last answered its probe, ms; [`NEVER_MS`] when it never did.
     pub answered_age_ms: u64,
+    /// How far its copy to another host is.
+    pub transfer: Option<TransferReport>,
+    /// Whether it has a disk here; none: not known yet.
+    pub disk: Option<bool>,
 }
 wire_struct!(VmReport {
-    1 vm, 2 generation, 3 phase, 4 reason, 5 boot_id, 6 address, 7 healthy, 8 answered_age_ms
+    1 vm, 2 generation, 3 phase, 4 reason, 5 boot_id, 6 address, 7 healthy, 8 answered_age_ms, 9 transfer, 10 disk
+});
+
+/// What the copying of a VM is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// The other host is being reached.
+    #[default]
+    Connecting,
+    /// Its disk is being copied.
+    Disk,
+    /// Its memory is being copied.
+    Memory,
+    /// The guest stands still and the rest is on its way.
+    Switching,
+    /// All of it is there, and the VM is the other host's.
+    Released,
+    /// It failed; the VM goes on here.
+    Failed,
+}
+wire_enum!(Stage { 1 Connecting, 2 Disk, 3 Memory, 4 Switching, 5 Released, 6 Failed });
+
+impl Stage {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Connecting => "connecting",
+            Stage::Disk => "disk",
+            Stage::Memory => "memory",
+            Stage::Switching => "switching",
+            Stage::Released => "released",
+            Stage::Failed => "failed",
+        }
+    }
+}
+
+/// How far the copy of a VM to another host is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransferReport {
+    /// The migration's number.
+    pub migration: u64,
+    /// What it is doing.
+    pub stage: Stage,
+    /// Why it failed.
+    pub reason: String,
+    /// Bytes sent.
+    pub bytes_done: u64,
+    /// Bytes that are to be sent, as far as it is known.
+    pub bytes_total: u64,
+    /// Bytes a second, over the last moments.
+    pub rate_bytes_per_s: u64,
+    /// Bytes a second that the guest writes anew.
+    pub dirty_bytes_per_s: u64,
+    /// How much the guest is slowed down, percent.
+    pub throttle_percent: u32,
+    /// Since the copy began, ms.
+    pub elapsed_ms: u64,
+    /// How long the guest stood still at the switch, ms; 0 before.
+    pub downtime_ms: u64,
+}
+wire_struct!(TransferReport {
+    1 migration, 2 stage, 3 reason, 4 bytes_done, 5 bytes_total, 6 rate_bytes_per_s, 7 dirty_bytes_per_s,
+    8 throttle_percent, 9 elapsed_ms, 10 downtime_ms
 });
 
 /// The age of an answer that was never given.
@@ -389,8 +498,14 @@ pub enum Phase {
     Stopped,
     /// Its process died or could not be started; it is tried again.
     Failed,
+    /// It was released to another host and will never run here again under this generation.
+    Moved,
+    /// Ready to take a VM that runs elsewhere, or taking it.
+    Arriving,
 }
-wire_enum!(Phase { 1 Pending, 2 Starting, 3 Running, 4 Paused, 5 Stopping, 6 Stopped, 7 Failed });
+wire_enum!(Phase {
+    1 Pending, 2 Starting, 3 Running, 4 Paused, 5 Stopping, 6 Stopped, 7 Failed, 8 Moved, 9 Arriving
+});
 
 /// What a VM's own probe says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

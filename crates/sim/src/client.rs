@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_roles::node::{Asked, Change, CreateVm, Reply, Request};
-use dwcp_state::{Network, Probe, RegionChange, Relation, Rules, Scope, Target, Token, Vm, VmSpec, Want};
-use dwcp_types::{Amount, Code, NodeId, Priority, RegionId, Rng, TokenId, VmId};
+use dwcp_roles::node::{Asked, Change, CreateVm, MigrateRequest, Reply, Request};
+use dwcp_state::{
+    Drain, Network, NewMigration, Probe, RegionChange, Relation, Rules, Scope, Target, Token, Vm, VmSpec,
+    Want,
+};
+use dwcp_types::{Amount, Code, HostId, NodeId, Priority, RegionId, Rng, TokenId, VmId};
 
 use crate::world::{Event, REGIONS, World};
 
@@ -20,6 +23,9 @@ enum Wish {
     Write { value: u64 },
     Read { floor: u64 },
     Token { id: TokenId, revoke: bool },
+    Migrate { vm: VmId, to: RegionId },
+    Drain { region: RegionId, host: HostId },
+    StopMoving { vm: VmId },
 }
 
 #[derive(Clone, Debug)]
@@ -134,6 +140,16 @@ fn wish(world: &mut World) {
         35..48 => pick(world).map(|vm| Wish::Change { vm, change: Change::Start }),
         48..54 => pick(world).map(|vm| Wish::Change { vm, change: Change::Restart }),
         54..59 => pick(world).map(|vm| Wish::Change { vm, change: Change::Delete }),
+        75..84 if world.options.moves => pick(world).map(|vm| {
+            let to = REGIONS[world.client.rng.below(world.options.regions as u64) as usize];
+            Wish::Migrate { vm, to: to.into() }
+        }),
+        84..86 if world.options.moves => {
+            let at = world.client.rng.below(world.hosts.len() as u64) as usize;
+            let host = &world.hosts[at];
+            Some(Wish::Drain { region: host.region.clone(), host: host.name.clone() })
+        }
+        86..88 if world.options.moves => pick(world).map(|vm| Wish::StopMoving { vm }),
         59..75 => {
             let busy = world.client.open.values().any(|open| matches!(open.wish, Wish::Write { .. }));
             (!busy).then(|| {
@@ -218,6 +234,18 @@ fn send(world: &mut World, wish: Wish, asked: Asked) {
             policy.placement_cache_ttl_ms += *value;
             Request::SetPolicy(asked.clone(), policy)
         }
+        Wish::Migrate { vm, to } => {
+            let from = home_of(world, node, *vm);
+            let new =
+                NewMigration { vm: *vm, to: to.clone(), max_downtime_ms: 300, ..NewMigration::default() };
+            let title = format!("migrate {vm} to {to}");
+            Request::Migrate(asked.clone(), MigrateRequest { from, vms: vec![new], title })
+        }
+        Wish::Drain { region, host } => {
+            let drain = Drain { host: Some(host.clone()), timeout_ms: 30_000, ..Drain::default() };
+            Request::Drain(asked.clone(), region.clone(), drain)
+        }
+        Wish::StopMoving { vm } => Request::CancelMigrations(asked.clone(), vec![*vm]),
         Wish::Read { .. } => Request::Barrier(0),
         Wish::Token { id, revoke: true } => Request::RevokeToken(asked.clone(), id.clone()),
         Wish::Token { id, revoke: false } => {
@@ -228,6 +256,13 @@ fn send(world: &mut World, wish: Wish, asked: Asked) {
     let sent_us = world.now_us;
     world.client.open.insert(ticket, Open { wish, node, asked, sent_us });
     world.ask(node, ticket, request);
+}
+
+/// The region that a VM lives in, as a node knows it.
+fn home_of(world: &World, node: NodeId, vm: VmId) -> RegionId {
+    let machine = world.nodes.get(&node).and_then(|slot| slot.node.as_ref());
+    let found = machine.and_then(|machine| machine.facts().vm(vm).map(|(region, _)| region.clone()));
+    found.unwrap_or_else(|| REGIONS[0].into())
 }
 
 /// Takes a reply; returns lines for the log.

@@ -24,6 +24,19 @@ pub struct Process {
     pub booted_at_us: u64,
     /// Held still.
     pub held: bool,
+    /// Its guest does not run: it waits for a VM's memory, or its memory was copied elsewhere.
+    pub idle: bool,
+    /// The migration that it was started for; 0: it was started to boot.
+    pub incoming: u64,
+    /// Everything of the VM it waits for is here.
+    pub complete: bool,
+}
+
+impl Process {
+    /// True while its guest runs.
+    pub fn runs(&self) -> bool {
+        !self.held && !self.idle
+    }
 }
 
 /// A connection to a node.
@@ -133,6 +146,8 @@ impl Host {
                 boot_id: process.boot_id.clone(),
                 process: true,
                 paused: process.held,
+                incoming: process.incoming,
+                copied: process.idle && process.incoming == 0,
             })
             .collect();
         let now_us = self.clock_us(sim_us);
@@ -156,7 +171,7 @@ impl Host {
     pub fn answering(&self, sim_us: u64) -> impl Iterator<Item = (VmId, &Process)> {
         self.processes
             .iter()
-            .filter(move |(_, process)| !process.held && sim_us >= process.booted_at_us)
+            .filter(move |(_, process)| process.runs() && sim_us >= process.booted_at_us)
             .map(|(vm, process)| (*vm, process))
     }
 }

@@ -87,6 +87,8 @@ pub struct Options {
     pub snapshot_every: u64,
     /// People make tokens and revoke them.
     pub revocations: bool,
+    /// VMs are moved between hosts while they run, hosts are emptied, and moves are called off.
+    pub moves: bool,
     /// The nodes' clocks run at rates that differ by up to 5 %.
     pub drifting: bool,
     /// A rule broken on purpose.
@@ -145,6 +147,7 @@ impl Options {
             ruled: seed % 8 == 3,
             snapshot_every: [SNAPSHOT_EVERY, 300, 60][rng.below(3) as usize],
             revocations: rng.chance(1, 2),
+            moves: seed % 2 == 0,
             drifting: true,
             mutation,
             max_proposal_bytes: None,
@@ -168,6 +171,7 @@ impl Options {
             ruled: true,
             snapshot_every: SNAPSHOT_EVERY,
             revocations: false,
+            moves: false,
             drifting: false,
             mutation: None,
             max_proposal_bytes: None,

@@ -48,6 +48,12 @@ impl World {
                     self.step_agent(host, Input::VoterAnswers { asked_at_us, answers });
                 }
             }
+            Event::Copied(copy) => self.copied(*copy),
+            Event::Released { host, incarnation, vm, to, tries } => {
+                if self.hosts[host].incarnation == incarnation && self.hosts[host].alive {
+                    self.say_released(host, vm, to, tries);
+                }
+            }
             _ => {}
         }
     }
@@ -92,7 +98,7 @@ impl World {
         }
     }
 
-    fn later(&mut self, id: usize, in_us: u64, input: Input) {
+    pub(crate) fn later(&mut self, id: usize, in_us: u64, input: Input) {
         let incarnation = self.hosts[id].incarnation;
         self.schedule(in_us, Event::Agent { host: id, incarnation, input: Box::new(input) });
     }
@@ -119,7 +125,9 @@ impl World {
                 if let Some(process) = host.processes.get_mut(&vm) {
                     if leased && process.generation == generation {
                         process.held = false;
-                        self.checkers.acted(&host.name, "let go on", vm, generation);
+                        if process.runs() {
+                            self.checkers.acted(&host.name, "let go on", vm, generation);
+                        }
                     }
                 }
                 self.check_places(vm);
@@ -155,6 +163,7 @@ impl World {
             Effect::Check { request } => {
                 self.later(id, 1_000, Input::Checked(Checked { request, findings: Vec::new() }));
             }
+            moves => self.carry_out_move(id, moves),
         }
     }
 
@@ -169,7 +178,17 @@ impl World {
         let boot_id = format!("boot-{:016x}", self.rng.next_u64());
         let boot_us = 1_500_000 + self.rng.below(2_000_000);
         let booted_at_us = self.now_us + boot_us;
-        let process = Process { generation, spec, slot, boot_id: boot_id.clone(), booted_at_us, held: false };
+        let process = Process {
+            generation,
+            spec,
+            slot,
+            boot_id: boot_id.clone(),
+            booted_at_us,
+            held: false,
+            idle: false,
+            incoming: 0,
+            complete: false,
+        };
         let name = self.hosts[id].name.clone();
         self.note(format!("host {name} launches {vm} generation {generation}"));
         self.checkers.acted(&name, "launched", vm, generation);

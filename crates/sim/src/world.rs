@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dwcp_roles::agent::AgentConfig;
 use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Request};
+use dwcp_roles::protocol::TransferTo;
 use dwcp_state::{Core, Policy, Prices, Region, Role, Token};
 use dwcp_types::{HostId, Mono, NodeId, Now, RegionId, Rng, TokenId, Wall};
 
@@ -49,6 +50,10 @@ pub enum Event {
     PoweredDown { host: usize, vm: dwcp_types::VmId, generation: u64 },
     /// What voters answered to an agent is read.
     Voters { host: usize, incarnation: u64, asked_at_us: u64, nodes: Vec<NodeId> },
+    /// A VM's memory has been copied to another host, or could not be.
+    Copied(Box<crate::moves::Copy>),
+    /// A host says that it has released a VM, and says so again while nobody hears it.
+    Released { host: usize, incarnation: u64, vm: dwcp_types::VmId, to: TransferTo, tries: u32 },
     /// Misfortune.
     Fault(Fault),
     /// The client does something.

@@ -4,7 +4,7 @@
 //! record and its room), and exactly one of two things follows in the group it goes to: it is admitted, or declined for ever at that
 //! generation. Only when the first group has seen which, it forgets the VM or takes it back under a further generation.
 
-use dwcp_types::{Code, FailoverId, Generation, Refusal, VmId};
+use dwcp_types::{Code, FailoverId, Generation, HostId, Refusal, VmId};
 
 use crate::apply_region::{Applied, Stamp, unknown_vm};
 use crate::command::*;
@@ -55,11 +55,12 @@ impl RegionFacts {
     fn move_one(&mut self, step: &HostMove, stamp: &Stamp<'_>) -> Result<Generation, Refusal> {
         let vm = self.fenced(step.vm, step.generation)?.clone();
         self.check_place(&vm, &step.to)?;
+        self.drop_queued(vm.id, "its host was lost before its turn came", stamp);
         self.unsettle(vm.id);
         let from = vm.host.clone();
         let mut moved = Vm {
             host: step.to.clone(),
-            generation: vm.generation.next(),
+            generation: vm.next_generation(),
             observed: Observed::default(),
             placed_at: stamp.envelope.at,
             ..vm
@@ -86,6 +87,7 @@ impl RegionFacts {
             return Err(Refusal::new(Code::WrongState, format!("{} still gets leases", vm.host))
                 .because(format!("{} runs there; it may be taken over only from a lost host", vm.name)));
         }
+        self.check_not_moving(id)?;
         Ok(vm)
     }
 
@@ -115,20 +117,9 @@ impl RegionFacts {
         step: &Departing,
         stamp: &Stamp<'_>,
     ) -> Option<(VmId, Generation)> {
-        let vm = self.vms.remove(&step.vm)?;
-        self.index.remove(&vm);
-        self.index.displace(&vm);
-        let generation = vm.generation.next();
-        self.bar(&vm, vm.generation);
-        let text = format!("VM {} leaves {} for {}", vm.name, self.name, step.to);
-        self.ledger.note(stamp.event(Severity::Warning, "vm.departed", vm.id, text));
-        let mut vm = Vm { generation, observed: Observed::default(), ..vm };
-        vm.changed(stamp.revision);
-        let departure =
-            Departure { vm, to: step.to.clone(), host: step.host.clone(), failover, at: stamp.envelope.at };
-        self.index.leave(&departure.vm);
-        self.departures.insert(step.vm, departure);
-        Some((step.vm, generation))
+        let generation = self.vms.get(&step.vm)?.next_generation();
+        self.drop_queued(step.vm, "it left before its turn came", stamp);
+        self.leave(step.vm, (step.to.clone(), step.host.clone(), generation), failover, stamp)
     }
 
     pub(crate) fn admit(&mut self, admission: &Admission, stamp: &Stamp<'_>) -> Applied {
@@ -140,10 +131,15 @@ impl RegionFacts {
         {
             return Err(Refusal::new(Code::OldGeneration, format!("{} was here before", vm.name)));
         }
-        if self.evacuation.is_some() {
-            return Err(Refusal::new(Code::RegionDisabled, format!("{} is being evacuated", self.name)));
+        // What was expected has its room, and may run there already: it is this region's whatever has become of it since.
+        match self.arrival(vm.id, vm.generation) {
+            Some(arrival) if arrival.vm.host == admission.host => self.take_arrival(vm.id),
+            Some(arrival) => {
+                let what = format!("{} is expected on {}", vm.name, arrival.vm.host);
+                return Err(Refusal::new(Code::WrongState, what));
+            }
+            None => self.check_admissible(vm, &admission.host)?,
         }
-        self.check_place(vm, &admission.host)?;
         let mut vm = Vm {
             host: admission.host.clone(),
             observed: Observed::default(),
@@ -160,6 +156,13 @@ impl RegionFacts {
         Ok(receipt)
     }
 
+    fn check_admissible(&self, vm: &Vm, host: &HostId) -> Result<(), Refusal> {
+        if self.evacuation.is_some() {
+            return Err(Refusal::new(Code::RegionDisabled, format!("{} is being evacuated", self.name)));
+        }
+        self.check_place(vm, host)
+    }
+
     pub(crate) fn decline(
         &mut self,
         id: VmId,
@@ -170,6 +173,12 @@ impl RegionFacts {
         self.check_horizon(stamp)?;
         if self.vms.contains_key(&id) || self.departures.contains_key(&id) || generation <= self.barred(id) {
             return Err(Refusal::new(Code::OldGeneration, format!("{id} was here before")));
+        }
+        if self.arrival(id, generation).is_some() {
+            return Err(Refusal::new(
+                Code::WrongState,
+                format!("{id} is expected, and may run here already"),
+            ));
         }
         self.raise_horizon(stamp);
         self.declined.insert(id, (generation, reason.to_string()));
@@ -197,7 +206,8 @@ impl RegionFacts {
         self.departures.remove(&id);
         self.index.unleave(&departure.vm);
         self.give_back(&departure.vm);
-        let mut vm = Vm { generation: generation.next(), placed_at: stamp.envelope.at, ..departure.vm };
+        let mut vm =
+            Vm { generation: departure.vm.next_generation(), placed_at: stamp.envelope.at, ..departure.vm };
         vm.changed(stamp.revision);
         if vm.want == Want::Deleted {
             self.bar(&vm, vm.generation);

@@ -84,6 +84,8 @@ impl RegionFacts {
                 if running && *state == OperationState::Cancelled {
                     let event = stamp.event(Severity::Warning, "operation.cancelled", id, result.clone());
                     self.ledger.note(event.changing("running", "cancelled"));
+                    self.stop_migrations_of(*id, result, stamp);
+                    self.reopen_host_of(*id);
                 }
                 self.trim_operations();
                 Ok(Receipt { operation: Some(*id), ..Receipt::default() })
@@ -93,6 +95,15 @@ impl RegionFacts {
                 Ok(Receipt::default())
             }
             Command::Unbar(vms) => self.unbar(vms, stamp),
+            Command::BeginMigrations((vms, operation)) => self.begin_migrations(vms, operation, stamp),
+            Command::StartMigrations(vms) => self.start_migrations(vms, stamp),
+            Command::AimMigration((vm, (id, aim))) => self.aim_migration(*vm, *id, aim),
+            Command::StopMigrations((vms, stopping)) => self.stop_migrations(vms, stopping, stamp),
+            Command::EndMigration((vm, id)) => self.end_migration(*vm, *id, stamp),
+            Command::Switch(switch) => self.switch(switch, stamp),
+            Command::Expect(arrival) => self.expect(arrival, stamp),
+            Command::Withdraw((vm, generation)) => self.withdraw(*vm, *generation, stamp),
+            Command::DropArrival((vm, generation)) => self.drop_arrival(*vm, *generation),
             Command::Claim(claim) => self.claim(claim, stamp.envelope.digest),
             _ => Err(Refusal::new(Code::WrongState, "a federation command reached a region's group")),
         }
@@ -279,12 +290,16 @@ impl RegionFacts {
     }
 
     fn set_want(&mut self, id: VmId, want: Want, operation: &Operation, stamp: &Stamp<'_>) -> Applied {
+        self.check_not_moving(id)?;
+        if want != Want::Running {
+            self.drop_queued(id, "it was stopped before its turn came", stamp);
+        }
         let vm = self.vms.get_mut(&id).ok_or_else(|| unknown_vm(id))?;
         if vm.want == Want::Deleted && want != Want::Deleted {
             return Err(Refusal::new(Code::WrongState, format!("{} is being deleted", vm.name)));
         }
         if want == Want::Running && vm.want == Want::Stopped {
-            vm.generation = vm.generation.next();
+            vm.generation = vm.next_generation();
             vm.observed = crate::Observed::default();
         }
         let changed = vm.want != want;
@@ -307,11 +322,12 @@ impl RegionFacts {
     }
 
     fn restart_vm(&mut self, id: VmId, operation: &Operation, stamp: &Stamp<'_>) -> Applied {
+        self.check_not_moving(id)?;
         let vm = self.vms.get_mut(&id).ok_or_else(|| unknown_vm(id))?;
         if vm.want != Want::Running {
             return Err(Refusal::new(Code::WrongState, format!("{} is not meant to run", vm.name)));
         }
-        vm.generation = vm.generation.next();
+        vm.generation = vm.next_generation();
         vm.changed(stamp.revision);
         self.index.judge(vm);
         let (name, generation) = (vm.name.clone(), vm.generation);
@@ -402,7 +418,7 @@ impl RegionFacts {
         Ok(Receipt { claim: Some(holds), ..Receipt::default() })
     }
 
-    fn begin_operation(&mut self, operation: &Operation, stamp: &Stamp<'_>) {
+    pub(crate) fn begin_operation(&mut self, operation: &Operation, stamp: &Stamp<'_>) {
         let operation = Operation { revision: stamp.revision, ..operation.clone() };
         self.operations.insert(operation.id, operation);
     }

@@ -24,7 +24,8 @@ impl Federation {
             let (cpu, memory) = facts.limits();
             let mut sums: std::collections::BTreeMap<&HostId, Amount> = Default::default();
             let leaving = facts.departures.values().map(|departure| &departure.vm);
-            for vm in facts.vms.values().chain(leaving) {
+            let coming = facts.arrivals.values().map(|arrival| &arrival.vm);
+            for vm in facts.vms.values().chain(leaving).chain(coming) {
                 let sum = sums.entry(&vm.host).or_default();
                 *sum = sum.plus(vm.spec.size);
             }

@@ -1,10 +1,11 @@
 //! Commands: everything that can change a fact.
 
 use dwcp_types::{
-    Amount, FailoverId, Generation, GroupId, HostId, OperationId, Refusal, RegionId, Revision, TokenId, VmId,
-    Wall,
+    Amount, FailoverId, Generation, GroupId, HostId, MigrationId, OperationId, Refusal, RegionId, Revision,
+    TokenId, VmId, Wall,
 };
 
+use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
     Failover, FailoverState, FailoverVm, Freeze, HostFacts, Observed, Operation, OperationState, PhaseName,
     Policy, Region, Token, Vm, Want,
@@ -186,6 +187,40 @@ pub enum Command {
     /// What is kept of VMs that are gone from here is dropped: those under which nothing is on its way here any more in
     /// the facts looked at, with the newest generation barred.
     Unbar(Vec<(VmId, Generation)>),
+    /// VMs are to move. Those that can't are left out; refused when none can.
+    BeginMigrations((Vec<NewMigration>, Operation)),
+    /// The turn of these has come.
+    StartMigrations(Vec<(VmId, MigrationId)>),
+    /// The target of a migration has made room.
+    AimMigration((VmId, (MigrationId, Aim))),
+    /// These are to end without their VMs having moved.
+    StopMigrations((Vec<(VmId, MigrationId)>, Stopping)),
+    /// The host says that the VM stays, for good.
+    EndMigration((VmId, MigrationId)),
+    /// The VM is its target's: its host has released it, or is fenced.
+    Switch(Switch),
+    /// Room is made for a VM that moves to here.
+    Expect(Box<Arrival>),
+    /// A VM does not come.
+    Withdraw((VmId, Generation)),
+    /// Nothing of a VM that does not come is left on the host that was to take it.
+    DropArrival((VmId, Generation)),
+}
+
+/// A VM changes hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Switch {
+    /// Which.
+    pub vm: VmId,
+    /// Under which migration.
+    pub migration: MigrationId,
+    /// Its host said that it has released it and will never run it again under its old generation; otherwise the host must be
+    /// lost, or its region under evacuation, and its lease over.
+    pub released: bool,
+    /// Under which failover.
+    pub failover: Option<FailoverId>,
+    /// What the copying took.
+    pub took: Took,
 }
 
 /// What an accepted command did.

@@ -7,6 +7,7 @@ use crate::core_facts::*;
 use crate::failover::*;
 use crate::host::*;
 use crate::ledger::*;
+use crate::migration::*;
 use crate::operation::*;
 use crate::policy::*;
 use crate::region_facts::*;
@@ -69,11 +70,11 @@ wire_enum!(Health { 1 Unknown, 2 Healthy, 3 Unhealthy });
 wire_struct!(Observed { 1 generation, 2 phase, 3 health, 4 boot_id, 5 address, 6 reason, 7 at });
 wire_struct!(Vm {
     1 id, 2 name, 3 tenant, 4 project, 5 labels, 6 spec, 7 rules, 8 priority, 9 want, 10 home, 11 host, 12 generation,
-    13 observed, 14 created_at, 15 placed_at, 16 failover, 17 revision
+    13 observed, 14 created_at, 15 placed_at, 16 failover, 17 revision, 19 promised
 });
 
 wire_enum!(HostStanding { 1 Up, 2 Lost });
-wire_struct!(HostFacts { 1 id, 2 zone, 3 capacity, 4 labels, 5 accelerator, 6 version, 7 incarnation });
+wire_struct!(HostFacts { 1 id, 2 zone, 3 capacity, 4 labels, 5 accelerator, 6 version, 7 incarnation, 8 transfer });
 wire_struct!(Host { 1 facts, 2 standing, 3 standing_since, 4 placement, 5 used, 6 revision });
 wire_struct!(Departure { 1 vm, 2 to, 3 host, 4 failover, 5 at });
 
@@ -83,7 +84,8 @@ wire_struct!(Event {
     12 reason
 });
 wire_struct!(Ledger { 1 events, 2 outcomes, 3 order });
-wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing });
+wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing, 10 MigrateVms(vms), 11 Drain(drain) });
+wire_struct!(Drain { 1 host, 2 to, 3 timeout_ms, 4 mode, 5 max_downtime_ms, 6 placement_before });
 wire_enum!(OperationState { 1 Running, 2 Done, 3 Partial, 4 Failed, 5 Cancelled });
 wire_struct!(Operation {
     1 id, 2 kind, 3 title, 4 region, 5 by, 6 started_at, 7 ended_at, 8 state, 9 result, 10 revision
@@ -91,8 +93,21 @@ wire_struct!(Operation {
 
 wire_struct!(RegionFacts {
     1 revision, 2 name, 3 number, 4 hosts, 5 vms, 6 departures, 7 tombstones, 8 declined, 9 claims, 10 claim_order,
-    11 evacuation, 12 evacuated, 13 overcommit, 14 operations, 15 ledger, 16 born, 17 horizons, 18 unbarred_born
+    11 evacuation, 12 evacuated, 13 overcommit, 14 operations, 15 ledger, 16 born, 17 horizons, 18 unbarred_born,
+    20 migrations, 21 migrated, 22 arrivals
 });
+
+wire_enum!(Mode { 1 Live, 2 Cold });
+wire_enum!(MigrationState { 1 Queued, 2 Running, 3 Done, 4 Failed, 5 Cancelled, 6 TakenOver });
+wire_struct!(Stopping { 1 state, 2 reason });
+wire_struct!(NewMigration { 1 id, 2 vm, 3 to, 4 host, 5 mode, 6 max_downtime_ms, 7 reason });
+wire_struct!(Aim { 1 host, 2 endpoint, 3 rate_bytes_per_s });
+wire_struct!(Took { 1 bytes, 2 copy_ms, 3 downtime_ms });
+wire_struct!(Migration {
+    1 id, 2 vm, 3 name, 4 priority, 5 from_host, 6 to, 7 host, 8 mode, 9 max_downtime_ms, 10 generation, 11 aim,
+    12 operation, 13 state, 14 stopping, 15 asked_at, 16 started_at, 17 ended_at, 18 reason, 19 took
+});
+wire_struct!(Arrival { 1 vm, 2 migration, 3 from, 4 from_host, 5 at, 6 withdrawn, 7 mode });
 
 wire_enum!(Role { 1 Viewer, 2 Operator, 3 Admin });
 wire_struct!(Token { 1 id, 2 user, 3 role, 4 secret_hash, 5 created_at, 6 expires_at, 7 revoked_at, 8 revision });
@@ -101,7 +116,8 @@ wire_enum!(Profile { 1 Balanced, 2 Latency, 3 Cost, 4 Pack, 5 Spread, 6 Custom }
 wire_struct!(Weights { 1 latency, 2 cost, 3 capacity, 4 health, 5 priority, 6 pack });
 wire_struct!(Policy {
     1 auto_failover, 2 loss_after_ms, 3 return_after_ms, 4 failovers_per_hour, 5 cpu_overcommit_percent,
-    6 memory_overcommit_percent, 7 profile, 8 weights, 9 placement_cache_ttl_ms, 10 parallel_scoring
+    6 memory_overcommit_percent, 7 profile, 8 weights, 9 placement_cache_ttl_ms, 10 parallel_scoring,
+    70 migrations_per_link, 71 migrations_per_host, 72 migration_mbit_per_s
 });
 wire_enum!(Lifecycle { 1 Active, 2 Disabled });
 wire_enum!(Standing { 1 Present, 2 Lost, 3 Returned });
@@ -136,6 +152,7 @@ wire_struct!(Observation { 1 vm, 2 observed, 3 gone });
 wire_struct!(HostMove { 1 vm, 2 generation, 3 to });
 wire_struct!(Departing { 1 vm, 2 generation, 3 to, 4 host });
 wire_struct!(Admission { 1 vm, 2 host, 3 from, 4 failover });
+wire_struct!(Switch { 1 vm, 2 migration, 3 released, 4 failover, 5 took });
 wire_struct!(ClaimRequest { 1 key, 2 after_attempt, 3 group });
 wire_enum!(Command {
     1 Nothing, 2 Found(core), 3 ChangeRegion(change), 4 SetPolicy(policy), 5 SetFreeze(freeze), 6 DeclareLost(lost),
@@ -144,7 +161,9 @@ wire_enum!(Command {
     20 RegisterHost(facts), 21 LoseHost(host), 22 SetHostPlacement(host), 23 CreateVms(vms), 24 SetWant(want),
     25 RestartVm(vm), 26 Observe(seen), 27 MoveVms(moves), 28 BeginEvacuation(epoch), 29 EndEvacuation(epoch),
     30 Depart(vms), 31 Admit(admission), 32 Decline(vm), 33 Forget(vm), 34 Recall(vm), 35 EndOperation(end),
-    36 SetOvercommit(limits), 37 Claim(claim), 38 Unbar(vms)
+    36 SetOvercommit(limits), 37 Claim(claim), 38 Unbar(vms),
+    40 BeginMigrations(begin), 41 StartMigrations(vms), 42 AimMigration(aim), 43 StopMigrations(stop),
+    44 EndMigration(vm), 45 Switch(switch), 46 Expect(arrival), 47 Withdraw(vm), 48 DropArrival(vm)
 });
 wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

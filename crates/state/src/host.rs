@@ -31,6 +31,8 @@ pub struct HostFacts {
     pub version: String,
     /// Differs each time its agent (watchdog) starts anew.
     pub incarnation: u64,
+    /// Where its agent takes VMs that move here, `ip:port`; empty: it can't.
+    pub transfer: String,
 }
 
 /// A host.

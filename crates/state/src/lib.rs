@@ -10,6 +10,7 @@
 mod apply_cancel;
 mod apply_core;
 mod apply_handoff;
+mod apply_migration;
 mod apply_region;
 mod check;
 mod command;
@@ -21,6 +22,7 @@ mod fate;
 mod host;
 mod index;
 mod ledger;
+mod migration;
 mod operation;
 mod policy;
 mod region_facts;
@@ -33,7 +35,7 @@ use std::collections::BTreeMap;
 pub use check::Flaw;
 pub use command::{
     Admission, ClaimRequest, Command, Departing, Envelope, HostMove, NewVm, Observation, Outcome, Receipt,
-    RegionChange,
+    RegionChange, Switch,
 };
 pub use core_facts::{Core, Lifecycle, Prices, Region, Standing};
 pub use expected::expect_revision;
@@ -42,7 +44,8 @@ pub use fate::Fate;
 pub use host::{Host, HostFacts, HostStanding};
 pub use index::Index;
 pub use ledger::{Event, Ledger, Severity};
-pub use operation::{Operation, OperationKind, OperationState};
+pub use migration::{Aim, Arrival, Migration, MigrationState, Mode, NewMigration, Stopping, Took};
+pub use operation::{Drain, Operation, OperationKind, OperationState};
 pub use policy::{Freeze, Policy, Profile, Weights};
 pub use region_facts::{Departure, RegionFacts};
 pub use token::{Role, Token};

@@ -1,6 +1,8 @@
 //! Long work as a record: its next step is always computed from facts, so any controller can go on with it.
 
-use dwcp_types::{FailoverId, OperationId, RegionId, Revision, VmId, Wall};
+use dwcp_types::{FailoverId, HostId, OperationId, RegionId, Revision, VmId, Wall};
+
+use crate::migration::Mode;
 
 /// What is being done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,9 +13,30 @@ pub enum OperationKind {
     ChangeVms(Vec<VmId>),
     /// A region fails over: done when the failover has ended.
     Failover(FailoverId),
+    /// VMs are being moved: done when each has moved or its migration has ended otherwise.
+    MigrateVms(Vec<VmId>),
+    /// A region, or one host of it, is being emptied: done when nothing that may leave is left.
+    Drain(Drain),
     /// Nothing known.
     #[default]
     Nothing,
+}
+
+/// What is being emptied, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drain {
+    /// Only this host; none: the whole region.
+    pub host: Option<HostId>,
+    /// Only to these regions, when not empty.
+    pub to: Vec<RegionId>,
+    /// What has not moved by then stays, ms.
+    pub timeout_ms: u64,
+    /// How.
+    pub mode: Mode,
+    /// Longest time that a guest may stand still, ms.
+    pub max_downtime_ms: u64,
+    /// Placement was on before: calling it off turns it on again.
+    pub placement_before: bool,
 }
 
 /// How far it is.

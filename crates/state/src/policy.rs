@@ -110,6 +110,12 @@ pub struct Policy {
     pub placement_cache_ttl_ms: u64,
     /// Look at many regions and hosts on several threads when one decision has to. What is decided is the same.
     pub parallel_scoring: bool,
+    /// VMs that move at once from one region to one other, or within one.
+    pub migrations_per_link: u32,
+    /// VMs that leave one host at once.
+    pub migrations_per_host: u32,
+    /// What one VM's copy may send, Mbit/s.
+    pub migration_mbit_per_s: u32,
 }
 
 impl Default for Policy {
@@ -125,6 +131,9 @@ impl Default for Policy {
             weights: Weights::default(),
             placement_cache_ttl_ms: 300_000,
             parallel_scoring: false,
+            migrations_per_link: 4,
+            migrations_per_host: 2,
+            migration_mbit_per_s: 1_000,
         }
     }
 }

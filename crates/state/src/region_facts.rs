@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use dwcp_types::{FailoverId, Generation, GroupId, HostId, OperationId, RegionId, Revision, VmId, Wall};
 
+use crate::migration::{Arrival, Migration};
 use crate::{Host, Index, Ledger, Operation, Policy, Vm};
 
 /// A VM on its way to another region. Its record is kept here until the other region has it.
@@ -62,6 +63,12 @@ pub struct RegionFacts {
     pub horizons: BTreeMap<RegionId, Revision>,
     /// The newest creation of a VM whose tombstone was dropped: what was asked for until then is not created any more.
     pub unbarred_born: Wall,
+    /// VMs of this region that are moving, or are to.
+    pub migrations: BTreeMap<VmId, Migration>,
+    /// Migrations that ended, newest last.
+    pub migrated: VecDeque<Migration>,
+    /// VMs that are moving to here.
+    pub arrivals: BTreeMap<VmId, Arrival>,
     /// Look-ups derived from the above; kept by `apply`, never encoded.
     pub index: Index,
 }

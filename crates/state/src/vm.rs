@@ -206,9 +206,16 @@ pub struct Vm {
     pub failover: Option<FailoverId>,
     /// The revision at which it last changed by intent; only rises. 0: an earlier version wrote it.
     pub revision: Revision,
+    /// The newest generation that was promised to a migration: no other start, move or takeover may use it.
+    pub promised: Generation,
 }
 
 impl Vm {
+    /// The generation of its next start, move or takeover.
+    pub fn next_generation(&self) -> Generation {
+        self.generation.max(self.promised).next()
+    }
+
     /// True when the current generation runs and answers.
     pub fn serves(&self) -> bool {
         self.observed.generation == self.generation

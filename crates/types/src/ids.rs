@@ -134,6 +134,10 @@ random_id!(
     /// A long-running operation, `op_…`.
     OperationId, "op_"
 );
+random_id!(
+    /// A VM's move to another host, `mig_…`.
+    MigrationId, "mig_"
+);
 
 number_id!(
     /// A region's failover, counted from 1 in the federation: `failover-001`.

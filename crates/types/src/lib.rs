@@ -12,7 +12,8 @@ mod time;
 
 pub use codec::{DecodeError, Wire, decode, encode};
 pub use ids::{
-    FailoverId, Generation, GroupId, HostId, NodeId, OperationId, RegionId, Revision, TokenId, VmId, ZoneId,
+    FailoverId, Generation, GroupId, HostId, MigrationId, NodeId, OperationId, RegionId, Revision, TokenId,
+    VmId, ZoneId,
 };
 pub use quantity::{Amount, Priority};
 pub use refusal::{Code, Refusal};

@@ -56,6 +56,20 @@ impl Worker {
             Effect::ProbeFor { request, targets } => self.probe_for(request, targets),
             Effect::ReadConsole { request, vm, offset } => self.read_console(request, vm, offset),
             Effect::Check { request } => self.check(request),
+            Effect::LaunchIncoming { vm, generation, .. } => {
+                let result = Err("this agent takes no running VMs".to_string());
+                let _ = self.inputs.send(Happened::Input(Input::Launched { vm, generation, result }));
+            }
+            Effect::StartTransfer { vm, generation, to } => {
+                let (migration, reason) = (to.migration, "this agent moves no running VMs".to_string());
+                let failed = Input::TransferFailed { vm, generation, migration, reason };
+                let _ = self.inputs.send(Happened::Input(failed));
+            }
+            // Nothing was begun, so there is nothing to end.
+            Effect::CancelTransfer { .. }
+            | Effect::Release { .. }
+            | Effect::KeepAfterAll { .. }
+            | Effect::GoOn { .. } => {}
         }
         Ok(())
     }

@@ -41,7 +41,18 @@ impl Note {
     pub(super) fn adopted(self, pid: u32, process: bool, paused: bool) -> Adopted {
         let boot_id = if process { boot_id(self.generation, pid) } else { String::new() };
         let slot = usize::try_from(self.slot).unwrap_or(usize::MAX);
-        Adopted { vm: self.vm, generation: self.generation, spec: self.spec, slot, boot_id, process, paused }
+        let (incoming, copied) = (0, false);
+        Adopted {
+            vm: self.vm,
+            generation: self.generation,
+            spec: self.spec,
+            slot,
+            boot_id,
+            process,
+            paused,
+            incoming,
+            copied,
+        }
     }
 }
 

@@ -57,6 +57,7 @@ pub fn build(regions: usize, hosts: usize, capacity: Amount, cpu_percent: u32) -
         apply(&mut view, &name, Command::SetOvercommit((cpu_percent, 100)));
         for host in 0..hosts {
             let facts = HostFacts {
+                transfer: String::new(),
                 id: HostId::from(format!("host-{host:04}").as_str()),
                 zone: ZoneId::from(["a", "b", "c"][host % 3]),
                 capacity,

@@ -27,6 +27,9 @@ impl Agent {
                 if intent.run == Run::Stopped {
                     local.phase = Phase::Stopped;
                 }
+                if intent.run == Run::Incoming {
+                    local.expect(intent);
+                }
                 self.vms.insert(intent.vm, local);
                 self.changed = true;
             }
@@ -87,6 +90,9 @@ impl Agent {
         if local.generation != intent.generation {
             if !local.process {
                 *local = LocalVm::wanted(intent, local.slot);
+                if intent.run == Run::Incoming {
+                    local.expect(intent);
+                }
                 self.changed = true;
             } else if local.kill(now_us, "replaced by a newer generation") {
                 self.changed = true;
@@ -101,6 +107,10 @@ impl Agent {
         let before = local.phase;
         let generation = local.generation;
         match intent.run {
+            Run::Incoming => self.keep_incoming(intent, leased, out),
+            Run::Running if local.incoming.is_some() && local.process => {
+                self.let_arrive(intent, leased, out);
+            }
             Run::Running => {
                 if local.process && local.paused && leased && local.phase == Phase::Paused {
                     local.resume(now_us);
@@ -108,9 +118,11 @@ impl Agent {
                 } else if !local.process {
                     let retry = local.phase == Phase::Failed && leased && now_us >= local.retry_at_us;
                     if retry || local.phase == Phase::Stopped {
+                        local.incoming = None;
                         local.phase = Phase::Pending;
                     }
                 }
+                self.keep_transfer(intent, leased, out);
             }
             Run::Stopped if !local.process => {
                 local.phase = Phase::Stopped;
@@ -130,6 +142,7 @@ impl Agent {
             }
             Run::Stopped => {}
         }
+        let Some(local) = self.vms.get_mut(&vm) else { return };
         if local.process && local.phase == Phase::Stopping && local.kill_at_us.is_some_and(|at| now_us >= at)
         {
             local.kill(now_us, "did not power down in time");
@@ -160,8 +173,17 @@ impl Agent {
         for (_, vm) in queue.into_iter().take(self.config.boot_concurrency.saturating_sub(taken)) {
             let Some(local) = self.vms.get_mut(&vm) else { continue };
             let Some(slot) = local.slot else { continue };
+            let incoming = local.incoming;
             local.launch(now_us);
             self.changed = true;
+            if let Some(incoming) = incoming {
+                local.incoming = Some(incoming);
+                local.phase = Phase::Arriving;
+                let (generation, spec) = (local.generation, local.spec.clone());
+                let migration = incoming.migration;
+                out.push(Effect::LaunchIncoming { vm, generation, spec, slot, migration });
+                continue;
+            }
             out.push(Effect::Launch { vm, generation: local.generation, spec: local.spec.clone(), slot });
         }
     }

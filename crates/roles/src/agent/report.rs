@@ -27,6 +27,8 @@ impl Agent {
                 address: if address.is_empty() { address } else { format!("{address}:{port}") },
                 healthy,
                 answered_age_ms: local.answered_us.map_or(NEVER_MS, |at| now_us.saturating_sub(at) / 1_000),
+                transfer: local.outgoing.as_ref().map(|outgoing| outgoing.report.clone()),
+                disk: local.disk,
             }
         };
         self.vms.iter().map(report).collect()

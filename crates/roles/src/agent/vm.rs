@@ -3,7 +3,7 @@
 use dwcp_types::Priority;
 
 use super::{Adopted, AgentConfig};
-use crate::protocol::{Health, HealthProbe, Phase, VmIntent, VmSpec};
+use crate::protocol::{Health, HealthProbe, Phase, TransferReport, TransferTo, VmIntent, VmSpec};
 
 /// A probe whose answer never came is forgotten after this, ms.
 const PROBE_LOST_MS: u64 = 3_000;
@@ -34,8 +34,34 @@ pub(super) struct LocalVm {
     pub retry_at_us: u64,
     pub next_probe_us: u64,
     pub probe_sent_us: Option<u64>,
+    /// Its copy to another host.
+    pub outgoing: Option<Outgoing>,
+    /// The VM that its process was started to take.
+    pub incoming: Option<Incoming>,
+    /// The guest stands still since its memory was copied, and was not released.
+    pub copied: bool,
+    /// Whether it has a disk here.
+    pub disk: Option<bool>,
     probe_failures: u32,
     crashes: u32,
+}
+
+/// A copy to another host, as the host it leaves sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub to: TransferTo,
+    pub report: TransferReport,
+    pub cancelling: bool,
+}
+
+/// A VM that comes from another host, as the host it comes to sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Incoming {
+    pub migration: u64,
+    /// Its own host has said that it is ours.
+    pub released: bool,
+    /// It was told to go on.
+    pub going_on: bool,
 }
 
 impl LocalVm {
@@ -58,6 +84,10 @@ impl LocalVm {
             retry_at_us: 0,
             next_probe_us: 0,
             probe_sent_us: None,
+            outgoing: None,
+            incoming: None,
+            copied: false,
+            disk: None,
             probe_failures: 0,
             crashes: 0,
         }
@@ -70,7 +100,10 @@ impl LocalVm {
             spec: adopted.spec,
             ..VmIntent::default()
         };
+        let incoming = (adopted.incoming != 0 && adopted.process)
+            .then(|| Incoming { migration: adopted.incoming, ..Incoming::default() });
         let phase = match (adopted.process, adopted.paused) {
+            (true, _) if incoming.is_some() => Phase::Arriving,
             (true, true) => Phase::Paused,
             (true, false) if intent.spec.probe == HealthProbe::Process => Phase::Running,
             (true, false) => Phase::Starting,
@@ -83,6 +116,8 @@ impl LocalVm {
             boot_id: adopted.boot_id,
             launched_us: now_us,
             next_probe_us: now_us,
+            incoming,
+            copied: adopted.copied,
             ..LocalVm::wanted(&intent, Some(adopted.slot))
         }
     }
@@ -100,6 +135,8 @@ impl LocalVm {
         self.kill_at_us = None;
         self.probe_sent_us = None;
         self.probe_failures = 0;
+        self.incoming = None;
+        self.copied = false;
         // The first answer can't come at once; asking only costs the guest.
         self.next_probe_us = u64::MAX;
     }
@@ -144,6 +181,11 @@ impl LocalVm {
         self.health = Health::Unknown;
         self.answered_us = None;
         self.probe_sent_us = None;
+        self.copied = false;
+        self.fail_outgoing("its process ended");
+        if self.phase == Phase::Moved {
+            return;
+        }
         if expected {
             self.phase = Phase::Stopped;
             self.reason.clear();

@@ -153,7 +153,7 @@ impl Node {
                 name: vm.name.clone(),
                 priority: vm.priority,
                 from_host: vm.host.clone(),
-                generation: vm.generation.next(),
+                generation: vm.next_generation(),
                 state: MoveState::Left,
                 reason: match freeze {
                     Freeze::Active => "no plan was made in time".to_string(),

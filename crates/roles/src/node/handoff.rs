@@ -72,6 +72,11 @@ impl Node {
     fn admit_or_decline(&mut self, here: &RegionId, from: RegionId, departure: Departure) -> Command {
         let vm = departure.vm;
         let decline = |reason: String| Command::Decline((vm.id, (vm.generation, reason)));
+        // What was expected may run there already, so it is taken whatever else speaks against it.
+        if let Some(arrival) = self.facts.regions[here].arrival(vm.id, vm.generation) {
+            let host = arrival.vm.host.clone();
+            return Command::Admit(Box::new(Admission { vm, host, from, failover: departure.failover }));
+        }
         if vm.want == Want::Deleted {
             return decline("it is being deleted".to_string());
         }

@@ -89,6 +89,7 @@ impl Node {
             accelerator: hello.accelerator.name().to_string(),
             version: hello.version.clone(),
             incarnation: hello.incarnation,
+            transfer: hello.transfer.clone(),
         };
         let known = self.facts.region_of(group).and_then(|region| self.facts.regions[region].hosts.get(host));
         let current = known.is_some_and(|known| known.facts == facts && known.standing == HostStanding::Up);

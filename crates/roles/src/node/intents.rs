@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use dwcp_state::{Command, Envelope, RegionFacts, Vm, Want};
+use dwcp_state::{Arrival, Command, Envelope, Mode, RegionFacts, Vm, Want};
 use dwcp_types::{GroupId, HostId, Revision, VmId, encode};
 
 use super::Node;
 use super::leases::Leases;
-use crate::protocol::{ControllerMessage, HealthProbe, HttpProbe, Intents, Network, Run, VmIntent, VmSpec};
+use crate::protocol::{
+    ArrivalFrom, ControllerMessage, HealthProbe, HttpProbe, Intents, Network, Run, TransferTo, VmIntent,
+    VmSpec,
+};
 
 /// The bridge that tap devices join.
 const BRIDGE: &str = "dwcp0";
@@ -57,6 +60,13 @@ impl Node {
             Command::SetWant((vm, _)) | Command::RestartVm((vm, _)) | Command::Recall((vm, _)) => vec![*vm],
             // A VM that left keeps its room for a while, so its host is not among those touched.
             Command::Depart((_, vms)) => vms.iter().map(|step| step.vm).collect(),
+            Command::StartMigrations(vms) | Command::StopMigrations((vms, _)) => {
+                vms.iter().map(|(vm, _)| *vm).collect()
+            }
+            Command::AimMigration((vm, _)) | Command::EndMigration((vm, _)) => vec![*vm],
+            Command::Switch(switch) => vec![switch.vm],
+            // An operation that is called off stops its migrations.
+            Command::EndOperation(_) => facts.migrations.keys().copied().collect(),
             _ => Vec::new(),
         };
         for vm in named {
@@ -76,7 +86,7 @@ impl Node {
 
     /// Gives the host's intents a place in time: a new one when they, or the leader's term, changed. They follow from the
     /// region's facts alone, so those of a revision are looked at once.
-    fn date_intents(&mut self, group: GroupId, host: &HostId) {
+    pub(super) fn date_intents(&mut self, group: GroupId, host: &HostId) {
         let Some(region) = self.facts.region_of(group) else { return };
         let facts = &self.facts.regions[region];
         let term = self.raft.status(group).map_or(0, |status| status.term);
@@ -117,8 +127,51 @@ impl Node {
 fn wanted_on(facts: &RegionFacts, host: &HostId) -> Vec<VmIntent> {
     let left = facts.departures_from(host).map(|departure| &departure.vm);
     let left = left.filter(|vm| vm.want != Want::Deleted);
+    let left = left.map(|vm| VmIntent { run: Run::Stopped, ..intent(vm) });
     let here = facts.vms_on(host).filter(|vm| vm.want != Want::Deleted);
-    here.map(intent).chain(left.map(|vm| VmIntent { run: Run::Stopped, ..intent(vm) })).collect()
+    let here = here.map(|vm| with_migration(facts, vm));
+    let lives_here = |vm: VmId| facts.vms.get(&vm).is_some_and(|vm| vm.host == *host);
+    let coming = facts
+        .arrivals_on(host)
+        .filter(|arrival| arrival.mode == Mode::Live && !arrival.withdrawn && !lives_here(arrival.vm.id));
+    here.chain(left).chain(coming.map(expected)).collect()
+}
+
+/// A VM that moves is copied while it runs, or held off when it is moved cold, from when its target has room until somebody
+/// stops that.
+fn with_migration(facts: &RegionFacts, vm: &Vm) -> VmIntent {
+    let mut wanted = intent(vm);
+    let moving = facts.moving(vm.id).filter(|migration| migration.stopping.is_none());
+    let Some((migration, aim)) = moving.and_then(|moving| Some((moving, moving.aim.as_ref()?))) else {
+        return wanted;
+    };
+    match migration.mode {
+        Mode::Cold => wanted.run = Run::Stopped,
+        Mode::Live => {
+            wanted.transfer = Some(TransferTo {
+                migration: migration.id.0,
+                region: migration.to.clone(),
+                host: aim.host.clone(),
+                endpoint: aim.endpoint.clone(),
+                generation: migration.generation.0,
+                max_downtime_ms: migration.max_downtime_ms,
+                rate_bytes_per_s: aim.rate_bytes_per_s,
+            });
+        }
+    }
+    wanted
+}
+
+fn expected(arrival: &Arrival) -> VmIntent {
+    VmIntent {
+        run: Run::Incoming,
+        arrival: Some(ArrivalFrom {
+            migration: arrival.migration.0,
+            region: arrival.from.clone(),
+            host: arrival.from_host.clone(),
+        }),
+        ..intent(&arrival.vm)
+    }
 }
 
 fn intent(vm: &Vm) -> VmIntent {
@@ -146,6 +199,7 @@ fn intent(vm: &Vm) -> VmIntent {
             },
             ports: Vec::new(),
         },
+        ..VmIntent::default()
     }
 }
 

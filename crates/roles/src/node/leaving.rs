@@ -112,7 +112,7 @@ fn leaving<'a>(there: impl Iterator<Item = &'a Vm>, failover: &Failover) -> Vec<
     let placed = failover.vms.iter().filter(|planned| planned.state == MoveState::Waiting);
     placed
         .filter_map(|planned| {
-            let vm = there.get(&planned.vm).filter(|vm| vm.generation.next() == planned.generation)?;
+            let vm = there.get(&planned.vm).filter(|vm| vm.next_generation() == planned.generation)?;
             let (to, host) = (planned.to_region.clone()?, planned.to_host.clone());
             Some(Departing { vm: vm.id, generation: vm.generation, to, host })
         })
@@ -135,7 +135,7 @@ fn as_planned(step: &PlannedMove) -> FailoverVm {
         from_host: step.from_host.clone(),
         to_region: to.as_ref().map(|(region, _)| region.clone()),
         to_host: to.map(|(_, host)| host),
-        generation: step.generation.next(),
+        generation: step.next,
         state: if step.to.is_some() { MoveState::Waiting } else { MoveState::Left },
         reason: step.reason.clone(),
         verified_at: None,

@@ -21,7 +21,9 @@ impl Node {
             match session.reports.get(&vm.id) {
                 Some(report) => {
                     let observed = observed(report, self.now.wall);
-                    let news = report.generation == vm.generation.0 && !same(&observed, &vm.observed);
+                    // What was released is no longer this host's to speak of.
+                    let ours = report.phase != protocol::Phase::Moved;
+                    let news = ours && report.generation == vm.generation.0 && !same(&observed, &vm.observed);
                     if news {
                         seen.push(Observation { vm: vm.id, observed, gone: false });
                     }
@@ -73,6 +75,8 @@ fn observed(report: &VmReport, at: dwcp_types::Wall) -> Observed {
             protocol::Phase::Stopping => Phase::Stopping,
             protocol::Phase::Stopped => Phase::Stopped,
             protocol::Phase::Failed => Phase::Failed,
+            protocol::Phase::Moved => Phase::Stopped,
+            protocol::Phase::Arriving => Phase::Starting,
         },
         health: match report.healthy {
             protocol::Health::Unknown => Health::Unknown,

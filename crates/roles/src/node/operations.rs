@@ -9,6 +9,8 @@ use super::Node;
 const OPERATION_LIMIT_MS: u64 = 600_000;
 /// Nor does one wait longer for VMs that all fail to start, ms; their host goes on trying.
 const FAILING_LIMIT_MS: u64 = 30_000;
+/// Between two looks at a drain, ms.
+const DRAIN_MS: u64 = 500;
 
 /// How far an operation on VMs is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct Progress {
     pub total: usize,
     /// What the others are waiting for.
     pub waiting: Vec<String>,
-    /// How many of those fail to start.
+    /// How many of those fail to start, or can't be moved.
     pub failing: usize,
 }
 
@@ -40,6 +42,7 @@ impl Progress {
 
 impl Node {
     pub(super) fn close_operations(&mut self, group: GroupId) {
+        self.reopen_after_drains(group);
         let Some(region) = self.facts.region_of(group) else { return };
         let running: Vec<Operation> = self.facts.regions[region]
             .operations
@@ -48,8 +51,22 @@ impl Node {
             .cloned()
             .collect();
         for operation in running {
+            let age_ms = self.now.wall.ms_since(operation.started_at);
+            // What is left of a drain is planned anew at each look.
+            let drain = matches!(operation.kind, OperationKind::Drain(_));
+            if drain && !self.due(format!("drain {}", operation.id), DRAIN_MS) {
+                continue;
+            }
             let progress = self.progress(&operation);
-            if let Some(end) = progress.end(self.now.wall.ms_since(operation.started_at)) {
+            let end = match &operation.kind {
+                OperationKind::MigrateVms(_) => progress.end_of_moves(),
+                OperationKind::Drain(drain) => {
+                    self.drain(group, &operation, drain);
+                    progress.end_of_drain(age_ms >= drain.timeout_ms)
+                }
+                _ => progress.end(age_ms),
+            };
+            if let Some(end) = end {
                 if self.due(format!("close {}", operation.id), 2_000) {
                     self.conclude(group, Command::EndOperation((operation.id, end)));
                 }
@@ -69,6 +86,8 @@ impl Node {
                 progress.done = vms.iter().filter(|vm| vm.state == dwcp_state::MoveState::Verified).count();
                 return progress;
             }
+            OperationKind::MigrateVms(vms) => return self.progress_of_migrations(operation, vms),
+            OperationKind::Drain(drain) => return self.progress_of_drain(operation, drain),
             OperationKind::Nothing => &[],
         };
         progress.total = vms.len();

@@ -2,8 +2,8 @@
 
 use dwcp_decide::{FailoverLimits, FailoverPlan, PlaceReport, PlaceRequest, Placement};
 use dwcp_state::{
-    Command, Failover, Freeze, Operation, OperationKind, Outcome, PhaseName, PhaseSpan, Policy, Receipt,
-    RegionChange, Standing, Token, Trigger, Vm, Want,
+    Command, Drain, Failover, Freeze, NewMigration, Operation, OperationKind, Outcome, PhaseName, PhaseSpan,
+    Policy, Receipt, RegionChange, Standing, Token, Trigger, Vm, Want,
 };
 use dwcp_types::{Code, GroupId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId};
 
@@ -71,6 +71,17 @@ pub struct FailoverRequest {
     pub dry_run: bool,
 }
 
+/// VMs of one region that are to move.
+#[derive(Clone, Debug, Default)]
+pub struct MigrateRequest {
+    /// The region they live in.
+    pub from: RegionId,
+    /// Each with the region it is to run in, and the host there when it matters; their ids are drawn when it is carried out.
+    pub vms: Vec<NewMigration>,
+    /// For people: what is done, as in `migrate web to eu-west-1`.
+    pub title: String,
+}
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -98,6 +109,12 @@ pub enum Request {
     Console(VmId, u64),
     /// Ask VMs' own probes; all when empty.
     Probe(Vec<VmId>),
+    /// Move VMs of one region.
+    Migrate(Asked, MigrateRequest),
+    /// Empty a region, or one host of it.
+    Drain(Asked, RegionId, Drain),
+    /// Call migrations of VMs off.
+    CancelMigrations(Asked, Vec<VmId>),
     /// Look at a region from every other.
     CheckRegion(RegionId),
     /// Wait until the facts of a group here are as new as the request.
@@ -165,6 +182,9 @@ impl Node {
             Request::CancelOperation(asked, id) => self.cancel(ticket, &asked, id),
             Request::Console(vm, offset) => self.ask_console(ticket, vm, offset),
             Request::Probe(vms) => self.ask_probes(ticket, &vms),
+            Request::Migrate(asked, migrate) => self.migrate(ticket, &asked, migrate),
+            Request::Drain(asked, region, drain) => self.begin_drain(ticket, &asked, &region, drain),
+            Request::CancelMigrations(asked, vms) => self.cancel_migrations(ticket, &asked, &vms),
             Request::CheckRegion(region) => self.check_region(ticket, &region),
             Request::Barrier(group) => self.ask_barrier(ticket, group),
         }
@@ -340,7 +360,7 @@ fn left_behind(from: &RegionId, plan: &FailoverPlan) -> Refusal {
         .try_this(format!("dwcp-cli federation failover --from-region {from} --dry-run"))
 }
 
-fn unknown_region(region: &RegionId) -> Refusal {
+pub(super) fn unknown_region(region: &RegionId) -> Refusal {
     Refusal::new(Code::UnknownRegion, format!("no region {region}"))
         .try_this("dwcp-cli federation status --global")
 }

@@ -3,7 +3,7 @@
 use dwcp_types::codec::{Reader, Writer};
 use dwcp_types::{DecodeError, Wire, wire_enum, wire_struct};
 
-use crate::node::{Asked, Change, CreateVm, FailoverRequest, Input, NodeConfig, Request};
+use crate::node::{Asked, Change, CreateVm, FailoverRequest, Input, MigrateRequest, NodeConfig, Request};
 
 wire_struct!(NodeConfig {
     1 me, 2 region, 3 regions, 4 voters, 5 version, 6 seed, 7 lease_ms, 8 beat_ms, 9 commit_timeout_ms, 10 host_loss_ms,
@@ -12,6 +12,7 @@ wire_struct!(NodeConfig {
 wire_struct!(Asked { 1 by, 2 key, 3 digest, 4 request_id, 5 expected, 6 reason });
 wire_struct!(CreateVm { 1 template, 2 users_in, 3 dry_run, 4 explain });
 wire_enum!(Change { 1 Start, 2 Stop, 3 Restart, 4 Delete });
+wire_struct!(MigrateRequest { 1 from, 2 vms, 3 title });
 wire_struct!(FailoverRequest { 1 from, 2 to, 3 min_priority, 4 max_time_ms, 5 partial, 6 dry_run });
 
 /// Writes a choice with what it holds, one after the other.
@@ -36,6 +37,9 @@ impl Wire for Request {
             Request::Probe(vms) => choice!(w, 12, vms),
             Request::CheckRegion(region) => choice!(w, 13, region),
             Request::Barrier(group) => choice!(w, 14, group),
+            Request::Migrate(asked, request) => choice!(w, 15, asked, request),
+            Request::Drain(asked, region, drain) => choice!(w, 16, asked, region, drain),
+            Request::CancelMigrations(asked, vms) => choice!(w, 17, asked, vms),
         }
     }
 
@@ -57,6 +61,9 @@ impl Wire for Request {
             12 => Request::Probe(Wire::get(r)?),
             13 => Request::CheckRegion(Wire::get(r)?),
             14 => Request::Barrier(Wire::get(r)?),
+            15 => Request::Migrate(Wire::get(r)?, Wire::get(r)?),
+            16 => Request::Drain(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            17 => Request::CancelMigrations(Wire::get(r)?, Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("a request", other)),
         })
     }

@@ -53,6 +53,11 @@ fn kind(operation: &Operation) -> (String, String) {
             let verb = operation.title.split(' ').next().unwrap_or("change");
             (format!("vm_{verb}"), subject())
         }
+        OperationKind::MigrateVms(_) => ("migrate".to_owned(), subject()),
+        OperationKind::Drain(drain) => {
+            let of = drain.host.as_ref().map_or(operation.region.to_string(), ToString::to_string);
+            ("drain".to_owned(), of)
+        }
         OperationKind::Failover(_) => ("failover".to_owned(), operation.region.as_str().to_owned()),
         OperationKind::Nothing => ("nothing".to_owned(), operation.title.clone()),
     }
@@ -92,7 +97,8 @@ fn show(view: &View<'_>, operation: &Operation) -> ApiOperation {
         shown.left.clone_from(&progress.waiting);
     }
     match &operation.kind {
-        OperationKind::CreateVms(vms) | OperationKind::ChangeVms(vms) => {
+        OperationKind::Drain(_) => shown.steps = vm_steps(&shown, ended, None),
+        OperationKind::CreateVms(vms) | OperationKind::ChangeVms(vms) | OperationKind::MigrateVms(vms) => {
             shown.related = vms.first().map(ToString::to_string);
             let took_ms = operation.ended_at.map(|end| end.ms_since(operation.started_at));
             shown.steps = vm_steps(&shown, ended, took_ms);

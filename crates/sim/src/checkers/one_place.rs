@@ -9,7 +9,7 @@ pub(super) fn check(hosts: &[Host], vm: VmId) -> Option<String> {
         .iter()
         .filter(|host| host.alive)
         .filter_map(|host| {
-            let process = host.processes.get(&vm).filter(|process| !process.held)?;
+            let process = host.processes.get(&vm).filter(|process| process.runs())?;
             Some(format!("{} (generation {})", host.name, process.generation))
         })
         .collect();

@@ -40,6 +40,12 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
         if let Some(departure) = region.departures.values().next() {
             return Err(format!("{} is still on its way from {name} to {}", departure.vm.id, departure.to));
         }
+        if let Some(open) = region.migrations.values().next() {
+            return Err(format!("{} of {} to {} is still {}", open.id, open.vm, open.to, open.state.name()));
+        }
+        if let Some(arrival) = region.arrivals.values().next() {
+            return Err(format!("{} is still expected in {name}", arrival.vm.id));
+        }
         if region.evacuation.is_some() {
             return Err(format!("{name} is still being evacuated"));
         }
@@ -59,7 +65,7 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
         for vm in region.vms.values().filter(|vm| vm.want == Want::Running) {
             let host = world.hosts.iter().find(|host| host.name == vm.host);
             let process = host.and_then(|host| host.processes.get(&vm.id));
-            if process.is_none_or(|process| process.held || process.generation != vm.generation.0) {
+            if process.is_none_or(|process| !process.runs() || process.generation != vm.generation.0) {
                 return Err(format!("{} is said to serve on {} and does not", vm.id, vm.host));
             }
         }

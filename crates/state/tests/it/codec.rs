@@ -1,7 +1,7 @@
 //! What is written is read back, and what was not written here is an error or a value, never a panic.
 
 use dwcp_state::{Envelope, Federation};
-use dwcp_types::{Revision, Rng, Wall, decode, encode};
+use dwcp_types::{Revision, Rng, VmId, Wall, decode, encode};
 use proptest::prelude::*;
 
 use super::samples;
@@ -10,7 +10,11 @@ fn federation() -> Federation {
     let mut view = Federation::default();
     view.open_group(1, &"a".into());
     view.core = samples::core();
-    view.regions.insert("a".into(), samples::region_facts());
+    let mut facts = samples::region_facts();
+    facts.migrations.insert(VmId(1), samples::migration());
+    facts.migrated.push_back(samples::migration());
+    facts.arrivals.insert(samples::arrival().vm.id, samples::arrival());
+    view.regions.insert("a".into(), facts);
     view
 }
 

@@ -53,6 +53,7 @@ pub fn vm() -> Vm {
         placed_at: Wall(2),
         failover: Some(FailoverId(4)),
         revision: Revision(0),
+        promised: Generation(0),
     }
 }
 
@@ -73,6 +74,7 @@ pub fn operation() -> Operation {
 
 pub fn host_facts() -> HostFacts {
     HostFacts {
+        transfer: String::new(),
         id: "h1".into(),
         zone: "a".into(),
         capacity: Amount { vcpus: 64, memory_mib: 262_144, disk_gib: 4_000 },
@@ -167,6 +169,9 @@ pub fn policy() -> Policy {
         weights: Weights { latency: 1, cost: 2, capacity: 3, health: 4, priority: 5, pack: true },
         placement_cache_ttl_ms: 250,
         parallel_scoring: true,
+        migrations_per_link: 4,
+        migrations_per_host: 2,
+        migration_mbit_per_s: 1_000,
     }
 }
 
@@ -247,6 +252,9 @@ pub fn region_facts() -> RegionFacts {
         born: BTreeMap::new(),
         horizons: BTreeMap::new(),
         unbarred_born: Wall(0),
+        migrations: BTreeMap::new(),
+        migrated: Default::default(),
+        arrivals: BTreeMap::new(),
         index: Index::default(),
     }
 }
@@ -305,7 +313,97 @@ pub fn later_commands() -> Vec<Command> {
         Command::Unbar(vec![(VmId(1), Generation(2))]),
         Command::RecordVms((FailoverId(4), vec![failover_vm()])),
         Command::CancelFailover(FailoverId(4)),
+        Command::BeginMigrations((vec![new_migration()], drain())),
+        Command::StartMigrations(vec![(VmId(1), MigrationId(7))]),
+        Command::AimMigration((VmId(1), (MigrationId(7), aim()))),
+        Command::StopMigrations((vec![(VmId(1), MigrationId(7))], stopping())),
+        Command::EndMigration((VmId(1), MigrationId(7))),
+        Command::Switch(Switch {
+            vm: VmId(1),
+            migration: MigrationId(7),
+            released: true,
+            failover: Some(FailoverId(4)),
+            took: took(),
+        }),
+        Command::Expect(Box::new(arrival())),
+        Command::Withdraw((VmId(1), Generation(2))),
+        Command::DropArrival((VmId(1), Generation(2))),
     ]
+}
+
+fn aim() -> Aim {
+    Aim { host: "h9".into(), endpoint: "127.77.1.11:7500".into(), rate_bytes_per_s: 125_000_000 }
+}
+
+fn stopping() -> Stopping {
+    Stopping { state: MigrationState::Failed, reason: "the link broke".into() }
+}
+
+fn took() -> Took {
+    Took { bytes: 1 << 28, copy_ms: 1_800, downtime_ms: 90 }
+}
+
+fn new_migration() -> NewMigration {
+    NewMigration {
+        id: MigrationId(7),
+        vm: VmId(1),
+        to: "b".into(),
+        host: Some("h9".into()),
+        mode: Mode::Cold,
+        max_downtime_ms: 300,
+        reason: "nearest".into(),
+    }
+}
+
+/// An operation of a kind that came later.
+pub fn drain() -> Operation {
+    let drain = Drain {
+        host: Some("h1".into()),
+        to: vec!["b".into()],
+        timeout_ms: 300_000,
+        mode: Mode::Cold,
+        max_downtime_ms: 300,
+        placement_before: true,
+    };
+    Operation { kind: OperationKind::Drain(drain), ..operation() }
+}
+
+/// A migration with every part filled.
+pub fn migration() -> Migration {
+    Migration {
+        id: MigrationId(7),
+        vm: VmId(1),
+        name: "web-1".into(),
+        priority: Priority(75),
+        from_host: "h1".into(),
+        to: "b".into(),
+        host: Some("h9".into()),
+        mode: Mode::Cold,
+        max_downtime_ms: 300,
+        generation: Generation(4),
+        aim: Some(aim()),
+        operation: OperationId(55),
+        state: MigrationState::TakenOver,
+        stopping: Some(stopping()),
+        asked_at: Wall(1),
+        started_at: Some(Wall(2)),
+        ended_at: Some(Wall(3)),
+        reason: "nearest".into(),
+        took: took(),
+    }
+}
+
+/// An arrival with every part filled.
+pub fn arrival() -> Arrival {
+    Arrival {
+        vm: Vm { promised: Generation(9), ..vm() },
+        migration: MigrationId(7),
+        from: "a".into(),
+        from_host: "h1".into(),
+        mode: Mode::Cold,
+        at: Wall(5),
+        withdrawn: true,
+    }
 }
 
 /// Position of a command in `commands`, then `later_commands`. A new command does not compile until it has a sample.
@@ -344,6 +442,15 @@ pub fn position(command: &Command) -> usize {
         Command::Unbar(_) => 30,
         Command::RecordVms(_) => 31,
         Command::CancelFailover(_) => 32,
+        Command::BeginMigrations(_) => 33,
+        Command::StartMigrations(_) => 34,
+        Command::AimMigration(_) => 35,
+        Command::StopMigrations(_) => 36,
+        Command::EndMigration(_) => 37,
+        Command::Switch(_) => 38,
+        Command::Expect(_) => 39,
+        Command::Withdraw(_) => 40,
+        Command::DropArrival(_) => 41,
     }
 }
 

@@ -189,7 +189,17 @@ fn a_vm_that_the_watchdog_held_by_itself_goes_on_when_the_lease_holds() {
 }
 
 fn adopted(paused: bool) -> Adopted {
-    Adopted { vm: VM, generation: 3, spec: http(), slot: 2, boot_id: "b".into(), process: true, paused }
+    Adopted {
+        vm: VM,
+        generation: 3,
+        spec: http(),
+        slot: 2,
+        boot_id: "b".into(),
+        process: true,
+        paused,
+        incoming: 0,
+        copied: false,
+    }
 }
 
 #[test]
