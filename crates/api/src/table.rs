@@ -50,6 +50,7 @@ rows! {
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;
+    migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback;
     freeze: FreezeRead FreezeSet;
     event: EventList;
     state: LagMatrixRead QueueDepthRead;

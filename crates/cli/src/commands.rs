@@ -8,6 +8,7 @@ mod federation;
 mod hosts;
 mod links;
 mod local;
+mod moves;
 mod operations;
 mod regions;
 mod tokens;
@@ -60,6 +61,9 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         FederationCommand::Status { .. } => federation::status(session),
         FederationCommand::Region(command) => regions::run(session, command),
         FederationCommand::Failover(failover) => failover::run(session, failover),
+        FederationCommand::Migrate(migrate) => moves::migrate(session, migrate),
+        FederationCommand::MigrateAll(wanted) => moves::migrate_all(session, wanted),
+        FederationCommand::Failback(wanted) => moves::failback(session, wanted),
         FederationCommand::Vm(FederationVmCommand::HealthCheck(which)) => vms::health_check(session, which),
         FederationCommand::Events(command) => events::run(session, command),
         FederationCommand::State(command) => federation::state(session, command),

@@ -2,6 +2,7 @@
 
 mod federation;
 mod local;
+mod moves;
 mod vm;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use dwcp_config::units;
 
 pub use federation::*;
 pub use local::*;
+pub use moves::*;
 pub use vm::*;
 
 /// The operator's command of a DWCP federation.

@@ -17,6 +17,8 @@ pub struct FailoverLimits {
     pub min_priority: Option<Priority>,
     /// Move what fits even when not everything does.
     pub partial: bool,
+    /// Only these VMs, when not empty.
+    pub only: BTreeSet<VmId>,
 }
 
 /// One VM of a plan.
@@ -104,7 +106,9 @@ pub fn plan_failover(
     let mut on_host: BTreeMap<(RegionId, HostId), u64> = BTreeMap::new();
     // A VM that is being moved goes where it may run already, and nowhere else.
     let moves = |vm: &&Vm| {
-        limits.min_priority.is_none_or(|least| vm.priority >= least) && facts.moving(vm.id).is_none()
+        limits.min_priority.is_none_or(|least| vm.priority >= least)
+            && (limits.only.is_empty() || limits.only.contains(&vm.id))
+            && facts.moving(vm.id).is_none()
     };
     for vm in alive(facts.vms.values().filter(moves)) {
         let step = move_elsewhere(&mut planner, vm, only.as_ref());

@@ -18,6 +18,8 @@ mod hosts;
 mod links;
 mod listen;
 mod matrices;
+mod migrations;
+mod moves;
 mod names;
 mod operations;
 mod page;

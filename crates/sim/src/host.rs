@@ -97,6 +97,7 @@ impl Host {
             memory_mib: 4_096,
             disk_gib: 64,
             version: "0.1.0".to_string(),
+            transfer: "simulated".to_string(),
             ..Hello::default()
         };
         Host {

@@ -147,7 +147,7 @@ impl Options {
             ruled: seed % 8 == 3,
             snapshot_every: [SNAPSHOT_EVERY, 300, 60][rng.below(3) as usize],
             revocations: rng.chance(1, 2),
-            moves: seed % 2 == 0,
+            moves: seed.is_multiple_of(2),
             drifting: true,
             mutation,
             max_proposal_bytes: None,

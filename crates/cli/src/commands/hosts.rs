@@ -2,7 +2,7 @@
 
 use dwcp_api::host::{Host, HostList, HostListRequest, HostRead, HostReadRequest};
 
-use super::{Ended, all_pages, read};
+use super::{Ended, all_pages, moves, read};
 use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
@@ -21,6 +21,7 @@ pub fn run(session: &Session, command: &HostCommand) -> Ended {
                 Ok((Document::page(&page, table), Exit::Done))
             })
         }
+        HostCommand::Drain(wanted) => moves::drain_host(session, wanted),
         HostCommand::Show { host } => read(session, || {
             let answer = session.call::<HostRead>(&HostReadRequest { host: host.clone() })?;
             let vms = if answer.vms.is_empty() { "none".to_owned() } else { answer.vms.join(", ") };

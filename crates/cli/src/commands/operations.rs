@@ -141,11 +141,19 @@ pub fn exit_of(operation: &Operation) -> Exit {
 
 /// Follows an operation to its end with progress on stderr. Outlives the death of the controller that answered.
 pub fn follow(session: &Session, first: Operation) -> Result<Operation, Failure> {
+    follow_within(session, first, session.global.timeout.map(Duration::from_millis))
+}
+
+/// Follows an operation for as long as that.
+pub fn follow_within(
+    session: &Session,
+    first: Operation,
+    limit: Option<Duration>,
+) -> Result<Operation, Failure> {
     if first.joined {
         session.note(&format!("joined {}, which was running already", first.operation));
     }
     let began = Instant::now();
-    let limit = session.global.timeout.map(Duration::from_millis);
     let mut progress = Progress::new(session.global.quiet);
     let mut operation = first;
     let mut heard = Instant::now();

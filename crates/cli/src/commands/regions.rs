@@ -7,7 +7,7 @@ use dwcp_api::region::{
     RegionSummary, RegionVerdict, RegionVmCount,
 };
 
-use super::{Ended, all_pages, dry, events, federation, hosts, read};
+use super::{Ended, all_pages, dry, events, federation, hosts, moves, read};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -56,6 +56,7 @@ pub fn run(session: &Session, command: &RegionCommand) -> Ended {
             };
             changed(session, session.call::<RegionDisable>(&request)?, "disabled")
         }
+        RegionCommand::Drain(wanted) => moves::drain(session, wanted),
         RegionCommand::EnablePlacement(switch) | RegionCommand::DisablePlacement(switch) => {
             let request = PlacementSwitchRequest {
                 region: switch.region.clone(),

@@ -4,7 +4,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use dwcp_api::vm_spec::Priority;
 use dwcp_config::units;
 
-use super::{ControllerCommand, EventsCommand, FederationNetworkCommand, StateCommand, Words, words};
+use super::{
+    ControllerCommand, Drain, EventsCommand, Failback, FederationNetworkCommand, MigrateAll, MigrateArgs,
+    StateCommand, Words, words,
+};
 
 #[derive(Debug, Subcommand)]
 pub enum FederationCommand {
@@ -25,6 +28,12 @@ pub enum FederationCommand {
     /// Move a region's VMs to others; or see how that goes.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Failover(FailoverArgs),
+    /// Move VMs while they run; or see how that goes.
+    Migrate(MigrateArgs),
+    /// Move every VM of a region elsewhere.
+    MigrateAll(MigrateAll),
+    /// Bring VMs home that were created in a region and live elsewhere, the most important first.
+    Failback(Failback),
     /// VMs of the whole federation.
     #[command(subcommand)]
     Vm(FederationVmCommand),
@@ -117,6 +126,11 @@ pub enum RegionCommand {
     EnablePlacement(RegionSwitch),
     /// Stop new placements in a region.
     DisablePlacement(RegionSwitch),
+    /// Empty a region: move every VM by its rules while it runs, until --timeout is over; exit 7 when something is left.
+    ///
+    /// The region is closed for new VMs first. Calling it off (`dwcp-cli operation cancel`) opens it again and leaves every
+    /// VM where it is by then.
+    Drain(Drain),
 }
 
 #[derive(Debug, Args)]

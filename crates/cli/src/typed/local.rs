@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use dwcp_config::units;
 
-use super::{NetworkCommand, words};
+use super::{DrainHost, NetworkCommand, words};
 
 #[derive(Debug, Subcommand)]
 pub enum ContextCommand {
@@ -104,6 +104,10 @@ pub enum HostCommand {
     },
     /// Show a host and its VMs.
     Show { host: String },
+    /// Empty a host: move its VMs within the region while they run, or to other regions; exit 7 when something is left.
+    ///
+    /// The host is closed for new VMs first. Calling it off (`dwcp-cli operation cancel`) opens it again.
+    Drain(DrainHost),
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,6 @@
 //! Operations that move VMs: how far they are, and emptying a region or a host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_decide::FailoverLimits;
 use dwcp_state::{
@@ -51,9 +51,8 @@ impl Progress {
         if !late && self.waiting.len() > self.failing {
             return None;
         }
-        let state = if self.done > 0 { OperationState::Partial } else { OperationState::Failed };
         let why = if late { " when the time was over" } else { "" };
-        Some((state, format!("{text}{why}; left: {}", self.waiting.join("; "))))
+        Some((OperationState::Partial, format!("{text}{why}; left: {}", self.waiting.join("; "))))
     }
 }
 
@@ -116,13 +115,18 @@ impl Node {
 
     /// A VM that was switched counts once its new host says that it serves.
     fn arrived(&self, migration: &Migration) -> Result<(), String> {
+        let departing = self.facts.regions.values().any(|facts| facts.departures.contains_key(&migration.vm));
         match self.facts.vm(migration.vm) {
-            Some((_, vm)) if vm.generation >= migration.generation && !super::failover::is_as_wanted(vm) => {
-                Err(format!("{} has moved to {} and does not answer yet", migration.name, vm.host))
+            Some((_, vm)) if vm.generation < migration.generation => {}
+            Some((_, vm)) if vm.want == Want::Deleted || super::failover::is_as_wanted(vm) => return Ok(()),
+            Some((_, vm)) => {
+                return Err(format!("{} has moved to {} and does not answer yet", migration.name, vm.host));
             }
-            Some((_, vm)) if vm.generation >= migration.generation => Ok(()),
-            _ => Err(format!("{} is between {} and {}", migration.name, migration.from_host, migration.to)),
+            // Deleted since.
+            None if !departing => return Ok(()),
+            None => {}
         }
+        Err(format!("{} is between {} and {}", migration.name, migration.from_host, migration.to))
     }
 
     pub(super) fn progress_of_drain(&self, operation: &Operation, drain: &Drain) -> Progress {
@@ -159,7 +163,7 @@ impl Node {
         let Some(facts) = self.facts.regions.get(region) else { return Vec::new() };
         let mut steps = match &drain.host {
             Some(host) => self.host_plan(region, host),
-            None => self.region_plan(region, drain),
+            None => self.move_plan(region, &drain.to, BTreeSet::new()),
         };
         let mut tries: BTreeMap<VmId, (usize, &Migration)> = BTreeMap::new();
         for migration in of.into_iter().flat_map(|of| of_operation(facts, of)) {
@@ -177,8 +181,9 @@ impl Node {
         steps
     }
 
-    fn region_plan(&self, region: &RegionId, drain: &Drain) -> Vec<DrainStep> {
-        let limits = FailoverLimits { to: drain.to.clone(), min_priority: None, partial: true };
+    /// Where VMs of a region go elsewhere: these, or all when none is named.
+    pub fn move_plan(&self, region: &RegionId, to: &[RegionId], only: BTreeSet<VmId>) -> Vec<DrainStep> {
+        let limits = FailoverLimits { to: to.to_vec(), partial: true, only, ..FailoverLimits::default() };
         let plan = dwcp_decide::plan_failover(&self.facts, &self.measured(), region, &limits);
         let step = |step: dwcp_decide::PlannedMove| DrainStep {
             vm: step.vm,

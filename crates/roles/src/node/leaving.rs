@@ -40,6 +40,7 @@ impl Node {
             to: failover.to.clone(),
             min_priority: Some(failover.min_priority),
             partial: true,
+            ..FailoverLimits::default()
         };
         let plan = dwcp_decide::plan_failover(&self.facts, &self.measured(), region, &limits);
         let recorded: BTreeMap<VmId, &FailoverVm> = failover.vms.iter().map(|vm| (vm.vm, vm)).collect();

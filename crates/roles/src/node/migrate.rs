@@ -19,12 +19,6 @@ const AIM_LIMIT_MS: u64 = 30_000;
 /// A VM that does not run by then can't be moved alive, nor is one waited for longer that won't stop, ms.
 const BEGIN_LIMIT_MS: u64 = 60_000;
 
-/// What a host's word, and the facts, ask for next.
-enum Next {
-    Wait,
-    Do(Command),
-}
-
 fn stop(migration: &Migration, reason: impl Into<String>) -> Command {
     let stopping = Stopping { state: MigrationState::Failed, reason: reason.into() };
     Command::StopMigrations((vec![(migration.vm, migration.id)], stopping))
@@ -48,7 +42,7 @@ impl Node {
             self.date_intents(group, &host);
         }
         for migration in running {
-            if let Next::Do(command) = self.next_of(group, &region, &migration) {
+            if let Some(command) = self.next_of(group, &region, &migration) {
                 let kind = std::mem::discriminant(&command);
                 if self.due(format!("migration {} {kind:?}", migration.id), AGAIN_MS) {
                     self.conclude(group, command);
@@ -72,26 +66,24 @@ impl Node {
         }
     }
 
-    fn next_of(&self, group: GroupId, region: &RegionId, migration: &Migration) -> Next {
+    fn next_of(&self, group: GroupId, region: &RegionId, migration: &Migration) -> Option<Command> {
         let facts = &self.facts.regions[region];
-        let Some(vm) = facts.vms.get(&migration.vm) else { return Next::Wait };
+        let vm = facts.vms.get(&migration.vm)?;
         let host_up = facts.hosts.get(&vm.host).is_some_and(|host| host.standing == HostStanding::Up);
         if facts.evacuation.is_some() || !host_up {
             return self.next_of_lost(group, region, vm, migration);
         }
-        let session = self.leases.hosts.get(&(group, vm.host.clone()));
-        let Some(session) = session else { return Next::Wait };
+        let session = self.leases.hosts.get(&(group, vm.host.clone()))?;
         let acted = self.leases.place_of(group, &vm.host).is_some_and(|place| session.acted >= place);
-        let report = session.reports.get(&vm.id).filter(|report| report.generation == vm.generation.0);
-        let Some(report) = report else { return Next::Wait };
+        let report = session.reports.get(&vm.id).filter(|report| report.generation == vm.generation.0)?;
         if report.phase == Phase::Moved {
-            return Next::Do(Command::Switch(released(migration, report)));
+            return Some(Command::Switch(released(migration, report)));
         }
         if migration.stopping.is_some() {
             // Whoever acts on intents that speak of no transfer can't release any more.
             let copying = report.transfer.as_ref().is_some_and(|transfer| transfer.stage != Stage::Failed);
             let ends = acted && !copying;
-            return if ends { Next::Do(Command::EndMigration((vm.id, migration.id))) } else { Next::Wait };
+            return ends.then_some(Command::EndMigration((vm.id, migration.id)));
         }
         match migration.mode {
             Mode::Live => self.next_of_live(region, vm, migration, report),
@@ -100,22 +92,34 @@ impl Node {
     }
 
     /// A VM whose host is lost goes to the target of its migration, where it may run already, and nowhere else.
-    fn next_of_lost(&self, group: GroupId, region: &RegionId, vm: &Vm, migration: &Migration) -> Next {
+    fn next_of_lost(
+        &self,
+        group: GroupId,
+        region: &RegionId,
+        vm: &Vm,
+        migration: &Migration,
+    ) -> Option<Command> {
         let evacuated = self.facts.regions[region].evacuation.is_some();
         let whose = if evacuated { None } else { Some(&vm.host) };
         if !self.may_move() || !self.is_fenced(group, whose) {
-            return Next::Wait;
+            return None;
         }
         let failover = self.facts.core.running_failover(region).map(|failover| failover.id);
         let switch =
             Switch { vm: vm.id, migration: migration.id, released: false, failover, took: Took::default() };
-        Next::Do(Command::Switch(switch))
+        Some(Command::Switch(switch))
     }
 
-    fn next_of_live(&self, region: &RegionId, vm: &Vm, migration: &Migration, report: &VmReport) -> Next {
+    fn next_of_live(
+        &self,
+        region: &RegionId,
+        vm: &Vm,
+        migration: &Migration,
+        report: &VmReport,
+    ) -> Option<Command> {
         let transfer = report.transfer.as_ref().filter(|transfer| transfer.migration == migration.id.0);
         if let Some(failed) = transfer.filter(|transfer| transfer.stage == Stage::Failed) {
-            return Next::Do(stop(migration, failed.reason.clone()));
+            return Some(stop(migration, failed.reason.clone()));
         }
         let began = self.age_of(migration);
         if migration.aim.is_none() {
@@ -123,33 +127,39 @@ impl Node {
         }
         if transfer.is_none() && began >= BEGIN_LIMIT_MS {
             let phase = format!("{:?}", report.phase).to_lowercase();
-            return Next::Do(stop(migration, format!("{} is {phase}: it can't be copied", vm.name)));
+            return Some(stop(migration, format!("{} is {phase}: it can't be copied", vm.name)));
         }
-        Next::Wait
+        None
     }
 
-    fn next_of_cold(&self, region: &RegionId, migration: &Migration, report: &VmReport, acted: bool) -> Next {
+    fn next_of_cold(
+        &self,
+        region: &RegionId,
+        migration: &Migration,
+        report: &VmReport,
+        acted: bool,
+    ) -> Option<Command> {
         match report.disk {
             Some(false) => {}
             Some(true) => {
                 let why = "its disk can't be moved while it is off; start it and move it live";
-                return Next::Do(stop(migration, why));
+                return Some(stop(migration, why));
             }
             None if self.age_of(migration) >= BEGIN_LIMIT_MS => {
-                return Next::Do(stop(migration, "its host does not say whether it has a disk"));
+                return Some(stop(migration, "its host does not say whether it has a disk"));
             }
-            None => return Next::Wait,
+            None => return None,
         }
         if migration.aim.is_none() {
             return self.aim(region, migration);
         }
         if acted && report.phase == Phase::Stopped {
-            return Next::Do(Command::Switch(released(migration, report)));
+            return Some(Command::Switch(released(migration, report)));
         }
         if self.age_of(migration) >= BEGIN_LIMIT_MS {
-            return Next::Do(stop(migration, "it did not stop in time"));
+            return Some(stop(migration, "it did not stop in time"));
         }
-        Next::Wait
+        None
     }
 
     fn age_of(&self, migration: &Migration) -> u64 {
@@ -157,9 +167,9 @@ impl Node {
     }
 
     /// Aims at the host that the target's region has chosen, once it has.
-    fn aim(&self, region: &RegionId, migration: &Migration) -> Next {
+    fn aim(&self, region: &RegionId, migration: &Migration) -> Option<Command> {
         let Some(target) = self.facts.regions.get(&migration.to) else {
-            return Next::Do(stop(migration, format!("no region {}", migration.to)));
+            return Some(stop(migration, format!("no region {}", migration.to)));
         };
         let arrival = target.arrival(migration.vm, migration.generation);
         if let Some(arrival) = arrival.filter(|of| of.migration == migration.id && !of.withdrawn) {
@@ -167,21 +177,21 @@ impl Node {
             let endpoint =
                 target.hosts.get(&host).map(|host| host.facts.transfer.clone()).unwrap_or_default();
             if endpoint.is_empty() && migration.mode == Mode::Live {
-                return Next::Do(stop(migration, format!("the agent of {host} takes no running VMs")));
+                return Some(stop(migration, format!("the agent of {host} takes no running VMs")));
             }
             let mbit_per_s = u64::from(self.facts.core.policy.migration_mbit_per_s.max(1));
             let aim = Aim { host, endpoint, rate_bytes_per_s: mbit_per_s * 1_000_000 / 8 };
-            return Next::Do(Command::AimMigration((migration.vm, (migration.id, aim))));
+            return Some(Command::AimMigration((migration.vm, (migration.id, aim))));
         }
         let declined = target.declined.get(&migration.vm);
         if let Some((_, reason)) = declined.filter(|(generation, _)| *generation == migration.generation) {
-            return Next::Do(stop(migration, format!("{}: {reason}", migration.to)));
+            return Some(stop(migration, format!("{}: {reason}", migration.to)));
         }
         if self.age_of(migration) >= AIM_LIMIT_MS {
             let from = if migration.to == *region { "this region" } else { migration.to.as_str() };
-            return Next::Do(stop(migration, format!("{from} made no room in {} s", AIM_LIMIT_MS / 1_000)));
+            return Some(stop(migration, format!("{from} made no room in {} s", AIM_LIMIT_MS / 1_000)));
         }
-        Next::Wait
+        None
     }
 
     /// For VMs that are to move to this group: makes room, or declines.

@@ -1,6 +1,6 @@
 //! What people ask about VMs that move.
 
-use dwcp_state::{Command, Drain, Freeze, Migration, MigrationState, NewMigration, OperationKind, Stopping};
+use dwcp_state::{Command, Drain, Freeze, MigrationState, NewMigration, OperationKind, Stopping};
 use dwcp_types::{Code, MigrationId, Refusal, RegionId, VmId};
 
 use super::proposals::Purpose;
@@ -104,14 +104,5 @@ impl Node {
         let stopping = Stopping { state: MigrationState::Cancelled, reason };
         let envelope = self.envelope(asked, Command::StopMigrations((of, stopping)));
         self.propose(group, envelope, Purpose::Answer(ticket));
-    }
-
-    /// How far the copy of a VM is, when its host speaks to this node.
-    pub fn transfer_of(&self, migration: &Migration) -> Option<&crate::protocol::TransferReport> {
-        let mut hosts = self.leases.hosts.iter().filter(|((_, host), _)| *host == migration.from_host);
-        hosts.find_map(|(_, session)| {
-            let report = session.reports.get(&migration.vm)?;
-            report.transfer.as_ref().filter(|transfer| transfer.migration == migration.id.0)
-        })
     }
 }

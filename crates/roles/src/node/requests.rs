@@ -285,6 +285,7 @@ impl Node {
             to: request.to.clone(),
             min_priority: request.min_priority,
             partial: request.partial,
+            ..FailoverLimits::default()
         };
         let plan = dwcp_decide::plan_failover(&self.facts, &self.measured(), &request.from, &limits);
         if request.dry_run {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_types::{GroupId, HostId, Mono, RegionId, wire_struct};
+use dwcp_state::Migration;
+use dwcp_types::{GroupId, HostId, Mono, RegionId, VmId, wire_struct};
 
 use super::{Beat, Node};
-use crate::protocol::Usage;
+use crate::protocol::{TransferReport, Usage, VmReport};
 
 /// Hosts that one beat speaks of: those of a large region take their turns.
 const HOSTS_A_BEAT: usize = 32;
@@ -23,8 +24,10 @@ pub struct HostWord {
     pub lease_left_ms: Option<u64>,
     /// What it uses; none: its agent has not said.
     pub usage: Option<Usage>,
+    /// VMs that are being copied from it to other hosts.
+    pub transfers: Vec<(VmId, TransferReport)>,
 }
-wire_struct!(HostWord { 1 group, 2 host, 3 heard_ms, 4 lease_left_ms, 5 usage });
+wire_struct!(HostWord { 1 group, 2 host, 3 heard_ms, 4 lease_left_ms, 5 usage, 6 transfers });
 
 /// What others said of their hosts, and whose turn it is to be spoken of here.
 #[derive(Default)]
@@ -67,6 +70,18 @@ impl Node {
         })
     }
 
+    /// How far the copy of a VM of a group is, as its host said last; none where nobody has heard of it.
+    pub fn transfer_of(&self, group: GroupId, migration: &Migration) -> Option<&TransferReport> {
+        let key = (group, migration.from_host.clone());
+        let transfer = if self.leads(group) {
+            self.leases.hosts.get(&key)?.reports.get(&migration.vm)?.transfer.as_ref()
+        } else {
+            let (word, _) = self.host_words.said.get(&key)?;
+            word.transfers.iter().find(|(vm, _)| *vm == migration.vm).map(|(_, report)| report)
+        };
+        transfer.filter(|transfer| transfer.migration == migration.id.0)
+    }
+
     /// Words on the next hosts in turn, of all that this node leads.
     pub(super) fn next_host_words(&mut self) -> Vec<HostWord> {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -78,7 +93,10 @@ impl Node {
         self.host_words.spoken = turn.last().cloned();
         let word = |(group, host): (GroupId, HostId)| {
             let HostNow { heard_ms, lease_left_ms, usage } = self.host_now(group, &host)?;
-            Some(HostWord { group, host, heard_ms, lease_left_ms, usage })
+            let session = self.leases.hosts.get(&(group, host.clone()))?;
+            let transfer = |(vm, report): (&VmId, &VmReport)| Some((*vm, report.transfer.clone()?));
+            let transfers = session.reports.iter().filter_map(transfer).collect();
+            Some(HostWord { group, host, heard_ms, lease_left_ms, usage, transfers })
         };
         turn.into_iter().filter_map(word).collect()
     }

@@ -112,7 +112,7 @@ impl Serve for HostRead {
 }
 
 /// A host by name or `region/name`.
-fn find<'a>(view: &View<'a>, name: &str) -> Result<(&'a RegionFacts, &'a Host), Problem> {
+pub fn find<'a>(view: &View<'a>, name: &str) -> Result<(&'a RegionFacts, &'a Host), Problem> {
     let (region, host) = match name.split_once('/') {
         Some((region, host)) => (Some(region), host),
         None => (None, name),

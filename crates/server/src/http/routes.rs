@@ -107,6 +107,7 @@ routes! {
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;
+    migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback;
     freeze: FreezeRead FreezeSet;
     event: EventList;
     state: LagMatrixRead QueueDepthRead;
