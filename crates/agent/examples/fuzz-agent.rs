@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use dwcp_agent::host_config::HostConfig;
 use dwcp_agent::qmp;
 use dwcp_agent::watch_protocol::{Ask, Tell};
+use dwcp_mesh::transfer::{Answer, Kind, Opening};
 use dwcp_types::Rng;
 
 #[path = "../../server/examples/fuzz/mutate.rs"]
@@ -38,6 +39,11 @@ fn main() {
     });
     run("agent-watchdog", WATCHDOG, limit, seed, |input| {
         serde_json::from_slice::<Ask>(input).is_ok() || serde_json::from_slice::<Tell>(input).is_ok()
+    });
+    let opening =
+        dwcp_types::encode(&Opening { kind: Kind::Disk, vm: 7, generation: 2, migration: 9, number: 1 });
+    run("agent-transfer-opening", &opening, limit, seed, |input| {
+        Answer::read(input).reason().is_none() || Opening::read(input).is_ok()
     });
     let (socket, say) = monitor();
     run("agent-qmp", MONITOR, limit, seed, |input| {
@@ -68,14 +74,21 @@ fn monitor() -> (PathBuf, Sender<Vec<u8>>) {
     (path, say)
 }
 
-fn run(name: &str, real: &str, limit: Duration, seed: u64, mut read: impl FnMut(&[u8]) -> bool) {
+fn run(
+    name: &str,
+    real: &(impl AsRef<[u8]> + ?Sized),
+    limit: Duration,
+    seed: u64,
+    mut read: impl FnMut(&[u8]) -> bool,
+) {
     let mut rng = Rng::new(seed);
-    let mut corpus = vec![real.as_bytes().to_vec()];
+    let real = real.as_ref();
+    let mut corpus = vec![real.to_vec()];
     assert!(read(&corpus[0]), "{name}: the real input is not understood");
     let (began, mut rounds, mut understood) = (Instant::now(), 0u64, 0u64);
     while began.elapsed() < limit {
         let mut input = corpus[rng.below(corpus.len() as u64) as usize].clone();
-        mutate::mutate(&mut rng, &mut input, real.as_bytes());
+        mutate::mutate(&mut rng, &mut input, real);
         input.truncate(16 << 10);
         rounds += 1;
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read(&input)));

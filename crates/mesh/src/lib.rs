@@ -2,7 +2,7 @@
 //! development.
 //!
 //! [`pki`] makes and checks certificates, [`Mesh`] joins the regions and accepts agents, [`AgentLink`] is an
-//! agent's end, and [`wan`] delays, drops and cuts datagrams under the sockets when a development federation
+//! agent's end, [`transfer`] carries memory and disks between agents, and [`wan`] delays, drops and cuts datagrams under the sockets when a development federation
 //! asks for it. Delivery is best effort and in order per peer and class while a link stays up: what was queued
 //! when a link fell is lost, so callers repeat what matters.
 
@@ -14,6 +14,7 @@ pub mod pki;
 mod queue;
 mod seed;
 mod stats;
+pub mod transfer;
 mod transport;
 pub mod wan;
 

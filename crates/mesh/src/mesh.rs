@@ -1,7 +1,7 @@
 //! The mesh between regions: one connection in each direction of each pair, four classes of frames on it, and the
 //! agents of hosts on the same endpoint.
 
-mod accept;
+pub(crate) mod accept;
 pub(crate) mod link;
 mod session;
 

@@ -16,6 +16,9 @@ pub(crate) use verify::peer_of;
 /// ALPN name of mesh connections; a different protocol cannot be spoken by mistake.
 pub(crate) const MESH_ALPN: &[u8] = b"dwcp-mesh/1";
 
+/// ALPN name of connections between agents. Only here does a host's certificate also serve.
+pub(crate) const TRANSFER_ALPN: &[u8] = b"dwcp-transfer/1";
+
 /// Who holds a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerId {

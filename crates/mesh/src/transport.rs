@@ -29,7 +29,31 @@ const MAX_PENDING_HANDSHAKES: usize = 1024;
 /// Name sent in the TLS hello; names don't matter here, URI names do.
 pub(crate) const SERVER_NAME: &str = "mesh.dwcp.internal";
 
+/// What one stream between agents may have on its way: a round trip of 310 ms at 1 Gbit/s.
+const TRANSFER_STREAM_WINDOW_BYTES: u32 = 40 << 20;
+/// All streams of one connection between agents together.
+const TRANSFER_WINDOW_BYTES: u32 = 64 << 20;
+/// A silent connection between agents is held up by these.
+const TRANSFER_KEEP_ALIVE: Duration = Duration::from_millis(700);
+
 fn transport() -> Arc<TransportConfig> {
+    Arc::new(settings())
+}
+
+/// For connections between agents: wide windows, and `streams` of both directions that the peer may open.
+fn transfer_transport(streams: u32) -> Arc<TransportConfig> {
+    let mut t = settings();
+    t.keep_alive_interval(Some(TRANSFER_KEEP_ALIVE))
+        .stream_receive_window(VarInt::from_u32(TRANSFER_STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(TRANSFER_WINDOW_BYTES))
+        .send_window(u64::from(TRANSFER_WINDOW_BYTES))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+        .datagram_receive_buffer_size(None);
+    Arc::new(t)
+}
+
+fn settings() -> TransportConfig {
     let mut t = TransportConfig::default();
     t.max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
         // Our own pings come more often; this only covers the time before the first of them.
@@ -48,7 +72,7 @@ fn transport() -> Arc<TransportConfig> {
     let mut congestion = BbrConfig::default();
     congestion.initial_window(INITIAL_WINDOW_BYTES);
     t.congestion_controller_factory(Arc::new(congestion));
-    Arc::new(t)
+    t
 }
 
 pub(crate) fn client_config(identity: &Identity, expect: PeerId) -> io::Result<ClientConfig> {
@@ -64,6 +88,24 @@ pub(crate) fn server_config(identity: &Identity) -> io::Result<ServerConfig> {
     let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
     config.transport_config(transport()).max_incoming(MAX_PENDING_HANDSHAKES);
+    Ok(config)
+}
+
+/// For dialing the agent of the host `expect`.
+pub(crate) fn transfer_client_config(identity: &Identity, expect: PeerId) -> io::Result<ClientConfig> {
+    let tls = identity.transfer_client_config(expect).map_err(io::Error::other)?;
+    let tls = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut config = ClientConfig::new(Arc::new(tls));
+    config.transport_config(transfer_transport(0));
+    Ok(config)
+}
+
+/// For being dialed by other agents, `streams` a connection at once.
+pub(crate) fn transfer_server_config(identity: &Identity, streams: u32) -> io::Result<ServerConfig> {
+    let tls = identity.transfer_server_config().map_err(io::Error::other)?;
+    let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(tls));
+    config.transport_config(transfer_transport(streams)).max_incoming(MAX_PENDING_HANDSHAKES);
     Ok(config)
 }
 

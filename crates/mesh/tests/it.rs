@@ -14,3 +14,5 @@ mod links;
 mod pressure;
 #[path = "it/table.rs"]
 mod table;
+#[path = "it/transfer.rs"]
+mod transfer;

@@ -58,7 +58,7 @@ pub(super) fn turn_away(inner: &Inner, connection: &Connection, reason: String) 
     inner.refuse(connection.remote_address(), reason);
 }
 
-fn identity(connection: &Connection) -> Result<PeerId, String> {
+pub(crate) fn identity(connection: &Connection) -> Result<PeerId, String> {
     let chain =
         connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
     let leaf = chain.as_deref().and_then(|chain| chain.first()).ok_or("no certificate")?;

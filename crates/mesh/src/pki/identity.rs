@@ -10,8 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, client, server};
 
-use super::verify::{PeerVerifier, peer_of};
-use super::{MESH_ALPN, PeerId, PkiError, authority};
+use super::verify::{Expect, PeerVerifier, peer_of};
+use super::{MESH_ALPN, PeerId, PkiError, TRANSFER_ALPN, authority};
 
 /// This process's certificate, key and trusted authorities. Clones share one state: replacing it in one replaces it
 /// in every TLS configuration made from it, for connections opened afterwards.
@@ -82,25 +82,43 @@ impl Identity {
 
     /// TLS for accepting mesh connections: TLS 1.3, the client must show a leaf of this federation.
     pub fn mesh_server_config(&self) -> Result<rustls::ServerConfig, PkiError> {
-        let verifier = Arc::new(PeerVerifier::new(self.clone(), None));
+        self.server_config(Expect::Anybody, MESH_ALPN)
+    }
+
+    /// TLS for accepting other agents: TLS 1.3, the client must show a host's leaf of this federation.
+    pub(crate) fn transfer_server_config(&self) -> Result<rustls::ServerConfig, PkiError> {
+        self.server_config(Expect::AnyHost, TRANSFER_ALPN)
+    }
+
+    fn server_config(&self, expect: Expect, alpn: &[u8]) -> Result<rustls::ServerConfig, PkiError> {
+        let verifier = Arc::new(PeerVerifier::new(self.clone(), expect));
         let mut config =
             server_builder()?.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(self.clone()));
         // A resumed session would skip the check of a leaf that has run out since.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(server::NoServerSessionStorage {});
-        config.alpn_protocols = vec![MESH_ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
     }
 
     /// TLS for dialing a mesh endpoint, which must prove to be `expect` (any peer of the federation when `None`).
     pub fn mesh_client_config(&self, expect: Option<PeerId>) -> Result<rustls::ClientConfig, PkiError> {
+        self.client_config(expect.map_or(Expect::Anybody, Expect::This), MESH_ALPN)
+    }
+
+    /// TLS for dialing the agent of a host, which must prove to be `expect`.
+    pub(crate) fn transfer_client_config(&self, expect: PeerId) -> Result<rustls::ClientConfig, PkiError> {
+        self.client_config(Expect::This(expect), TRANSFER_ALPN)
+    }
+
+    fn client_config(&self, expect: Expect, alpn: &[u8]) -> Result<rustls::ClientConfig, PkiError> {
         let verifier = Arc::new(PeerVerifier::new(self.clone(), expect));
         let mut config = client_builder()?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_client_cert_resolver(Arc::new(self.clone()));
         config.resumption = client::Resumption::disabled();
-        config.alpn_protocols = vec![MESH_ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
     }
 

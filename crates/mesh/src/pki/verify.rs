@@ -11,15 +11,26 @@ use webpki::{EndEntityCert, KeyUsage};
 
 use super::{Identity, PeerId};
 
+/// Who may be at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// Anybody of the federation.
+    Anybody,
+    /// Any host of the federation, and no region.
+    AnyHost,
+    /// This peer only.
+    This(PeerId),
+}
+
 /// Verifier of both directions. It ignores DNS names: a peer is who its URI name says.
 pub(crate) struct PeerVerifier {
     identity: Identity,
-    expect: Option<PeerId>,
+    expect: Expect,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl PeerVerifier {
-    pub(crate) fn new(identity: Identity, expect: Option<PeerId>) -> Self {
+    pub(crate) fn new(identity: Identity, expect: Expect) -> Self {
         Self { identity, expect, algorithms: ring::default_provider().signature_verification_algorithms }
     }
 
@@ -42,8 +53,11 @@ impl PeerVerifier {
             )));
         }
         match &self.expect {
-            Some(expect) if *expect != peer => {
+            Expect::This(expect) if *expect != peer => {
                 Err(Error::General(format!("{peer} answered in place of {expect}")))
+            }
+            Expect::AnyHost if !matches!(peer, PeerId::Host { .. }) => {
+                Err(Error::General(format!("{peer} is no host: only hosts talk here")))
             }
             _ => Ok(()),
         }
@@ -203,5 +217,33 @@ impl<'a> Der<'a> {
         let (content, rest) = rest.split_at(length);
         self.0 = rest;
         Some((tag, content))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+    use crate::pki::Ca;
+
+    #[test]
+    fn where_hosts_talk_a_host_is_believed_in_both_roles_and_a_region_in_none() {
+        let day = Duration::from_secs(86_400);
+        let ca = Ca::create("test", day).expect("a CA");
+        let host = PeerId::Host { region: "r".into(), host: "h".into() };
+        let issue = |peer: &PeerId| ca.issue(peer, &[], day).expect("a leaf");
+        let own = issue(&host);
+        let identity = Identity::from_pem(ca.cert_pem(), &own.cert_pem, &own.key_pem).expect("an identity");
+        let verifier = PeerVerifier::new(identity, Expect::AnyHost);
+        for (peer, believed) in [(host, true), (PeerId::Region("r".into()), false)] {
+            let leaf = CertificateDer::from_pem_slice(issue(&peer).cert_pem.as_bytes()).expect("a leaf");
+            for usage in [KeyUsage::client_auth(), KeyUsage::server_auth()] {
+                let checked = verifier.check(&leaf, &[], UnixTime::now(), usage);
+                assert_eq!(checked.is_ok(), believed, "{peer}: {checked:?}");
+            }
+        }
     }
 }
