@@ -9,6 +9,7 @@
 //! connections apart by their order meets the same order at the other end. A connection that is silent for 3 s is given up.
 
 mod accept;
+mod flow;
 mod join;
 mod opening;
 mod pace;
@@ -82,7 +83,7 @@ struct Inner {
     endpoint: RwLock<Option<Endpoint>>,
     identity: Identity,
     acceptors: RwLock<Acceptors>,
-    dialed: tokio::sync::Mutex<BTreeMap<(PeerId, SocketAddr), Connection>>,
+    dialed: tokio::sync::Mutex<BTreeMap<(PeerId, SocketAddr), Link>>,
     /// Connections by the host that dialed.
     accepted: RwLock<BTreeMap<PeerId, usize>>,
     refused: AtomicU64,
@@ -164,10 +165,10 @@ impl TransferHandle {
         let key = (host.clone(), address);
         // Two that ask at once share one dial.
         let mut dialed = self.inner.dialed.lock().await;
-        if let Some(connection) = dialed.get(&key).filter(|c| c.close_reason().is_none()) {
-            return Ok(Link { connection: connection.clone(), host: host.clone() });
+        dialed.retain(|_, link| link.connection.close_reason().is_none());
+        if let Some(link) = dialed.get(&key) {
+            return Ok(link.clone());
         }
-        dialed.retain(|_, connection| connection.close_reason().is_none());
         let endpoint = self.inner.endpoint().ok_or("this link was shut down")?;
         let tls = transport::transfer_client_config(&self.inner.identity, host.clone())
             .map_err(|e| e.to_string())?;
@@ -178,8 +179,10 @@ impl TransferHandle {
             Ok(Err(error)) => return Err(format!("{host} at {address}: {}", reason(&error))),
             Err(_) => return Err(format!("{host} at {address} did not answer within {} s", DIAL.as_secs())),
         };
-        dialed.insert(key, connection.clone());
-        Ok(Link { connection, host: host.clone() })
+        let link = Link { connection, host: host.clone(), users: Arc::new(()) };
+        tokio::spawn(flow::keep(link.connection.clone(), Arc::downgrade(&link.users)));
+        dialed.insert(key, link.clone());
+        Ok(link)
     }
 
     /// The UDP address in use.
@@ -206,11 +209,13 @@ impl TransferHandle {
     }
 }
 
-/// A connection to another agent. Clones are the same connection.
+/// A connection to another agent. Clones are the same connection; it is closed when nobody has used it for a while.
 #[derive(Clone, Debug)]
 pub struct Link {
     connection: Connection,
     host: PeerId,
+    /// One count for every clone and every open stream, and one for the list of what was dialed.
+    users: Arc<()>,
 }
 
 impl Link {
@@ -239,7 +244,7 @@ impl Link {
             let mut sending = Sending::new(send);
             let bytes = dwcp_types::encode(opening);
             frame::write(sending.stream(), bytes).await.map_err(|e| e.to_string())?;
-            Ok(Opened { sending, receive })
+            Ok(Opened { sending, receive, user: self.users.clone() })
         };
         match tokio::time::timeout(ANSWER, begin).await {
             Ok(opened) => opened,
@@ -260,6 +265,7 @@ impl Link {
 pub struct Opened {
     sending: Sending,
     receive: RecvStream,
+    user: Arc<()>,
 }
 
 impl Opened {
@@ -288,7 +294,7 @@ impl Opened {
     /// # Errors
     /// The other end refuses or tears down, the connection is lost, or `local` breaks.
     pub async fn join(self, local: UnixStream, pace: &Pace) -> Result<(), String> {
-        let Opened { sending, mut receive } = self;
+        let Opened { sending, mut receive, user: _user } = self;
         let (from, to) = local.into_split();
         let out = async {
             let sent = join::send(from, sending, pace).await;

@@ -25,6 +25,8 @@ const HOSTS: usize = 256;
 const HANDSHAKE: Duration = Duration::from_secs(3);
 /// An opening must be there by then, and the local socket must have taken the connection.
 const OPENING: Duration = Duration::from_secs(3);
+/// What the streams of a lost connection may take to end.
+const ENDING: Duration = Duration::from_millis(300);
 
 pub(super) async fn run(inner: Arc<Inner>, endpoint: Endpoint) {
     let mut shut = inner.stop.subscribe();
@@ -68,6 +70,9 @@ async fn admit(inner: Arc<Inner>, incoming: Incoming) {
             Some(_) = streams.join_next() => {}
         }
     }
+    // Each notices by itself and says so to whom it concerns; one that hangs on its local socket is dropped.
+    let ending = async { while streams.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(ENDING, ending).await;
 }
 
 fn turn_away(inner: &Inner, connection: &Connection, reason: &str) {
