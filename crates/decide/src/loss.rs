@@ -8,11 +8,14 @@ use dwcp_types::{Code, Refusal, RegionId, Wall};
 /// Who hears whom, as gathered from the beats of all regions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LossView {
+    /// Whose view it is.
+    pub proposer: RegionId,
     /// The proposer's wall clock, for the hourly cap.
     pub now: Wall,
     /// By observer, then subject: for how long the observer has heard nothing of the subject, in milliseconds.
     pub hearing: BTreeMap<RegionId, BTreeMap<RegionId, u64>>,
-    /// By observer, then subject: for how long it has heard it without a gap, in milliseconds. For returns.
+    /// By observer, then subject: for how long it has heard it without a gap, in milliseconds. For returns, and to know how
+    /// long the proposer has been in touch with whoever attests a silence.
     pub heard_for: BTreeMap<RegionId, BTreeMap<RegionId, u64>>,
     /// Hosts of a region that were heard of recently, by anybody, other than through the region's own control plane.
     pub hosts_heard: BTreeMap<RegionId, u64>,
@@ -57,6 +60,13 @@ impl LossView {
         self.hearing.get(observer)?.get(subject).copied()
     }
 
+    /// True when the proposer has heard an observer for as long as the silence that it attests. Otherwise that silence may
+    /// be from before a cut healed, and the word that it is over still on its way.
+    fn is_in_touch(&self, observer: &RegionId, limit_ms: u64) -> bool {
+        let heard_ms = || self.heard_for.get(&self.proposer).and_then(|heard| heard.get(observer)).copied();
+        *observer == self.proposer || heard_ms().is_some_and(|ms| ms >= limit_ms)
+    }
+
     /// True when an observer hears a majority of the voters, itself among them. One that doesn't is cut off: its silence
     /// says something about itself.
     fn is_connected(&self, observer: &RegionId, limit_ms: u64) -> bool {
@@ -69,8 +79,8 @@ impl LossView {
 
 /// Regions that a majority of all voters has not heard of for the policy's time, and none of whose hosts was heard of.
 ///
-/// A region can't witness its own silence, an observer that is cut off is no witness, and what was not reported is not
-/// silence. Nothing is returned while automatic failover is switched off.
+/// A region can't witness its own silence, an observer that is cut off or was until just now is no witness, and what was not
+/// reported is not silence. Nothing is returned while automatic failover is switched off.
 pub fn regions_to_declare_lost(core: &Core, view: &LossView) -> Vec<LossVerdict> {
     let mut verdicts = Vec::new();
     if !core.policy.auto_failover {
@@ -85,6 +95,7 @@ pub fn regions_to_declare_lost(core: &Core, view: &LossView) -> Vec<LossVerdict>
             .filter(|observer| **observer != region.id)
             .filter(|observer| view.silent_ms(observer, &region.id).is_some_and(|ms| ms >= limit_ms))
             .filter(|observer| view.is_connected(observer, limit_ms))
+            .filter(|observer| view.is_in_touch(observer, limit_ms))
             .cloned()
             .collect();
         if view.voters.is_empty() || witnesses.len() < view.majority() {

@@ -14,8 +14,12 @@ fn core() -> Core {
 
 /// Everybody hears everybody, except that `silent` is not heard by `observers`.
 fn view(silent: &[&str], observers: &[&str]) -> LossView {
-    let mut view =
-        LossView { voters: ALL.map(region).to_vec(), now: Wall(10_000_000), ..LossView::default() };
+    let mut view = LossView {
+        proposer: region("e"),
+        voters: ALL.map(region).to_vec(),
+        now: Wall(10_000_000),
+        ..LossView::default()
+    };
     for observer in ALL {
         for subject in ALL.into_iter().filter(|subject| *subject != observer) {
             let gone = silent.contains(&subject) && observers.contains(&observer);
@@ -127,6 +131,20 @@ fn a_region_that_is_lost_already_is_not_lost_again() {
     assert!(lost(&core, &seen).is_empty(), "nothing lives there");
     let populated = LossView { populated: [region("a")].into(), ..seen };
     assert_eq!(lost(&core, &populated), [region("a")]);
+}
+
+#[test]
+fn who_was_heard_only_since_a_moment_ago_attests_no_silence() {
+    let core = core();
+    let mut seen = view(&["a"], &["c", "d", "e"]);
+    assert_eq!(lost(&core, &seen), [region("a")]);
+    let heard = |view: &mut LossView, ms: u64| {
+        view.heard_for.entry(region("e")).or_default().insert(region("d"), ms);
+    };
+    heard(&mut seen, 200);
+    assert!(lost(&core, &seen).is_empty(), "d's word may be from before it was reached again");
+    heard(&mut seen, core.policy.loss_after_ms);
+    assert_eq!(lost(&core, &seen), [region("a")]);
 }
 
 fn returned(core: &Core, view: &LossView) -> Vec<RegionId> {

@@ -342,6 +342,7 @@ impl Node {
         let populated = self.facts.regions.iter().filter(|(_, facts)| !facts.vms.is_empty());
         let populated = populated.map(|(region, _)| region.clone()).collect();
         LossView {
+            proposer: self.config.region.clone(),
             now: self.now.wall,
             hearing: self.hearing(),
             heard_for: self.heard_for(),
