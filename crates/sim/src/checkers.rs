@@ -5,10 +5,12 @@ mod capacity;
 mod durable;
 mod generations;
 mod identical;
+mod in_charge;
 mod linearizable;
 mod one_place;
 mod operations;
 mod revoked;
+mod settled_moves;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,7 @@ use crate::world::World;
 pub use acknowledged::Acknowledged;
 pub use linearizable::Register;
 pub use revoked::Revoked;
+pub use settled_moves::SettledMoves;
 
 /// Everything the checkers remember.
 #[derive(Default)]
@@ -32,6 +35,8 @@ pub struct Checkers {
     pub register: Register,
     /// Tokens that were made and revoked.
     pub revoked: Revoked,
+    /// Where VMs are, and how often each has moved.
+    pub moves: SettledMoves,
     /// The sum of the revisions of every group at each node, as it was looked at last.
     revisions: BTreeMap<NodeId, u64>,
 }
@@ -74,6 +79,7 @@ impl World {
         }
         let flaw = capacity::check(number, node.facts());
         let found = flaw.or_else(|| self.checkers.identical.compare(number, node, groups));
+        let found = found.or_else(|| self.checkers.moves.look(self.now_us, node.facts()));
         found.into_iter().for_each(|text| self.checkers.object(text));
     }
 
@@ -89,7 +95,8 @@ impl World {
     /// True when the system has settled after everything healed; otherwise why not.
     pub fn settled(&self) -> Result<(), String> {
         identical::settled(self)?;
-        operations::settled(self)
+        operations::settled(self)?;
+        in_charge::settled(self)
     }
 
     /// What must hold once the system has settled.

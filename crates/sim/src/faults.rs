@@ -38,6 +38,10 @@ pub enum Fault {
     CutLink(NodeId, NodeId),
     /// One direction is whole again.
     HealLink(NodeId, NodeId),
+    /// These directions are cut.
+    CutLinks(Vec<(NodeId, NodeId)>),
+    /// These directions are whole again.
+    HealLinks(Vec<(NodeId, NodeId)>),
     /// Everything of a region dies.
     KillRegion(NodeId),
     /// Everything of a region is started.
@@ -160,6 +164,8 @@ impl World {
             Fault::HealRegion(node) => self.net.rejoin(node),
             Fault::CutLink(from, to) => self.net.cut(from, to),
             Fault::HealLink(from, to) => self.net.mend(from, to),
+            Fault::CutLinks(all) => all.into_iter().for_each(|(from, to)| self.net.cut(from, to)),
+            Fault::HealLinks(all) => all.into_iter().for_each(|(from, to)| self.net.mend(from, to)),
             Fault::KillRegion(node) => {
                 self.kill_node(node);
                 for host in self.hosts.iter_mut().filter(|host| host.home == node) {

@@ -13,6 +13,7 @@ pub mod host;
 pub mod moves;
 mod net;
 pub mod options;
+pub mod partitions;
 pub mod recording;
 pub mod run;
 pub mod scenario;

@@ -1,5 +1,7 @@
 //! What kind of run it is.
 
+use crate::partitions::Partition;
+
 /// A deliberate break of a rule, to prove that a checker finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
@@ -83,6 +85,8 @@ pub struct Options {
     pub drill: bool,
     /// VMs of a drill have rules of placement; without them each must find room, whatever the failover says.
     pub ruled: bool,
+    /// Instead of all that: links between regions break.
+    pub partition: Option<Partition>,
     /// A replica's log is cut behind a snapshot after so many entries.
     pub snapshot_every: u64,
     /// People make tokens and revoke them.
@@ -145,6 +149,7 @@ impl Options {
             every_ms: 3_000 + rng.below(9_000),
             drill: seed % 4 == 3 && mutation.is_none(),
             ruled: seed % 8 == 3,
+            partition: None,
             snapshot_every: [SNAPSHOT_EVERY, 300, 60][rng.below(3) as usize],
             revocations: rng.chance(1, 2),
             moves: seed.is_multiple_of(2),
@@ -169,6 +174,7 @@ impl Options {
             every_ms: 1_000,
             drill: false,
             ruled: true,
+            partition: None,
             snapshot_every: SNAPSHOT_EVERY,
             revocations: false,
             moves: false,

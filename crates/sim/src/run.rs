@@ -1,6 +1,7 @@
 //! A run: the system comes up, is used while things go wrong, everything heals, and then it must settle.
 
 mod drill;
+mod partition;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,8 @@ pub struct Ended {
     pub log: Vec<String>,
     /// VMs whose creation was acknowledged.
     pub created: usize,
+    /// VMs that a partition moved.
+    pub moved: usize,
     /// Failovers of regions.
     pub failovers: usize,
     /// How long the system took to settle after it had healed, ms.
@@ -41,8 +44,10 @@ pub fn swarm(options: Options) -> Ended {
     let mut world = World::new(options);
     let mut returned_ms = None;
     // An assertion that fails is a violation like any other: it is told with its seed, and the next one is run.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        if world.options.drill { drill::live(&mut world, &mut returned_ms) } else { live(&mut world) }
+    let outcome = catch_unwind(AssertUnwindSafe(|| match world.options.partition.clone() {
+        Some(partition) => partition::live(&mut world, &partition),
+        None if world.options.drill => drill::live(&mut world, &mut returned_ms),
+        None => live(&mut world),
     }));
     let outcome = outcome.unwrap_or_else(|panic| Err(format!("an assertion failed: {}", message(&*panic))));
     let failovers = world
@@ -61,6 +66,7 @@ pub fn swarm(options: Options) -> Ended {
         violation,
         digest: world.digest(),
         created: world.checkers.acknowledged.created.len(),
+        moved: world.checkers.moves.moved(),
         failovers,
         settled_ms,
         returned_ms,

@@ -253,6 +253,11 @@ impl World {
         }
     }
 
+    /// The true wall time.
+    pub fn wall(&self) -> Wall {
+        Wall(EPOCH_MS + self.now_us / 1_000)
+    }
+
     /// The time as a node sees it.
     pub fn now_of(&self, node: NodeId) -> Now {
         let slot = &self.nodes[&node];

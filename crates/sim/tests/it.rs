@@ -5,6 +5,7 @@ mod it {
     mod hosts;
     mod large;
     mod mutations;
+    mod partitions;
     mod recording;
     mod regressions;
     mod stories;

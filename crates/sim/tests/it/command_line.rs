@@ -89,6 +89,7 @@ fn exit_codes_tell_help_from_a_wrong_command_line() {
         &["swarm", "7"],
         &["swarm", "--jobs", "0"],
         &["twice", "--seeds", "3..3"],
+        &["partitions", "--mutation", "skip-lease-wait"],
         &["replay"],
     ] {
         assert_eq!(code(wrong).ok(), Some(Some(2)), "{wrong:?}");
