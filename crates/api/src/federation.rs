@@ -3,6 +3,7 @@
 use crate::Freshness;
 use crate::freeze::FreezeState;
 use crate::region::RegionSummary;
+use crate::survivability::WorstLoss;
 
 endpoint! {
     #[doc = "All regions, totals and latencies, as the answering region knows them."]
@@ -56,6 +57,9 @@ wire! {
         /// `null`: not known.
         pub open_incidents: Option<u64>,
         pub freeze: FreezeState,
+        /// The loss of one region that would leave the most VMs without a place; `null`: not looked at yet.
+        #[serde(default)]
+        pub survivability: Option<WorstLoss>,
         /// Region whose node leads the federation's group; `null`: none known.
         pub leader: Option<String>,
         pub as_of: Vec<Freshness>,

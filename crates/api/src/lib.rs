@@ -27,6 +27,7 @@ pub mod region;
 pub mod server;
 pub mod session;
 pub mod state;
+pub mod survivability;
 pub mod table;
 pub mod token;
 pub mod vm;

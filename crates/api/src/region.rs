@@ -253,5 +253,8 @@ wire! {
         pub changed: bool,
         /// What follows from it.
         pub notes: Vec<String>,
+        /// What it made worse: VMs that would not survive the loss of a region any more.
+        #[serde(default)]
+        pub warnings: Vec<String>,
     }
 }

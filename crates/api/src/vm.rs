@@ -196,6 +196,9 @@ wire! {
         /// `null` in a dry run.
         pub operation: Option<Operation>,
         pub placement: PlacementReport,
+        /// What it made worse: VMs that would not survive the loss of a region.
+        #[serde(default)]
+        pub warnings: Vec<String>,
     }
 
     /// A VM being changed.

@@ -11,6 +11,7 @@ mod local;
 mod moves;
 mod operations;
 mod regions;
+mod survivability;
 mod tokens;
 mod vms;
 mod vms_shown;
@@ -60,6 +61,7 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
     match command {
         FederationCommand::Status { .. } => federation::status(session),
         FederationCommand::Region(command) => regions::run(session, command),
+        FederationCommand::Survivability { region } => survivability::run(session, region),
         FederationCommand::Failover(failover) => failover::run(session, failover),
         FederationCommand::Migrate(migrate) => moves::migrate(session, migrate),
         FederationCommand::MigrateAll(wanted) => moves::migrate_all(session, wanted),

@@ -105,6 +105,11 @@ impl Session {
         }
     }
 
+    /// What a change made worse, on stderr; the exit code is that of the change.
+    pub fn warn(&self, warnings: &[String]) {
+        warnings.iter().for_each(|warning| self.note(&format!("warning: {warning}")));
+    }
+
     /// A remark for people, on stderr.
     pub fn note(&self, text: &str) {
         if !self.global.quiet {

@@ -6,7 +6,7 @@ use dwcp_state::{Federation, Vm, Want};
 use dwcp_types::{Code, Generation, HostId, Priority, Refusal, RegionId, VmId};
 
 use crate::Measured;
-use crate::planner::{Planner, alive};
+use crate::planner::{Planner, alive, nowhere_text};
 
 /// What a failover may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub fn plan_failover(
 ) -> FailoverPlan {
     let mut plan = FailoverPlan::default();
     let Some(facts) = view.regions.get(from) else { return plan };
-    let mut planner = Planner::new(view, measured, from, None);
+    let mut planner = Planner::new(view, measured, std::slice::from_ref(from), None);
     let only: Option<BTreeSet<RegionId>> =
         (!limits.to.is_empty()).then(|| limits.to.iter().cloned().collect());
     let mut on_host: BTreeMap<(RegionId, HostId), u64> = BTreeMap::new();
@@ -139,7 +139,11 @@ pub(crate) fn move_elsewhere(
     vm: &Vm,
     only: Option<&BTreeSet<RegionId>>,
 ) -> PlannedMove {
-    let found = if vm.rules.stay_on_loss { Err(STAYS.to_string()) } else { planner.elsewhere(vm, only) };
+    let found = if vm.rules.stay_on_loss {
+        Err(STAYS.to_string())
+    } else {
+        planner.elsewhere(0, vm, only).map_err(|regions| nowhere_text(&regions))
+    };
     let (to, reason) = match found {
         Ok((region, host, reason)) => (Some((region, host)), reason),
         Err(reason) => (None, reason),

@@ -29,6 +29,8 @@ pub struct HealthInputs {
     pub vms_total: u32,
     /// Its control plane answers.
     pub control_plane_up: bool,
+    /// VMs of the region that would have no place elsewhere if it were lost; 0 also when that was not looked at.
+    pub would_not_survive: u32,
 }
 
 /// What a score means.
@@ -108,8 +110,10 @@ pub fn health(inputs: &HealthInputs) -> HealthScore {
     if let Some(lag_ms) = inputs.replication_lag_ms {
         take(lag_points(lag_ms), format!("its replicas are {lag_ms} ms behind"));
     }
-    let vms = (inputs.vms_unhealthy, inputs.vms_total);
-    take(share(vms.0, vms.1, 40), format!("{} of {} VMs do not serve", vms.0, vms.1));
+    let serve = (inputs.vms_unhealthy, inputs.vms_total);
+    take(share(serve.0, serve.1, 40), format!("{} of {} VMs do not serve", serve.0, serve.1));
+    let (doomed, all) = (inputs.would_not_survive, inputs.vms_total.max(inputs.would_not_survive));
+    take(share(doomed, all, 15), format!("survivability: {} would not survive its loss", vms(doomed)));
     let taken: u32 = deductions.iter().map(|deduction| u32::from(deduction.points)).sum();
     let score = 100u32.saturating_sub(taken) as u8;
     let state = match score {
@@ -118,6 +122,10 @@ pub fn health(inputs: &HealthInputs) -> HealthScore {
         _ => HealthState::Unhealthy,
     };
     HealthScore { score: Some(score), state, deductions }
+}
+
+fn vms(count: u32) -> String {
+    if count == 1 { "1 VM".to_string() } else { format!("{count} VMs") }
 }
 
 /// `part` of `whole` times `points`, rounded up so that the first failure shows.

@@ -32,11 +32,11 @@ pub fn plan_host_loss(
     let Some(facts) = view.regions.get(region).filter(|facts| facts.evacuation.is_none()) else {
         return plan;
     };
-    let mut planner = Planner::new(view, measured, region, Some(lost));
+    let mut planner = Planner::new(view, measured, std::slice::from_ref(region), Some(lost));
     for vm in alive(facts.vms.values().filter(|vm| lost.contains(&vm.host) && facts.moving(vm.id).is_none()))
     {
         let zone = facts.hosts.get(&vm.host).map(|host| &host.facts.zone);
-        let here = match planner.within(vm, zone) {
+        let here = match planner.within(region, vm, zone) {
             Ok(host) => {
                 plan.moves.push((vm.id, vm.generation, host));
                 continue;

@@ -22,6 +22,7 @@ mod score;
 mod search;
 mod seen;
 mod suggest;
+mod survivability;
 mod typed;
 mod workers;
 
@@ -35,4 +36,5 @@ pub use migrate::{MigrationLimits, next_migrations};
 pub use place::{PlaceRequest, Placement, place};
 pub use report::{HostVerdict, PlaceReport, Reason, ReasonKind, RegionVerdict, ScoreParts, Suggestion};
 pub use reservations::Reservations;
+pub use survivability::{Loss, Losses, Unplaced, survivability, warnings};
 pub use workers::{Serial, Workers};

@@ -12,10 +12,26 @@ use crate::relations::Bounds;
 use crate::score::{Context, weighted};
 use crate::search::Search;
 use crate::seen::Seen;
-use crate::{Measured, Reservations};
+use crate::{Measured, ReasonKind, Reservations};
 
-/// A place found, or why there is none.
-pub(crate) type Found = Result<(RegionId, HostId, String), String>;
+/// A place found, or why no region has one: each with whether it only lacks room, and its reason.
+pub(crate) type Found<'a> = Result<(RegionId, HostId, String), Vec<Nowhere<'a>>>;
+
+/// Why a region takes a VM not.
+pub(crate) struct Nowhere<'a> {
+    pub region: &'a RegionId,
+    /// A host would take it if it had more room.
+    pub lacks_room: bool,
+    pub text: String,
+}
+
+/// Why there is no place at all, in one line.
+pub(crate) fn nowhere_text(regions: &[Nowhere<'_>]) -> String {
+    if regions.is_empty() {
+        return "there is no other region".to_string();
+    }
+    regions.iter().map(|of| format!("{}: {}", of.region, of.text)).collect::<Vec<_>>().join("; ")
+}
 
 pub(crate) struct Planner<'a> {
     view: &'a Federation,
@@ -23,46 +39,52 @@ pub(crate) struct Planner<'a> {
     nothing: Reservations,
     tables: BTreeMap<RegionId, RegionTable>,
     weights: Weights,
-    /// Every other region with what is known of it, in order.
-    targets: Vec<(&'a Region, Seen<'a>)>,
+    /// For each region that VMs leave: every region that stays, with what is known of it from there, in order.
+    targets: Vec<Vec<(&'a Region, Seen<'a>)>>,
     /// Where VMs of the plan went.
     planned: BTreeMap<VmId, (RegionId, HostId)>,
-    /// The region that VMs leave, and those of its hosts that are lost; none of them: all.
-    from: &'a RegionId,
+    /// The regions that VMs leave, and those of the only one's hosts that are lost; none of them: all.
+    leaving: &'a [RegionId],
     lost: Option<&'a BTreeSet<HostId>>,
 }
 
 impl<'a> Planner<'a> {
+    /// For VMs that leave these regions, or the lost hosts of one.
     pub fn new(
         view: &'a Federation,
         measured: &'a Measured,
-        from: &'a RegionId,
+        leaving: &'a [RegionId],
         lost: Option<&'a BTreeSet<HostId>>,
     ) -> Planner<'a> {
         let mut tables: BTreeMap<RegionId, RegionTable> = BTreeMap::new();
         for (region, facts) in &view.regions {
             tables.insert(region.clone(), RegionTable::build(facts, Mono(0)));
         }
-        if let (Some(table), Some(lost)) = (tables.get_mut(from), lost) {
-            table.close(|host| lost.contains(host), RowState::Lost);
+        if let (Some(lost), [from]) = (lost, leaving) {
+            if let Some(table) = tables.get_mut(from) {
+                table.close(|host| lost.contains(host), RowState::Lost);
+            }
         }
         let policy = &view.core.policy;
-        let look = |region: &'a Region| Seen {
+        let look = |from: &RegionId, region: &'a Region| Seen {
             facts: view.regions.get(&region.id),
             rtt_ms: measured.rtt(from, &region.id),
             health: measured.health_of(&region.id),
             ..Seen::default()
         };
-        let others = view.core.regions.values().filter(|region| region.id != *from);
+        let stays = |region: &&Region| !leaving.contains(&region.id);
+        let targets = |from: &RegionId| {
+            view.core.regions.values().filter(stays).map(|region| (region, look(from, region))).collect()
+        };
         Planner {
             weights: policy.profile.weights(policy.weights),
-            targets: others.map(|region| (region, look(region))).collect(),
+            targets: leaving.iter().map(targets).collect(),
             view,
             measured,
             nothing: Reservations::default(),
             tables,
             planned: BTreeMap::new(),
-            from,
+            leaving,
             lost,
         }
     }
@@ -78,10 +100,10 @@ impl<'a> Planner<'a> {
     /// What the relations of a VM ask, with VMs of the plan where they went and without those not placed yet.
     fn bounds(&self, vm: &Vm) -> Bounds {
         let stays = |region: &RegionId, other: &Vm| {
-            region != self.from || self.lost.is_some_and(|lost| !lost.contains(&other.host))
+            !self.leaving.contains(region) || self.lost.is_some_and(|lost| !lost.contains(&other.host))
         };
         let mut bounds = Bounds::of(self.view, &self.nothing, vm, stays);
-        if let Some(facts) = self.view.regions.get(self.from) {
+        for facts in self.leaving.iter().filter_map(|from| self.view.regions.get(from)) {
             for other in facts.relatives(vm) {
                 if let Some((region, host)) = self.planned.get(&other.id) {
                     bounds.add(self.view, region, host, vm, other);
@@ -92,16 +114,16 @@ impl<'a> Planner<'a> {
     }
 
     /// Finds a host within the region that a VM's host was lost in: in the same zone if one will do.
-    pub fn within(&mut self, vm: &Vm, zone: Option<&ZoneId>) -> Result<HostId, String> {
+    pub fn within(&mut self, from: &RegionId, vm: &Vm, zone: Option<&ZoneId>) -> Result<HostId, String> {
         let bounds = self.bounds(vm);
-        if let Some(reason) = bounds.excludes_region(self.from) {
+        if let Some(reason) = bounds.excludes_region(from) {
             return Err(reason.text);
         }
-        let Some(table) = self.tables.get(self.from) else { return Err("unknown region".into()) };
+        let Some(table) = self.tables.get(from) else { return Err("unknown region".into()) };
         let mut search = Search {
-            region: self.from,
+            region: from,
             table,
-            facts: self.view.regions.get(self.from),
+            facts: self.view.regions.get(from),
             rules: &vm.rules,
             bounds: &bounds,
             need: vm.spec.size,
@@ -116,15 +138,15 @@ impl<'a> Planner<'a> {
             found = search.run(true);
         }
         let Some((row, _)) = found.best else { return Err(counts_text(&found.excluded)) };
-        Ok(self.take(&self.from.clone(), row, vm))
+        Ok(self.take(from, row, vm))
     }
 
-    /// Finds a place in another region.
-    pub fn elsewhere(&mut self, vm: &Vm, only: Option<&BTreeSet<RegionId>>) -> Found {
+    /// Finds a place in a region that stays, for a VM of the leaving region at this position.
+    pub fn elsewhere(&mut self, from: usize, vm: &Vm, only: Option<&BTreeSet<RegionId>>) -> Found<'a> {
         let (no_regions, no_hosts) = (BTreeSet::new(), BTreeSet::new());
         let ask = Ask {
             vm,
-            users_in: Some(self.from),
+            users_in: Some(&self.leaving[from]),
             only_regions: only,
             exclude_regions: &no_regions,
             exclude_hosts: &no_hosts,
@@ -132,10 +154,11 @@ impl<'a> Planner<'a> {
             opened: None,
         };
         let context = Context::new(self.view, self.measured, self.bounds(vm), ask);
-        let (mut ranked, mut why) = (Vec::with_capacity(self.targets.len()), Vec::new());
-        for (at, (region, seen)) in self.targets.iter().enumerate() {
+        let targets = &self.targets[from];
+        let (mut ranked, mut why) = (Vec::with_capacity(targets.len()), Vec::new());
+        for (at, (region, seen)) in targets.iter().enumerate() {
             if let Some(reason) = context.excluded(region, seen) {
-                why.push(format!("{}: {}", region.id, reason.text));
+                why.push(Nowhere { region: &region.id, lacks_room: false, text: reason.text });
                 continue;
             }
             let seen = Seen { table: self.tables.get(&region.id), ..*seen };
@@ -144,7 +167,7 @@ impl<'a> Planner<'a> {
         }
         ranked.sort_unstable();
         for (Reverse(score), _, at) in ranked {
-            let (region, seen) = self.targets[at];
+            let (region, seen) = targets[at];
             let Some(table) = self.tables.get(&region.id) else { continue };
             let search = Search {
                 region: &region.id,
@@ -160,14 +183,15 @@ impl<'a> Planner<'a> {
             };
             let found = search.run(true);
             let Some((row, _)) = found.best else {
-                why.push(format!("{}: {}", region.id, counts_text(&found.excluded)));
+                let lacks_room = found.excluded.contains_key(&ReasonKind::Capacity);
+                why.push(Nowhere { region: &region.id, lacks_room, text: counts_text(&found.excluded) });
                 continue;
             };
             let far = seen.rtt_ms.map_or("unknown distance".to_string(), |ms| format!("{ms} ms away"));
-            let host = self.take(&region.id.clone(), row, vm);
+            let host = self.take(&region.id, row, vm);
             return Ok((region.id.clone(), host, format!("score {score}, {far}")));
         }
-        Err(if why.is_empty() { "there is no other region".to_string() } else { why.join("; ") })
+        Err(why)
     }
 
     fn take(&mut self, region: &RegionId, row: usize, vm: &Vm) -> HostId {

@@ -12,5 +12,6 @@ mod it {
     mod rules;
     mod scores;
     mod suggestions;
+    mod survivability;
     mod world;
 }

@@ -22,6 +22,7 @@ mod migrations;
 mod moves;
 mod names;
 mod operations;
+mod outlook;
 mod page;
 mod placement;
 mod policies;
@@ -30,6 +31,7 @@ mod region_summary;
 mod regions;
 pub mod routes;
 mod server;
+mod survivability;
 mod tokens;
 mod vm_create;
 mod vm_health;
@@ -67,6 +69,8 @@ pub struct Api {
     last_used: Mutex<BTreeMap<TokenId, u64>>,
     /// One edit of the links' file at a time.
     editing_links: tokio::sync::Mutex<()>,
+    /// What the loss of a region would do.
+    outlook: outlook::Outlook,
     /// Turns true when the process stops: open streams end.
     stopping: signal::Sender<bool>,
 }
@@ -81,6 +85,7 @@ impl Api {
             wan: config.wan.as_ref().filter(|_| config.dev).map(PathBuf::from),
             last_used: Mutex::new(BTreeMap::new()),
             editing_links: tokio::sync::Mutex::new(()),
+            outlook: outlook::Outlook::default(),
             stopping: signal::Sender::new(false),
         }
     }

@@ -20,3 +20,5 @@ mod regions;
 mod scratch;
 #[path = "it/store.rs"]
 mod store;
+#[path = "it/survivability.rs"]
+mod survivability;

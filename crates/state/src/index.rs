@@ -171,6 +171,34 @@ impl RegionFacts {
         self.index = index;
     }
 
+    /// The part of a copy for placement; see [`crate::Federation::for_placement`].
+    pub(crate) fn for_placement(&self) -> RegionFacts {
+        let index = Index { touched: VecDeque::new(), forgotten: self.revision, ..self.index.clone() };
+        RegionFacts {
+            revision: self.revision,
+            name: self.name.clone(),
+            number: self.number,
+            hosts: self.hosts.clone(),
+            vms: self.vms.clone(),
+            departures: self.departures.clone(),
+            evacuation: self.evacuation,
+            overcommit: self.overcommit,
+            index,
+            ..RegionFacts::default()
+        }
+    }
+
+    pub(crate) fn leave_out(&mut self, vms: &[VmId]) {
+        for id in vms {
+            let Some(vm) = self.vms.remove(id) else { continue };
+            self.index.remove(&vm);
+            self.index.displace(&vm);
+            if let Some(host) = self.hosts.get_mut(&vm.host) {
+                host.used = host.used.minus(vm.spec.size);
+            }
+        }
+    }
+
     fn index_is_whole(&self) -> bool {
         self.index.known == self.vms.len() + self.departures.len()
     }

@@ -130,6 +130,27 @@ impl Federation {
         Ok(())
     }
 
+    /// A copy of what placement and failover read: policy, regions, hosts, VMs and those on their way. Without ledgers,
+    /// tokens, operations, failovers and claims, so that it can be looked at elsewhere for as long as that takes.
+    pub fn for_placement(&self) -> Federation {
+        let core = Core {
+            revision: self.core.revision,
+            name: self.core.name.clone(),
+            regions: self.core.regions.clone(),
+            policy: self.core.policy.clone(),
+            freeze: self.core.freeze,
+            ..Core::default()
+        };
+        let regions =
+            self.regions.iter().map(|(name, facts)| (name.clone(), facts.for_placement())).collect();
+        Federation { core, regions, names: self.names.clone() }
+    }
+
+    /// Takes VMs out of a copy, with the room that they take: the facts as if they had never been created.
+    pub fn leave_out(&mut self, vms: &[VmId]) {
+        self.regions.values_mut().for_each(|facts| facts.leave_out(vms));
+    }
+
     /// Every VM with the region it lives in, by region, then id.
     pub fn vms(&self) -> impl Iterator<Item = (&RegionId, &Vm)> {
         self.regions.iter().flat_map(|(name, facts)| facts.vms.values().map(move |vm| (name, vm)))

@@ -3,6 +3,7 @@
 mod it {
     mod claims;
     mod codec;
+    mod copies;
     mod core_commands;
     mod expected;
     mod flaws;

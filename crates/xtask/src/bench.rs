@@ -46,6 +46,18 @@ const BENCHMARKS: &[Named] = &[
         ]),
     },
     Named {
+        name: "survivability",
+        about: "what all 15 losses of one and two of five regions with 10,000 VMs would leave, against the promised second",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-decide",
+            "--example=bench-survivability",
+            "--",
+        ]),
+    },
+    Named {
         name: "commit",
         about: "a commit at each region's home over the emulated WAN, against the round trip to its majority",
         work: Work::Cargo(&[

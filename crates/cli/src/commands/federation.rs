@@ -9,7 +9,7 @@ use dwcp_api::page::Nothing;
 use dwcp_api::region::RegionSummary;
 use dwcp_api::state::{LagMatrixRead, QueueDepthRead};
 
-use super::{Ended, read};
+use super::{Ended, read, survivability};
 use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Column, Document, Table, Tone, words};
@@ -120,6 +120,7 @@ fn shown(status: &FederationStatus) -> Document {
             ("sla", words::known(status.sla_percent.map(|percent| format!("{percent:.3}%")))),
             ("open incidents", words::known(status.open_incidents)),
             ("freeze", freeze),
+            ("survivability", survivability::line(status.survivability.as_ref())),
             ("leader", words::known(status.leader.as_ref())),
         ])
         .text_block(words::as_of(&status.as_of))

@@ -85,6 +85,7 @@ fn changed(session: &Session, answer: RegionChanged, what: &str) -> Ended {
         .iter()
         .fold(Document::bare(&answer, line), |document, note| document.text_block(format!("  {note}")));
     session.show(&document)?;
+    session.warn(&answer.warnings);
     Ok(Exit::Done)
 }
 

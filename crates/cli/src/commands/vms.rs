@@ -136,6 +136,7 @@ fn create(session: &Session, wanted: &typed::VmCreate) -> Ended {
         session.show(&shown::placement(&created.placement).text_block("dry run: nothing was created"))?;
         return Ok(Exit::Done);
     }
+    session.warn(&created.warnings);
     operations::finish(session, created.operation.clone(), |ended| {
         let mut vms = created.vms.clone();
         if ended.is_some() {

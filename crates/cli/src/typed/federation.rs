@@ -34,6 +34,16 @@ pub enum FederationCommand {
     MigrateAll(MigrateAll),
     /// Bring VMs home that were created in a region and live elsewhere, the most important first.
     Failback(Failback),
+    /// Which VMs would have no place elsewhere if a region were lost, or any two at once; exit 7 when the loss of one would
+    /// leave any.
+    ///
+    /// Each loss is planned as its failover would be: by the VMs' rules and priorities, into the room that is free now. VMs
+    /// that stay by their own rule do not count.
+    Survivability {
+        /// Only losses of this region, alone and with each other one.
+        #[arg(long)]
+        region: Option<String>,
+    },
     /// VMs of the whole federation.
     #[command(subcommand)]
     Vm(FederationVmCommand),

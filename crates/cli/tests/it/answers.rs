@@ -142,13 +142,42 @@ fn token(state: &str) -> Value {
     })
 }
 
+fn unplaced(name: &str, lacks_room: bool) -> Value {
+    let why = if lacks_room {
+        "eu-west-1: 2 hosts: too little room"
+    } else {
+        "eu-west-1: it is among the denied regions"
+    };
+    json!({ "vm": format!("vm_{name}"), "name": name, "region": "us-east-1", "priority": Priority(50),
+        "needs": { "vcpus": 4, "memory_mib": 8_192, "disk_gib": 0 }, "lacks_room": lacks_room, "why": why })
+}
+
+fn survivability() -> Value {
+    json!({
+        "losses": [
+            { "lost": ["us-east-1"], "vms": 12, "stay": 1, "unplaced": 2, "by_rules": 1,
+              "missing": { "vcpus": 4, "memory_mib": 8_192, "disk_gib": 0 },
+              "unplaced_vms": [unplaced("big", true), unplaced("bound", false)] },
+            { "lost": ["eu-west-1"], "vms": 7, "stay": 0, "unplaced": 0, "by_rules": 0,
+              "missing": { "vcpus": 0, "memory_mib": 0, "disk_gib": 0 }, "unplaced_vms": [] },
+            { "lost": ["us-east-1", "eu-west-1"], "vms": 19, "stay": 1, "unplaced": 18, "by_rules": 18,
+              "missing": { "vcpus": 0, "memory_mib": 0, "disk_gib": 0 }, "unplaced_vms": [unplaced("big", false)] },
+        ],
+        "survives_one": false, "pairs_left_out": false, "took_us": 230, "as_of": as_of(),
+    })
+}
+
 fn page<T: Serialize>(items: Vec<T>) -> Value {
     json!({ "items": items, "next_cursor": null, "as_of": as_of() })
 }
 
 fn changed(request: &Arrived) -> Value {
     let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
-    json!({ "region": region("us-east-1", true), "changed": true, "notes": [format!("asked: {body}")] })
+    let closed = request.target.ends_with("disable-placement");
+    let warning = "survivability: 1 VM would not survive the loss of eu-west-1 (0 before this change): web (us-east-1: \
+        placement is off, by ops@example.com)";
+    json!({ "region": region("us-east-1", true), "changed": true, "notes": [format!("asked: {body}")],
+        "warnings": if closed { vec![warning] } else { vec![] } })
 }
 
 pub fn federation() -> Value {
@@ -160,13 +189,15 @@ pub fn federation() -> Value {
         "placement": { "p50_ms": 0.2, "p95_ms": 0.4, "p99_ms": 0.9 },
         "state_sync": { "p50_ms": 80.0, "p95_ms": 140.0, "p99_ms": 190.0 },
         "routing": { "p50_ms": null, "p95_ms": null, "p99_ms": null },
-        "sla_percent": null, "open_incidents": null, "freeze": "no-moves", "leader": "us-east-1", "as_of": as_of(),
+        "sla_percent": null, "open_incidents": null, "freeze": "no-moves",
+        "survivability": { "region": "us-east-1", "unplaced": 2, "age_ms": 400 }, "leader": "us-east-1", "as_of": as_of(),
     })
 }
 
 fn regions_and_federation(request: &Arrived) -> Option<Value> {
     Some(match request.route().as_str() {
         "GET /v1/federation" => federation(),
+        "GET /v1/survivability" => survivability(),
         "GET /v1/regions" => page(vec![region("us-east-1", true), region("eu-west-1", false)]),
         "GET /v1/regions/us-east-1" => json!({
             "summary": region("us-east-1", true),

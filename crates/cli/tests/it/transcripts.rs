@@ -12,6 +12,8 @@ const FILES: [(&str, &[&str]); 5] = [
         &[
             "federation status --global",
             "federation status --global --format csv",
+            "federation survivability",
+            "federation survivability --region us-east-1 --format csv",
             "federation events list --region us-east-1 --since 1h",
             "federation state lag-matrix",
             "federation state queue-depth",

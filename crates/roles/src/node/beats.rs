@@ -440,6 +440,12 @@ impl Node {
         dwcp_decide::health(&self.health_inputs(region))
     }
 
+    /// A region's health as it is shown: with VMs that would not survive its loss, which say nothing about how well it is
+    /// now and so don't count in placement.
+    pub fn region_outlook(&self, region: &RegionId, would_not_survive: u32) -> HealthScore {
+        dwcp_decide::health(&HealthInputs { would_not_survive, ..self.health_inputs(region) })
+    }
+
     fn health_inputs(&self, region: &RegionId) -> HealthInputs {
         let Some(facts) = self.facts.regions.get(region) else { return HealthInputs::default() };
         let node = facts.number;

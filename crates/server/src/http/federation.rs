@@ -7,20 +7,22 @@ use dwcp_roles::node::Times;
 use dwcp_state::FEDERATION_GROUP;
 
 use super::call::Call;
+use super::outlook::Lately;
 use super::routes::Serve;
-use super::{freeze, matrices, names, regions};
+use super::{freeze, matrices, names, regions, survivability};
 use crate::handle::View;
 
 impl Serve for FederationRead {
     async fn answer(call: &Call, _: FederationReadRequest) -> Result<FederationStatus, Problem> {
         let name = call.api.federation.clone();
-        call.look(move |view| status(view, name)).await
+        let lately = call.api.outlook.lately();
+        call.look(move |view| status(view, name, &lately)).await
     }
 }
 
-fn status(view: &View<'_>, name: String) -> FederationStatus {
+fn status(view: &View<'_>, name: String, lately: &Lately) -> FederationStatus {
     let core = &view.node.facts().core;
-    let regions = regions::summaries(view);
+    let regions = regions::summaries(view, lately);
     FederationStatus {
         federation: if core.name.is_empty() { name } else { core.name.clone() },
         answered_by: view.node.config().region.as_str().to_owned(),
@@ -33,6 +35,7 @@ fn status(view: &View<'_>, name: String) -> FederationStatus {
         sla_percent: None,
         open_incidents: None,
         freeze: freeze::shown(core.freeze),
+        survivability: survivability::worst(lately),
         leader: names::leader(view, FEDERATION_GROUP),
         as_of: names::as_of(view),
     }

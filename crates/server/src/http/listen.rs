@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Api, door};
+use super::{Api, door, outlook};
 
 /// Connections at once; more wait until one ends.
 const CONNECTIONS: usize = 1_024;
@@ -38,6 +38,7 @@ pub async fn serve(
     let acceptor = tls.map(TlsAcceptor::from);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     tokio::pin!(stop);
+    tokio::spawn(outlook::keep(api.clone()));
     loop {
         let permit = tokio::select! {
             () = &mut stop => break,

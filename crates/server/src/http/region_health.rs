@@ -9,6 +9,7 @@ use dwcp_roles::node::{RegionCheck, Reply, Request};
 use dwcp_types::{NodeId, RegionId};
 
 use super::call::{Call, bad_value, unexpected};
+use super::outlook::Lately;
 use super::routes::Serve;
 use super::{names, region_summary};
 use crate::handle::View;
@@ -25,13 +26,19 @@ impl Serve for RegionHealthCheck {
             Reply::Checked(check) => check,
             other => return Err(unexpected(&other)),
         };
-        call.find(move |view| report(view, &region, &check)).await
+        let lately = call.api.outlook.lately();
+        call.find(move |view| report(view, &region, &check, &lately)).await
     }
 }
 
-fn report(view: &View<'_>, region: &RegionId, check: &RegionCheck) -> Result<RegionHealthReport, Problem> {
+fn report(
+    view: &View<'_>,
+    region: &RegionId,
+    check: &RegionCheck,
+    lately: &Lately,
+) -> Result<RegionHealthReport, Problem> {
     let (record, facts) = names::region(view, region.as_str())?;
-    let health = region_summary::health(view.node.region_health(region));
+    let health = region_summary::health(view.node.region_outlook(region, lately.would_not_survive(region)));
     let mut probes: Vec<RegionProbe> = Vec::new();
     for (node, observer) in view.node.config().regions.iter().filter(|(node, _)| **node != facts.number) {
         let seen = check.observations.iter().find(|seen| seen.observer == *observer).map(|seen| seen.rtt_us);

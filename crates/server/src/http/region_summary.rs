@@ -8,11 +8,12 @@ use dwcp_roles::node::LinkReading;
 use dwcp_state::{HostStanding, Region, RegionFacts, Standing};
 use dwcp_types::{Amount, NodeId, Revision};
 
+use super::outlook::Lately;
 use super::{hosts, names};
 use crate::handle::View;
 
 /// One line of a region; `record` may be what it would be after a change.
-pub fn show(view: &View<'_>, record: &Region, facts: &RegionFacts) -> RegionSummary {
+pub fn show(view: &View<'_>, record: &Region, facts: &RegionFacts, lately: &Lately) -> RegionSummary {
     let group = facts.number;
     let age_ms = view.node.facts_age_ms(group);
     // Facts that never came here say nothing, not even zero.
@@ -22,7 +23,7 @@ pub fn show(view: &View<'_>, record: &Region, facts: &RegionFacts) -> RegionSumm
         region: record.id.as_str().to_owned(),
         number: record.number,
         lifecycle: lifecycle(record),
-        health: health(view.node.region_health(&record.id)),
+        health: health(view.node.region_outlook(&record.id, lately.would_not_survive(&record.id))),
         vms: known.then(|| names::vms_in(view, facts)),
         hosts: facts.hosts.len() as u64,
         cpu,

@@ -11,6 +11,7 @@ use dwcp_state::{Lifecycle, Region, RegionChange, Standing};
 use dwcp_types::{RegionId, Revision};
 
 use super::call::{Call, bad_value, expect_revision, not_offered, reason};
+use super::outlook::{self, Lately, Worse};
 use super::routes::Serve;
 use super::{events, hosts, matrices, names, page, region_summary};
 use crate::handle::View;
@@ -19,13 +20,16 @@ use crate::handle::View;
 const EVENTS: usize = 20;
 
 /// One line of every region.
-pub fn summaries(view: &View<'_>) -> Vec<RegionSummary> {
+pub fn summaries(view: &View<'_>, lately: &Lately) -> Vec<RegionSummary> {
     let facts = view.node.facts();
     let mut all: Vec<RegionSummary> = facts
         .core
         .regions
         .values()
-        .filter_map(|record| Some(region_summary::show(view, record, facts.regions.get(&record.id)?)))
+        .filter_map(|record| {
+            let of = facts.regions.get(&record.id)?;
+            Some(region_summary::show(view, record, of, lately))
+        })
         .collect();
     all.sort_by_key(|summary| summary.number);
     all
@@ -33,9 +37,12 @@ pub fn summaries(view: &View<'_>) -> Vec<RegionSummary> {
 
 impl Serve for RegionList {
     async fn answer(call: &Call, request: RegionListRequest) -> Result<Page<RegionSummary>, Problem> {
+        let lately = call.api.outlook.lately();
         call.find(move |view| {
-            let items =
-                summaries(view).into_iter().map(|line| (format!("{:08}", line.number), line)).collect();
+            let items = summaries(view, &lately)
+                .into_iter()
+                .map(|line| (format!("{:08}", line.number), line))
+                .collect();
             page::cut(items, request.limit, request.cursor.as_deref(), names::as_of(view))
         })
         .await
@@ -44,10 +51,11 @@ impl Serve for RegionList {
 
 impl Serve for RegionRead {
     async fn answer(call: &Call, request: RegionReadRequest) -> Result<RegionStatus, Problem> {
+        let lately = call.api.outlook.lately();
         call.find(move |view| {
             let (record, facts) = names::region(view, &request.region)?;
             Ok(RegionStatus {
-                summary: region_summary::show(view, record, facts),
+                summary: region_summary::show(view, record, facts, &lately),
                 zones: region_summary::zones(facts),
                 hosts: facts.hosts.values().map(|host| hosts::show(view, facts, host)).collect(),
                 components: region_summary::components(view, facts),
@@ -115,7 +123,9 @@ fn changed(record: &Region, change: &RegionChange, view: &View<'_>, by: &str) ->
 async fn switch(call: &Call, switch: Switch) -> Result<RegionChanged, Problem> {
     let Switch { change, expected_revision, dry_run, notes } = switch;
     let (asked, by) = (change.clone(), call.caller.user.clone());
-    let (region, differs) = call
+    let lately = call.api.outlook.lately();
+    let later = lately.clone();
+    let (region, next, differs) = call
         .find(move |view| {
             let (record, facts) = names::region(view, asked.region.as_str())?;
             if dry_run {
@@ -126,17 +136,21 @@ async fn switch(call: &Call, switch: Switch) -> Result<RegionChanged, Problem> {
                 return Err(lost(&record.id));
             }
             let next = changed(record, &asked, view, &by);
-            Ok((region_summary::show(view, &next, facts), next != *record))
+            Ok((region_summary::show(view, &next, facts, &lately), next.clone(), next != *record))
         })
         .await?;
+    let closes = differs && !next.takes_placements();
+    let worse = if closes { outlook::of_region(call, next).await } else { Worse::nothing() };
     if dry_run || (!differs && expected_revision.is_none()) {
-        return Ok(RegionChanged { region, changed: differs, notes });
+        return Ok(RegionChanged { region, changed: differs, notes, warnings: worse.warnings().await });
     }
     let name = change.region.clone();
     call.change(Request::ChangeRegion(call.asked_expecting(expected_revision), change)).await?;
+    let warnings = worse.warnings().await;
     call.find(move |view| {
         let (record, facts) = names::region(view, name.as_str())?;
-        Ok(RegionChanged { region: region_summary::show(view, record, facts), changed: true, notes })
+        let region = region_summary::show(view, record, facts, &later);
+        Ok(RegionChanged { region, changed: true, notes, warnings })
     })
     .await
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::call::{Call, stopping, unexpected};
 use super::routes::Serve;
-use super::{names, operations, placement, vm_record, vm_rules};
+use super::{names, operations, outlook, placement, vm_record, vm_rules};
 
 /// Creations of one request that are under way at once.
 const AT_ONCE: usize = 64;
@@ -60,10 +60,13 @@ impl Serve for VmCreate {
         if let (Some(refusal), false) = (&first_refusal, placed.iter().any(|(_, p)| p.placement.is_some())) {
             return Err(Problem::from(refusal));
         }
+        let made = placed.iter().filter_map(|(_, placed)| placed.created).collect();
+        let warnings = outlook::after_creation(call, made).await.warnings().await;
         call.look(move |view| {
             let mut created = VmCreated {
                 vms: Vec::new(),
                 operation: None,
+                warnings,
                 placement: placement::report(view, &request.name, &placed[0].1.report, vec![], None, took_us),
             };
             for (name, placed) in &placed {
