@@ -107,6 +107,11 @@ fn loss_of(view: &Federation, measured: &Measured, regions: &[RegionId]) -> Loss
         let of =
             |region: &RegionId| view.regions.get(region).is_some_and(|facts| facts.vms.contains_key(&vm.id));
         let from = if regions.len() == 1 { 0 } else { regions.iter().position(of).unwrap_or(0) };
+        // A VM that is being moved goes where it may run already.
+        let moving = view.regions.get(&regions[from]).and_then(|facts| facts.moving(vm.id));
+        if moving.is_some_and(|migration| !regions.contains(&migration.to)) {
+            continue;
+        }
         if let Err(nowhere) = planner.elsewhere(from, vm, None) {
             loss.add(&regions[from], vm, &nowhere);
         }

@@ -181,6 +181,8 @@ impl RegionFacts {
             hosts: self.hosts.clone(),
             vms: self.vms.clone(),
             departures: self.departures.clone(),
+            migrations: self.migrations.clone(),
+            arrivals: self.arrivals.clone(),
             evacuation: self.evacuation,
             overcommit: self.overcommit,
             index,

@@ -4,10 +4,10 @@ use dwcp_decide::{
     FailoverLimits, HealthInputs, Loss, Losses, Serial, Workers, health, plan_failover, survivability,
     warnings,
 };
-use dwcp_state::{Command, Scope, Standing, Vm, Want};
+use dwcp_state::{Command, Migration, MigrationState, Scope, Standing, Vm, Want};
 use dwcp_types::{Amount, Priority};
 
-use super::world::{World, labels, regions, size, to_label};
+use super::world::{World, labels, region, regions, size, to_label};
 
 const SMALL: Amount = Amount { vcpus: 2, memory_mib: 2_048, disk_gib: 10 };
 
@@ -117,6 +117,21 @@ fn a_region_that_is_lost_already_is_neither_lost_again_nor_counted_on() {
     let all = losses(&world, Losses::OfTwo);
     assert_eq!(all.iter().map(Loss::name).collect::<Vec<_>>(), ["a", "b", "a and b"]);
     assert_eq!(text(&all), ["a: vm-1", "b: vm-2", "a and b: vm-1 vm-2"]);
+}
+
+#[test]
+fn a_vm_that_is_being_moved_goes_where_it_may_run_already_unless_that_is_lost_too() {
+    let mut world = World::new(&["a", "b", "c"], 1);
+    let vm = put(&mut world, "a", size(8, 1_024, 10), |_| {});
+    world.fill("b", "h1", size(1, 1_024, 10));
+    world.fill("c", "h1", size(1, 1_024, 10));
+    let without = ["a: vm-1", "a and b: vm-1", "a and c: vm-1", "b and c: vm-2 vm-3"];
+    assert_eq!(text(&losses(&world, Losses::OfTwo)), without);
+    let facts = world.view.regions.get_mut(&region("a")).expect("a region");
+    let migration =
+        Migration { vm: vm.id, to: region("b"), state: MigrationState::Running, ..Migration::default() };
+    facts.migrations.insert(vm.id, migration);
+    assert_eq!(text(&losses(&world, Losses::OfTwo)), ["a and b: vm-1", "b and c: vm-2 vm-3"]);
 }
 
 #[test]
