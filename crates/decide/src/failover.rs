@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_state::{Federation, Vm, Want};
+use dwcp_state::{DiskProof, Federation, Vm, Want};
 use dwcp_types::{Code, Generation, HostId, Priority, Refusal, RegionId, VmId};
 
 use crate::Measured;
@@ -40,6 +40,8 @@ pub struct PlannedMove {
     pub to: Option<(RegionId, HostId)>,
     /// Why there, or why nowhere.
     pub reason: String,
+    /// What it has of its disk there.
+    pub disk: DiskProof,
 }
 
 /// Where the VMs of a lost region go.
@@ -139,15 +141,20 @@ pub(crate) fn move_elsewhere(
     vm: &Vm,
     only: Option<&BTreeSet<RegionId>>,
 ) -> PlannedMove {
-    let found = if vm.rules.stay_on_loss {
-        Err(STAYS.to_string())
-    } else {
-        planner.elsewhere(0, vm, only).map_err(|regions| nowhere_text(&regions))
+    let at_copy = if vm.rules.stay_on_loss { None } else { planner.at_replica(vm, only) };
+    let disk = vm.disk_proof();
+    let found = match at_copy {
+        Some(found) => found,
+        None if vm.rules.stay_on_loss => Err(STAYS.to_string()),
+        None => planner.elsewhere(0, vm, only).map_err(|regions| nowhere_text(&regions)),
     };
-    let (to, reason) = match found {
+    let (to, mut reason) = match found {
         Ok((region, host, reason)) => (Some((region, host)), reason),
         Err(reason) => (None, reason),
     };
+    if vm.is_protected() && disk == DiskProof::Unprotected && to.is_some() {
+        reason = format!("{reason}; it starts with a new disk: no whole copy of its own is there");
+    }
     PlannedMove {
         vm: vm.id,
         name: vm.name.clone(),
@@ -157,6 +164,7 @@ pub(crate) fn move_elsewhere(
         next: vm.next_generation(),
         to,
         reason,
+        disk,
     }
 }
 

@@ -35,6 +35,13 @@ pub fn plan_host_loss(
     let mut planner = Planner::new(view, measured, std::slice::from_ref(region), Some(lost));
     for vm in alive(facts.vms.values().filter(|vm| lost.contains(&vm.host) && facts.moving(vm.id).is_none()))
     {
+        // Its disk was on that host: it goes on where its copy is, or waits for that.
+        if vm.usable_replica().is_some() {
+            let step = move_elsewhere(&mut planner, vm, None);
+            let list = if step.to.is_some() { &mut plan.elsewhere } else { &mut plan.left };
+            list.push(step);
+            continue;
+        }
         let zone = facts.hosts.get(&vm.host).map(|host| &host.facts.zone);
         let here = match planner.within(region, vm, zone) {
             Ok(host) => {

@@ -16,6 +16,7 @@ mod planner;
 mod refuse;
 mod region_rules;
 mod relations;
+mod replica;
 mod report;
 mod reservations;
 mod score;
@@ -34,6 +35,7 @@ pub use loss::{LossVerdict, LossView, ReturnVerdict, regions_to_declare_lost, re
 pub use measured::Measured;
 pub use migrate::{MigrationLimits, next_migrations};
 pub use place::{PlaceRequest, Placement, place};
+pub use replica::{ReplicaPlace, ReplicaVerdict, place_replica, replica_host};
 pub use report::{HostVerdict, PlaceReport, Reason, ReasonKind, RegionVerdict, ScoreParts, Suggestion};
 pub use reservations::Reservations;
 pub use survivability::{Loss, Losses, Unplaced, survivability, warnings};

@@ -3,16 +3,19 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_state::{Federation, Region, Vm, Want, Weights};
-use dwcp_types::{HostId, Mono, RegionId, VmId, ZoneId};
+use dwcp_state::{Federation, HostStanding, Region, Standing, Vm, Want, Weights};
+use dwcp_types::{Amount, HostId, Mono, RegionId, VmId, ZoneId};
 
-use crate::index::{RegionTable, RowState};
+use crate::index::{RegionTable, RowState, dims};
 use crate::place::{Ask, counts_text};
 use crate::relations::Bounds;
 use crate::score::{Context, weighted};
 use crate::search::Search;
 use crate::seen::Seen;
 use crate::{Measured, ReasonKind, Reservations};
+
+/// The place of a VM's copy, or what keeps the VM from starting there.
+type AtReplica = Result<(RegionId, HostId, String), String>;
 
 /// A place found, or why no region has one: each with whether it only lacks room, and its reason.
 pub(crate) type Found<'a> = Result<(RegionId, HostId, String), Vec<Nowhere<'a>>>;
@@ -139,6 +142,42 @@ impl<'a> Planner<'a> {
         }
         let Some((row, _)) = found.best else { return Err(counts_text(&found.excluded)) };
         Ok(self.take(from, row, vm))
+    }
+
+    /// The place of a VM's copy, or what keeps the VM from starting there; none when there is no copy to start from. A VM with
+    /// a copy that can't be reached, or whose host lacks room, waits: elsewhere it would start without its disk.
+    pub fn at_replica(&mut self, vm: &Vm, only: Option<&BTreeSet<RegionId>>) -> Option<AtReplica> {
+        let (region, host) = vm.usable_replica()?;
+        let place = format!("its copy is on {host} in {region}");
+        if only.is_some_and(|only| !only.contains(region)) {
+            return Some(Err(format!("{place}, where this request does not let it go")));
+        }
+        Some(self.promote(vm, region, host).map_err(|why| format!("{place}{why}: it waits")))
+    }
+
+    fn promote(&mut self, vm: &Vm, region: &RegionId, host: &HostId) -> AtReplica {
+        let standing = self.view.core.regions.get(region).map(|record| record.standing);
+        if standing != Some(Standing::Present) {
+            return Err(", which is not there".to_string());
+        }
+        let facts = self.view.regions.get(region).filter(|facts| facts.evacuation.is_none());
+        let facts = facts.ok_or(", which is being evacuated")?;
+        let replica = facts.replica_for(vm).ok_or(", whose facts do not show it")?;
+        if facts.hosts.get(&replica.host).is_none_or(|host| host.standing != HostStanding::Up) {
+            return Err(", and that host is lost".to_string());
+        }
+        let table = self.tables.get_mut(region).ok_or(", which has no hosts")?;
+        let at = table.row_of(&replica.host).ok_or(", which does not know that host")?;
+        // The room of the copy is the VM's own.
+        let size = vm.spec.size;
+        let need = Amount { disk_gib: size.disk_gib.saturating_sub(replica.disk_gib), ..size };
+        if table.rows[at].left(dims(need)).is_none() {
+            let (vcpus, memory_mib) = (size.vcpus, size.memory_mib);
+            return Err(format!(", which lacks the room to run it ({vcpus} vCPUs, {memory_mib} MiB)"));
+        }
+        table.take(at, need);
+        self.planned.insert(vm.id, (region.clone(), replica.host.clone()));
+        Ok((region.clone(), replica.host.clone(), format!("its copy is on {host} in {region}")))
     }
 
     /// Finds a place in a region that stays, for a VM of the leaving region at this position.

@@ -72,7 +72,7 @@ fn unhealthy(ask: &Ask<'_>, seen: &Seen<'_>) -> Option<Reason> {
     Some(Reason::new(ReasonKind::Unhealthy, text))
 }
 
-fn by_rules(vm: &Vm, region: &Region) -> Option<Reason> {
+pub(crate) fn by_rules(vm: &Vm, region: &Region) -> Option<Reason> {
     let rules = &vm.rules;
     if !rules.allowed_regions.is_empty() && !rules.allowed_regions.contains(&region.id) {
         return Some(Reason::new(ReasonKind::RegionRule, "it is not among the allowed regions"));

@@ -9,6 +9,7 @@ mod it {
     mod packing;
     mod parallel;
     mod properties;
+    mod replicas;
     mod rules;
     mod scores;
     mod suggestions;

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use dwcp_types::{NodeId, VmId};
 
 use crate::protocol::{
-    Accelerator, AgentMessage, Checked, Console, ControllerMessage, Health, Hello, Intents, Phase,
-    ProbeResult, Probed, TransferReport, TransferTo, Usage, VmIntent, VmSpec,
+    Accelerator, AgentMessage, Checked, Console, ControllerMessage, GuardReport, Health, Hello, Intents,
+    Phase, ProbeResult, Probed, ProtectTo, TransferReport, TransferTo, Usage, VmIntent, VmSpec,
 };
 
+mod guard;
 mod lease;
 mod probes;
 mod reconcile;
@@ -26,6 +27,7 @@ mod tests;
 mod transfer;
 mod vm;
 
+pub use guard::Kept;
 use lease::Lease;
 pub use lease::VoterState;
 use vm::LocalVm;
@@ -88,8 +90,10 @@ pub struct Seen {
     pub lease_ms: u64,
     /// VMs that were released to another host: the generation they ran under here, and the migration.
     pub released: BTreeMap<VmId, (u64, u64)>,
+    /// The newest epoch of every VM under which the copy of its disk was whole.
+    pub guarded: BTreeMap<VmId, u64>,
 }
-dwcp_types::wire_struct!(Seen { 1 newest, 2 generations, 3 voters, 4 lease_ms, 5 released });
+dwcp_types::wire_struct!(Seen { 1 newest, 2 generations, 3 voters, 4 lease_ms, 5 released, 20 guarded });
 
 /// A VM that was already there when the agent started.
 #[derive(Clone, Debug)]
@@ -157,6 +161,8 @@ pub enum Input {
     Disk { vm: VmId, there: bool },
     /// A VM that arrived goes on, or can't.
     WentOn { vm: VmId, generation: u64, result: Result<(), String> },
+    /// How far the copy of a VM's disk is.
+    Guarded { vm: VmId, generation: u64, report: GuardReport },
 }
 
 /// One thing to do. The shell does them in order.
@@ -203,6 +209,12 @@ pub enum Effect {
     KeepAfterAll { vm: VmId, generation: u64, migration: u64 },
     /// Let a VM go on here that has arrived; answered by [`Input::WentOn`].
     GoOn { vm: VmId, generation: u64, migration: u64 },
+    /// Keep the copy of a VM's disk up to date there, or nowhere; answered by [`Input::Guarded`] whenever that changes.
+    Guard { vm: VmId, generation: u64, to: Option<ProtectTo> },
+    /// Keep these copies here, and no others.
+    KeepReplicas(Kept),
+    /// The VM's disk is the copy of this epoch that is kept here; said right before its launch.
+    BootFrom { vm: VmId, epoch: u64 },
 }
 
 /// Deliberate faults, for testing that the checkers find them.
@@ -229,6 +241,8 @@ pub struct Agent {
     intents: Option<BTreeMap<VmId, VmIntent>>,
     vms: BTreeMap<VmId, LocalVm>,
     usage: Option<Usage>,
+    /// The copies that the shell was told to keep; none until the first intents of this incarnation.
+    kept: Option<Kept>,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
 }
@@ -258,6 +272,7 @@ impl Agent {
             intents: None,
             vms,
             usage: None,
+            kept: None,
             #[cfg(feature = "mutations")]
             mutation: None,
         };
@@ -325,8 +340,10 @@ impl Agent {
                 }
             }
             Input::WentOn { vm, generation, result } => self.went_on(now_us, vm, generation, result, out),
+            Input::Guarded { vm, generation, report } => self.guarded(now_us, vm, generation, report, out),
         }
         self.reconcile(now_us, out);
+        self.guard(out);
         self.probe_due(now_us, out);
         self.renew_due(now_us, out);
     }
@@ -363,6 +380,7 @@ impl Agent {
         if self.seen != before {
             out.push(Effect::SaveSeen(self.seen.clone()));
         }
+        self.keep(intents.replicas, out);
         self.use_pending_grant(now_us, out);
     }
 

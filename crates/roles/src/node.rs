@@ -25,6 +25,7 @@ mod observe;
 mod operations;
 mod parts;
 mod proposals;
+mod protect;
 mod questions;
 mod requests;
 mod sync;
@@ -411,6 +412,8 @@ impl Node {
         self.run_migrations(group);
         self.expect_arrivals(group);
         self.end_arrivals(group);
+        self.keep_guards(group);
+        self.keep_replicas(group);
         self.unbar(group);
         self.close_operations(group);
     }

@@ -6,9 +6,13 @@
 //!   has acted on intents at least as new, so a lease that comes back after a gap can't revive what was moved meanwhile.
 //! * A [`Grant`] answers exactly one [`Renew`]; the agent counts the lease from before it sent that one.
 
+mod guard;
+
 use std::collections::BTreeMap;
 
 use dwcp_types::{HostId, NodeId, Priority, RegionId, VmId, ZoneId, wire_enum, wire_struct};
+
+pub use guard::{GuardPhase, GuardReport, ProtectTo, ReplicaIntent};
 
 /// From an agent to the leader of its region's group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +79,7 @@ pub struct Hello {
     pub term: u64,
     /// Revision of the newest intents acted on.
     pub revision: u64,
-    /// Where its agent takes VMs that move here, `ip:port`; empty: it can't.
+    /// Where its agent takes VMs that move here and disks of other hosts, `ip:port`; empty: it does not.
     pub transfer: String,
 }
 
@@ -232,8 +236,10 @@ pub struct Intents {
     pub revision: u64,
     /// The full set.
     pub vms: Vec<VmIntent>,
+    /// The full set of copies of other hosts' VMs that are to be kept here.
+    pub replicas: Vec<ReplicaIntent>,
 }
-wire_struct!(Intents { 1 term, 2 revision, 3 vms });
+wire_struct!(Intents { 1 term, 2 revision, 3 vms, 20 replicas });
 
 /// One VM wanted on a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -252,8 +258,14 @@ pub struct VmIntent {
     pub transfer: Option<TransferTo>,
     /// It is expected from another host: with [`Run::Incoming`], and for a while after.
     pub arrival: Option<ArrivalFrom>,
+    /// Where the copy of its disk is to be kept up to date.
+    pub protect: Option<ProtectTo>,
+    /// The epoch of the copy kept here that its disk is made from; 0: none.
+    pub boot_replica: u64,
 }
-wire_struct!(VmIntent { 1 vm, 2 generation, 3 run, 4 priority, 5 spec, 6 transfer, 7 arrival });
+wire_struct!(VmIntent {
+    1 vm, 2 generation, 3 run, 4 priority, 5 spec, 6 transfer, 7 arrival, 20 protect, 21 boot_replica
+});
 
 /// Where a running VM is to be copied to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -410,9 +422,12 @@ pub struct VmReport {
     pub transfer: Option<TransferReport>,
     /// Whether it has a disk here; none: not known yet.
     pub disk: Option<bool>,
+    /// The copy of its disk in another region; none when it has none.
+    pub guard: Option<GuardReport>,
 }
 wire_struct!(VmReport {
-    1 vm, 2 generation, 3 phase, 4 reason, 5 boot_id, 6 address, 7 healthy, 8 answered_age_ms, 9 transfer, 10 disk
+    1 vm, 2 generation, 3 phase, 4 reason, 5 boot_id, 6 address, 7 healthy, 8 answered_age_ms, 9 transfer, 10 disk,
+    20 guard
 });
 
 /// What the copying of a VM is doing.

@@ -163,6 +163,8 @@ impl World {
             Effect::Check { request } => {
                 self.later(id, 1_000, Input::Checked(Checked { request, findings: Vec::new() }));
             }
+            // Simulated guests have no disks.
+            Effect::Guard { .. } | Effect::KeepReplicas(_) | Effect::BootFrom { .. } => {}
             moves => self.carry_out_move(id, moves),
         }
     }

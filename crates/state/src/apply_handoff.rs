@@ -8,7 +8,7 @@ use dwcp_types::{Code, FailoverId, Generation, HostId, Refusal, VmId};
 
 use crate::apply_region::{Applied, Stamp, unknown_vm};
 use crate::command::*;
-use crate::{Departure, HostStanding, Observed, RegionFacts, Severity, Vm, Want};
+use crate::{Departure, HostStanding, Observed, RegionFacts, Replica, Severity, Vm, Want};
 
 impl RegionFacts {
     pub(crate) fn begin_evacuation(&mut self, epoch: u64, stamp: &Stamp<'_>) -> Applied {
@@ -54,6 +54,10 @@ impl RegionFacts {
 
     fn move_one(&mut self, step: &HostMove, stamp: &Stamp<'_>) -> Result<Generation, Refusal> {
         let vm = self.fenced(step.vm, step.generation)?.clone();
+        if let Some((region, host)) = vm.usable_replica() {
+            return Err(Refusal::new(Code::WrongState, format!("{} has no disk on {}", vm.name, step.to))
+                .because(format!("its copy is on {host} in {region}: it starts there")));
+        }
         self.check_place(&vm, &step.to)?;
         self.drop_queued(vm.id, "its host was lost before its turn came", stamp);
         self.unsettle(vm.id);
@@ -65,6 +69,8 @@ impl RegionFacts {
             placed_at: stamp.envelope.at,
             ..vm
         };
+        moved.copy_anew(stamp.envelope.at);
+        moved.protection.boot = 0;
         moved.changed(stamp.revision);
         let generation = moved.generation;
         let text = format!("VM {} moves from {from} to {}", moved.name, moved.host);
@@ -131,15 +137,21 @@ impl RegionFacts {
         {
             return Err(Refusal::new(Code::OldGeneration, format!("{} was here before", vm.name)));
         }
+        let mut replica = self.replica_for(vm).filter(|replica| replica.host == admission.host).cloned();
         // What was expected has its room, and may run there already: it is this region's whatever has become of it since.
         match self.arrival(vm.id, vm.generation) {
-            Some(arrival) if arrival.vm.host == admission.host => self.take_arrival(vm.id),
+            Some(arrival) if arrival.vm.host == admission.host => {
+                self.take_arrival(vm.id);
+                replica = None;
+            }
             Some(arrival) => {
                 let what = format!("{} is expected on {}", vm.name, arrival.vm.host);
                 return Err(Refusal::new(Code::WrongState, what));
             }
-            None => self.check_admissible(vm, &admission.host)?,
+            None => self.check_admissible(vm, &admission.host, replica.as_ref())?,
         }
+        // Its own room is taken instead.
+        self.drop_room(vm.id);
         let mut vm = Vm {
             host: admission.host.clone(),
             observed: Observed::default(),
@@ -147,20 +159,30 @@ impl RegionFacts {
             failover: admission.failover,
             ..vm.clone()
         };
+        vm.protection.boot = replica.map_or(0, |replica| replica.epoch);
+        let disk = match vm.disk_proof() {
+            crate::DiskProof::NoDisk => "",
+            _ if vm.protection.boot > 0 => ", from its copy there",
+            _ => ", with a new disk",
+        };
+        vm.copy_elsewhere(stamp.envelope.at);
         vm.changed(stamp.revision);
         self.raise_horizon(stamp);
         let receipt = Receipt { vms: vec![(vm.id, vm.generation)], ..Receipt::default() };
-        let text = format!("VM {} arrives from {} on {}", vm.name, admission.from, vm.host);
+        let text = format!("VM {} arrives from {} on {}{disk}", vm.name, admission.from, vm.host);
         self.ledger.note(stamp.event(Severity::Warning, "vm.admitted", vm.id, text));
         self.settle(vm);
         Ok(receipt)
     }
 
-    fn check_admissible(&self, vm: &Vm, host: &HostId) -> Result<(), Refusal> {
+    fn check_admissible(&self, vm: &Vm, host: &HostId, replica: Option<&Replica>) -> Result<(), Refusal> {
         if self.evacuation.is_some() {
             return Err(Refusal::new(Code::RegionDisabled, format!("{} is being evacuated", self.name)));
         }
-        self.check_place(vm, host)
+        match replica {
+            Some(replica) => self.check_promotion(vm, replica),
+            None => self.check_place(vm, host),
+        }
     }
 
     pub(crate) fn decline(

@@ -104,6 +104,13 @@ impl RegionFacts {
             Command::Expect(arrival) => self.expect(arrival, stamp),
             Command::Withdraw((vm, generation)) => self.withdraw(*vm, *generation, stamp),
             Command::DropArrival((vm, generation)) => self.drop_arrival(*vm, *generation),
+            Command::SetProtection(change) => self.set_protection(change, stamp),
+            Command::ChooseReplica(choice) => self.choose_replica(choice, stamp),
+            Command::Guarded((host, news)) => self.guarded(host, news, stamp),
+            Command::LocateReplica(location) => self.locate_replica(location),
+            Command::TakeReplica(replica) => self.take_replica(replica, stamp),
+            Command::DeclineReplica((vm, (epoch, reason))) => self.decline_replica(*vm, *epoch, reason),
+            Command::DropReplica((vm, epoch)) => self.drop_replica(*vm, *epoch, stamp),
             Command::Claim(claim) => self.claim(claim, stamp.envelope.digest),
             _ => Err(Refusal::new(Code::WrongState, "a federation command reached a region's group")),
         }
@@ -201,6 +208,11 @@ impl RegionFacts {
             observed: crate::Observed::default(),
             failover: None,
             revision: stamp.revision,
+            protection: crate::Protection {
+                guard: crate::Guard::default(),
+                boot: 0,
+                ..vm.protection.clone()
+            },
             ..vm.clone()
         };
         self.settle(vm);
@@ -301,6 +313,7 @@ impl RegionFacts {
         if want == Want::Running && vm.want == Want::Stopped {
             vm.generation = vm.next_generation();
             vm.observed = crate::Observed::default();
+            vm.copy_anew(stamp.envelope.at);
         }
         let changed = vm.want != want;
         vm.want = want;
@@ -328,6 +341,7 @@ impl RegionFacts {
             return Err(Refusal::new(Code::WrongState, format!("{} is not meant to run", vm.name)));
         }
         vm.generation = vm.next_generation();
+        vm.copy_anew(stamp.envelope.at);
         vm.changed(stamp.revision);
         self.index.judge(vm);
         let (name, generation) = (vm.name.clone(), vm.generation);

@@ -29,6 +29,10 @@ impl Federation {
                 let sum = sums.entry(&vm.host).or_default();
                 *sum = sum.plus(vm.spec.size);
             }
+            for replica in facts.replicas.values() {
+                let sum = sums.entry(&replica.host).or_default();
+                *sum = sum.plus(replica.room());
+            }
             for (id, host) in &facts.hosts {
                 let sum = sums.get(id).copied().unwrap_or_default();
                 if sum != host.used {

@@ -7,8 +7,8 @@ use dwcp_types::{
 
 use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
-    Failover, FailoverState, FailoverVm, Freeze, HostFacts, Observed, Operation, OperationState, PhaseName,
-    Policy, Region, Token, Vm, Want,
+    Failover, FailoverState, FailoverVm, Freeze, GuardState, HostFacts, Observed, OnReplicaLoss, Operation,
+    OperationState, PhaseName, Policy, ProtectionMode, Region, Replica, Token, Vm, Want,
 };
 
 /// A command with who, when and under which request.
@@ -115,6 +115,66 @@ pub struct ClaimRequest {
     pub group: GroupId,
 }
 
+/// How a VM's disk is to be protected from now on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtectionChange {
+    /// Which VM.
+    pub vm: VmId,
+    /// How.
+    pub mode: ProtectionMode,
+    /// What happens when the copy can't be written.
+    pub on_loss: OnReplicaLoss,
+    /// Only in this region.
+    pub region: Option<RegionId>,
+    /// A copy that is behind is given up, and one is made anew where a place is found.
+    pub again: bool,
+}
+
+/// Where a copy of a VM's disk is to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaChoice {
+    /// Which VM.
+    pub vm: VmId,
+    /// The epoch before: what was decided on another one is refused.
+    pub epoch: u64,
+    /// The region.
+    pub region: RegionId,
+    /// The host that was planned; the region may choose another.
+    pub host: HostId,
+    /// Why there, for the event.
+    pub reason: String,
+}
+
+/// Where a copy is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaLocation {
+    /// Which VM.
+    pub vm: VmId,
+    /// The epoch that the other region has taken.
+    pub epoch: u64,
+    /// The host that keeps it.
+    pub host: HostId,
+    /// Where its agent takes the writes, `ip:port`.
+    pub endpoint: String,
+}
+
+/// What a host concluded of the copy of one of its VMs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardNews {
+    /// Which VM.
+    pub vm: VmId,
+    /// The generation it is about.
+    pub generation: Generation,
+    /// The epoch of the copy.
+    pub epoch: u64,
+    /// How far it is.
+    pub state: GuardState,
+    /// The newest moment that the copy certainly holds.
+    pub point: Wall,
+    /// Why it is behind.
+    pub reason: String,
+}
+
 /// Everything that can change a fact. The first part belongs to the federation's group, the second to a region's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Command {
@@ -205,6 +265,20 @@ pub enum Command {
     Withdraw((VmId, Generation)),
     /// Nothing of a VM that does not come is left on the host that was to take it.
     DropArrival((VmId, Generation)),
+    /// How a VM's disk is to be protected.
+    SetProtection(ProtectionChange),
+    /// A copy of a VM's disk is to be made anew.
+    ChooseReplica(ReplicaChoice),
+    /// What a host concluded of the copies of its VMs.
+    Guarded((HostId, Vec<GuardNews>)),
+    /// The other region keeps the copy of this epoch.
+    LocateReplica(ReplicaLocation),
+    /// A copy of another region's VM is kept here.
+    TakeReplica(Replica),
+    /// A copy can't be kept here: (VM, (epoch, reason)).
+    DeclineReplica((VmId, (u64, String))),
+    /// A copy is not needed any more: (VM, epoch).
+    DropReplica((VmId, u64)),
 }
 
 /// A VM changes hosts.

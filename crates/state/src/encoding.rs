@@ -10,6 +10,7 @@ use crate::ledger::*;
 use crate::migration::*;
 use crate::operation::*;
 use crate::policy::*;
+use crate::protection::*;
 use crate::region_facts::*;
 use crate::token::*;
 use crate::vm::*;
@@ -70,11 +71,24 @@ wire_enum!(Health { 1 Unknown, 2 Healthy, 3 Unhealthy });
 wire_struct!(Observed { 1 generation, 2 phase, 3 health, 4 boot_id, 5 address, 6 reason, 7 at });
 wire_struct!(Vm {
     1 id, 2 name, 3 tenant, 4 project, 5 labels, 6 spec, 7 rules, 8 priority, 9 want, 10 home, 11 host, 12 generation,
-    13 observed, 14 created_at, 15 placed_at, 16 failover, 17 revision, 19 promised
+    13 observed, 14 created_at, 15 placed_at, 16 failover, 17 revision, 18 protection, 19 promised
+});
+wire_enum!(ProtectionMode { 1 None, 2 Async(interval_ms), 3 Sync });
+wire_enum!(OnReplicaLoss { 1 Stop, 2 GoOn });
+wire_struct!(Protection { 1 mode, 2 on_loss, 3 region, 4 guard, 5 boot });
+wire_enum!(GuardState { 1 Syncing, 2 Protected, 3 Degraded });
+wire_struct!(Guard {
+    1 epoch, 2 region, 3 host, 4 endpoint, 5 state, 6 since, 7 point, 8 reason, 9 released
+});
+wire_enum!(DiskProof { 1 Unknown, 2 NoDisk, 3 Unprotected, 4 Zero, 5 Point(at) });
+wire_struct!(Replica {
+    1 vm, 2 name, 3 host, 4 from, 5 from_host, 6 epoch, 7 disk_gib, 8 points, 9 seen, 10 since
 });
 
 wire_enum!(HostStanding { 1 Up, 2 Lost });
-wire_struct!(HostFacts { 1 id, 2 zone, 3 capacity, 4 labels, 5 accelerator, 6 version, 7 incarnation, 8 transfer });
+wire_struct!(HostFacts {
+    1 id, 2 zone, 3 capacity, 4 labels, 5 accelerator, 6 version, 7 incarnation, 8 transfer
+});
 wire_struct!(Host { 1 facts, 2 standing, 3 standing_since, 4 placement, 5 used, 6 revision });
 wire_struct!(Departure { 1 vm, 2 to, 3 host, 4 failover, 5 at });
 
@@ -94,7 +108,8 @@ wire_struct!(Operation {
 wire_struct!(RegionFacts {
     1 revision, 2 name, 3 number, 4 hosts, 5 vms, 6 departures, 7 tombstones, 8 declined, 9 claims, 10 claim_order,
     11 evacuation, 12 evacuated, 13 overcommit, 14 operations, 15 ledger, 16 born, 17 horizons, 18 unbarred_born,
-    20 migrations, 21 migrated, 22 arrivals
+    20 migrations, 21 migrated, 22 arrivals,
+    40 replicas, 41 replicas_declined
 });
 
 wire_enum!(Mode { 1 Live, 2 Cold });
@@ -138,7 +153,8 @@ wire_enum!(PhaseName { 1 Detect, 2 Agree, 3 Fence, 4 Plan, 5 Restart, 6 Verify }
 wire_struct!(PhaseSpan { 1 name, 2 started_at, 3 ended_at });
 wire_enum!(MoveState { 1 Waiting, 2 Verified, 3 Left, 4 Failed });
 wire_struct!(FailoverVm {
-    1 vm, 2 name, 3 priority, 4 from_host, 5 to_region, 6 to_host, 7 generation, 8 state, 9 reason, 10 verified_at
+    1 vm, 2 name, 3 priority, 4 from_host, 5 to_region, 6 to_host, 7 generation, 8 state, 9 reason, 10 verified_at,
+    20 disk
 });
 wire_struct!(Failover {
     1 id, 2 operation, 3 from, 4 to, 5 trigger, 6 witnesses, 7 min_priority, 8 max_time_ms, 9 partial, 10 by,
@@ -153,6 +169,10 @@ wire_struct!(HostMove { 1 vm, 2 generation, 3 to });
 wire_struct!(Departing { 1 vm, 2 generation, 3 to, 4 host });
 wire_struct!(Admission { 1 vm, 2 host, 3 from, 4 failover });
 wire_struct!(Switch { 1 vm, 2 migration, 3 released, 4 failover, 5 took });
+wire_struct!(ProtectionChange { 1 vm, 2 mode, 3 on_loss, 4 region, 5 again });
+wire_struct!(ReplicaChoice { 1 vm, 2 epoch, 3 region, 4 host, 5 reason });
+wire_struct!(ReplicaLocation { 1 vm, 2 epoch, 3 host, 4 endpoint });
+wire_struct!(GuardNews { 1 vm, 2 generation, 3 epoch, 4 state, 5 point, 6 reason });
 wire_struct!(ClaimRequest { 1 key, 2 after_attempt, 3 group });
 wire_enum!(Command {
     1 Nothing, 2 Found(core), 3 ChangeRegion(change), 4 SetPolicy(policy), 5 SetFreeze(freeze), 6 DeclareLost(lost),
@@ -163,7 +183,9 @@ wire_enum!(Command {
     30 Depart(vms), 31 Admit(admission), 32 Decline(vm), 33 Forget(vm), 34 Recall(vm), 35 EndOperation(end),
     36 SetOvercommit(limits), 37 Claim(claim), 38 Unbar(vms),
     40 BeginMigrations(begin), 41 StartMigrations(vms), 42 AimMigration(aim), 43 StopMigrations(stop),
-    44 EndMigration(vm), 45 Switch(switch), 46 Expect(arrival), 47 Withdraw(vm), 48 DropArrival(vm)
+    44 EndMigration(vm), 45 Switch(switch), 46 Expect(arrival), 47 Withdraw(vm), 48 DropArrival(vm),
+    60 SetProtection(change), 61 ChooseReplica(choice), 62 Guarded(seen), 63 LocateReplica(location),
+    64 TakeReplica(replica), 65 DeclineReplica(vm), 66 DropReplica(vm)
 });
 wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

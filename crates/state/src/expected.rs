@@ -55,6 +55,9 @@ impl RegionFacts {
             Command::SetWant((id, _)) | Command::RestartVm((id, _)) => {
                 self.vms.get(id).map(|vm| (format!("VM {}", vm.name), vm.revision, vm.read()))
             }
+            Command::SetProtection(change) => {
+                self.vms.get(&change.vm).map(|vm| (format!("VM {}", vm.name), vm.revision, vm.read()))
+            }
             Command::SetHostPlacement((id, _)) => self
                 .hosts
                 .get(id)

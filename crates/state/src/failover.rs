@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dwcp_types::{FailoverId, Generation, HostId, OperationId, Priority, RegionId, VmId, Wall};
 
-use crate::Region;
+use crate::{DiskProof, Region};
 
 /// Who decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct FailoverVm {
     pub reason: String,
     /// When it was verified.
     pub verified_at: Option<Wall>,
+    /// What it has of its disk there.
+    pub disk: DiskProof,
 }
 
 impl FailoverVm {

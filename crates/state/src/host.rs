@@ -31,7 +31,7 @@ pub struct HostFacts {
     pub version: String,
     /// Differs each time its agent (watchdog) starts anew.
     pub incarnation: u64,
-    /// Where its agent takes VMs that move here, `ip:port`; empty: it can't.
+    /// Where its agent takes VMs that move here and disks of other hosts, `ip:port`; empty: it does not.
     pub transfer: String,
 }
 

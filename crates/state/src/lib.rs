@@ -11,6 +11,7 @@ mod apply_cancel;
 mod apply_core;
 mod apply_handoff;
 mod apply_migration;
+mod apply_protection;
 mod apply_region;
 mod check;
 mod command;
@@ -25,6 +26,7 @@ mod ledger;
 mod migration;
 mod operation;
 mod policy;
+mod protection;
 mod region_facts;
 mod token;
 mod unbar;
@@ -34,8 +36,8 @@ use std::collections::BTreeMap;
 
 pub use check::Flaw;
 pub use command::{
-    Admission, ClaimRequest, Command, Departing, Envelope, HostMove, NewVm, Observation, Outcome, Receipt,
-    RegionChange, Switch,
+    Admission, ClaimRequest, Command, Departing, Envelope, GuardNews, HostMove, NewVm, Observation, Outcome,
+    ProtectionChange, Receipt, RegionChange, ReplicaChoice, ReplicaLocation, Switch,
 };
 pub use core_facts::{Core, Lifecycle, Prices, Region, Standing};
 pub use expected::expect_revision;
@@ -47,6 +49,7 @@ pub use ledger::{Event, Ledger, Severity};
 pub use migration::{Aim, Arrival, Migration, MigrationState, Mode, NewMigration, Stopping, Took};
 pub use operation::{Drain, Operation, OperationKind, OperationState};
 pub use policy::{Freeze, Policy, Profile, Weights};
+pub use protection::{DiskProof, Guard, GuardState, OnReplicaLoss, Protection, ProtectionMode, Replica};
 pub use region_facts::{Departure, RegionFacts};
 pub use token::{Role, Token};
 pub use unbar::looked_at;

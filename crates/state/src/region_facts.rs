@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use dwcp_types::{FailoverId, Generation, GroupId, HostId, OperationId, RegionId, Revision, VmId, Wall};
 
 use crate::migration::{Arrival, Migration};
-use crate::{Host, Index, Ledger, Operation, Policy, Vm};
+use crate::{Host, Index, Ledger, Operation, Policy, Replica, Vm};
 
 /// A VM on its way to another region. Its record is kept here until the other region has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,10 @@ pub struct RegionFacts {
     pub migrated: VecDeque<Migration>,
     /// VMs that are moving to here.
     pub arrivals: BTreeMap<VmId, Arrival>,
+    /// Copies of other regions' VMs that are kept here.
+    pub replicas: BTreeMap<VmId, Replica>,
+    /// Copies that were asked for and can't be kept here: (epoch, why).
+    pub replicas_declined: BTreeMap<VmId, (u64, String)>,
     /// Look-ups derived from the above; kept by `apply`, never encoded.
     pub index: Index,
 }
@@ -78,6 +82,8 @@ impl RegionFacts {
     pub const CLAIMS_KEPT: usize = 16_384;
     /// Ended operations kept.
     pub const OPERATIONS_KEPT: usize = 1_000;
+    /// Refusals to keep a copy that are remembered.
+    pub const REPLICAS_DECLINED_KEPT: usize = 10_000;
 
     /// Limits of overcommit; the policy's defaults until told otherwise.
     pub fn limits(&self) -> (u32, u32) {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_types::{Amount, FailoverId, Generation, HostId, Priority, RegionId, Revision, VmId, Wall};
 
+use crate::Protection;
+
 /// What people want it to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Want {
@@ -208,6 +210,8 @@ pub struct Vm {
     pub revision: Revision,
     /// The newest generation that was promised to a migration: no other start, move or takeover may use it.
     pub promised: Generation,
+    /// How its disk is kept in another region.
+    pub protection: Protection,
 }
 
 impl Vm {

@@ -70,6 +70,8 @@ impl Worker {
             | Effect::Release { .. }
             | Effect::KeepAfterAll { .. }
             | Effect::GoOn { .. } => {}
+            // Never asked of an agent that announces no endpoint for copies.
+            Effect::Guard { .. } | Effect::KeepReplicas(_) | Effect::BootFrom { .. } => {}
         }
         Ok(())
     }

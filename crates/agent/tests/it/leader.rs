@@ -108,7 +108,8 @@ fn answer(state: &mut State, message: AgentMessage) -> Vec<ControllerMessage> {
     if state.silent {
         return Vec::new();
     }
-    let intents = Intents { term: 1, revision: state.revision, vms: state.wanted.clone() };
+    let intents =
+        Intents { term: 1, revision: state.revision, vms: state.wanted.clone(), replicas: Vec::new() };
     match message {
         AgentMessage::Hello(hello) => {
             state.incarnation = hello.incarnation;

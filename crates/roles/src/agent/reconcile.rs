@@ -104,6 +104,7 @@ impl Agent {
         }
         let Some(local) = self.vms.get_mut(&vm) else { return };
         local.priority = intent.priority;
+        local.boot_replica = intent.boot_replica;
         let before = local.phase;
         let generation = local.generation;
         match intent.run {
@@ -158,9 +159,12 @@ impl Agent {
         };
         let taken = self.vms.values().filter(|vm| booting(vm)).count();
         self.give_addresses();
+        let pending = self.vms.iter().filter(|(_, local)| local.phase == Phase::Pending && !local.process);
+        let waiting: Vec<VmId> = pending.map(|(vm, _)| *vm).filter(|vm| !self.may_write(*vm)).collect();
+        waiting.iter().for_each(|vm| self.wait_for_epoch(*vm));
         let mut queue: Vec<(Reverse<u8>, VmId)> = Vec::new();
         for (vm, local) in &mut self.vms {
-            if local.phase != Phase::Pending || local.process {
+            if local.phase != Phase::Pending || local.process || waiting.contains(vm) {
                 continue;
             }
             if local.slot.is_some() {
@@ -184,6 +188,9 @@ impl Agent {
                 out.push(Effect::LaunchIncoming { vm, generation, spec, slot, migration });
                 continue;
             }
+            if local.boot_replica > 0 {
+                out.push(Effect::BootFrom { vm, epoch: local.boot_replica });
+            }
             out.push(Effect::Launch { vm, generation: local.generation, spec: local.spec.clone(), slot });
         }
     }
@@ -204,6 +211,7 @@ impl Agent {
         self.changed = true;
         match result {
             Ok(boot_id) => {
+                local.started = true;
                 local.boot_id = boot_id;
                 local.next_probe_us = now_us;
                 if local.phase == Phase::Starting && local.spec.probe == HealthProbe::Process {

@@ -29,6 +29,7 @@ impl Agent {
                 answered_age_ms: local.answered_us.map_or(NEVER_MS, |at| now_us.saturating_sub(at) / 1_000),
                 transfer: local.outgoing.as_ref().map(|outgoing| outgoing.report.clone()),
                 disk: local.disk,
+                guard: local.guard.report(now_us),
             }
         };
         self.vms.iter().map(report).collect()

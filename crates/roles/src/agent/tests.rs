@@ -4,6 +4,7 @@ use super::*;
 use crate::protocol::{Grant, HealthProbe, HttpProbe, Renew, Run, VmReport, Welcome};
 
 mod fence;
+mod guard;
 mod life;
 
 pub(super) const MS: u64 = 1_000;
@@ -69,7 +70,12 @@ impl World {
 
     pub fn want(&mut self, vms: Vec<VmIntent>) {
         self.revision += 1;
-        self.hear(ControllerMessage::Intents(Intents { term: 1, revision: self.revision, vms }));
+        self.hear(ControllerMessage::Intents(Intents {
+            term: 1,
+            revision: self.revision,
+            vms,
+            replicas: Vec::new(),
+        }));
     }
 
     /// The newest renewal that was sent.
@@ -168,7 +174,7 @@ fn messages_read_back() {
         assert_eq!(dwcp_types::decode(&dwcp_types::encode(&message)), Ok(message));
     }
     let wanted = VmIntent { priority: Priority(75), ..stopped(1, 2) };
-    let intents = Intents { term: 1, revision: 2, vms: vec![wanted] };
+    let intents = Intents { term: 1, revision: 2, vms: vec![wanted], replicas: Vec::new() };
     for message in [ControllerMessage::Intents(intents), ControllerMessage::Welcome(Welcome::default())] {
         assert_eq!(dwcp_types::decode(&dwcp_types::encode(&message)), Ok(message));
     }

@@ -2,6 +2,7 @@
 
 use dwcp_types::Priority;
 
+use super::guard::LocalGuard;
 use super::{Adopted, AgentConfig};
 use crate::protocol::{Health, HealthProbe, Phase, TransferReport, TransferTo, VmIntent, VmSpec};
 
@@ -42,6 +43,12 @@ pub(super) struct LocalVm {
     pub copied: bool,
     /// Whether it has a disk here.
     pub disk: Option<bool>,
+    /// Its process is known to have started.
+    pub started: bool,
+    /// The epoch of the copy that its disk is made from; 0: none.
+    pub boot_replica: u64,
+    /// The copy of its disk elsewhere.
+    pub guard: LocalGuard,
     probe_failures: u32,
     crashes: u32,
 }
@@ -88,6 +95,9 @@ impl LocalVm {
             incoming: None,
             copied: false,
             disk: None,
+            started: false,
+            boot_replica: intent.boot_replica,
+            guard: LocalGuard::default(),
             probe_failures: 0,
             crashes: 0,
         }
@@ -114,6 +124,7 @@ impl LocalVm {
             process: adopted.process,
             paused: adopted.paused,
             boot_id: adopted.boot_id,
+            started: adopted.process,
             launched_us: now_us,
             next_probe_us: now_us,
             incoming,
@@ -125,6 +136,8 @@ impl LocalVm {
     pub(super) fn launch(&mut self, now_us: u64) {
         self.phase = Phase::Starting;
         self.reason.clear();
+        self.started = false;
+        self.guard = LocalGuard::default();
         self.process = true;
         self.paused = false;
         self.killing = false;
@@ -174,6 +187,8 @@ impl LocalVm {
 
     pub(super) fn gone(&mut self, now_us: u64, reason: String, fenced: bool, config: &AgentConfig) {
         let expected = self.phase == Phase::Stopping;
+        self.guard.process_gone();
+        self.started = false;
         self.process = false;
         self.paused = false;
         self.killing = false;

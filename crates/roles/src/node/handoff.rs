@@ -83,6 +83,19 @@ impl Node {
         if self.facts.regions[here].evacuation.is_some() {
             return decline(format!("{here} is being evacuated itself"));
         }
+        if let Some((region, host)) = vm.usable_replica() {
+            let facts = &self.facts.regions[here];
+            let replica = facts.replica_for(&vm).cloned();
+            return match replica.map(|replica| (facts.check_promotion(&vm, &replica), replica)) {
+                Some((Ok(()), replica)) => {
+                    let host = replica.host;
+                    let admission = Admission { vm, host, from, failover: departure.failover };
+                    Command::Admit(Box::new(admission))
+                }
+                Some((Err(refusal), _)) => decline(refusal.to_string()),
+                None => decline(format!("its copy is on {host} in {region}, and not here")),
+            };
+        }
         let request = PlaceRequest {
             vm: vm.clone(),
             only_regions: Some([here.clone()].into()),

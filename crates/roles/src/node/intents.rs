@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use dwcp_state::{Arrival, Command, Envelope, Mode, RegionFacts, Vm, Want};
+use dwcp_state::{Arrival, Command, Envelope, Mode, ProtectionMode, RegionFacts, Vm, Want};
 use dwcp_types::{GroupId, HostId, Revision, VmId, encode};
 
 use super::Node;
 use super::leases::Leases;
 use crate::protocol::{
-    ArrivalFrom, ControllerMessage, HealthProbe, HttpProbe, Intents, Network, Run, TransferTo, VmIntent,
-    VmSpec,
+    ArrivalFrom, ControllerMessage, HealthProbe, HttpProbe, Intents, Network, ProtectTo, ReplicaIntent, Run,
+    TransferTo, VmIntent, VmSpec,
 };
 
 /// The bridge that tap devices join.
@@ -95,7 +95,7 @@ impl Node {
         if known.is_some_and(|known| known.looked_at == facts.revision) {
             return;
         }
-        let digest = digest(&encode(&wanted_on(facts, host)));
+        let digest = digest(&encode(&(wanted_on(facts, host), replicas_on(facts, host))));
         let place = match known {
             Some(known) if known.digest == digest => known.place,
             _ => (term, facts.revision.0),
@@ -107,8 +107,9 @@ impl Node {
         self.date_intents(group, host);
         let Some((term, revision)) = self.leases.place_of(group, host) else { return };
         let Some(region) = self.facts.region_of(group) else { return };
-        let vms = wanted_on(&self.facts.regions[region], host);
-        self.tell_host(group, host, &ControllerMessage::Intents(Intents { term, revision, vms }));
+        let facts = &self.facts.regions[region];
+        let (vms, replicas) = (wanted_on(facts, host), replicas_on(facts, host));
+        self.tell_host(group, host, &ControllerMessage::Intents(Intents { term, revision, vms, replicas }));
     }
 
     /// The agent says what it acted on; when that is older than what is wanted it is told again.
@@ -174,6 +175,37 @@ fn expected(arrival: &Arrival) -> VmIntent {
     }
 }
 
+/// Copies of other regions' VMs that a host is to keep.
+fn replicas_on(facts: &RegionFacts, host: &HostId) -> Vec<ReplicaIntent> {
+    let kept = facts.replicas.values().filter(|replica| replica.host == *host);
+    kept.map(|replica| ReplicaIntent {
+        vm: replica.vm,
+        epoch: replica.epoch,
+        from_region: replica.from.clone(),
+        from_host: replica.from_host.clone(),
+        disk_gib: replica.disk_gib,
+        points: replica.points,
+    })
+    .collect()
+}
+
+/// Where a VM's copy is to be kept, once it is known who keeps it.
+fn protect(vm: &Vm) -> Option<ProtectTo> {
+    let guard = &vm.protection.guard;
+    let region = guard.region.clone().filter(|_| vm.is_protected() && !guard.endpoint.is_empty())?;
+    Some(ProtectTo {
+        epoch: guard.epoch,
+        region,
+        host: guard.host.clone(),
+        endpoint: guard.endpoint.clone(),
+        interval_ms: match vm.protection.mode {
+            ProtectionMode::Async(interval_ms) => interval_ms,
+            _ => 0,
+        },
+        go_on: guard.released,
+    })
+}
+
 fn intent(vm: &Vm) -> VmIntent {
     VmIntent {
         vm: vm.id,
@@ -199,6 +231,8 @@ fn intent(vm: &Vm) -> VmIntent {
             },
             ports: Vec::new(),
         },
+        protect: protect(vm),
+        boot_replica: vm.protection.boot,
         ..VmIntent::default()
     }
 }

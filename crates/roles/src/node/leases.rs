@@ -78,6 +78,7 @@ impl Node {
         self.leases.rounds.entry(group).or_default().next.insert(host.clone(), renew.seq);
         self.begin_round(group);
         self.conclude_reports(group, host);
+        self.conclude_guards(group, host);
         self.resend_intents(group, host);
     }
 

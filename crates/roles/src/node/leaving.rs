@@ -140,5 +140,6 @@ fn as_planned(step: &PlannedMove) -> FailoverVm {
         state: if step.to.is_some() { MoveState::Waiting } else { MoveState::Left },
         reason: step.reason.clone(),
         verified_at: None,
+        disk: step.disk,
     }
 }

@@ -3,7 +3,7 @@
 use dwcp_decide::{FailoverLimits, FailoverPlan, PlaceReport, PlaceRequest, Placement};
 use dwcp_state::{
     Command, Drain, Failover, Freeze, NewMigration, Operation, OperationKind, Outcome, PhaseName, PhaseSpan,
-    Policy, Receipt, RegionChange, Standing, Token, Trigger, Vm, Want,
+    Policy, ProtectionChange, Receipt, RegionChange, Standing, Token, Trigger, Vm, Want,
 };
 use dwcp_types::{Code, GroupId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId};
 
@@ -91,6 +91,8 @@ pub enum Request {
     PreviewVms(Box<CreateVm>, u32),
     /// Change a VM.
     ChangeVm(Asked, VmId, Change),
+    /// Say how a VM's disk is to be protected.
+    Protect(Asked, ProtectionChange),
     /// Change a region's switches.
     ChangeRegion(Asked, RegionChange),
     /// Replace the policy.
@@ -169,6 +171,7 @@ impl Node {
             Request::CreateVm(asked, create) => self.create_vm(ticket, asked, *create),
             Request::PreviewVms(create, count) => self.preview_vms(ticket, &create, count),
             Request::ChangeVm(asked, vm, change) => self.change_vm(ticket, &asked, vm, change),
+            Request::Protect(asked, change) => self.protect_vm(ticket, &asked, change),
             Request::ChangeRegion(asked, change) => self.change_region(ticket, &asked, change),
             Request::SetPolicy(asked, policy) => {
                 self.ask_federation(ticket, &asked, Command::SetPolicy(policy))

@@ -40,6 +40,7 @@ impl Wire for Request {
             Request::Migrate(asked, request) => choice!(w, 15, asked, request),
             Request::Drain(asked, region, drain) => choice!(w, 16, asked, region, drain),
             Request::CancelMigrations(asked, vms) => choice!(w, 17, asked, vms),
+            Request::Protect(asked, change) => choice!(w, 20, asked, change),
         }
     }
 
@@ -64,6 +65,7 @@ impl Wire for Request {
             15 => Request::Migrate(Wire::get(r)?, Wire::get(r)?),
             16 => Request::Drain(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
             17 => Request::CancelMigrations(Wire::get(r)?, Wire::get(r)?),
+            20 => Request::Protect(Wire::get(r)?, Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("a request", other)),
         })
     }

@@ -54,6 +54,43 @@ pub fn vm() -> Vm {
         failover: Some(FailoverId(4)),
         revision: Revision(0),
         promised: Generation(0),
+        protection: Protection::default(),
+    }
+}
+
+/// What came after the files of version 1: how a VM's disk is protected.
+pub fn protection() -> Protection {
+    Protection {
+        mode: ProtectionMode::Async(30_000),
+        on_loss: OnReplicaLoss::GoOn,
+        region: Some("c".into()),
+        guard: Guard {
+            epoch: 3,
+            region: Some("c".into()),
+            host: "h2".into(),
+            endpoint: "127.77.3.1:9000".into(),
+            state: GuardState::Degraded,
+            since: Wall(7),
+            point: Wall(6),
+            reason: "its host is lost".into(),
+            released: true,
+        },
+        boot: 2,
+    }
+}
+
+pub fn replica() -> Replica {
+    Replica {
+        vm: VmId(11),
+        name: "db-1".into(),
+        host: "h1".into(),
+        from: "b".into(),
+        from_host: "h7".into(),
+        epoch: 3,
+        disk_gib: 20,
+        points: true,
+        seen: Revision(8),
+        since: Wall(5),
     }
 }
 
@@ -118,6 +155,7 @@ pub fn failover_vm() -> FailoverVm {
         state: MoveState::Verified,
         reason: "score 812".into(),
         verified_at: Some(Wall(800)),
+        disk: DiskProof::Unknown,
     }
 }
 
@@ -255,6 +293,8 @@ pub fn region_facts() -> RegionFacts {
         migrations: BTreeMap::new(),
         migrated: Default::default(),
         arrivals: BTreeMap::new(),
+        replicas: BTreeMap::new(),
+        replicas_declined: BTreeMap::new(),
         index: Index::default(),
     }
 }
@@ -328,6 +368,40 @@ pub fn later_commands() -> Vec<Command> {
         Command::Expect(Box::new(arrival())),
         Command::Withdraw((VmId(1), Generation(2))),
         Command::DropArrival((VmId(1), Generation(2))),
+        Command::SetProtection(ProtectionChange {
+            vm: VmId(1),
+            mode: ProtectionMode::Async(5_000),
+            on_loss: OnReplicaLoss::GoOn,
+            region: Some("b".into()),
+            again: true,
+        }),
+        Command::ChooseReplica(ReplicaChoice {
+            vm: VmId(1),
+            epoch: 4,
+            region: "b".into(),
+            host: "h1".into(),
+            reason: "near".into(),
+        }),
+        Command::Guarded((
+            "h1".into(),
+            vec![GuardNews {
+                vm: VmId(1),
+                generation: Generation(2),
+                epoch: 5,
+                state: GuardState::Degraded,
+                point: Wall(9),
+                reason: "cut".into(),
+            }],
+        )),
+        Command::LocateReplica(ReplicaLocation {
+            vm: VmId(1),
+            epoch: 5,
+            host: "h1".into(),
+            endpoint: "127.77.2.1:9".into(),
+        }),
+        Command::TakeReplica(replica()),
+        Command::DeclineReplica((VmId(1), (5, "no room".into()))),
+        Command::DropReplica((VmId(1), 5)),
     ]
 }
 
@@ -451,6 +525,13 @@ pub fn position(command: &Command) -> usize {
         Command::Expect(_) => 39,
         Command::Withdraw(_) => 40,
         Command::DropArrival(_) => 41,
+        Command::SetProtection(_) => 33,
+        Command::ChooseReplica(_) => 34,
+        Command::Guarded(_) => 35,
+        Command::LocateReplica(_) => 36,
+        Command::TakeReplica(_) => 37,
+        Command::DeclineReplica(_) => 38,
+        Command::DropReplica(_) => 39,
     }
 }
 

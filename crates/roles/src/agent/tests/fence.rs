@@ -129,7 +129,12 @@ fn a_lease_that_comes_back_revives_nothing_that_was_moved_meanwhile() {
 #[test]
 fn intents_older_than_those_acted_on_are_ignored_also_after_a_restart() {
     let mut world = World::leased();
-    world.hear(ControllerMessage::Intents(Intents { term: 2, revision: 7, vms: vec![intent(1, 4)] }));
+    world.hear(ControllerMessage::Intents(Intents {
+        term: 2,
+        revision: 7,
+        vms: vec![intent(1, 4)],
+        replicas: Vec::new(),
+    }));
     let saved = world
         .effects
         .iter()
@@ -139,14 +144,29 @@ fn intents_older_than_those_acted_on_are_ignored_also_after_a_restart() {
     let launch = world.effects.iter().position(|e| matches!(e, Effect::Launch { .. }));
     assert!(save < launch, "remembered before it is acted on");
     for pair in [(2, 6), (1, 99)] {
-        world.hear(ControllerMessage::Intents(Intents { term: pair.0, revision: pair.1, vms: Vec::new() }));
+        world.hear(ControllerMessage::Intents(Intents {
+            term: pair.0,
+            revision: pair.1,
+            vms: Vec::new(),
+            replicas: Vec::new(),
+        }));
         assert_eq!(world.count(|e| matches!(e, Effect::Kill { .. })), 0, "{pair:?}");
     }
     let mut restarted = World::with(saved, Vec::new(), 60_000_000);
     restarted.input(Input::Connected);
-    restarted.hear(ControllerMessage::Intents(Intents { term: 2, revision: 6, vms: vec![intent(5, 1)] }));
+    restarted.hear(ControllerMessage::Intents(Intents {
+        term: 2,
+        revision: 6,
+        vms: vec![intent(5, 1)],
+        replicas: Vec::new(),
+    }));
     assert_eq!(restarted.launches(), vec![]);
-    restarted.hear(ControllerMessage::Intents(Intents { term: 2, revision: 7, vms: vec![intent(1, 4)] }));
+    restarted.hear(ControllerMessage::Intents(Intents {
+        term: 2,
+        revision: 7,
+        vms: vec![intent(1, 4)],
+        replicas: Vec::new(),
+    }));
     assert_eq!(restarted.launches(), vec![(1, 4)]);
 }
 
@@ -175,7 +195,12 @@ fn the_mutation_acts_on_an_older_generation() {
     world.want(vec![intent(1, 5)]);
     world.want(Vec::new());
     world.exited(1, 5);
-    world.hear(ControllerMessage::Intents(Intents { term: 0, revision: 0, vms: vec![intent(1, 4)] }));
+    world.hear(ControllerMessage::Intents(Intents {
+        term: 0,
+        revision: 0,
+        vms: vec![intent(1, 4)],
+        replicas: Vec::new(),
+    }));
     assert_eq!(world.launches(), vec![(1, 5), (1, 4)]);
 }
 

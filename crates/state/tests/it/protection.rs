@@ -1,0 +1,241 @@
+//! Copies of VMs' disks: both groups' facts, and what a VM starts from.
+
+use dwcp_state::{
+    Admission, Command, Departing, DiskProof, GuardNews, GuardState, HostMove, OnReplicaLoss, Protection,
+    ProtectionChange, ProtectionMode, Replica, ReplicaChoice, ReplicaLocation, Vm,
+};
+use dwcp_types::{Code, Generation, Revision, VmId, Wall};
+
+use super::samples;
+use super::world::{World, create, host, operation, region, size, vm};
+
+const VM: VmId = VmId(1);
+
+fn protected(mode: ProtectionMode, on_loss: OnReplicaLoss) -> World {
+    let mut world = World::new();
+    let wanted = Protection { mode, on_loss, ..Protection::default() };
+    world.accept(1, create(vec![Vm { protection: wanted, ..vm(1, "h1") }]));
+    choose(&mut world, 0, "b");
+    world.accept(2, Command::TakeReplica(replica(1)));
+    let at = ReplicaLocation { vm: VM, epoch: 1, host: host("h1"), endpoint: "10.0.0.1:1".into() };
+    world.accept(1, Command::LocateReplica(at));
+    world
+}
+
+fn choose(world: &mut World, epoch: u64, to: &str) {
+    let choice = ReplicaChoice { vm: VM, epoch, region: region(to), host: host("h1"), reason: "near".into() };
+    world.accept(1, Command::ChooseReplica(choice));
+}
+
+fn replica(epoch: u64) -> Replica {
+    Replica {
+        vm: VM,
+        name: "vm-1".into(),
+        host: host("h1"),
+        from: region("a"),
+        from_host: host("h1"),
+        epoch,
+        disk_gib: 10,
+        points: false,
+        seen: Revision(1),
+        since: Wall(0),
+    }
+}
+
+fn say(world: &mut World, epoch: u64, state: GuardState, point: u64) {
+    let generation = world.facts(1).vms[&VM].generation;
+    let reason = if state == GuardState::Degraded { "the link is cut".to_string() } else { String::new() };
+    let news = GuardNews { vm: VM, generation, epoch, state, point: Wall(point), reason };
+    world.accept(1, Command::Guarded((host("h1"), vec![news])));
+}
+
+fn of(world: &World) -> &Vm {
+    &world.facts(1).vms[&VM]
+}
+
+fn state(world: &World) -> (GuardState, u64) {
+    let guard = &of(world).protection.guard;
+    (guard.state, guard.epoch)
+}
+
+#[test]
+fn a_copy_counts_only_once_its_host_says_that_it_is_whole() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::Stop);
+    assert_eq!((state(&world), of(&world).disk_proof()), ((GuardState::Syncing, 1), DiskProof::Unprotected));
+    say(&mut world, 1, GuardState::Protected, 0);
+    assert_eq!((state(&world), of(&world).disk_proof()), ((GuardState::Protected, 1), DiskProof::Zero));
+    assert_eq!(world.newest_event(1), "vm.protected");
+    say(&mut world, 7, GuardState::Degraded, 0);
+    assert_eq!(state(&world), (GuardState::Protected, 1), "another epoch says nothing");
+}
+
+#[test]
+fn a_copy_that_was_let_go_of_is_never_protected_again_under_its_epoch() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::GoOn);
+    say(&mut world, 1, GuardState::Protected, 0);
+    world.at = Wall(9_000);
+    say(&mut world, 1, GuardState::Degraded, 8_500);
+    assert_eq!(world.newest_event(1), "vm.unprotected");
+    assert!(of(&world).protection.guard.released);
+    assert_eq!(of(&world).disk_proof(), DiskProof::Point(Wall(8_500)));
+    say(&mut world, 1, GuardState::Protected, 0);
+    assert_eq!(state(&world), (GuardState::Degraded, 1), "writes may have been acknowledged without it");
+    choose(&mut world, 1, "b");
+    assert_eq!((state(&world), of(&world).disk_proof()), ((GuardState::Syncing, 2), DiskProof::Unprotected));
+}
+
+#[test]
+fn with_stop_the_same_copy_is_protected_again_when_it_is_back_because_no_write_went_past_it() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::Stop);
+    say(&mut world, 1, GuardState::Protected, 0);
+    say(&mut world, 1, GuardState::Degraded, 500);
+    assert_eq!((state(&world), of(&world).protection.guard.released), ((GuardState::Degraded, 1), false));
+    say(&mut world, 1, GuardState::Protected, 0);
+    assert_eq!(of(&world).disk_proof(), DiskProof::Zero);
+    // An operator lets it go on: from then on the copy is behind.
+    say(&mut world, 1, GuardState::Degraded, 900);
+    let change = ProtectionChange {
+        vm: VM,
+        mode: ProtectionMode::Sync,
+        on_loss: OnReplicaLoss::GoOn,
+        ..ProtectionChange::default()
+    };
+    world.accept(1, Command::SetProtection(change));
+    say(&mut world, 1, GuardState::Protected, 0);
+    assert_eq!(state(&world), (GuardState::Degraded, 1));
+}
+
+#[test]
+fn a_vm_that_starts_anew_is_not_protected_by_the_copy_of_its_last_process() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::Stop);
+    say(&mut world, 1, GuardState::Protected, 0);
+    world.accept(1, Command::RestartVm((VM, operation(2))));
+    assert_eq!(state(&world), (GuardState::Syncing, 2));
+    let old = GuardNews {
+        vm: VM,
+        generation: Generation(1),
+        epoch: 1,
+        state: GuardState::Protected,
+        ..GuardNews::default()
+    };
+    world.accept(1, Command::Guarded((host("h1"), vec![old])));
+    assert_eq!(state(&world), (GuardState::Syncing, 2));
+}
+
+#[test]
+fn a_copy_takes_room_and_gives_it_back_and_no_older_epoch_is_taken() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::Stop);
+    let used = |world: &World| world.facts(2).hosts[&host("h1")].used;
+    assert_eq!(used(&world), size(0, 0, 10));
+    assert_eq!(world.refuse(2, Command::TakeReplica(replica(1))), Code::WrongState);
+    world.accept(2, Command::TakeReplica(replica(3)));
+    assert_eq!(used(&world), size(0, 0, 10));
+    let large = Replica { epoch: 4, disk_gib: 501, ..replica(4) };
+    assert_eq!(world.refuse(2, Command::TakeReplica(large)), Code::CapacityGone);
+    assert_eq!((used(&world), world.view.flaws()), (size(0, 0, 10), vec![]));
+    assert_eq!(world.refuse(2, Command::DropReplica((VM, 2))), Code::WrongState);
+    world.accept(2, Command::DropReplica((VM, 3)));
+    assert_eq!((used(&world), world.view.flaws()), (size(0, 0, 0), vec![]));
+}
+
+/// The VM of region a leaves it for `to` after its region was lost.
+fn depart(world: &mut World, to: &str) -> Vm {
+    world.accept(1, Command::BeginEvacuation(1));
+    let step = Departing { vm: VM, generation: Generation(1), to: region(to), host: None };
+    world.accept(1, Command::Depart((None, vec![step])));
+    world.facts(1).departures[&VM].vm.clone()
+}
+
+fn admit(world: &mut World, group: u64, vm: Vm, on: &str) {
+    let admission = Admission { vm, host: host(on), from: region("a"), failover: None };
+    world.accept(group, Command::Admit(Box::new(admission)));
+}
+
+#[test]
+fn a_vm_starts_from_its_copy_which_becomes_its_disk_and_a_new_copy_is_to_be_chosen() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::Stop);
+    say(&mut world, 1, GuardState::Protected, 0);
+    let left = depart(&mut world, "b");
+    assert_eq!(left.disk_proof(), DiskProof::Zero);
+    admit(&mut world, 2, left, "h1");
+    let here = &world.facts(2).vms[&VM];
+    assert_eq!((here.protection.boot, here.protection.guard.epoch), (1, 1));
+    assert_eq!((here.protection.guard.region.clone(), here.disk_proof()), (None, DiskProof::Unprotected));
+    assert!(world.facts(2).replicas.is_empty());
+    assert_eq!(world.facts(2).hosts[&host("h1")].used, size(2, 2_048, 10), "its room is the VM's now");
+    assert_eq!(world.view.flaws(), vec![]);
+    assert_eq!(world.refuse(2, Command::TakeReplica(replica(5))), Code::WrongState, "it lives here");
+}
+
+#[test]
+fn a_copy_of_another_epoch_or_that_is_not_whole_is_nothing_to_start_from() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::Stop);
+    let mut left = depart(&mut world, "b");
+    assert!(world.facts(2).replica_for(&left).is_none(), "it was still being made");
+    left.protection.guard.state = GuardState::Protected;
+    left.protection.guard.epoch = 2;
+    assert!(world.facts(2).replica_for(&left).is_none(), "the copy is of another epoch");
+    admit(&mut world, 2, left, "h2");
+    assert_eq!(world.facts(2).vms[&VM].protection.boot, 0);
+    assert_eq!(world.view.flaws(), vec![]);
+}
+
+#[test]
+fn a_vm_with_a_whole_copy_is_not_moved_to_a_host_without_its_disk() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::Stop);
+    world.accept(1, Command::LoseHost((host("h1"), 1)));
+    let step = HostMove { vm: VM, generation: Generation(1), to: host("h2") };
+    let mut syncing = World { view: world.view.clone(), at: world.at };
+    syncing.accept(1, Command::MoveVms(vec![step.clone()]));
+    assert_eq!(state(&syncing), (GuardState::Syncing, 2), "its new disk is copied anew");
+    say(&mut world, 1, GuardState::Protected, 0);
+    assert_eq!(world.refuse(1, Command::MoveVms(vec![step])), Code::WrongState);
+}
+
+#[test]
+fn of_an_asynchronous_copy_the_newest_point_stays_while_it_is_made_anew() {
+    let mut world = protected(ProtectionMode::Async(30_000), OnReplicaLoss::Stop);
+    say(&mut world, 1, GuardState::Protected, 40_000);
+    assert_eq!(of(&world).disk_proof(), DiskProof::Point(Wall(40_000)));
+    say(&mut world, 1, GuardState::Protected, 30_000);
+    assert_eq!(of(&world).disk_proof(), DiskProof::Point(Wall(40_000)), "points never go back");
+    say(&mut world, 1, GuardState::Degraded, 0);
+    assert!(!of(&world).protection.guard.released, "an asynchronous copy holds no write up");
+    choose(&mut world, 1, "b");
+    assert_eq!(of(&world).disk_proof(), DiskProof::Point(Wall(40_000)));
+}
+
+#[test]
+fn what_can_not_be_protected_is_refused() {
+    let mut world = World::new();
+    let mut plain = vm(1, "h1");
+    plain.spec.size.disk_gib = 0;
+    world.accept(1, create(vec![plain, vm(2, "h1")]));
+    let sync = |vm, region| ProtectionChange {
+        vm: VmId(vm),
+        mode: ProtectionMode::Sync,
+        region,
+        ..ProtectionChange::default()
+    };
+    assert_eq!(world.refuse(1, Command::SetProtection(sync(1, None))), Code::WrongState);
+    assert_eq!(world.refuse(1, Command::SetProtection(sync(2, Some(region("a"))))), Code::BadValue);
+    assert_eq!(world.refuse(1, Command::SetProtection(sync(3, None))), Code::UnknownVm);
+    world.accept(1, Command::SetProtection(sync(2, Some(region("c")))));
+    assert_eq!(world.newest_event(1), "vm.protection");
+}
+
+#[test]
+fn copies_are_read_back_byte_for_byte() {
+    let mut world = protected(ProtectionMode::Async(5_000), OnReplicaLoss::GoOn);
+    say(&mut world, 1, GuardState::Protected, 700);
+    world.accept(2, Command::DeclineReplica((VmId(9), (4, "no room".into()))));
+    let mut full = Vm { protection: samples::protection(), ..of(&world).clone() };
+    full.protection.guard.released = true;
+    assert_eq!(dwcp_types::decode::<Vm>(&dwcp_types::encode(&full)).expect("a VM"), full);
+    for group in [1, 2] {
+        let bytes = world.view.snapshot(group);
+        let mut read = world.view.clone();
+        read.restore(group, &bytes).expect("it is read");
+        assert_eq!(read, world.view);
+    }
+}
