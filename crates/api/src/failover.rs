@@ -88,6 +88,9 @@ wire! {
         /// Why there, or why it is left.
         pub reason: String,
         pub took_ms: Option<u64>,
+        /// What it lost of its disk, as far as it is proven: `0 (…)`, `at most … s`, `none: …`, `unknown`.
+        #[serde(default)]
+        pub rpo: String,
     }
 
     /// Where a failover is.

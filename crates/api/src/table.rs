@@ -45,6 +45,7 @@ rows! {
     token: TokenCreate TokenList TokenRevoke;
     operation: OperationList OperationRead OperationCancel;
     vm: VmCreate PlacementPreview VmList VmRead VmStart VmStop VmRestart VmDelete VmConsole VmExplain VmHealthCheck;
+    protection: VmProtect ProtectionRead;
     host: HostList HostRead;
     federation: FederationRead;
     survivability: SurvivabilityRead;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::operation::Operation;
+use crate::protection::{Protection, ProtectionWanted};
 use crate::vm_spec::{NetworkKind, Policy, Priority, Probe};
 use crate::{Freshness, Page};
 
@@ -56,6 +57,9 @@ request! {
         pub network: NetworkKind,
         /// `null`: `GET /health` on port 80.
         pub probe: Option<Probe>,
+        /// How its disk is kept in another region.
+        #[serde(default)]
+        pub protection: ProtectionWanted,
         #[serde(default)]
         pub dry_run: bool,
         /// Report on every candidate host, not only on the regions that were looked into; `null`: no.
@@ -182,6 +186,9 @@ wire! {
         pub created_at_ms: u64,
         /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
+        /// The copy of its disk in another region; `null`: it has none.
+        #[serde(default)]
+        pub protection: Option<Protection>,
     }
 
     /// One VM, with how old the answer is.

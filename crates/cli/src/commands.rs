@@ -10,6 +10,7 @@ mod links;
 mod local;
 mod moves;
 mod operations;
+mod protection;
 mod regions;
 mod survivability;
 mod tokens;
@@ -27,7 +28,9 @@ use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::Document;
-use crate::typed::{Command, DevCommand, FederationCommand, FederationVmCommand, SecurityCommand};
+use crate::typed::{
+    Command, DevCommand, FederationCommand, FederationVmCommand, ProtectionCommand, SecurityCommand,
+};
 
 /// How long the federation may be away while something is followed: controllers may die meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -66,6 +69,9 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         FederationCommand::Migrate(migrate) => moves::migrate(session, migrate),
         FederationCommand::MigrateAll(wanted) => moves::migrate_all(session, wanted),
         FederationCommand::Failback(wanted) => moves::failback(session, wanted),
+        FederationCommand::Protection(ProtectionCommand::Status { region }) => {
+            protection::status(session, region.as_ref())
+        }
         FederationCommand::Vm(FederationVmCommand::HealthCheck(which)) => vms::health_check(session, which),
         FederationCommand::Events(command) => events::run(session, command),
         FederationCommand::State(command) => federation::state(session, command),

@@ -198,21 +198,29 @@ fn shown(failover: &Failover) -> Document {
             words::or_dash(phase.took_ms.map(show_duration)),
         ]);
     }
-    let mut vms =
-        Table::new(&["NAME", "STATE", "FROM HOST~2", "TO REGION", "TO HOST~1", ">TOOK~3", "REASON"]);
+    // A server of the version before says nothing about disks.
+    let told = failover.vms.iter().any(|vm| !vm.rpo.is_empty());
+    let mut heads = vec!["NAME", "STATE", "FROM HOST~2", "TO REGION", "TO HOST~1", ">TOOK~3"];
+    heads.extend(told.then_some("DISK LOST"));
+    heads.push("REASON");
+    let mut vms = Table::new(&heads);
     // What is left or failed is what people look for.
     let trouble = |state| matches!(state, FailoverVmState::Left | FailoverVmState::Failed);
     let (bad, good): (Vec<_>, Vec<_>) = failover.vms.iter().partition(|vm| trouble(vm.state));
     for vm in bad.into_iter().chain(good) {
-        vms.row(vec![
+        let mut row = vec![
             Cell::from(&vm.name),
             words::state(&vm.state),
             words::or_dash(vm.from_host.as_ref()),
             words::or_dash(vm.to_region.as_ref()),
             words::or_dash(vm.to_host.as_ref()),
             words::or_dash(vm.took_ms.map(show_duration)),
-            Cell::from(&vm.reason),
-        ]);
+        ];
+        if told {
+            row.push(words::or_dash((!vm.rpo.is_empty()).then_some(&vm.rpo)));
+        }
+        row.push(Cell::from(&vm.reason));
+        vms.row(row);
     }
     Document::of(failover).pairs(pairs).section("phases", phases).section("vms", vms)
 }

@@ -12,7 +12,9 @@ use dwcp_api::{Endpoint, Page};
 use dwcp_config::tree;
 
 use super::local::{complained, read_file};
-use super::{Ended, all_pages, choice, confirmed, dry, follow, operations, read, vms_shown as shown};
+use super::{
+    Ended, all_pages, choice, confirmed, dry, follow, operations, protection, read, vms_shown as shown,
+};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -53,6 +55,7 @@ pub fn run(session: &Session, command: &VmCommand) -> Ended {
         VmCommand::Stop(stop) => change::<VmStop>(session, &stop.vm, stop.force, "stop"),
         VmCommand::Restart(stop) => change::<VmRestart>(session, &stop.vm, stop.force, "restart"),
         VmCommand::Delete { vm } => delete(session, vm),
+        VmCommand::Protect(wanted) => protection::protect(session, wanted),
         VmCommand::Console { vm, offset, follow } => console(session, vm, *offset, *follow),
         VmCommand::Explain { vm } => read(session, || {
             let report = session.call::<VmExplain>(&VmReadRequest { vm: vm.clone(), watch: false })?;
@@ -117,6 +120,7 @@ fn request_of_flags(wanted: &typed::VmShape) -> VmCreateRequest {
             NetworkName::Tap => NetworkKind::Tap,
         },
         probe: wanted.probe.clone(),
+        protection: protection::wanted(wanted.protection, wanted.protect_in.as_ref(), wanted.on_replica_loss),
         ..Default::default()
     }
 }

@@ -4,11 +4,13 @@ use dwcp_api::Page;
 use dwcp_api::vm::{PlacementReport, Vm, VmHealthReport, VmState};
 use dwcp_config::units::show_duration;
 
+use super::protection;
 use super::vms::placed;
 use crate::show::{Cell, Document, Table, Tone, words};
 
 pub fn list(page: &Page<Vm>) -> Document {
-    let mut table = Table::new(&[
+    let protected = page.items.iter().any(|vm| vm.protection.is_some());
+    let mut heads = vec![
         "NAME",
         "STATE",
         "REGION",
@@ -20,10 +22,11 @@ pub fn list(page: &Page<Vm>) -> Document {
         ">GEN~1",
         "VM~4",
         "ADDRESS~2",
-    ])
-    .or("no VMs");
+    ];
+    heads.extend(protected.then_some("PROTECTION"));
+    let mut table = Table::new(&heads).or("no VMs");
     for vm in &page.items {
-        table.row(vec![
+        let mut row = vec![
             Cell::from(&vm.name),
             words::state(&vm.state),
             Cell::from(&vm.region),
@@ -35,7 +38,11 @@ pub fn list(page: &Page<Vm>) -> Document {
             vm.generation.into(),
             Cell::from(&vm.vm),
             words::or_dash(vm.address.as_ref()),
-        ]);
+        ];
+        if protected {
+            row.push(vm.protection.as_ref().map_or_else(|| words::or_dash::<&str>(None), protection::state));
+        }
+        table.row(row);
     }
     Document::page(page, table)
 }
@@ -74,6 +81,10 @@ pub fn one(vm: &Vm) -> Document {
         ("created", words::instant(vm.created_at_ms).into()),
         ("revision", vm.revision.into()),
     ];
+    if let Some(of) = &vm.protection {
+        let tone = protection::state(of).tone;
+        pairs.push(("protection", Cell::toned(protection::sentence(of), tone)));
+    }
     if !vm.reason.is_empty() {
         pairs.push(("reason", Cell::toned(&vm.reason, Tone::Warn)));
     }

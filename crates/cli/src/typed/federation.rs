@@ -44,6 +44,9 @@ pub enum FederationCommand {
         #[arg(long)]
         region: Option<String>,
     },
+    /// Copies of VMs' disks in other regions.
+    #[command(subcommand)]
+    Protection(ProtectionCommand),
     /// VMs of the whole federation.
     #[command(subcommand)]
     Vm(FederationVmCommand),
@@ -193,6 +196,16 @@ pub enum FailoverCommand {
         /// At most so many.
         #[arg(long, value_parser = units::count)]
         limit: Option<u32>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProtectionCommand {
+    /// Every protected VM: its copy, how far it is, what would be lost; exit 7 when one is behind.
+    Status {
+        /// Only VMs that live in this region.
+        #[arg(long)]
+        region: Option<String>,
     },
 }
 

@@ -43,6 +43,8 @@ pub enum VmCommand {
     Restart(VmStop),
     /// Delete a VM and its disk.
     Delete { vm: String },
+    /// Keep a VM's disk in another region, or stop doing so.
+    Protect(VmProtect),
     /// What a VM wrote to its console.
     Console {
         vm: String,
@@ -67,6 +69,42 @@ pub struct VmStop {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
         hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub force: bool,
+}
+
+/// How a disk is kept in another region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    None,
+    Sync,
+    /// Milliseconds between two points.
+    Async(Option<u64>),
+}
+
+/// What a synchronously protected VM does when its copy can't be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnReplica {
+    /// Its writes wait until the copy is back.
+    Stop,
+    /// It goes on unprotected once that is committed.
+    GoOn,
+}
+
+#[derive(Debug, Args)]
+pub struct VmProtect {
+    pub vm: String,
+    /// sync, async, async:30s or none.
+    #[arg(long, value_parser = mode)]
+    pub mode: Mode,
+    /// Only in this region; without it the nearest that the VM's rules allow.
+    #[arg(long, value_name = "REGION")]
+    pub protect_in: Option<String>,
+    /// What happens when the copy can't be written (sync).
+    #[arg(long, value_enum, default_value = "stop")]
+    pub on_replica_loss: OnReplica,
+    /// Give up a copy that is behind and make one anew, wherever there is a place.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+        hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    pub again: bool,
 }
 
 /// What happens when its region is lost.
@@ -169,6 +207,25 @@ pub struct VmShape {
     /// http:PORT/PATH, tcp:PORT, guest-agent or process [default: http:80/health].
     #[arg(long, value_parser = probe)]
     pub probe: Option<Probe>,
+    /// Keep its disk in another region: sync, async, async:30s or none.
+    #[arg(long, value_parser = mode, default_value = "none")]
+    pub protection: Mode,
+    /// Keep it in this region; without it in the nearest that its rules allow.
+    #[arg(long, value_name = "REGION")]
+    pub protect_in: Option<String>,
+    /// What happens when that copy can't be written (sync).
+    #[arg(long, value_enum, default_value = "stop")]
+    pub on_replica_loss: OnReplica,
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text.split_once(':') {
+        None if text == "none" => Ok(Mode::None),
+        None if text == "sync" => Ok(Mode::Sync),
+        None if text == "async" => Ok(Mode::Async(None)),
+        Some(("async", interval)) => Ok(Mode::Async(Some(units::duration_ms(interval)?))),
+        _ => Err(format!("'{text}' is not sync, async, async:30s or none")),
+    }
 }
 
 fn label(text: &str) -> Result<String, String> {

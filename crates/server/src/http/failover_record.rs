@@ -84,6 +84,7 @@ fn show_vm(view: &View<'_>, failover: &Failover, vm: &FailoverVm) -> ApiVm {
         state,
         reason: vm.reason.clone(),
         took_ms: vm.verified_at.map(|at| at.ms_since(failover.first_missed_at)),
+        rpo: vm.disk.text(failover.first_missed_at),
     }
 }
 
@@ -153,8 +154,8 @@ fn rpo(view: &View<'_>, failover: &Failover) -> Rpo {
             acknowledged_writes_lost: Some(0),
             evidence: format!(
                 "a survivor leads the region's log in term {} and has committed up to {}; a write is acknowledged only \
-                 once a majority of {} voters holds it, and no other leader can be elected. VMs' own disks are not \
-                 replicated",
+                 once a majority of {} voters holds it, and no other leader can be elected. what each \
+                 VM has of its own disk stands beside it",
                 status.term,
                 status.commit,
                 status.voters.len()
@@ -194,6 +195,7 @@ pub fn planned(view: &View<'_>, request: &FailoverRequest, plan: &FailoverPlan, 
         state: if step.to.is_some() { FailoverVmState::Waiting } else { FailoverVmState::Left },
         reason: step.reason.clone(),
         took_ms: None,
+        rpo: step.disk.text(view.now.wall),
     };
     let chosen: std::collections::BTreeSet<_> = plan
         .moves

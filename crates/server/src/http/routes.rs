@@ -102,6 +102,7 @@ routes! {
     token: TokenCreate TokenList TokenRevoke;
     operation: OperationList OperationRead OperationCancel;
     vm: VmCreate PlacementPreview VmList VmRead VmStart VmStop VmRestart VmDelete VmConsole VmExplain VmHealthCheck;
+    protection: VmProtect ProtectionRead;
     host: HostList HostRead;
     federation: FederationRead;
     survivability: SurvivabilityRead;

@@ -48,6 +48,7 @@ pub fn show(view: &View<'_>, found: &Found<'_>) -> ApiVm {
             .map(|record| record.monthly_cost_millis(vm.spec.size) as f64 / 1_000.0),
         created_at_ms: vm.created_at.0,
         revision: vm.revision.0,
+        protection: super::protection::show(view, vm),
     }
 }
 

@@ -67,6 +67,7 @@ pub fn template(view: &View<'_>, request: &VmCreateRequest) -> Result<CreateVm, 
         priority: Priority(request.priority.0),
         want: Want::Running,
         created_at: view.now.wall,
+        protection: super::protection::checked(view, &request.protection, size(request)?.disk_gib)?,
         ..Vm::default()
     };
     Ok(CreateVm { template, users_in, dry_run: request.dry_run, explain: request.explain.unwrap_or(false) })
