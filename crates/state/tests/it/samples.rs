@@ -525,13 +525,13 @@ pub fn position(command: &Command) -> usize {
         Command::Expect(_) => 39,
         Command::Withdraw(_) => 40,
         Command::DropArrival(_) => 41,
-        Command::SetProtection(_) => 33,
-        Command::ChooseReplica(_) => 34,
-        Command::Guarded(_) => 35,
-        Command::LocateReplica(_) => 36,
-        Command::TakeReplica(_) => 37,
-        Command::DeclineReplica(_) => 38,
-        Command::DropReplica(_) => 39,
+        Command::SetProtection(_) => 42,
+        Command::ChooseReplica(_) => 43,
+        Command::Guarded(_) => 44,
+        Command::LocateReplica(_) => 45,
+        Command::TakeReplica(_) => 46,
+        Command::DeclineReplica(_) => 47,
+        Command::DropReplica(_) => 48,
     }
 }
 
