@@ -1,6 +1,6 @@
 //! What was measured, and may be stale or missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_types::RegionId;
 
@@ -11,6 +11,8 @@ pub struct Measured {
     pub rtt_ms: BTreeMap<(RegionId, RegionId), u64>,
     /// Health scores, 0 to 100; none: unknown.
     pub health: BTreeMap<RegionId, Option<u8>>,
+    /// Regions that were silent a short while ago: VMs that lose their region go there only when nothing else will do.
+    pub shaky: BTreeSet<RegionId>,
 }
 
 impl Measured {

@@ -202,10 +202,12 @@ impl<'a> Planner<'a> {
             }
             let seen = Seen { table: self.tables.get(&region.id), ..*seen };
             let parts = context.parts(region, &seen, region.monthly_cost_millis(vm.spec.size));
-            ranked.push((Reverse(weighted(&self.weights, &parts)), Reverse(region.priority), at));
+            // A VM that goes where links come and go soon has to go again.
+            let shaky = self.measured.shaky.contains(&region.id);
+            ranked.push((shaky, Reverse(weighted(&self.weights, &parts)), Reverse(region.priority), at));
         }
         ranked.sort_unstable();
-        for (Reverse(score), _, at) in ranked {
+        for (shaky, Reverse(score), _, at) in ranked {
             let (region, seen) = targets[at];
             let Some(table) = self.tables.get(&region.id) else { continue };
             let search = Search {
@@ -228,7 +230,8 @@ impl<'a> Planner<'a> {
             };
             let far = seen.rtt_ms.map_or("unknown distance".to_string(), |ms| format!("{ms} ms away"));
             let host = self.take(&region.id, row, vm);
-            return Ok((region.id.clone(), host, format!("score {score}, {far}")));
+            let shaky = if shaky { ", silent a short while ago, no other has a place" } else { "" };
+            return Ok((region.id.clone(), host, format!("score {score}, {far}{shaky}")));
         }
         Err(why)
     }

@@ -12,6 +12,7 @@ mod it {
     mod replicas;
     mod rules;
     mod scores;
+    mod shaky;
     mod suggestions;
     mod survivability;
     mod world;

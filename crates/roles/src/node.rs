@@ -28,6 +28,7 @@ mod proposals;
 mod protect;
 mod questions;
 mod requests;
+mod steady;
 mod sync;
 mod usage;
 mod wire;

@@ -156,3 +156,27 @@ fn the_estimate_grows_with_the_busiest_host() {
     let two = plan(&world, &FailoverLimits::default()).predicted_rto_ms;
     assert!(0 < one && one < two && two < 30_000, "{one} {two}");
 }
+
+#[test]
+fn vms_that_lost_their_region_go_where_links_come_and_go_only_when_nothing_else_will_do() {
+    let mut world = World::new(&["a", "b", "c"], 1);
+    roomy(&mut world);
+    for _ in 0..2 {
+        put(&mut world, size(4, 1_024, 10), |_| {});
+    }
+    let steady = plan(&world, &FailoverLimits::default());
+    let first = steady.moves[0].to.clone().expect("it has a place").0;
+    world.measured.shaky.insert(first.clone());
+    let shaken = plan(&world, &FailoverLimits::default());
+    let away = shaken.moves[0].to.clone().expect("it has a place").0;
+    assert_ne!(away, first);
+    world.fill(away.as_str(), "h1", size(6, 1, 1));
+    let full = plan(&world, &FailoverLimits::default());
+    assert!(
+        full.moves.iter().any(|step| {
+            step.to.as_ref().is_some_and(|(region, _)| *region == first)
+                && step.reason.contains("silent a short while ago")
+        }),
+        "{full:?}"
+    );
+}

@@ -141,9 +141,9 @@ pub(super) struct Beats {
 }
 
 /// A gap of so many beats ends "without a gap".
-const GAP_BEATS: u64 = 4;
+pub(super) const GAP_BEATS: u64 = 4;
 /// A host counts as heard when it spoke within so long, ms.
-const HOST_HEARD_MS: u64 = 1_500;
+pub(super) const HOST_HEARD_MS: u64 = 1_500;
 
 impl Beats {
     pub(super) fn new(config: &NodeConfig, now: Mono) -> Beats {
@@ -432,6 +432,7 @@ impl Node {
         for region in self.config.regions.values() {
             measured.health.insert(region.clone(), self.region_health(region).score);
         }
+        measured.shaky = self.shaky_regions();
         measured
     }
 

@@ -5,12 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use dwcp_state::{Command, Freeze, HostStanding, Standing};
 use dwcp_types::{Amount, GroupId, HostId, Mono, NodeId, VmId, decode, encode};
 
+use super::beats::HOST_HEARD_MS;
 use super::wire::{Opaque, Relayed};
 use super::{Class, Level, MeshMessage, Node};
 use crate::protocol::{AgentMessage, ControllerMessage, Hello, Usage, VmReport, Welcome};
 
 /// A host without room in its region waits so long for its region's own loss to be noticed before its VMs go elsewhere, ms.
 const ELSEWHERE_AFTER_MS: u64 = 8_000;
+
+/// After the region's node was heard again, or one of its lost hosts, the others have so long to come back as well before
+/// their VMs go to its other hosts, ms.
+const RETURNING_MS: u64 = 3_000;
 
 /// A host as the leader of its group knows it.
 #[derive(Clone, Debug)]
@@ -167,11 +172,15 @@ impl Node {
             .filter(|host| self.is_fenced(group, Some(host)))
             .cloned()
             .collect();
-        if fenced.is_empty() || !self.due(format!("takeover {group}"), 500) {
+        let returning_ms = self.returning_for_ms(group);
+        let others_may_follow = returning_ms.is_some_and(|ms| ms < RETURNING_MS);
+        if fenced.is_empty() || others_may_follow || !self.due(format!("takeover {group}"), 500) {
             return;
         }
         self.purge_deleted(group, &fenced);
-        let plan = dwcp_decide::plan_host_loss(&self.facts, &self.measured(), &region, &fenced);
+        let mut plan = dwcp_decide::plan_host_loss(&self.facts, &self.measured(), &region, &fenced);
+        // A host that has just fallen silent too is soon lost or heard again, and until then no place to go to.
+        plan.moves.retain(|(.., to)| self.is_heard(group, to));
         if !plan.moves.is_empty() {
             let moves: Vec<dwcp_state::HostMove> = plan
                 .moves
@@ -186,9 +195,11 @@ impl Node {
         // failover to decide, which people may have switched off or capped.
         let hosts = &self.facts.regions[&region].hosts;
         let node_heard = self.silent_ms(group) < self.facts.core.policy.loss_after_ms;
+        let returning = returning_ms.is_some_and(|ms| ms < ELSEWHERE_AFTER_MS);
         let there = node_heard || hosts.values().any(|host| host.standing == HostStanding::Up);
-        let present =
-            there && self.facts.region(&region).is_some_and(|region| region.standing == Standing::Present);
+        let present = there
+            && !returning
+            && self.facts.region(&region).is_some_and(|region| region.standing == Standing::Present);
         let departing: Vec<dwcp_state::Departing> = plan
             .elsewhere
             .into_iter()
@@ -199,6 +210,23 @@ impl Node {
             })
             .collect();
         self.let_leave(group, None, departing);
+    }
+
+    /// True when a host spoke a moment ago.
+    fn is_heard(&self, group: GroupId, host: &HostId) -> bool {
+        let session = self.leases.hosts.get(&(group, host.clone()));
+        session.is_some_and(|session| self.now.mono.ms_since(session.heard) < HOST_HEARD_MS)
+    }
+
+    /// How long ago the region's node was heard again, or the last of its lost hosts came back; none: neither has been away.
+    /// When a link heals they come one after the other, and those that are still missing are likely to follow.
+    fn returning_for_ms(&self, group: GroupId) -> Option<u64> {
+        let region = self.facts.region_of(group)?;
+        let up = self.facts.regions[region].hosts.values().filter(|host| host.standing == HostStanding::Up);
+        let host_ms = up.map(|host| self.now.wall.ms_since(host.standing_since)).min();
+        let view = self.peers().get(&group).filter(|view| view.beat.is_some());
+        let node_ms = view.map(|view| self.now.mono.ms_since(view.heard_since));
+        host_ms.into_iter().chain(node_ms).min()
     }
 
     fn lost_for_ms(&self, group: GroupId, host: &HostId) -> u64 {
