@@ -139,9 +139,11 @@ fn partitions(words: &[String]) -> Result<i32, String> {
     let mut table = Table::default();
     let run_one = |seed| {
         let options = Options { verbose, ..Options::partition(seed) };
-        let regions = options.regions;
+        let (regions, shape) = (options.regions, format!("{options:?}"));
         let mut ended = run::swarm(options);
-        if !verbose {
+        if verbose {
+            ended.log.insert(0, shape);
+        } else {
             ended.log.clear();
         }
         (Partition::draw(seed, regions), ended)

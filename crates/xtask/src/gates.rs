@@ -16,6 +16,8 @@ use std::time::Instant;
 
 /// Seeds that `test` simulates; nightly runs may take more.
 const SEEDS: &str = "0..200";
+/// Partitions that `test` simulates.
+const PARTITIONS: &str = "0..100";
 
 /// The steps so far, with what each found.
 struct Report {
@@ -199,5 +201,8 @@ fn simulation(tree: &Tree) -> Result<Count, Failure> {
     run(&mut in_tree(tree, &["build", "--quiet", "--locked", "--profile", "sim", "-p", "dwcp-sim"]))?;
     let mut swarm = crate::run::command(tree.binary("dwcp-sim"));
     swarm.args(["swarm", "--seeds", SEEDS]).current_dir(&tree.root);
-    run(&mut swarm).map(|()| Count::PASSED)
+    run(&mut swarm)?;
+    let mut partitions = crate::run::command(tree.binary("dwcp-sim"));
+    partitions.args(["partitions", "--seeds", PARTITIONS]).current_dir(&tree.root);
+    run(&mut partitions).map(|()| Count::PASSED)
 }
