@@ -10,6 +10,7 @@ pub mod client;
 pub mod disk;
 pub mod faults;
 pub mod host;
+pub mod migrations;
 pub mod moves;
 mod net;
 pub mod options;

@@ -19,6 +19,7 @@ dwcp-sim: runs the federation of five regions in simulated time, decided by a se
 usage:
   dwcp-sim swarm    [--seed N | --seeds N | --seeds A..B] [--jobs N] [--mutation NAME] [--verbose]
   dwcp-sim partitions [--seed N | --seeds N | --seeds A..B] [--jobs N] [--verbose]
+  dwcp-sim migrations [--seed N | --seeds N | --seeds A..B]
   dwcp-sim twice    [--seed N | --seeds N | --seeds A..B] [--jobs N]
   dwcp-sim scenario [NAME | FOLDER]... [--bless] [--verbose]
   dwcp-sim replay   FILE
@@ -29,6 +30,8 @@ swarm     runs each seed with misfortune drawn from it, lets everything heal, an
 partitions  breaks links between regions in a way drawn from each seed (full, one-way, partial, flapping; 2|3, 1|4, 1|1|3,
           single pairs; 3 to 90 s) while people use the federation, heals them, and checks every promise: it converges
           within 60 s, no VM is moved to and fro (without a flag: seeds 0..50)
+migrations  moves a VM between two regions and breaks one thing at one moment of it, each thing at each moment: agents,
+          processes, controllers, hosts, links, regions; prints how each ended (without a flag: seed 0)
 twice     runs each seed twice and compares everything that was said (without a flag: seeds 0..5)
 scenario  tells the stories below scenarios/ and compares them with their expected.log
 replay    runs what `dwcpd run --record FILE` wrote again and compares what every step decides; a recording whose end is
@@ -53,6 +56,7 @@ fn main() {
     let done = match words.first().map(String::as_str) {
         Some("swarm") => swarm(rest),
         Some("partitions") => partitions(rest),
+        Some("migrations") => migrations(rest),
         Some("twice") => twice(rest),
         Some("scenario") => tell(rest),
         Some("replay") => replay(rest),
@@ -72,6 +76,21 @@ fn say(line: &str) {
     if writeln!(std::io::stdout(), "{line}").is_err() {
         std::process::exit(0);
     }
+}
+
+/// Prints the table of every seed.
+fn migrations(words: &[String]) -> Result<i32, String> {
+    let arguments = Arguments::parse(words, &["seed", "seeds"], &[])?;
+    no_names(&arguments)?;
+    let (mut ran, mut violations) = (0, 0);
+    for seed in arguments.seeds(0..1)? {
+        let outcomes = dwcp_sim::migrations::all(seed);
+        dwcp_sim::migrations::lines(&outcomes).iter().for_each(|line| say(line));
+        ran += outcomes.len();
+        violations += outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    }
+    say(&format!("{ran} migrations, {violations} violations"));
+    Ok(i32::from(violations > 0))
 }
 
 fn no_names(arguments: &Arguments) -> Result<(), String> {

@@ -6,6 +6,7 @@ use dwcp_types::VmId;
 
 use crate::host::Process;
 use crate::net::Net;
+use crate::options::Mutation;
 use crate::world::{Event, World};
 
 /// A copy that is going on.
@@ -105,7 +106,8 @@ impl World {
         let source = host.processes.get(&vm).filter(|process| process.generation == generation);
         let fit = source.is_some_and(Process::runs);
         let target = self.target_of(id, &to, vm).filter(|_| fit);
-        let (Some(target), false) = (target, self.rng.chance(1, 8)) else {
+        let broken = self.options.moves && self.rng.chance(1, 8);
+        let (Some(target), false) = (target, broken) else {
             let reason = "the link broke".to_string();
             self.later(id, 2_000, Input::TransferFailed { vm, generation, migration: to.migration, reason });
             return;
@@ -119,6 +121,9 @@ impl World {
         if let Some(process) = self.hosts[id].processes.get_mut(&vm) {
             process.idle = true;
         }
+        if self.options.mutation == Some(Mutation::GoOnUnasked) {
+            self.let_run(target, vm, to.generation);
+        }
         let name = self.hosts[id].name.clone();
         self.note(format!("host {name}: {vm} generation {generation} stands still, copied to {}", to.host));
         let (from_home, to_home) = (self.hosts[id].home, self.hosts[target].home);
@@ -129,7 +134,8 @@ impl World {
     pub(crate) fn say_released(&mut self, id: usize, vm: VmId, to: TransferTo, tries: u32) {
         let Some(left) = tries.checked_sub(1) else { return };
         let incarnation = self.hosts[id].incarnation;
-        if let Some(target) = self.target_of(id, &to, vm).filter(|_| !self.rng.chance(1, 4)) {
+        let lost = self.options.moves && self.rng.chance(1, 4);
+        if let Some(target) = self.target_of(id, &to, vm).filter(|_| !lost) {
             let (home, there) = (self.hosts[id].home, self.hosts[target].home);
             let (from_region, from_host) =
                 (self.hosts[id].region.to_string(), self.hosts[id].name.to_string());

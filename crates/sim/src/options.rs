@@ -11,10 +11,12 @@ pub enum Mutation {
     AckBeforeFsync,
     /// Agents act on intents and generations older than the newest seen.
     IgnoreGeneration,
+    /// A hypervisor lets a VM go on as soon as all of its memory is there, whoever it is of.
+    GoOnUnasked,
 }
 
 impl Mutation {
-    /// All of them, by the names of the command line.
+    /// Those that a swarm finds, by the names of the command line.
     pub const NAMED: [(&'static str, Mutation); 3] = [
         ("skip-lease-wait", Mutation::SkipLeaseWait),
         ("ack-before-fsync", Mutation::AckBeforeFsync),

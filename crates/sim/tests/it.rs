@@ -4,6 +4,7 @@ mod it {
     mod command_line;
     mod hosts;
     mod large;
+    mod migrations;
     mod mutations;
     mod partitions;
     mod recording;

@@ -204,5 +204,8 @@ fn simulation(tree: &Tree) -> Result<Count, Failure> {
     run(&mut swarm)?;
     let mut partitions = crate::run::command(tree.binary("dwcp-sim"));
     partitions.args(["partitions", "--seeds", PARTITIONS]).current_dir(&tree.root);
-    run(&mut partitions).map(|()| Count::PASSED)
+    run(&mut partitions)?;
+    let mut migrations = crate::run::command(tree.binary("dwcp-sim"));
+    migrations.arg("migrations").current_dir(&tree.root);
+    run(&mut migrations).map(|()| Count::PASSED)
 }

@@ -180,7 +180,7 @@ impl Node {
         self.purge_deleted(group, &fenced);
         let mut plan = dwcp_decide::plan_host_loss(&self.facts, &self.measured(), &region, &fenced);
         // A host that has just fallen silent too is soon lost or heard again, and until then no place to go to.
-        plan.moves.retain(|(.., to)| self.is_heard(group, to));
+        plan.moves.retain(|(.., to)| self.spoke_lately(group, to));
         if !plan.moves.is_empty() {
             let moves: Vec<dwcp_state::HostMove> = plan
                 .moves
@@ -213,7 +213,7 @@ impl Node {
     }
 
     /// True when a host spoke a moment ago.
-    fn is_heard(&self, group: GroupId, host: &HostId) -> bool {
+    fn spoke_lately(&self, group: GroupId, host: &HostId) -> bool {
         let session = self.leases.hosts.get(&(group, host.clone()));
         session.is_some_and(|session| self.now.mono.ms_since(session.heard) < HOST_HEARD_MS)
     }

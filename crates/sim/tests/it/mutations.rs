@@ -1,5 +1,6 @@
 //! Rules broken on purpose are found: the checkers are not blind.
 
+use dwcp_sim::migrations::{Break, Moment, run_with};
 use dwcp_sim::options::{Mutation, Options};
 use dwcp_sim::run;
 use dwcp_sim::world::World;
@@ -28,6 +29,13 @@ fn acknowledging_before_it_is_durable_is_caught() {
 #[test]
 fn acting_on_old_generations_is_caught() {
     caught(Mutation::IgnoreGeneration, "launched generation");
+}
+
+#[test]
+fn letting_a_vm_go_on_that_its_host_has_not_released_is_caught() {
+    let options = Options { mutation: Some(Mutation::GoOnUnasked), ..Options::quiet(0) };
+    let violation = run_with(options, Moment::Copied, Break::SourceAgent).expect_err("both run it");
+    assert!(violation.contains("runs twice"), "{violation}");
 }
 
 #[test]
