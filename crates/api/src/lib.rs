@@ -23,6 +23,7 @@ pub mod operation;
 pub mod page;
 pub mod policy;
 pub mod problem;
+pub mod promises;
 pub mod protection;
 pub mod region;
 pub mod server;

@@ -23,6 +23,8 @@ request! {
         pub cpu_overcommit_percent: Option<u32>,
         /// Memory that may be placed, of what is there.
         pub memory_overcommit_percent: Option<u32>,
+        /// Promised from the death of a region until the last of its VMs answers elsewhere.
+        pub rto_target_ms: Option<u64>,
         pub scoring_profile: Option<String>,
         /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,
@@ -40,6 +42,9 @@ wire! {
         pub failovers_per_hour: u32,
         pub cpu_overcommit_percent: u32,
         pub memory_overcommit_percent: u32,
+        /// Promised from the death of a region until the last of its VMs answers elsewhere; `null`: an older region answers.
+        #[serde(default)]
+        pub rto_target_ms: Option<u64>,
         pub scoring_profile: String,
         /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,

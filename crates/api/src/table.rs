@@ -49,6 +49,7 @@ rows! {
     host: HostList HostRead;
     federation: FederationRead;
     survivability: SurvivabilityRead;
+    promises: PromisesRead;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;

@@ -10,6 +10,7 @@ mod links;
 mod local;
 mod moves;
 mod operations;
+mod promises;
 mod protection;
 mod regions;
 mod survivability;
@@ -64,6 +65,7 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
     match command {
         FederationCommand::Status { .. } => federation::status(session),
         FederationCommand::Region(command) => regions::run(session, command),
+        FederationCommand::Promises { region } => promises::run(session, region),
         FederationCommand::Survivability { region } => survivability::run(session, region),
         FederationCommand::Failover(failover) => failover::run(session, failover),
         FederationCommand::Migrate(migrate) => moves::migrate(session, migrate),

@@ -62,7 +62,7 @@ pub struct FailoverPlan {
 /// Times of the estimate, in milliseconds: agreement, lease run out with drift, one boot, and one more VM on a host.
 const AGREE_MS: u64 = 600;
 const FENCE_MS: u64 = 3_300;
-const BOOT_MS: u64 = 3_000;
+pub(crate) const BOOT_MS: u64 = 3_000;
 const NEXT_VM_MS: u64 = 150;
 
 impl FailoverPlan {

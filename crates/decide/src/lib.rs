@@ -13,6 +13,7 @@ mod measured;
 mod migrate;
 mod place;
 mod planner;
+mod promises;
 mod refuse;
 mod region_rules;
 mod relations;
@@ -36,6 +37,7 @@ pub use loss::{LossVerdict, LossView, ReturnVerdict, regions_to_declare_lost, re
 pub use measured::Measured;
 pub use migrate::{MigrationLimits, next_migrations};
 pub use place::{PlaceRequest, Placement, place};
+pub use promises::{BootTime, BootTimes, Promises, RegionPromise, Step, Timings, promises};
 pub use replica::{ReplicaPlace, ReplicaVerdict, place_replica, replica_host};
 pub use report::{HostVerdict, PlaceReport, Reason, ReasonKind, RegionVerdict, ScoreParts, Suggestion};
 pub use reservations::Reservations;

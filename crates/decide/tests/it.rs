@@ -8,6 +8,7 @@ mod it {
     mod loss;
     mod packing;
     mod parallel;
+    mod promises;
     mod properties;
     mod replicas;
     mod rules;

@@ -26,6 +26,7 @@ mod outlook;
 mod page;
 mod placement;
 mod policies;
+mod promises;
 mod protection;
 mod region_health;
 mod region_summary;

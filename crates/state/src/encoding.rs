@@ -132,7 +132,7 @@ wire_struct!(Weights { 1 latency, 2 cost, 3 capacity, 4 health, 5 priority, 6 pa
 wire_struct!(Policy {
     1 auto_failover, 2 loss_after_ms, 3 return_after_ms, 4 failovers_per_hour, 5 cpu_overcommit_percent,
     6 memory_overcommit_percent, 7 profile, 8 weights, 9 placement_cache_ttl_ms, 10 parallel_scoring,
-    70 migrations_per_link, 71 migrations_per_host, 72 migration_mbit_per_s
+    40 rto_target_ms, 70 migrations_per_link, 71 migrations_per_host, 72 migration_mbit_per_s
 });
 wire_enum!(Lifecycle { 1 Active, 2 Disabled });
 wire_enum!(Standing { 1 Present, 2 Lost, 3 Returned });

@@ -116,6 +116,9 @@ pub struct Policy {
     pub migrations_per_host: u32,
     /// What one VM's copy may send, Mbit/s.
     pub migration_mbit_per_s: u32,
+    /// From when a region dies until the last of its VMs answers elsewhere, as promised, ms. Nothing acts on it; what the
+    /// federation could keep is compared with it.
+    pub rto_target_ms: u64,
 }
 
 impl Default for Policy {
@@ -134,6 +137,7 @@ impl Default for Policy {
             migrations_per_link: 4,
             migrations_per_host: 2,
             migration_mbit_per_s: 1_000,
+            rto_target_ms: 30_000,
         }
     }
 }

@@ -173,6 +173,7 @@ pub fn policy(session: &Session, command: &PolicyCommand) -> Ended {
                 failovers_per_hour: wanted.failovers_per_hour,
                 cpu_overcommit_percent: wanted.cpu_overcommit,
                 memory_overcommit_percent: wanted.memory_overcommit,
+                rto_target_ms: wanted.rto_target,
                 scoring_profile: wanted.scoring_profile.clone(),
                 expected_revision: None,
                 dry_run: session.global.dry_run,
@@ -193,6 +194,7 @@ fn shown_policies(session: &Session, policies: &Policies) -> Document {
             ("failovers an hour", policies.failovers_per_hour.into()),
             ("cpu overcommit", format!("{}%", policies.cpu_overcommit_percent).into()),
             ("memory overcommit", format!("{}%", policies.memory_overcommit_percent).into()),
+            ("rto target", words::duration(policies.rto_target_ms)),
             ("scoring profile", Cell::from(&policies.scoring_profile)),
             ("revision", policies.revision.into()),
         ])

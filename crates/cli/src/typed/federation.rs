@@ -47,6 +47,15 @@ pub enum FederationCommand {
     /// Copies of VMs' disks in other regions.
     #[command(subcommand)]
     Protection(ProtectionCommand),
+    /// Whether the promised recovery time could be kept if a region died now, and why not; exit 1 when it could not.
+    ///
+    /// Each step gets the longest time that it may take: by the policy, the measured round trips, the length of a lease, and
+    /// the boots that each host would have to make.
+    Promises {
+        /// Only the death of this region.
+        #[arg(long)]
+        region: Option<String>,
+    },
     /// VMs of the whole federation.
     #[command(subcommand)]
     Vm(FederationVmCommand),
@@ -286,6 +295,9 @@ pub struct PolicySet {
     /// Memory that may be placed, of what is there.
     #[arg(long, value_name = "PERCENT")]
     pub memory_overcommit: Option<u32>,
+    /// Promised from the death of a region until the last of its VMs answers elsewhere: `federation promises` judges it.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub rto_target: Option<u64>,
     /// balanced, latency, cost, pack, spread or custom.
     #[arg(long)]
     pub scoring_profile: Option<String>,

@@ -152,6 +152,30 @@ fn unplaced(name: &str, lacks_room: bool) -> Value {
         "needs": { "vcpus": 4, "memory_mib": 8_192, "disk_gib": 0 }, "lacks_room": lacks_room, "why": why })
 }
 
+fn promises() -> Value {
+    let steps = json!([
+        { "step": "detect", "at_most_ms": 2_900, "from": "a majority hears nothing for 2500 ms" },
+        { "step": "agree", "at_most_ms": 450, "from": "two commits of 100 ms each" },
+        { "step": "fence", "at_most_ms": 0, "from": "leases may hold until 3300 ms after the cut" },
+        { "step": "hand over", "at_most_ms": 700, "from": "3 commits of 100 ms each" },
+        { "step": "boot", "at_most_ms": 33_000, "from": "88 VMs boot on host-1 in eu-west-1" },
+    ]);
+    json!({
+        "rto_target_ms": 30_000, "kept": false, "assumed": ["a boot takes 3.0 s: no VM was created one at a time lately"],
+        "as_of": as_of(),
+        "regions": [
+            { "region": "us-east-1", "vms": 88, "rto_ms": 37_050, "steps": steps, "rpo_ms": 0, "with_disk": 2, "kept": false,
+              "broken": ["its VMs answer after 37.0 s, 7.0 s over the target of 30.0 s: detect 2.9 s, boot 33.0 s"],
+              "helps": ["more hosts or processors elsewhere: host-1 in eu-west-1 has the most to boot"],
+              "boot_ms": 3_000, "boots_measured": 0 },
+            { "region": "eu-west-1", "vms": 7, "rto_ms": null, "steps": steps, "rpo_ms": null, "with_disk": 0, "kept": false,
+              "broken": ["without it 1 of 2 voters are heard: 2 are needed to declare it lost"],
+              "helps": ["more regions that vote (at least three), or the silent ones back"],
+              "boot_ms": 3_000, "boots_measured": 0 },
+        ],
+    })
+}
+
 fn survivability() -> Value {
     json!({
         "losses": [
@@ -198,6 +222,7 @@ fn regions_and_federation(request: &Arrived) -> Option<Value> {
     Some(match request.route().as_str() {
         "GET /v1/federation" => federation(),
         "GET /v1/survivability" => survivability(),
+        "GET /v1/promises" => promises(),
         "GET /v1/regions" => page(vec![region("us-east-1", true), region("eu-west-1", false)]),
         "GET /v1/regions/us-east-1" => json!({
             "summary": region("us-east-1", true),
@@ -248,7 +273,7 @@ fn regions_and_federation(request: &Arrived) -> Option<Value> {
         }),
         "GET /v1/policies" | "PUT /v1/policies" => json!({
             "auto_failover": true, "loss_after_ms": 3_000, "return_after_ms": 10_000, "failovers_per_hour": 2,
-            "cpu_overcommit_percent": 400, "memory_overcommit_percent": 100, "scoring_profile": "balanced",
+            "cpu_overcommit_percent": 400, "memory_overcommit_percent": 100, "rto_target_ms": 30_000, "scoring_profile": "balanced",
             "revision": 3, "as_of": as_of(),
         }),
         _ => return None,

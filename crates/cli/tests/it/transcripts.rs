@@ -14,6 +14,8 @@ const FILES: [(&str, &[&str]); 5] = [
             "federation status --global --format csv",
             "federation survivability",
             "federation survivability --region us-east-1 --format csv",
+            "federation promises",
+            "federation promises --region us-east-1 --format csv",
             "federation events list --region us-east-1 --since 1h",
             "federation state lag-matrix",
             "federation state queue-depth",
@@ -28,6 +30,7 @@ const FILES: [(&str, &[&str]); 5] = [
             "federation freeze no-moves --reason storm",
             "federation policy show",
             "federation policy set --auto-failover false --loss-after 5s",
+            "federation policy set --rto-target 45s",
         ],
     ),
     (

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dwcp_decide::{HealthInputs, HealthScore, LossView, Measured};
+use dwcp_decide::{HealthInputs, HealthScore, LossView, Measured, Timings};
 use dwcp_state::{Command, Freeze, Phase};
 use dwcp_types::{GroupId, Mono, NodeId, RegionId, Wall, wire_struct};
 
@@ -434,6 +434,29 @@ impl Node {
         }
         measured.shaky = self.shaky_regions();
         measured
+    }
+
+    /// The times that this node works with, and which voters it hears.
+    pub fn timings(&self) -> Timings {
+        let config = &self.config;
+        let ranks = config.voters.len() as u64;
+        let ticks =
+            u64::from(config.consensus.election_ticks) + u64::from(config.consensus.stagger_ticks) * ranks;
+        let name = |node: &NodeId| config.regions.get(node).cloned();
+        let limit_ms = self.facts.core.policy.loss_after_ms;
+        let heard = |node: &&NodeId| {
+            let seen = self.beats.peers.get(*node).is_some_and(|peer| peer.beat.is_some());
+            **node == config.me || (seen && self.silent_ms(**node) < limit_ms)
+        };
+        Timings {
+            beat_ms: config.beat_ms,
+            look_ms: super::RECONCILE_MS,
+            fence_ms: self.fence_ms(),
+            election_ms: ticks * config.consensus.tick_us / 1_000,
+            voters: config.voters.iter().filter_map(name).collect(),
+            heard: config.voters.iter().filter(heard).filter_map(name).collect(),
+            now: self.now.wall,
+        }
     }
 
     /// A region's health as this node sees it.

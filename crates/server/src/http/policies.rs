@@ -67,6 +67,7 @@ fn show(view: &View<'_>, policy: &Policy) -> Policies {
         failovers_per_hour: policy.failovers_per_hour,
         cpu_overcommit_percent: policy.cpu_overcommit_percent,
         memory_overcommit_percent: policy.memory_overcommit_percent,
+        rto_target_ms: Some(policy.rto_target_ms),
         scoring_profile: profile_name(policy.profile),
         revision: view.node.facts().core.policy_revision.0,
         as_of: names::as_of_federation(view),
@@ -97,6 +98,7 @@ fn changed(before: &Policy, request: &PoliciesSetRequest) -> Result<Policy, Prob
     let (cpu, memory) = (request.cpu_overcommit_percent, request.memory_overcommit_percent);
     within("cpu_overcommit_percent", cpu, 1, 10_000, &mut policy.cpu_overcommit_percent)?;
     within("memory_overcommit_percent", memory, 1, 1_000, &mut policy.memory_overcommit_percent)?;
+    within("rto_target_ms", request.rto_target_ms, 1_000, 3_600_000, &mut policy.rto_target_ms)?;
     if let Some(name) = &request.scoring_profile {
         policy.profile = profile("scoring_profile", name)?;
     }

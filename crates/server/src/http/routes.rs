@@ -106,6 +106,7 @@ routes! {
     host: HostList HostRead;
     federation: FederationRead;
     survivability: SurvivabilityRead;
+    promises: PromisesRead;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use dwcp_api::federation::{FederationRead, FederationReadRequest};
+use dwcp_api::policy::{PoliciesSet, PoliciesSetRequest};
+use dwcp_api::promises::{PromisesRead, PromisesReadRequest};
 use dwcp_api::region::{RegionHealthCheck, RegionProbeRequest, RegionRead, RegionReadRequest};
 use dwcp_api::survivability::{Room, SurvivabilityRead, SurvivabilityReadRequest};
 use dwcp_api::vm::{VmCreate, VmCreateRequest};
@@ -76,4 +78,27 @@ fn the_same_facts_are_not_thought_through_twice() {
     assert!(!unchanged || first.took_us == second.took_us, "{first:?} {second:?}");
     served.call::<VmCreate>(&vm("two")).expect("created");
     assert_eq!(look().losses[0].unplaced, 2);
+}
+
+#[test]
+fn a_promise_that_can_not_be_kept_says_why_and_its_target_is_a_policy() {
+    let served = Served::start("promises");
+    served.call::<VmCreate>(&vm("one")).expect("created");
+    let target = PoliciesSetRequest { rto_target_ms: Some(45_000), ..Default::default() };
+    let policy = served.call::<PoliciesSet>(&target).expect("set");
+    assert_eq!(policy.rto_target_ms, Some(45_000));
+    let wrong = PoliciesSetRequest { rto_target_ms: Some(10), ..Default::default() };
+    assert_eq!(
+        served.call::<PoliciesSet>(&wrong).expect_err("refused").field.as_deref(),
+        Some("rto_target_ms")
+    );
+
+    let report = served.call::<PromisesRead>(&PromisesReadRequest::default()).expect("a report");
+    assert_eq!((report.rto_target_ms, report.kept, report.regions.len()), (45_000, false, 1));
+    let promise = &report.regions[0];
+    assert_eq!((promise.rto_ms, promise.rpo_ms, promise.vms), (None, None, 0));
+    assert!(promise.broken[0].contains("0 of 1 voters are heard: 1 are needed"), "{:?}", promise.broken);
+    assert!(promise.broken[1].contains("1 of its 1 VMs have no place"), "{:?}", promise.broken);
+    let unknown = PromisesReadRequest { region: Some("mars".to_owned()) };
+    assert_eq!(served.call::<PromisesRead>(&unknown).expect_err("unknown").status, 404);
 }

@@ -210,6 +210,7 @@ pub fn policy() -> Policy {
         migrations_per_link: 4,
         migrations_per_host: 2,
         migration_mbit_per_s: 1_000,
+        rto_target_ms: 30_000,
     }
 }
 
