@@ -38,8 +38,10 @@ wire! {
         pub steps: Vec<PromiseStep>,
         /// Acknowledged changes of the region that would be lost, by time; `null`: no majority is left to tell.
         pub rpo_ms: Option<u64>,
-        /// VMs that would move with a disk of their own, whose content is on their host alone.
-        pub with_disk: u64,
+        /// By how much the oldest copy of a VM's disk is behind; `null`: no VM has a copy to start from.
+        pub disk_rpo_ms: Option<u64>,
+        /// VMs that would move with a disk that nobody asked to be copied: its content is on their host alone.
+        pub unprotected: u64,
         pub kept: bool,
         /// What keeps the promise from being kept, with numbers.
         pub broken: Vec<String>,

@@ -144,7 +144,7 @@ pub(crate) fn move_elsewhere(
     let at_copy = if vm.rules.stay_on_loss { None } else { planner.at_replica(vm, only) };
     let disk = vm.disk_proof();
     let found = match at_copy {
-        Some(found) => found,
+        Some(found) => found.map_err(|(_, why)| why),
         None if vm.rules.stay_on_loss => Err(STAYS.to_string()),
         None => planner.elsewhere(0, vm, only).map_err(|regions| nowhere_text(&regions)),
     };

@@ -15,7 +15,7 @@ use crate::seen::Seen;
 use crate::{Measured, ReasonKind, Reservations};
 
 /// The place of a VM's copy, or what keeps the VM from starting there.
-type AtReplica = Result<(RegionId, HostId, String), String>;
+type AtReplica = Result<(RegionId, HostId, String), (bool, String)>;
 
 /// A place found, or why no region has one: each with whether it only lacks room, and its reason.
 pub(crate) type Found<'a> = Result<(RegionId, HostId, String), Vec<Nowhere<'a>>>;
@@ -150,15 +150,20 @@ impl<'a> Planner<'a> {
         let (region, host) = vm.usable_replica()?;
         let place = format!("its copy is on {host} in {region}");
         if only.is_some_and(|only| !only.contains(region)) {
-            return Some(Err(format!("{place}, where this request does not let it go")));
+            return Some(Err((false, format!("{place}, where this request does not let it go"))));
         }
-        Some(self.promote(vm, region, host).map_err(|why| format!("{place}{why}: it waits")))
+        let waits = |(lacks_room, why)| (lacks_room, format!("{place}{why}: it waits"));
+        Some(self.promote(vm, region, host).map_err(waits))
     }
 
-    fn promote(&mut self, vm: &Vm, region: &RegionId, host: &HostId) -> AtReplica {
+    /// The row of the host that keeps a VM's copy, and what the VM needs there on top of it: its room is the VM's own.
+    fn row_of_copy(&self, vm: &Vm, region: &RegionId) -> Result<(usize, Amount), String> {
         let standing = self.view.core.regions.get(region).map(|record| record.standing);
         if standing != Some(Standing::Present) {
             return Err(", which is not there".to_string());
+        }
+        if self.lost.is_none() && self.leaving.contains(region) {
+            return Err(", which is lost as well".to_string());
         }
         let facts = self.view.regions.get(region).filter(|facts| facts.evacuation.is_none());
         let facts = facts.ok_or(", which is being evacuated")?;
@@ -166,18 +171,23 @@ impl<'a> Planner<'a> {
         if facts.hosts.get(&replica.host).is_none_or(|host| host.standing != HostStanding::Up) {
             return Err(", and that host is lost".to_string());
         }
-        let table = self.tables.get_mut(region).ok_or(", which has no hosts")?;
+        let table = self.tables.get(region).ok_or(", which has no hosts")?;
         let at = table.row_of(&replica.host).ok_or(", which does not know that host")?;
-        // The room of the copy is the VM's own.
         let size = vm.spec.size;
-        let need = Amount { disk_gib: size.disk_gib.saturating_sub(replica.disk_gib), ..size };
-        if table.rows[at].left(dims(need)).is_none() {
-            let (vcpus, memory_mib) = (size.vcpus, size.memory_mib);
-            return Err(format!(", which lacks the room to run it ({vcpus} vCPUs, {memory_mib} MiB)"));
+        Ok((at, Amount { disk_gib: size.disk_gib.saturating_sub(replica.disk_gib), ..size }))
+    }
+
+    fn promote(&mut self, vm: &Vm, region: &RegionId, host: &HostId) -> AtReplica {
+        let (at, need) = self.row_of_copy(vm, region).map_err(|why| (false, why))?;
+        if self.tables[region].rows[at].left(dims(need)).is_none() {
+            let (vcpus, memory_mib) = (need.vcpus, need.memory_mib);
+            return Err((
+                true,
+                format!(", which lacks the room to run it ({vcpus} vCPUs, {memory_mib} MiB)"),
+            ));
         }
-        table.take(at, need);
-        self.planned.insert(vm.id, (region.clone(), replica.host.clone()));
-        Ok((region.clone(), replica.host.clone(), format!("its copy is on {host} in {region}")))
+        let keeper = self.take_of(region, at, vm, need);
+        Ok((region.clone(), keeper, format!("its copy is on {host} in {region}")))
     }
 
     /// Finds a place in a region that stays, for a VM of the leaving region at this position.
@@ -237,8 +247,12 @@ impl<'a> Planner<'a> {
     }
 
     fn take(&mut self, region: &RegionId, row: usize, vm: &Vm) -> HostId {
+        self.take_of(region, row, vm, vm.spec.size)
+    }
+
+    fn take_of(&mut self, region: &RegionId, row: usize, vm: &Vm, need: Amount) -> HostId {
         let table = self.tables.get_mut(region).expect("a table that was searched is there");
-        table.take(row, vm.spec.size);
+        table.take(row, need);
         let host = table.hosts[row].0.clone();
         self.planned.insert(vm.id, (region.clone(), host.clone()));
         host

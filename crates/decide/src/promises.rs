@@ -2,11 +2,14 @@
 //!
 //! A promise is checked against a region that dies now without a word: each step until its VMs answer elsewhere gets the
 //! longest time that it may take, from the policy, the measured round trips, the length of a lease, and the boots that
-//! each host has to make. How much each protection mode of a disk may lose is a promise a VM; it is judged beside these.
+//! each host has to make. What each VM's disk would have lost is compared with how it is to be kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_state::{Federation, Freeze, OperationKind, OperationState, RegionFacts, Standing, Want};
+use dwcp_state::{
+    DiskProof, Federation, Freeze, OperationKind, OperationState, ProtectionMode, RegionFacts, Standing, Vm,
+    Want,
+};
 use dwcp_types::{HostId, RegionId, Wall};
 
 use crate::failover::BOOT_MS;
@@ -112,8 +115,10 @@ pub struct RegionPromise {
     /// Acknowledged changes of the region that would be lost, by time, ms: 0 while a majority of the voters is left without
     /// it; none: that is not so.
     pub rpo_ms: Option<u64>,
-    /// VMs that would move with a disk of their own: what they wrote is on their host alone.
-    pub with_disk: usize,
+    /// VMs that would move with a disk that nobody asked to be copied: what they wrote is on their host alone.
+    pub unprotected: usize,
+    /// Of the VMs whose disk is to be copied and that have a copy to start from: by how much the oldest copy is behind, ms.
+    pub disk_rpo_ms: Option<u64>,
     /// The boot time that was counted with.
     pub boot: BootTime,
 }
@@ -178,11 +183,11 @@ impl Case<'_> {
         let moving: Vec<_> =
             plan.moves.iter().filter(|step| step.to.is_some()).filter_map(|step| of(&step.vm)).collect();
         promise.vms = moving.iter().filter(|vm| vm.want == Want::Running).count();
-        promise.with_disk = moving.iter().filter(|vm| vm.spec.size.disk_gib > 0).count();
         promise.rpo_ms = (self.left() >= self.majority()).then_some(0);
         self.blocked(&mut promise);
         let blocked = !promise.broken.is_empty();
         self.without_a_place(&plan, &mut promise);
+        self.disks(&moving, &mut promise);
         if promise.vms > 0 {
             self.walk(&plan, blocked, &mut promise);
         }
@@ -253,6 +258,39 @@ impl Case<'_> {
         if left > 0 {
             promise.broken.push(format!("{left} of its {} VMs have no place elsewhere", plan.moves.len()));
             promise.helps.push(format!("dwcp-cli federation survivability --region {}", self.lost));
+        }
+    }
+
+    /// What each VM's disk would have lost, against how it is to be kept.
+    fn disks(&self, moving: &[&Vm], promise: &mut RegionPromise) {
+        let mut short = Vec::new();
+        for vm in moving {
+            let behind_ms = match vm.disk_proof() {
+                DiskProof::Zero => Some(0),
+                DiskProof::Point(point) => Some(self.timings.now.ms_since(point)),
+                DiskProof::Unprotected if vm.is_protected() => None,
+                DiskProof::Unprotected => {
+                    promise.unprotected += 1;
+                    continue;
+                }
+                DiskProof::Unknown | DiskProof::NoDisk => continue,
+            };
+            promise.disk_rpo_ms = promise.disk_rpo_ms.max(behind_ms);
+            // A copy is made anew each interval, and takes at most as long to be made.
+            let may_ms = match vm.protection.mode {
+                ProtectionMode::Async(interval_ms) => 2 * interval_ms,
+                _ => 0,
+            };
+            if behind_ms.is_none_or(|ms| ms > may_ms) {
+                let now = behind_ms.map_or("everything".to_string(), |ms| format!("{} of writes", secs(ms)));
+                short.push(format!("{} ({}, would lose {now})", vm.name, vm.protection.mode));
+            }
+        }
+        if !short.is_empty() {
+            let count = short.len();
+            short.truncate(3);
+            promise.broken.push(format!("{count} disks are kept worse than asked for: {}", short.join(", ")));
+            promise.helps.push("dwcp-cli federation protection status".to_string());
         }
     }
 

@@ -112,16 +112,23 @@ fn loss_of(view: &Federation, measured: &Measured, regions: &[RegionId]) -> Loss
         if moving.is_some_and(|migration| !regions.contains(&migration.to)) {
             continue;
         }
-        if let Err(nowhere) = planner.elsewhere(from, vm, None) {
-            loss.add(&regions[from], vm, &nowhere);
+        // One with a copy of its disk goes there or waits.
+        match planner.at_replica(vm, None) {
+            Some(Ok(_)) => {}
+            Some(Err((lacks_room, why))) => loss.add(&regions[from], vm, lacks_room, why),
+            None => {
+                if let Err(nowhere) = planner.elsewhere(from, vm, None) {
+                    let lacks_room = nowhere.iter().any(|of| of.lacks_room);
+                    loss.add(&regions[from], vm, lacks_room, why(&nowhere));
+                }
+            }
         }
     }
     loss
 }
 
 impl Loss {
-    fn add(&mut self, region: &RegionId, vm: &Vm, nowhere: &[Nowhere<'_>]) {
-        let lacks_room = nowhere.iter().any(|of| of.lacks_room);
+    fn add(&mut self, region: &RegionId, vm: &Vm, lacks_room: bool, why: String) {
         if lacks_room {
             self.missing = self.missing.plus(vm.spec.size);
         }
@@ -132,7 +139,7 @@ impl Loss {
             priority: vm.priority,
             size: vm.spec.size,
             lacks_room,
-            why: why(nowhere),
+            why,
         });
     }
 }

@@ -183,6 +183,7 @@ impl RegionFacts {
             departures: self.departures.clone(),
             migrations: self.migrations.clone(),
             arrivals: self.arrivals.clone(),
+            replicas: self.replicas.clone(),
             evacuation: self.evacuation,
             overcommit: self.overcommit,
             index,

@@ -38,7 +38,8 @@ fn shown(report: &PromisesReport) -> Document {
         ">HAND OVER~4",
         ">BOOT~1",
         ">RPO STATE",
-        ">ON ONE DISK~5",
+        ">RPO DISKS",
+        ">UNPROTECTED~5",
     ])
     .or("no region can die");
     for promise in &report.regions {
@@ -63,7 +64,8 @@ fn shown(report: &PromisesReport) -> Document {
                 Some(ms) => Cell::from(seconds(ms)),
                 None => words::unknown(),
             },
-            promise.with_disk.into(),
+            words::or_dash(promise.disk_rpo_ms.map(seconds)),
+            promise.unprotected.into(),
         ]);
     }
     let mut broken = Table::new(&["REGION", "NOT KEPT BECAUSE"]);
@@ -83,10 +85,10 @@ fn shown(report: &PromisesReport) -> Document {
     for assumed in &report.assumed {
         document = document.text_block(format!("assumed: {assumed}"));
     }
-    let disks: u64 = report.regions.iter().map(|promise| promise.with_disk).sum();
+    let disks: u64 = report.regions.iter().map(|promise| promise.unprotected).sum();
     if disks > 0 {
         document = document.text_block(format!(
-            "disks: of {disks} VMs with a disk of their own nothing outside their host has the content; it is lost with the host"
+            "disks: those of {disks} VMs are not protected: what they wrote is on one host and is lost with it"
         ));
     }
     document.text_block(words::as_of(&report.as_of))

@@ -164,11 +164,11 @@ fn promises() -> Value {
         "rto_target_ms": 30_000, "kept": false, "assumed": ["a boot takes 3.0 s: no VM was created one at a time lately"],
         "as_of": as_of(),
         "regions": [
-            { "region": "us-east-1", "vms": 88, "rto_ms": 37_050, "steps": steps, "rpo_ms": 0, "with_disk": 2, "kept": false,
+            { "region": "us-east-1", "vms": 88, "rto_ms": 37_050, "steps": steps, "rpo_ms": 0, "disk_rpo_ms": 8_400, "unprotected": 2, "kept": false,
               "broken": ["its VMs answer after 37.0 s, 7.0 s over the target of 30.0 s: detect 2.9 s, boot 33.0 s"],
               "helps": ["more hosts or processors elsewhere: host-1 in eu-west-1 has the most to boot"],
               "boot_ms": 3_000, "boots_measured": 0 },
-            { "region": "eu-west-1", "vms": 7, "rto_ms": null, "steps": steps, "rpo_ms": null, "with_disk": 0, "kept": false,
+            { "region": "eu-west-1", "vms": 7, "rto_ms": null, "steps": steps, "rpo_ms": null, "disk_rpo_ms": null, "unprotected": 0, "kept": false,
               "broken": ["without it 1 of 2 voters are heard: 2 are needed to declare it lost"],
               "helps": ["more regions that vote (at least three), or the silent ones back"],
               "boot_ms": 3_000, "boots_measured": 0 },

@@ -1,7 +1,10 @@
 //! Which promised times could not be kept, and why.
 
 use dwcp_decide::{BootTimes, Promises, RegionPromise, Timings, promises};
-use dwcp_state::{Command, Freeze, Operation, OperationKind, OperationState, Vm, Want};
+use dwcp_state::{
+    Command, Freeze, Guard, GuardState, Operation, OperationKind, OperationState, ProtectionMode, Replica,
+    Vm, Want,
+};
 use dwcp_types::{OperationId, Wall};
 
 use super::world::{World, region, regions, size};
@@ -167,7 +170,7 @@ fn vms_without_a_place_break_the_promise_and_stopped_ones_boot_nowhere() {
     let stopped = small(&mut world, "a");
     world.accept("a", Command::SetWant((stopped.id, (Want::Stopped, Default::default()))));
     let promise = of_a(&world);
-    assert_eq!((promise.vms, promise.with_disk, promise.steps.len()), (0, 0, 0));
+    assert_eq!((promise.vms, promise.unprotected, promise.steps.len()), (0, 0, 0));
     assert_eq!(promise.broken, ["1 of its 2 VMs have no place elsewhere"]);
     assert_eq!(promise.helps, ["dwcp-cli federation survivability --region a"]);
 }
@@ -191,11 +194,59 @@ fn a_link_that_was_not_measured_counts_as_the_longest_and_is_named() {
     );
 }
 
+/// A VM of `a` with a copy of its disk in `b`, concluded to be so.
+pub fn copied(world: &mut World, mode: ProtectionMode, state: GuardState, point: Wall) -> Vm {
+    let vm = world.vm(size(1, 1_024, 10));
+    let id = world.put("a", "h1", &vm);
+    let record =
+        world.view.regions.get_mut(&region("a")).and_then(|facts| facts.vms.get_mut(&id)).expect("a VM");
+    record.protection.mode = mode;
+    record.protection.guard =
+        Guard { epoch: 1, region: Some(region("b")), host: "h1".into(), state, point, ..Guard::default() };
+    let replica = Replica {
+        vm: id,
+        host: "h1".into(),
+        from: region("a"),
+        from_host: "h1".into(),
+        epoch: 1,
+        disk_gib: 10,
+        ..Replica::default()
+    };
+    world.view.regions.get_mut(&region("b")).expect("b").replicas.insert(id, replica);
+    vm
+}
+
+#[test]
+fn disks_are_kept_as_asked_or_said_to_be_worse() {
+    let mut world = World::new(&FIVE, 1);
+    copied(&mut world, ProtectionMode::Sync, GuardState::Protected, Wall(1));
+    let promise = of_a(&world);
+    assert_eq!((promise.broken, promise.disk_rpo_ms, promise.unprotected), (vec![], Some(0), 0));
+    // Now is 10,000 s: the point is 50 s old, at most 60 are due.
+    copied(&mut world, ProtectionMode::Async(30_000), GuardState::Protected, Wall(9_950_000));
+    let promise = of_a(&world);
+    assert_eq!((promise.broken, promise.disk_rpo_ms), (vec![], Some(50_000)));
+    copied(&mut world, ProtectionMode::Async(10_000), GuardState::Protected, Wall(9_950_000));
+    copied(&mut world, ProtectionMode::Sync, GuardState::Degraded, Wall(9_990_000));
+    copied(&mut world, ProtectionMode::Sync, GuardState::Syncing, Wall(0));
+    let promise = of_a(&world);
+    assert_eq!(promise.broken.len(), 1, "{:?}", promise.broken);
+    let said = &promise.broken[0];
+    assert!(said.starts_with("3 disks are kept worse than asked for: "), "{said}");
+    for part in [
+        "(async:10s, would lose 50.0 s of writes)",
+        "(sync, would lose 10.0 s",
+        "(sync, would lose everything)",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
 #[test]
 fn disks_of_vms_that_would_move_are_counted() {
     let mut world = World::new(&FIVE, 1);
     small(&mut world, "a");
     let disk = world.vm(size(1, 1_024, 10));
     world.put("a", "h1", &disk);
-    assert_eq!((of_a(&world).vms, of_a(&world).with_disk), (2, 1));
+    assert_eq!((of_a(&world).vms, of_a(&world).unprotected), (2, 1));
 }

@@ -4,9 +4,10 @@ use dwcp_decide::{
     FailoverLimits, HealthInputs, Loss, Losses, Serial, Workers, health, plan_failover, survivability,
     warnings,
 };
-use dwcp_state::{Command, Migration, MigrationState, Scope, Standing, Vm, Want};
-use dwcp_types::{Amount, Priority};
+use dwcp_state::{Command, GuardState, Migration, MigrationState, ProtectionMode, Scope, Standing, Vm, Want};
+use dwcp_types::{Amount, Priority, Wall};
 
+use super::promises::copied;
 use super::world::{World, labels, region, regions, size, to_label};
 
 const SMALL: Amount = Amount { vcpus: 2, memory_mib: 2_048, disk_gib: 10 };
@@ -132,6 +133,20 @@ fn a_vm_that_is_being_moved_goes_where_it_may_run_already_unless_that_is_lost_to
         Migration { vm: vm.id, to: region("b"), state: MigrationState::Running, ..Migration::default() };
     facts.migrations.insert(vm.id, migration);
     assert_eq!(text(&losses(&world, Losses::OfTwo)), ["a and b: vm-1", "b and c: vm-2 vm-3"]);
+}
+
+#[test]
+fn a_vm_with_a_copy_of_its_disk_goes_there_or_waits_for_it() {
+    let mut world = World::new(&["a", "b", "c"], 1);
+    copied(&mut world, ProtectionMode::Sync, GuardState::Protected, Wall(1));
+    let all = losses(&world, Losses::OfTwo);
+    assert_eq!(text(&all), ["a and b: vm-1"], "c has room, and no copy of the disk");
+    let loss = all.iter().find(|loss| loss.regions.len() == 2).expect("a pair");
+    assert!(loss.unplaced[0].why.contains("is lost as well: it waits"), "{}", loss.unplaced[0].why);
+    world.fill("b", "h1", size(8, 1_024, 10));
+    let all = losses(&world, Losses::OfOne);
+    assert_eq!(text(&all), ["a: vm-1"]);
+    assert!(all[0].unplaced[0].lacks_room, "room at the copy would help");
 }
 
 #[test]
