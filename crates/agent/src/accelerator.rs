@@ -100,6 +100,7 @@ impl Trial {
             disk: None,
             accelerator: Accelerator::Kvm,
             tap: None,
+            incoming: false,
         });
         let done = self.watch(&line, &dir).await;
         let _ = std::fs::remove_dir_all(&dir);

@@ -11,6 +11,7 @@ pub mod host_config;
 pub mod image;
 pub mod journal;
 pub mod lease_file;
+pub mod mover;
 pub mod qemu;
 pub mod qmp;
 pub mod quiet_thread;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use dwcp_roles::protocol::{Accelerator, Network, VmSpec};
 use dwcp_types::VmId;
+use serde_json::json;
 
 use crate::image::Image;
 
@@ -28,10 +29,21 @@ pub struct Machine<'a> {
     pub accelerator: Accelerator,
     /// Name of its tap device, when it has one.
     pub tap: Option<&'a str>,
+    /// It waits for the memory of a VM that runs elsewhere, and never runs by itself. All else is as if it booted: both
+    /// ends of a move must have the same machine.
+    pub incoming: bool,
 }
 
 /// Name of the QMP socket, in the VM's directory.
 pub const QMP_SOCKET: &str = "qmp.sock";
+/// Name of a second one, which the agent keeps a session with: a monitor serves one client a socket.
+pub const MOVER_SOCKET: &str = "mover.sock";
+/// Name of the disk in the emulator.
+pub const DISK_NODE: &str = "disk0";
+/// Name of the disk's file, in the VM's directory.
+pub const DISK_FILE: &str = "disk.qcow2";
+/// Its name while it comes from another host: what is not whole must not be taken for the VM's disk.
+pub const ARRIVING_FILE: &str = "arriving.qcow2";
 /// Name of the console's file, in the VM's directory.
 pub const CONSOLE_FILE: &str = "console.log";
 
@@ -74,16 +86,22 @@ pub fn command_line(machine: &Machine<'_>) -> Vec<String> {
         "-serial",
         "chardev:console",
     ]);
-    add(&["-qmp", &format!("unix:{QMP_SOCKET},server=on,wait=off")]);
+    for socket in [QMP_SOCKET, MOVER_SOCKET] {
+        add(&["-qmp", &format!("unix:{socket},server=on,wait=off")]);
+    }
     add(&["-netdev", &netdev(machine)]);
     let mac = hardware_address(machine.vm);
     add(&["-device", &format!("virtio-net-pci,netdev=net0,romfile=,mac={mac}")]);
     if let Some(disk) = machine.disk {
-        let path = disk.to_string_lossy().replace(',', ",,");
-        add(&["-drive", &format!("if=none,id=disk0,format=qcow2,discard=unmap,file={path}")]);
-        add(&["-device", "virtio-blk-pci,drive=disk0"]);
+        let file = json!({"driver": "file", "filename": disk.to_string_lossy(), "discard": "unmap"});
+        let node = json!({"driver": "qcow2", "node-name": DISK_NODE, "discard": "unmap", "file": file});
+        add(&["-blockdev", &node.to_string()]);
+        add(&["-device", &format!("virtio-blk-pci,drive={DISK_NODE}")]);
     }
     add(&["-device", "virtio-balloon-pci,id=balloon0"]);
+    if machine.incoming {
+        add(&["-incoming", "defer", "-S"]);
+    }
     line
 }
 
@@ -148,6 +166,7 @@ mod tests {
             disk: None,
             accelerator: Accelerator::Tcg,
             tap,
+            incoming: false,
         };
         command_line(&machine).join(" ")
     }

@@ -5,6 +5,8 @@ mod it {
     pub mod agent;
     pub mod lateness;
     pub mod leader;
+    pub mod moves;
+    pub mod pair;
     pub mod qemu_disk;
     pub mod qemu_life;
     pub mod qemu_tap;

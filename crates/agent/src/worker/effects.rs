@@ -90,7 +90,8 @@ impl Worker {
         self.preparing.insert((vm, generation), false);
         let config = self.config.clone();
         let address = self.addresses.get(slot).cloned().unwrap_or_default();
-        let wanted = Wanted { vm, generation, spec, slot, address, accelerator: self.accelerator };
+        let accelerator = self.accelerator;
+        let wanted = Wanted { vm, generation, spec, slot, address, accelerator, incoming: 0 };
         self.aside(move || {
             let prepared = prepare::prepare(&config, &wanted);
             Some(Happened::Prepared { vm, generation, slot, prepared })

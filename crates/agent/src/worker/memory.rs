@@ -19,8 +19,10 @@ pub(super) struct Note {
     pub generation: u64,
     pub slot: u64,
     pub spec: VmSpec,
+    /// The migration that its process was started for; 0: it was started to boot.
+    pub incoming: u64,
 }
-wire_struct!(Note { 1 vm, 2 generation, 3 slot, 4 spec });
+wire_struct!(Note { 1 vm, 2 generation, 3 slot, 4 spec, 5 incoming });
 
 impl Note {
     /// As text: two hexadecimal digits a byte.
@@ -138,6 +140,7 @@ mod tests {
             generation: 4,
             slot: 2,
             spec: VmSpec { name: "web".into(), ..VmSpec::default() },
+            incoming: 6,
         };
         assert_eq!(Note::parse(&note.text()), Some(note));
         assert_eq!(Note::parse("zz"), None);

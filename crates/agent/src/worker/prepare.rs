@@ -24,6 +24,8 @@ pub(super) struct Wanted {
     pub slot: usize,
     pub address: String,
     pub accelerator: Accelerator,
+    /// The migration that its memory comes by; 0: it boots.
+    pub incoming: u64,
 }
 
 /// What a process is started with.
@@ -62,10 +64,16 @@ pub(super) fn prepare(config: &HostConfig, wanted: &Wanted) -> Result<Prepared, 
         generation: wanted.generation,
         slot: wanted.slot as u64,
         spec: wanted.spec.clone(),
+        incoming: wanted.incoming,
     };
     // Before the tap device: what is made must be known to whoever takes it away.
     memory::save_note(&dir, &note)?;
-    let (disk, new_disk) = disk::ensure(&dir, image.disk.as_deref(), wanted.spec.disk_gib)?;
+    let base = image.disk.as_deref();
+    let (disk, new_disk) = if wanted.incoming == 0 {
+        disk::ensure(&dir, base, wanted.spec.disk_gib)?
+    } else {
+        (disk::for_arrival(&dir, base, wanted.spec.disk_gib)?, None)
+    };
     let tap = match &wanted.spec.network {
         Network::User => None,
         Network::Tap(bridge) => Some(tap::ensure(bridge, &wanted.address)?),
@@ -80,6 +88,7 @@ pub(super) fn prepare(config: &HostConfig, wanted: &Wanted) -> Result<Prepared, 
         disk: disk.as_deref(),
         accelerator: wanted.accelerator,
         tap: tap.as_deref(),
+        incoming: wanted.incoming != 0,
     });
     Ok(Prepared { line, dir, note: note.text(), new_disk })
 }

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::run;
+use crate::qemu::{ARRIVING_FILE, DISK_FILE};
 
-const DISK_FILE: &str = "disk.qcow2";
 const TOOL: &str = "qemu-img";
 const PACKAGE: &str = "qemu-utils";
 const GIB: u64 = 1 << 30;
@@ -18,11 +18,37 @@ pub(super) fn ensure(
     disk_gib: u64,
 ) -> Result<(Option<PathBuf>, Option<String>), String> {
     let path = dir.join(DISK_FILE);
+    // What came of a disk whose VM did not arrive is of no use.
+    remove(&dir.join(ARRIVING_FILE))?;
     if path.exists() {
         return Ok((Some(path), None));
     }
+    let made = make(dir, base, disk_gib, &path)?;
+    Ok((made.is_some().then_some(path), made))
+}
+
+/// A disk for a VM that comes from another host, as large as its own there and with nothing in it; none when it has none.
+pub(super) fn for_arrival(dir: &Path, base: Option<&Path>, disk_gib: u64) -> Result<Option<PathBuf>, String> {
+    // Of an earlier generation, or of an arrival that failed.
+    remove(&dir.join(DISK_FILE))?;
+    let path = dir.join(ARRIVING_FILE);
+    remove(&path)?;
+    Ok(make(dir, base, disk_gib, &path)?.map(|_| path))
+}
+
+fn remove(path: &Path) -> Result<(), String> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the disk at `path` and says what from; nothing is made when the VM has none.
+fn make(dir: &Path, base: Option<&Path>, disk_gib: u64, path: &Path) -> Result<Option<String>, String> {
     if base.is_none() && disk_gib == 0 {
-        return Ok((None, None));
+        return Ok(None);
     }
     // A half-made disk must not be taken for a whole one, so it gets its name last, when it is on the disk.
     let new = dir.join("disk.new");
@@ -41,13 +67,12 @@ pub(super) fn ensure(
     run(TOOL, PACKAGE, &arguments)?;
     let fault = |e: std::io::Error| format!("{}: {e}", path.display());
     File::open(&new).and_then(|file| file.sync_all()).map_err(fault)?;
-    std::fs::rename(&new, &path).map_err(fault)?;
+    std::fs::rename(&new, path).map_err(fault)?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault)?;
-    let made = match base {
+    Ok(Some(match base {
         Some(base) => format!("overlay over {base}"),
         None => format!("empty, {disk_gib} GiB"),
-    };
-    Ok((Some(path), Some(made)))
+    }))
 }
 
 /// A disk smaller than the image's would show the guest a file system that is cut off.

@@ -1,0 +1,203 @@
+//! The host that a VM comes to.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dwcp_mesh::PeerId;
+use dwcp_mesh::transfer::{Admission, Kind, Opening};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::monitor::Monitor;
+use super::{DISK_NODE, DISK_SOCKET, GuestState, Inner, MEMORY_CHANNELS, MEMORY_SOCKET, MONITOR_LIMIT};
+use super::{Process, agree, disk, locked, state};
+use crate::journal;
+
+/// How long everything may take to be there once it is told to go on. It has been there since the guest was stopped at the
+/// other host, unless that host was lost.
+const REST: Duration = Duration::from_secs(2);
+/// Between two times that what arrived of the disk is put to the drive, so that little is left to do at the switch.
+const FLUSH: Duration = Duration::from_secs(1);
+/// How long the last of it may take.
+const LAST_FLUSH: Duration = Duration::from_secs(10);
+
+/// Makes the emulator wait for memory, and for its disk to be written, and decides who may send them.
+pub(super) async fn expect(
+    inner: &Arc<Inner>,
+    process: Process,
+    migration: u64,
+    from: Option<PeerId>,
+) -> Result<(), String> {
+    let monitor = inner.monitor(process).await?;
+    let disk = disk(&monitor).await?.is_some();
+    agree(&monitor, None, disk).await?;
+    let ask = |command: &'static str, arguments| monitor.execute(command, arguments, MONITOR_LIMIT);
+    ask("migrate-incoming", json!({"uri": format!("unix:{MEMORY_SOCKET}")})).await?;
+    if disk {
+        let address = json!({"addr": {"type": "unix", "data": {"path": DISK_SOCKET}}, "max-connections": 1});
+        ask("nbd-server-start", address).await?;
+        let export = json!({
+            "type": "nbd",
+            "id": DISK_NODE,
+            "node-name": DISK_NODE,
+            "name": DISK_NODE,
+            "writable": true,
+        });
+        ask("block-export-add", export).await?;
+    }
+    let sender = Arc::new(Sender { process, migration, from: Mutex::new(from) });
+    let mover = sender.clone();
+    let ended = inner.clone();
+    inner.link.register(
+        Kind::Move,
+        Some(process.vm.0),
+        Arc::new(move |from, opening| mover.begin(&ended, from, opening)),
+    );
+    for (kind, socket) in [(Kind::Memory, MEMORY_SOCKET), (Kind::Disk, DISK_SOCKET)] {
+        let sender = sender.clone();
+        inner.link.register(
+            kind,
+            Some(process.vm.0),
+            Arc::new(move |from, opening| {
+                sender.check(from, opening)?;
+                Ok(Admission::Socket(process.file(socket)))
+            }),
+        );
+    }
+    Ok(())
+}
+
+/// Who may send a VM.
+struct Sender {
+    process: Process,
+    migration: u64,
+    /// The host it comes from; the first that begins, when nobody said which.
+    from: Mutex<Option<PeerId>>,
+}
+
+impl Sender {
+    fn check(&self, from: &PeerId, opening: &Opening) -> Result<(), String> {
+        let ours = (self.process.generation, self.migration);
+        if (opening.generation, opening.migration) != ours {
+            return Err(format!(
+                "generation {} by migration {:x} is not what is waited for here",
+                opening.generation, opening.migration
+            ));
+        }
+        match locked(&self.from).as_ref() {
+            Some(expected) if expected == from => Ok(()),
+            Some(expected) => {
+                Err(format!("{} is expected from {expected}, not from {from}", self.process.vm))
+            }
+            None => Err(format!("{from} sends before it has begun")),
+        }
+    }
+
+    fn begin(
+        self: &Arc<Sender>,
+        inner: &Arc<Inner>,
+        from: &PeerId,
+        opening: &Opening,
+    ) -> Result<Admission, String> {
+        if opening.number != 1 + MEMORY_CHANNELS {
+            return Err(format!("{} memory channels are not {}", opening.number, 1 + MEMORY_CHANNELS));
+        }
+        locked(&self.from).get_or_insert_with(|| from.clone());
+        self.check(from, opening)?;
+        let (end, ended) = oneshot::channel();
+        let (gone, left) = oneshot::channel();
+        tokio::spawn(watch(inner.clone(), self.process, end, left));
+        Ok(Admission::Standing { end: ended, gone })
+    }
+}
+
+/// Looks after an arrival while the other host is there: its end is told to the other host, and what came of the disk is
+/// put to the drive.
+async fn watch(
+    inner: Arc<Inner>,
+    process: Process,
+    end: oneshot::Sender<String>,
+    mut left: oneshot::Receiver<String>,
+) {
+    let path = process.file(crate::qemu::ARRIVING_FILE);
+    loop {
+        tokio::select! {
+            why = &mut left => {
+                let reason = why.unwrap_or_default();
+                return journal::info("arrival-left", json!({"vm": process.vm, "reason": reason}));
+            }
+            () = tokio::time::sleep(FLUSH) => {}
+        }
+        let alive = match inner.monitor(process).await {
+            Ok(monitor) => state(&monitor).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = alive {
+            let _ = end.send(format!("its emulator there ended: {error}"));
+            return;
+        }
+        let path = path.clone();
+        let flushed = tokio::task::spawn_blocking(move || match std::fs::File::open(&path) {
+            Ok(file) => file.sync_data(),
+            Err(_) => Ok(()),
+        });
+        if let Ok(Err(error)) = flushed.await {
+            let _ = end.send(format!("its disk there can't be written: {error}"));
+            return;
+        }
+    }
+}
+
+/// Lets an arrived VM run: nobody writes its disk from outside any more, and the disk gets its name.
+pub(super) async fn go_on(inner: &Arc<Inner>, process: Process) -> Result<(), String> {
+    let monitor = inner.monitor(process).await?;
+    let began = Instant::now();
+    loop {
+        match state(&monitor).await? {
+            GuestState::Running => return Ok(()),
+            GuestState::Still => break,
+            GuestState::Arriving if began.elapsed() > REST => {
+                return Err(format!("the rest did not come within {} s", REST.as_secs()));
+            }
+            GuestState::Arriving => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+    let told = monitor.execute("query-migrate", Value::Null, MONITOR_LIMIT).await?;
+    if told["status"] != "completed" {
+        return Err(format!("its memory is not whole: {}", told["status"]));
+    }
+    for kind in [Kind::Move, Kind::Memory, Kind::Disk] {
+        inner.link.unregister(kind, Some(process.vm.0));
+    }
+    if disk(&monitor).await?.is_some() {
+        own_disk(&monitor, process).await?;
+    }
+    monitor.execute("cont", Value::Null, MONITOR_LIMIT).await?;
+    match state(&monitor).await? {
+        GuestState::Running => Ok(()),
+        other => Err(format!("it was let go on and is {other:?}")),
+    }
+}
+
+/// Closes the disk to others, puts all of it to the drive, and gives it its name.
+async fn own_disk(monitor: &Monitor, process: Process) -> Result<(), String> {
+    let exports = monitor.execute("query-block-exports", Value::Null, MONITOR_LIMIT).await?;
+    if exports.as_array().is_some_and(|exports| !exports.is_empty()) {
+        monitor.execute("nbd-server-stop", Value::Null, MONITOR_LIMIT).await?;
+    }
+    // The mirror wrote, but asked for nothing to be kept: what the guest was promised must be on the drive here, too.
+    let flush = json!({"command-line": format!("qemu-io {DISK_NODE} flush")});
+    let told = monitor.execute("human-monitor-command", flush, LAST_FLUSH).await?;
+    if told.as_str().is_some_and(|text| !text.trim().is_empty()) {
+        return Err(format!("its disk can't be written: {}", told.as_str().unwrap_or_default().trim()));
+    }
+    let (arrived, named) = (process.file(crate::qemu::ARRIVING_FILE), process.file(crate::qemu::DISK_FILE));
+    let renamed = tokio::task::spawn_blocking(move || match std::fs::rename(&arrived, &named) {
+        // It was named before by an agent that did not live to let it run.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.exists() => Ok(()),
+        Err(error) => Err(format!("{}: {error}", named.display())),
+        Ok(()) => Ok(()),
+    });
+    renamed.await.map_err(|e| e.to_string())?
+}
