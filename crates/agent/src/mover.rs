@@ -55,6 +55,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// False for one that was started by an agent that moved no VMs: it has no monitor to move it by.
+    pub fn can_move(&self) -> bool {
+        self.file(crate::qemu::MOVER_SOCKET).exists()
+    }
+
     /// A file in the VM's directory, by a path that is short enough for a socket.
     fn file(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/cwd/{name}", self.pid))

@@ -3,6 +3,7 @@
 mod checks;
 mod effects;
 mod memory;
+mod moves;
 mod prepare;
 mod probes;
 mod usage;
@@ -28,10 +29,12 @@ use crate::clock::monotonic_us;
 use crate::host_config::HostConfig;
 use crate::journal;
 use crate::lease_file::LeaseFile;
+use crate::mover::Process;
 use crate::watch_protocol::{Ask, Tell, line};
 use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
 use memory::Note;
+use moves::Moves;
 use prepare::Prepared;
 
 /// Between two looks at the consoles' sizes and at the certificate.
@@ -73,6 +76,8 @@ struct Worker {
     preparing: BTreeMap<(VmId, u64), bool>,
     /// VMs whose guest has told its own boot id, by process.
     named: BTreeMap<VmId, u32>,
+    /// VMs that come and go while they run.
+    moves: Moves,
 }
 
 /// What comes back from work done aside.
@@ -135,6 +140,7 @@ async fn work(config: HostConfig) -> Result<(), String> {
             () = tokio::time::sleep(Duration::from_micros(wake_us)) => Some(Input::Tick),
         };
         let Some(input) = input else { continue };
+        worker.before(&input);
         let mut effects = Vec::new();
         agent.step(monotonic_us(), input, &mut effects);
         for effect in effects {
@@ -160,7 +166,7 @@ fn watchdog_channel() -> Result<(Tells, OwnedWriteHalf), String> {
 /// Finds what runs, reads what is remembered, and begins to dial.
 async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), String> {
     let (mut tells, mut watchdog) = watchdog_channel()?;
-    let (adopted, pids) = adopt(&config, &mut tells, &mut watchdog).await?;
+    let (mut adopted, pids) = adopt(&config, &mut tells, &mut watchdog).await?;
     let lease_path = config.data_dir.join(LEASE_FILE);
     let lease = LeaseFile::open(&lease_path).map_err(|e| format!("{}: {e}", lease_path.display()))?;
     let accelerator = Trial::here().choose(&config).await;
@@ -178,7 +184,10 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
     link_config.wan = wan.clone();
     let link = AgentLink::start(link_config, events_in).map_err(|e| format!("link: {e}"))?;
     let (inputs, happened) = mpsc::unbounded_channel();
-    let agent = machine(&config, accelerator, adopted, lease.read().unwrap_or(0))?;
+    let (moves, transfer) = Moves::begin(&config, &identity, wan.as_ref(), &inputs)?;
+    moves::look(&moves.mover, &mut adopted, &pids).await;
+    let here: Vec<VmId> = adopted.iter().map(|one| one.vm).collect();
+    let agent = machine(&config, accelerator, transfer, adopted, lease.read().unwrap_or(0))?;
     let worker = Worker {
         addresses: config.vm_addresses.all(),
         config,
@@ -194,7 +203,9 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
         pids,
         preparing: BTreeMap::new(),
         named: BTreeMap::new(),
+        moves,
     };
+    here.into_iter().for_each(|vm| worker.tell_disk(vm));
     Ok((worker, agent, Sources { tells, happened, events }))
 }
 
@@ -202,13 +213,14 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
 fn machine(
     config: &HostConfig,
     accelerator: dwcp_roles::protocol::Accelerator,
+    transfer: String,
     adopted: Vec<Adopted>,
     until_us: u64,
 ) -> Result<Agent, String> {
     let incarnation = memory::next_incarnation(&config.data_dir)?;
     let seen = memory::load_seen(&config.data_dir)?;
     let agent_config = AgentConfig {
-        hello: hello(config, incarnation, accelerator),
+        hello: Hello { transfer, ..hello(config, incarnation, accelerator) },
         addresses: config.vm_addresses.all(),
         boot_concurrency: config.boot_concurrency,
         ..AgentConfig::default()
@@ -298,6 +310,14 @@ fn linked(event: AgentEvent) -> Option<Input> {
 }
 
 impl Worker {
+    /// Notes what the shell itself needs of an input.
+    fn before(&mut self, input: &Input) {
+        self.note_arrivals(input);
+        if let Input::WentOn { vm, .. } = input {
+            self.tell_disk(*vm);
+        }
+    }
+
     /// What the watchdog said, as an input.
     fn told(&mut self, text: &str) -> Option<Input> {
         match serde_json::from_str(text) {
@@ -306,6 +326,7 @@ impl Worker {
                 let result = match pid {
                     Some(pid) => {
                         self.pids.insert(vm, (generation, pid));
+                        self.started(vm, generation, pid);
                         Ok(memory::boot_id(generation, pid))
                     }
                     None => Err(error),
@@ -318,7 +339,9 @@ impl Worker {
             }
             Ok(Tell::Exited { vm, generation, reason }) => {
                 let vm = VmId(vm);
-                self.pids.remove(&vm);
+                if let Some((generation, pid)) = self.pids.remove(&vm) {
+                    self.moves.mover.ended(Process { vm, generation, pid });
+                }
                 self.named.remove(&vm);
                 journal::info("vm-ended", json!({"vm": vm, "generation": generation, "reason": reason}));
                 Some(Input::Exited { vm, generation, reason })
@@ -358,6 +381,7 @@ impl Worker {
                             "vm-launching",
                             json!({"vm": vm, "generation": generation, "slot": slot}),
                         );
+                        self.tell_disk(vm);
                         let dir = dir.to_string_lossy().into_owned();
                         self.ask(&Ask::Spawn { vm: vm.0, generation, line, dir, note }).await?;
                         Ok(None)

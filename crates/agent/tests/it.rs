@@ -3,6 +3,7 @@
 mod it {
     pub mod accelerator;
     pub mod agent;
+    pub mod arrivals;
     pub mod lateness;
     pub mod leader;
     pub mod moves;

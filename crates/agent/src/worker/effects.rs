@@ -56,20 +56,16 @@ impl Worker {
             Effect::ProbeFor { request, targets } => self.probe_for(request, targets),
             Effect::ReadConsole { request, vm, offset } => self.read_console(request, vm, offset),
             Effect::Check { request } => self.check(request),
-            Effect::LaunchIncoming { vm, generation, .. } => {
-                let result = Err("this agent takes no running VMs".to_string());
-                let _ = self.inputs.send(Happened::Input(Input::Launched { vm, generation, result }));
+            Effect::LaunchIncoming { vm, generation, spec, slot, migration } => {
+                self.launch_incoming(vm, generation, spec, slot, migration);
             }
-            Effect::StartTransfer { vm, generation, to } => {
-                let (migration, reason) = (to.migration, "this agent moves no running VMs".to_string());
-                let failed = Input::TransferFailed { vm, generation, migration, reason };
-                let _ = self.inputs.send(Happened::Input(failed));
+            Effect::StartTransfer { vm, generation, to } => self.start_transfer(vm, generation, to),
+            Effect::CancelTransfer { vm, generation, migration } => {
+                self.cancel_transfer(vm, generation, migration);
             }
-            // Nothing was begun, so there is nothing to end.
-            Effect::CancelTransfer { .. }
-            | Effect::Release { .. }
-            | Effect::KeepAfterAll { .. }
-            | Effect::GoOn { .. } => {}
+            Effect::Release { vm, generation, to } => self.release(vm, generation, to),
+            Effect::KeepAfterAll { vm, generation, .. } => self.keep_after_all(vm, generation),
+            Effect::GoOn { vm, generation, .. } => self.go_on(vm, generation),
             // Never asked of an agent that announces no endpoint for copies.
             Effect::Guard { .. } | Effect::KeepReplicas(_) | Effect::BootFrom { .. } => {}
         }
@@ -87,11 +83,16 @@ impl Worker {
     }
 
     fn launch(&mut self, vm: VmId, generation: u64, spec: VmSpec, slot: usize) {
-        self.preparing.insert((vm, generation), false);
-        let config = self.config.clone();
         let address = self.addresses.get(slot).cloned().unwrap_or_default();
         let accelerator = self.accelerator;
-        let wanted = Wanted { vm, generation, spec, slot, address, accelerator, incoming: 0 };
+        self.prepare(Wanted { vm, generation, spec, slot, address, accelerator, incoming: 0 });
+    }
+
+    /// Makes what a process needs, aside.
+    pub(super) fn prepare(&mut self, wanted: Wanted) {
+        let Wanted { vm, generation, slot, .. } = wanted;
+        self.preparing.insert((vm, generation), false);
+        let config = self.config.clone();
         self.aside(move || {
             let prepared = prepare::prepare(&config, &wanted);
             Some(Happened::Prepared { vm, generation, slot, prepared })

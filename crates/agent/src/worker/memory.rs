@@ -43,7 +43,7 @@ impl Note {
     pub(super) fn adopted(self, pid: u32, process: bool, paused: bool) -> Adopted {
         let boot_id = if process { boot_id(self.generation, pid) } else { String::new() };
         let slot = usize::try_from(self.slot).unwrap_or(usize::MAX);
-        let (incoming, copied) = (0, false);
+        let incoming = if process { self.incoming } else { 0 };
         Adopted {
             vm: self.vm,
             generation: self.generation,
@@ -53,7 +53,7 @@ impl Note {
             process,
             paused,
             incoming,
-            copied,
+            copied: false,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::leader::{FEDERATION, HOST, Leader, REGION};
+use super::leader::{FEDERATION, Leader, REGION};
 
 /// The image built by `cargo xtask guest`; tests that need a guest say so and pass when it was not built.
 pub fn images() -> Option<PathBuf> {
@@ -93,11 +93,11 @@ impl Host {
 
 fn write_settings(dir: &Path, leader: &Leader, base: &str, more: &str) {
     let text = format!(
-        "federation: {FEDERATION}\nregion: {REGION}\nzone: a\nhost: {HOST}\n\
+        "federation: {FEDERATION}\nregion: {REGION}\nzone: a\nhost: {1}\n\
          regions:\n  - {{region: {REGION}, node: 1, mesh: '{0}', api: '{0}'}}\n\
          pki: {{dir: pki, name: host}}\ndata_dir: data\nvcpus: 4\nmemory_mib: 1024\n\
          vm_addresses: {{base: '{base}', first: 32, count: 8}}\n{more}",
-        leader.address
+        leader.address, leader.host
     );
     std::fs::write(dir.join("host.yaml"), text).expect("host.yaml");
 }

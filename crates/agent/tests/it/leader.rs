@@ -23,12 +23,15 @@ struct State {
     answers: Vec<AgentMessage>,
     ask: Vec<ControllerMessage>,
     incarnation: u64,
+    transfer: String,
 }
 
 #[derive(Clone)]
 pub struct Leader {
     state: Arc<Mutex<State>>,
     pub address: SocketAddr,
+    /// Name of its only host.
+    pub host: String,
     /// The API's socket: it accepts and never answers, so that this voter can't be accounted for. Closed, it is dead.
     api: Arc<Mutex<Option<std::net::TcpListener>>>,
 }
@@ -36,13 +39,18 @@ pub struct Leader {
 impl Leader {
     /// Makes the certificates in `pki` and begins to answer.
     pub async fn start(pki: &Path, listen: SocketAddr) -> Leader {
+        let ca = Ca::create(FEDERATION, Duration::from_secs(86_400)).expect("authority");
+        Leader::start_under(&ca, pki, listen, HOST).await
+    }
+
+    /// The same under an authority that is there, for a host of this name.
+    pub async fn start_under(ca: &Ca, pki: &Path, listen: SocketAddr, host: &str) -> Leader {
         let day = Duration::from_secs(86_400);
-        let ca = Ca::create(FEDERATION, day).expect("authority");
         ca.store(pki).expect("store");
         let region = PeerId::Region(REGION.into());
         ca.issue(&region, &[San::Ip(listen.ip())], day).expect("leaf").store(pki, "region").expect("store");
-        let host = PeerId::Host { region: REGION.into(), host: HOST.into() };
-        ca.issue(&host, &[], day).expect("leaf").store(pki, "host").expect("store");
+        let peer = PeerId::Host { region: REGION.into(), host: host.into() };
+        ca.issue(&peer, &[], day).expect("leaf").store(pki, "host").expect("store");
         let (events_in, mut events) = mpsc::channel(64);
         let config = MeshConfig {
             me: NodeId(1),
@@ -58,7 +66,8 @@ impl Leader {
         let address = mesh.local_addr().expect("address");
         let state = Arc::new(Mutex::new(State::default()));
         let api = std::net::TcpListener::bind(address).expect("the same port for TCP");
-        let leader = Leader { state: state.clone(), address, api: Arc::new(Mutex::new(Some(api))) };
+        let api = Arc::new(Mutex::new(Some(api)));
+        let leader = Leader { state: state.clone(), address, host: host.into(), api };
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 if let MeshEvent::AgentFrame { session, bytes, .. } = event {
@@ -99,6 +108,11 @@ impl Leader {
         self.state.lock().expect("lock").reports.clone()
     }
 
+    /// Where the host takes VMs.
+    pub fn transfer(&self) -> String {
+        self.state.lock().expect("lock").transfer.clone()
+    }
+
     pub fn incarnation(&self) -> u64 {
         self.state.lock().expect("lock").incarnation
     }
@@ -113,6 +127,7 @@ fn answer(state: &mut State, message: AgentMessage) -> Vec<ControllerMessage> {
     match message {
         AgentMessage::Hello(hello) => {
             state.incarnation = hello.incarnation;
+            state.transfer = hello.transfer;
             let welcome = Welcome { node: 1, term: 1, lease_ms: 3_000, voters: vec![1] };
             vec![ControllerMessage::Welcome(welcome), ControllerMessage::Intents(intents)]
         }

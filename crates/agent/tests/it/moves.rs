@@ -113,9 +113,10 @@ async fn moves_with_a_disk(name: &str, disk: Disk, test: u8) {
     moved(&mut pair).await;
     assert_goes_on_at_b(&pair, &first).await;
     let acknowledged = writer.stop();
-    let (status, body) = request(&pair.b.service(), "GET", "/record", b"").expect("an answer");
+    let service = pair.b.service();
+    let get = || request(&service, "GET", "/record", b"").filter(|(status, _)| *status == 200);
+    let (_, body) = wait_for("the record", LONG, get).await;
     let record: u64 = String::from_utf8_lossy(&body).parse().expect("a number");
-    assert_eq!(status, 200);
     assert!(acknowledged > 3, "{acknowledged} records were written meanwhile");
     // One may have been written and not been acknowledged any more.
     assert!((acknowledged..=acknowledged + 1).contains(&record), "{record} after {acknowledged}");
@@ -140,8 +141,8 @@ async fn assert_goes_on_at_a(pair: &mut Pair, first: &serde_json::Value, disk: b
     let there = wait_for("the guest at A", LONG, || ask_guest(&service)).await;
     assert_eq!(there["boot_id"], first["boot_id"], "the same boot");
     if disk {
-        let put = request(&service, "PUT", "/record", b"after").expect("an answer");
-        assert_eq!(put.0, 200);
+        let put = || request(&service, "PUT", "/record", b"after").filter(|(status, _)| *status == 200);
+        wait_for("a write", LONG, put).await;
     }
     let monitor = pair.a.mover.monitor(pair.a.process()).await.expect("a session");
     for query in ["query-block-jobs", "query-block-exports"] {
