@@ -6,6 +6,7 @@
 //! still; whatever goes wrong before, the guest goes on there. At the host that it comes to, [`Mover::expect`] makes an
 //! emulator ready that never runs its guest by itself, and [`Mover::go_on`] lets it run.
 
+mod base;
 pub mod monitor;
 mod report;
 mod source;
@@ -243,13 +244,18 @@ impl Mover {
     /// A process ended: forgets what belongs to it.
     pub fn ended(&self, process: Process) {
         locked(&self.inner.monitors).remove(&process.pid);
-        for kind in [Kind::Move, Kind::Memory, Kind::Disk] {
-            self.inner.link.unregister(kind, Some(process.vm.0));
-        }
+        self.inner.refuse(process.vm);
     }
 }
 
 impl Inner {
+    /// Takes nothing of this VM any more.
+    fn refuse(&self, vm: VmId) {
+        for kind in [Kind::Move, Kind::Base, Kind::Memory, Kind::Disk] {
+            self.link.unregister(kind, Some(vm.0));
+        }
+    }
+
     async fn monitor(&self, process: Process) -> Result<Arc<Monitor>, String> {
         let known = locked(&self.monitors).get(&process.pid).cloned();
         if let Some(monitor) = known.filter(|monitor| monitor.is_alive()) {
@@ -309,14 +315,31 @@ async fn agree(monitor: &Monitor, source: Option<&TransferTo>, disk: bool) -> Re
     monitor.execute("migrate-set-parameters", parameters, MONITOR_LIMIT).await.map(drop)
 }
 
-/// Whether the emulator has a disk, and whether that is an overlay.
-async fn disk(monitor: &Monitor) -> Result<Option<Overlay>, String> {
+/// The emulator's disk, if it has one.
+async fn disk(monitor: &Monitor) -> Result<Option<Disk>, String> {
     let nodes = monitor.execute("query-named-block-nodes", json!({"flat": true}), MONITOR_LIMIT).await?;
     let nodes = nodes.as_array().ok_or("the monitor lists no disks")?;
-    let node = nodes.iter().find(|node| node["node-name"] == DISK_NODE);
-    Ok(node.map(|node| Overlay(node["image"]["backing-filename"].is_string())))
+    let Some(node) = nodes.iter().find(|node| node["node-name"] == DISK_NODE) else { return Ok(None) };
+    let image = &node["image"];
+    let name = image["full-backing-filename"].as_str().or_else(|| image["backing-filename"].as_str());
+    Ok(Some(Disk { base: name.map(PathBuf::from) }))
 }
 
-/// Whether a disk is an overlay over its image's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Overlay(bool);
+/// A disk of an emulator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Disk {
+    /// The file it is an overlay over.
+    base: Option<PathBuf>,
+}
+
+impl Disk {
+    /// What its base is told by; 0: it has none.
+    async fn base_number(&self) -> Result<u64, String> {
+        let Some(path) = self.base.clone() else { return Ok(0) };
+        let number = tokio::task::spawn_blocking(move || {
+            base::number(&path).map_err(|e| format!("{}: {e}", path.display()))
+        });
+        // Never the number of no base.
+        number.await.map_err(|e| e.to_string())?.map(|number| number.max(1))
+    }
+}

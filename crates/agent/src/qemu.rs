@@ -94,7 +94,9 @@ pub fn command_line(machine: &Machine<'_>) -> Vec<String> {
     add(&["-device", &format!("virtio-net-pci,netdev=net0,romfile=,mac={mac}")]);
     if let Some(disk) = machine.disk {
         let file = json!({"driver": "file", "filename": disk.to_string_lossy(), "discard": "unmap"});
-        let node = json!({"driver": "qcow2", "node-name": DISK_NODE, "discard": "unmap", "file": file});
+        // A disk that was another host's copy is raw.
+        let format = if disk.extension().is_some_and(|ending| ending == "raw") { "raw" } else { "qcow2" };
+        let node = json!({"driver": format, "node-name": DISK_NODE, "discard": "unmap", "file": file});
         add(&["-blockdev", &node.to_string()]);
         add(&["-device", &format!("virtio-blk-pci,drive={DISK_NODE}")]);
     }

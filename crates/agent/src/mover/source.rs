@@ -29,6 +29,9 @@ const SWITCH: Duration = Duration::from_secs(20);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// What undoing a copy may take.
 const UNDO: Duration = Duration::from_secs(8);
+/// Between two tries of it, and how long it is tried.
+const UNDO_AGAIN: Duration = Duration::from_secs(1);
+const UNDO_LONGEST: Duration = Duration::from_secs(900);
 
 /// A copy that is going on.
 struct Copy {
@@ -67,9 +70,24 @@ pub(super) async fn run(
         return Ok(());
     };
     journal::warn("vm-not-copied", json!({"vm": process.vm, "to": to.host, "error": reason}));
-    match undo(&monitor).await {
+    match undone(&monitor, process).await {
         Ok(()) => Err(reason),
         Err(more) => Err(format!("{reason}; and then: {more}")),
+    }
+}
+
+/// Undoes a copy, again and again while the emulator does not answer: held still, it can't, and once it is let go on nobody
+/// else would end what was begun.
+async fn undone(monitor: &Monitor, process: Process) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        let Err(error) = undo(monitor).await else { return Ok(()) };
+        if !monitor.is_alive() || began.elapsed() > UNDO_LONGEST {
+            return Err(error);
+        }
+        let told = json!({"vm": process.vm, "error": error, "next": "again in a second"});
+        journal::warn("copy-not-undone", told);
+        tokio::time::sleep(UNDO_AGAIN).await;
     }
 }
 
@@ -91,6 +109,9 @@ async fn copy(
     let standing = link.open(&opening(Kind::Move, 1 + MEMORY_CHANNELS)).await?;
     let standing = standing.accepted().await.map_err(|e| format!("the other host refuses: {e}"))?;
     let disk = super::disk(monitor).await?;
+    if let Some(disk) = &disk {
+        link.say(&opening(Kind::Base, disk.base_number().await?)).await?;
+    }
     agree(monitor, Some(&to), disk.is_some()).await?;
     let pace = meter.pace.clone();
     let mut streams = Streams::new(link.clone(), pace);
@@ -100,9 +121,9 @@ async fn copy(
     }
     let mut copy = Copy { monitor: monitor.clone(), meter, streams };
     let working = async {
-        if let Some(overlay) = disk {
+        if let Some(disk) = disk {
             copy.meter.stage(Stage::Disk);
-            disk::mirror(&mut copy, overlay).await?;
+            disk::mirror(&mut copy, disk.base.is_some()).await?;
         }
         copy.memory().await
     };

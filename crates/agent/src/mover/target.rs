@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dwcp_mesh::PeerId;
-use dwcp_mesh::transfer::{Admission, Kind, Opening};
+use dwcp_mesh::transfer::{Acceptor, Admission, Kind, Opening};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -30,11 +30,11 @@ pub(super) async fn expect(
     from: Option<PeerId>,
 ) -> Result<(), String> {
     let monitor = inner.monitor(process).await?;
-    let disk = disk(&monitor).await?.is_some();
-    agree(&monitor, None, disk).await?;
+    let disk = disk(&monitor).await?;
+    agree(&monitor, None, disk.is_some()).await?;
     let ask = |command: &'static str, arguments| monitor.execute(command, arguments, MONITOR_LIMIT);
     ask("migrate-incoming", json!({"uri": format!("unix:{MEMORY_SOCKET}")})).await?;
-    if disk {
+    if disk.is_some() {
         let address = json!({"addr": {"type": "unix", "data": {"path": DISK_SOCKET}}, "max-connections": 1});
         ask("nbd-server-start", address).await?;
         let export = json!({
@@ -46,14 +46,16 @@ pub(super) async fn expect(
         });
         ask("block-export-add", export).await?;
     }
-    let sender = Arc::new(Sender { process, migration, from: Mutex::new(from) });
-    let mover = sender.clone();
-    let ended = inner.clone();
-    inner.link.register(
-        Kind::Move,
-        Some(process.vm.0),
-        Arc::new(move |from, opening| mover.begin(&ended, from, opening)),
-    );
+    let base = match &disk {
+        Some(disk) => disk.base_number().await?,
+        None => 0,
+    };
+    let sender = Arc::new(Sender { process, migration, from: Mutex::new(from), base });
+    let (mover, basis, ended) = (sender.clone(), sender.clone(), inner.clone());
+    let begin: Acceptor = Arc::new(move |from, opening| mover.begin(&ended, from, opening));
+    inner.link.register(Kind::Move, Some(process.vm.0), begin);
+    let compare: Acceptor = Arc::new(move |from, opening| basis.compare(from, opening));
+    inner.link.register(Kind::Base, Some(process.vm.0), compare);
     for (kind, socket) in [(Kind::Memory, MEMORY_SOCKET), (Kind::Disk, DISK_SOCKET)] {
         let sender = sender.clone();
         inner.link.register(
@@ -74,9 +76,21 @@ struct Sender {
     migration: u64,
     /// The host it comes from; the first that begins, when nobody said which.
     from: Mutex<Option<PeerId>>,
+    /// What the base of the disk here is told by; 0: it has none.
+    base: u64,
 }
 
 impl Sender {
+    /// What lies above a base is of no use over another one.
+    fn compare(&self, from: &PeerId, opening: &Opening) -> Result<Admission, String> {
+        self.check(from, opening)?;
+        if opening.number == self.base {
+            Ok(Admission::Noted)
+        } else {
+            Err("its disk lies over another base there: the images of the two hosts differ".to_string())
+        }
+    }
+
     fn check(&self, from: &PeerId, opening: &Opening) -> Result<(), String> {
         let ours = (self.process.generation, self.migration);
         if (opening.generation, opening.migration) != ours {
@@ -167,9 +181,7 @@ pub(super) async fn go_on(inner: &Arc<Inner>, process: Process) -> Result<(), St
     if told["status"] != "completed" {
         return Err(format!("its memory is not whole: {}", told["status"]));
     }
-    for kind in [Kind::Move, Kind::Memory, Kind::Disk] {
-        inner.link.unregister(kind, Some(process.vm.0));
-    }
+    inner.refuse(process.vm);
     if disk(&monitor).await?.is_some() {
         own_disk(&monitor, process).await?;
     }

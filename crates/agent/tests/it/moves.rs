@@ -8,7 +8,7 @@ use dwcp_agent::mover::GuestState;
 use dwcp_mesh::LinkShape;
 use dwcp_roles::agent::Input;
 
-use super::agent::{ask_guest, images, request, wait_for};
+use super::agent::{ask_guest, images, request, signal, wait_for};
 use super::lateness::Lateness;
 use super::pair::{Disk, MIGRATION, Pair, VM};
 use super::wanted::LONG;
@@ -257,5 +257,33 @@ async fn a_guest_that_was_copied_and_not_released_is_kept_and_the_wrong_host_sen
     wait_for("the guest at A", LONG, || ask_guest(&service)).await;
     assert_goes_on_at_a(&mut pair, &first, true).await;
     assert_eq!(pair.b.mover.look(pair.b.process()).await, Ok(GuestState::Still), "nobody let it go on");
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_is_not_put_over_another_base_than_its_own() {
+    let Some((mut pair, first)) = begun("base", Disk::OtherBase, shape(1, None), 50).await else { return };
+    pair.a.mover.begin(pair.a.process(), pair.ticket());
+    let reason = failed(&mut pair).await;
+    assert!(reason.contains("the images of the two hosts differ"), "{reason}");
+    assert_goes_on_at_a(&mut pair, &first, true).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_whose_emulator_is_held_still_in_the_midst_goes_on_when_it_is_let_go() {
+    let Some((mut pair, first)) = begun("held", Disk::Own, shape(1, None), 51).await else { return };
+    in_the_midst(&mut pair).await;
+    let pid = pair.a.process().pid;
+    signal(pid, libc::SIGSTOP);
+    // Long enough for the monitor to be given up.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    while let Ok(input) = pair.a.inputs.try_recv() {
+        assert!(matches!(input, Input::TransferProgress { .. }), "it has not failed yet: {input:?}");
+    }
+    signal(pid, libc::SIGCONT);
+    let reason = failed(&mut pair).await;
+    eprintln!("failed: {reason}");
+    assert_goes_on_at_a(&mut pair, &first, true).await;
     pair.stop().await;
 }

@@ -29,6 +29,8 @@ pub enum Disk {
     Own,
     /// Over a base that both hosts have.
     Overlay,
+    /// Over a base of the same name, that holds something else at B.
+    OtherBase,
 }
 
 pub struct Side {
@@ -144,10 +146,12 @@ impl Pair {
 
     /// Starts the VM at A, with something on its disk.
     pub fn boot(&mut self) {
-        if self.disk == Disk::Overlay {
-            let base = self.dir.join("base.qcow2").to_string_lossy().into_owned();
-            qemu_tool("qemu-img", &["create", "-q", "-f", "qcow2", &base, "256M"]);
-            qemu_tool("qemu-io", &["-c", "write -P 0x11 8M 32M", &base]);
+        if matches!(self.disk, Disk::Overlay | Disk::OtherBase) {
+            for (name, byte) in [("base.qcow2", "0x11"), ("other.qcow2", "0x12")] {
+                let base = self.dir.join(name).to_string_lossy().into_owned();
+                qemu_tool("qemu-img", &["create", "-q", "-f", "qcow2", &base, "256M"]);
+                qemu_tool("qemu-io", &["-c", &format!("write -P {byte} 8M 32M"), &base]);
+            }
         }
         let path = self.make_disk(&self.a.dir, DISK_FILE);
         if let Some(path) = &path {
@@ -167,11 +171,13 @@ impl Pair {
     fn make_disk(&self, dir: &Path, name: &str) -> Option<PathBuf> {
         let path = dir.join(name);
         let text = path.to_string_lossy().into_owned();
-        let base = self.dir.join("base.qcow2").to_string_lossy().into_owned();
+        let other = self.disk == Disk::OtherBase && name == ARRIVING_FILE;
+        let base = self.dir.join(if other { "other.qcow2" } else { "base.qcow2" });
+        let base = base.to_string_lossy().into_owned();
         match self.disk {
             Disk::None => return None,
             Disk::Own => qemu_tool("qemu-img", &["create", "-q", "-f", "qcow2", &text, "256M"]),
-            Disk::Overlay => {
+            Disk::Overlay | Disk::OtherBase => {
                 qemu_tool("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", &base, &text])
             }
         }

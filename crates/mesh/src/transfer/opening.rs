@@ -23,8 +23,10 @@ pub enum Kind {
     Released,
     /// A connection to a replica of a disk.
     Replica,
+    /// Says what the disk of a VM that moves lies over: `number` is told by what its file holds.
+    Base,
 }
-wire_enum!(Kind { 1 Unknown, 2 Move, 3 Memory, 4 Disk, 5 Released, 6 Replica });
+wire_enum!(Kind { 1 Unknown, 2 Move, 3 Memory, 4 Disk, 5 Released, 6 Replica, 7 Base });
 
 /// The first words of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

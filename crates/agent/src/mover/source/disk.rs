@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::monitor::Monitor;
-use super::super::{DISK_NODE, DISK_SOCKET, MONITOR_LIMIT, Overlay};
+use super::super::{DISK_NODE, DISK_SOCKET, MONITOR_LIMIT};
 use super::{Copy, LOOK, STALLED, UNDO};
 
 /// Name of the mirror.
@@ -17,7 +17,7 @@ const TARGET_NODE: &str = "move-target";
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Copies the disk until both are the same and every further write goes to both.
-pub(super) async fn mirror(copy: &mut Copy, overlay: Overlay) -> Result<(), String> {
+pub(super) async fn mirror(copy: &mut Copy, over_base: bool) -> Result<(), String> {
     let target = json!({
         "driver": "nbd",
         "node-name": TARGET_NODE,
@@ -26,7 +26,7 @@ pub(super) async fn mirror(copy: &mut Copy, overlay: Overlay) -> Result<(), Stri
     });
     copy.ask("blockdev-add", target).await?;
     // The other host's disk lies over the same base, so only what is above it goes.
-    let sync = if overlay.0 { "top" } else { "full" };
+    let sync = if over_base { "top" } else { "full" };
     let job = json!({
         "job-id": JOB,
         "device": DISK_NODE,
