@@ -169,14 +169,22 @@ static void open_inputs(void) {
     if (dir) closedir(dir);
 }
 
-// The record lies behind what a boot loader or a partition table would take.
+// Records lie behind what a boot loader or a partition table would take, each in a place of its own: `PUT /record?17` writes
+// number 17, and `/record` is number 0.
 static struct {
     char magic[8];
     uint32_t length;
     char bytes[RECORD_MAX];
 } record;
 static const char magic[8] = "DWCPREC1";
-static const off_t record_at = 1 << 20;
+static const off_t record_at = 1 << 20, record_stride = 4096;
+static const unsigned long records_max = 65536;
+
+static off_t record_place(const struct client *c) {
+    const char *number = c->request + strlen("PUT /record");
+    unsigned long slot = *number == '?' ? strtoul(number + 1, NULL, 10) % records_max : 0;
+    return record_at + (off_t)slot * record_stride;
+}
 
 static void open_disk(void) {
     if (wants_disk && disk_fd < 0) disk_fd = open("/dev/vda", O_RDWR | O_CLOEXEC);
@@ -188,16 +196,16 @@ static unsigned long long disk_bytes(void) {
 }
 
 // True once the disk itself says that it has the record.
-static int write_record(const char *bytes, size_t length) {
+static int write_record(off_t at, const char *bytes, size_t length) {
     memset(&record, 0, sizeof record);
     memcpy(record.magic, magic, sizeof magic);
     record.length = (uint32_t)length;
     memcpy(record.bytes, bytes, length);
-    return pwrite(disk_fd, &record, sizeof record, record_at) == sizeof record && fsync(disk_fd) == 0;
+    return pwrite(disk_fd, &record, sizeof record, at) == sizeof record && fsync(disk_fd) == 0;
 }
 
-static int read_record(void) {
-    return pread(disk_fd, &record, sizeof record, record_at) == sizeof record &&
+static int read_record(off_t at) {
+    return pread(disk_fd, &record, sizeof record, at) == sizeof record &&
            memcmp(record.magic, magic, sizeof magic) == 0 && record.length <= RECORD_MAX;
 }
 
@@ -229,9 +237,9 @@ static void answer_record(struct client *c, const char *body, size_t length) {
     } else if (disk_fd < 0) {
         say_so(c, "503 Service Unavailable", "the disk is not there yet\n");
     } else if (asks(c, "PUT /record")) {
-        if (write_record(body, length)) say_so(c, "200 OK", "written\n");
+        if (write_record(record_place(c), body, length)) say_so(c, "200 OK", "written\n");
         else say_so(c, "500 Internal Server Error", strerror(errno));
-    } else if (read_record()) {
+    } else if (read_record(record_place(c))) {
         reply(c, "200 OK", "application/octet-stream", record.bytes, record.length);
     } else {
         say_so(c, "404 Not Found", "the disk has no record\n");

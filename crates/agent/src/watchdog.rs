@@ -23,6 +23,7 @@ use crate::lease_file::{LeaseFile, LeaseView};
 use crate::watch_protocol::{Ask, Tell};
 use crate::{journal, qmp, quiet_thread};
 use children::Children;
+pub(crate) use children::die_with_parent;
 use fence::{Fence, Urgency};
 use worker_process::WorkerProcess;
 

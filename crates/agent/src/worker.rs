@@ -2,10 +2,12 @@
 
 mod checks;
 mod effects;
+mod guards;
 mod memory;
 mod moves;
 mod prepare;
 mod probes;
+mod replicas;
 mod usage;
 mod voters;
 
@@ -33,9 +35,11 @@ use crate::mover::Process;
 use crate::watch_protocol::{Ask, Tell, line};
 use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
+use guards::Guards;
 use memory::Note;
 use moves::Moves;
 use prepare::Prepared;
+use replicas::Replicas;
 
 /// Between two looks at the consoles' sizes and at the certificate.
 const UPKEEP_EVERY: Duration = Duration::from_secs(20);
@@ -78,6 +82,12 @@ struct Worker {
     named: BTreeMap<VmId, u32>,
     /// VMs that come and go while they run.
     moves: Moves,
+    /// Copies of disks of this host elsewhere.
+    guards: Guards,
+    /// Copies of other hosts' disks here.
+    replicas: Replicas,
+    /// VMs whose disk is made from the copy of this epoch here at their next launch.
+    boots: BTreeMap<VmId, u64>,
 }
 
 /// What comes back from work done aside.
@@ -184,10 +194,11 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
     link_config.wan = wan.clone();
     let link = AgentLink::start(link_config, events_in).map_err(|e| format!("link: {e}"))?;
     let (inputs, happened) = mpsc::unbounded_channel();
-    let (moves, transfer) = Moves::begin(&config, &identity, wan.as_ref(), &inputs)?;
+    let (moves, transfer, reached_at) = Moves::begin(&config, &identity, wan.as_ref(), &inputs)?;
     moves::look(&moves.mover, &mut adopted, &pids).await;
     let here: Vec<VmId> = adopted.iter().map(|one| one.vm).collect();
-    let agent = machine(&config, accelerator, transfer, adopted, lease.read().unwrap_or(0))?;
+    let agent = machine(&config, accelerator, reached_at, adopted, lease.read().unwrap_or(0))?;
+    let replicas = Replicas::start(&config.data_dir, &transfer);
     let worker = Worker {
         addresses: config.vm_addresses.all(),
         config,
@@ -199,11 +210,14 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
         tls,
         wan,
         watchdog,
-        inputs,
         pids,
         preparing: BTreeMap::new(),
         named: BTreeMap::new(),
         moves,
+        guards: Guards::new(transfer.clone(), inputs.clone()),
+        replicas,
+        boots: BTreeMap::new(),
+        inputs,
     };
     here.into_iter().for_each(|vm| worker.tell_disk(vm));
     Ok((worker, agent, Sources { tells, happened, events }))
@@ -343,6 +357,7 @@ impl Worker {
                     self.moves.mover.ended(Process { vm, generation, pid });
                 }
                 self.named.remove(&vm);
+                self.guards.process_gone(vm);
                 journal::info("vm-ended", json!({"vm": vm, "generation": generation, "reason": reason}));
                 Some(Input::Exited { vm, generation, reason })
             }

@@ -10,6 +10,7 @@ mod it {
     pub mod pair;
     pub mod qemu_disk;
     pub mod qemu_life;
+    pub mod qemu_protect;
     pub mod qemu_tap;
     pub mod stalls;
     pub mod wanted;

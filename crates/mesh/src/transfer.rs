@@ -244,7 +244,7 @@ impl Link {
             let mut sending = Sending::new(send);
             let bytes = dwcp_types::encode(opening);
             frame::write(sending.stream(), bytes).await.map_err(|e| e.to_string())?;
-            Ok(Opened { sending, receive, user: self.users.clone() })
+            Ok(Opened { sending, receive, user: self.users.clone(), answered: false })
         };
         match tokio::time::timeout(ANSWER, begin).await {
             Ok(opened) => opened,
@@ -266,6 +266,8 @@ pub struct Opened {
     sending: Sending,
     receive: RecvStream,
     user: Arc<()>,
+    /// The answer was read.
+    answered: bool,
 }
 
 impl Opened {
@@ -275,7 +277,7 @@ impl Opened {
     /// The other end refuses, or the connection is lost, or 4 s passed.
     pub async fn accepted(mut self) -> Result<Opened, String> {
         match tokio::time::timeout(ANSWER, answer(&mut self.receive)).await {
-            Ok(done) => done.map(|()| self),
+            Ok(done) => done.map(|()| Opened { answered: true, ..self }),
             Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
         }
     }
@@ -288,13 +290,13 @@ impl Opened {
         }
     }
 
-    /// Waits for the answer while it already sends, and carries bytes both ways until both ends are done. `pace` bounds and
+    /// Waits for the answer, if nobody has yet, while it already sends, and carries bytes both ways until both ends are done. `pace` bounds and
     /// counts what is sent. Dropped or failed, it is torn down at both ends, never ended as if it were whole.
     ///
     /// # Errors
     /// The other end refuses or tears down, the connection is lost, or `local` breaks.
     pub async fn join(self, local: UnixStream, pace: &Pace) -> Result<(), String> {
-        let Opened { sending, mut receive, user: _user } = self;
+        let Opened { sending, mut receive, user: _user, answered } = self;
         let (from, to) = local.into_split();
         let out = async {
             let sent = join::send(from, sending, pace).await;
@@ -305,7 +307,9 @@ impl Opened {
             sent
         };
         let back = async {
-            answer(&mut receive).await?;
+            if !answered {
+                answer(&mut receive).await?;
+            }
             join::receive(receive, to, pace).await
         };
         tokio::try_join!(out, back).map(drop)

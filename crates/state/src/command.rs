@@ -274,7 +274,7 @@ pub enum Command {
     /// The other region keeps the copy of this epoch.
     LocateReplica(ReplicaLocation),
     /// A copy of another region's VM is kept here.
-    TakeReplica(Replica),
+    TakeReplica(Box<Replica>),
     /// A copy can't be kept here: (VM, (epoch, reason)).
     DeclineReplica((VmId, (u64, String))),
     /// A copy is not needed any more: (VM, epoch).

@@ -173,7 +173,7 @@ fn reason(status: ExitStatus, done: Done, dir: &str) -> String {
 }
 
 /// Makes the kernel kill the child when this process dies, and gives it its own priority.
-pub(super) fn die_with_parent(command: &mut Command, nice: libc::c_int) {
+pub(crate) fn die_with_parent(command: &mut Command, nice: libc::c_int) {
     let parent = std::process::id() as libc::pid_t;
     // SAFETY: between fork and exec only calls that may be made there: prctl, getppid, setpriority, open, write, close, _exit.
     unsafe {

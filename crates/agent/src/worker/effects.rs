@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use dwcp_mesh::Sent;
 use dwcp_roles::agent::{Effect, Input};
-use dwcp_roles::protocol::{Checked, Console, Probed, VmSpec};
+use dwcp_roles::protocol::{Checked, Console, Probed, ProtectTo, VmSpec};
 use dwcp_types::{NodeId, VmId, encode};
 use serde_json::{Value, json};
 
+use super::guards::Process;
 use super::prepare::{self, Wanted};
 use super::{Happened, Worker, checks, memory, probes, voters};
 use crate::clock::monotonic_us;
@@ -66,8 +67,11 @@ impl Worker {
             Effect::Release { vm, generation, to } => self.release(vm, generation, to),
             Effect::KeepAfterAll { vm, generation, .. } => self.keep_after_all(vm, generation),
             Effect::GoOn { vm, generation, .. } => self.go_on(vm, generation),
-            // Never asked of an agent that announces no endpoint for copies.
-            Effect::Guard { .. } | Effect::KeepReplicas(_) | Effect::BootFrom { .. } => {}
+            Effect::Guard { vm, generation, to } => self.guard(vm, generation, to),
+            Effect::KeepReplicas(kept) => self.replicas.keep(kept),
+            Effect::BootFrom { vm, epoch } => {
+                self.boots.insert(vm, epoch);
+            }
         }
         Ok(())
     }
@@ -85,7 +89,8 @@ impl Worker {
     fn launch(&mut self, vm: VmId, generation: u64, spec: VmSpec, slot: usize) {
         let address = self.addresses.get(slot).cloned().unwrap_or_default();
         let accelerator = self.accelerator;
-        self.prepare(Wanted { vm, generation, spec, slot, address, accelerator, incoming: 0 });
+        let boot_replica = self.boots.remove(&vm).unwrap_or(0);
+        self.prepare(Wanted { vm, generation, spec, slot, address, accelerator, incoming: 0, boot_replica });
     }
 
     /// Makes what a process needs, aside.
@@ -93,10 +98,19 @@ impl Worker {
         let Wanted { vm, generation, slot, .. } = wanted;
         self.preparing.insert((vm, generation), false);
         let config = self.config.clone();
+        let replicas = self.replicas.clone();
         self.aside(move || {
+            // Whatever becomes of it: nothing may write to a copy that is about to be a disk.
+            tokio::runtime::Handle::current().block_on(replicas.stop(vm));
             let prepared = prepare::prepare(&config, &wanted);
             Some(Happened::Prepared { vm, generation, slot, prepared })
         });
+    }
+
+    fn guard(&mut self, vm: VmId, generation: u64, to: Option<ProtectTo>) {
+        let Some((_, pid)) = self.pids.get(&vm).copied().filter(|(of, _)| *of == generation) else { return };
+        let dir = memory::vm_dir(&self.config.data_dir, vm);
+        self.guards.guard(Process { vm, generation, pid, dir }, to);
     }
 
     fn power_down(&self, vm: VmId, generation: u64) {
@@ -125,7 +139,7 @@ impl Worker {
     pub(super) fn empty_removed(&self) {
         let config = self.config.clone();
         self.aside(move || {
-            if let Err(error) = prepare::empty_removed(&config) {
+            if let Err(error) = prepare::empty_removed(&config.data_dir) {
                 journal::warn(
                     "removed-not-deleted",
                     json!({"error": error, "next": "tried again at the next removal"}),

@@ -116,7 +116,8 @@ pub(super) fn next_incarnation(data: &Path) -> Result<u64, String> {
     Ok(next)
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
+/// Replaces a file, durably: whoever reads it finds the old content or the new.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let fault = |e: std::io::Error| format!("{}: {e}", path.display());
     let new = path.with_extension("new");
     let mut file = File::create(&new).map_err(fault)?;

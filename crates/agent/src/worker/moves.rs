@@ -33,20 +33,20 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// Listens beside the agent's link, on a port of its own; also gives the address for others to dial.
+    /// Listens beside the agent's link, on a port of its own; also gives the link and the address for others to dial.
     pub(super) fn begin(
         config: &HostConfig,
         identity: &Identity,
         wan: Option<&Wan>,
         inputs: &mpsc::UnboundedSender<Happened>,
-    ) -> Result<(Moves, String), String> {
+    ) -> Result<(Moves, TransferHandle, String), String> {
         let link = listen(config, identity, wan).map_err(|e| format!("transfer link: {e}"))?;
         let port = link.local_addr().map_err(|e| format!("transfer link: {e}"))?.port();
         let endpoint = own_ip(config).map(|ip| SocketAddr::new(ip, port).to_string()).unwrap_or_default();
         let inputs = inputs.clone();
         let tell = move |input| drop(inputs.send(Happened::Input(input)));
-        let mover = Mover::new(link, std::sync::Arc::new(tell));
-        Ok((Moves { mover, expected: BTreeMap::new(), arrivals: BTreeMap::new() }, endpoint))
+        let mover = Mover::new(link.clone(), std::sync::Arc::new(tell));
+        Ok((Moves { mover, expected: BTreeMap::new(), arrivals: BTreeMap::new() }, link, endpoint))
     }
 }
 
@@ -134,7 +134,16 @@ impl Worker {
         self.moves.expected.insert(vm, (generation, migration));
         let address = self.addresses.get(slot).cloned().unwrap_or_default();
         let accelerator = self.accelerator;
-        self.prepare(Wanted { vm, generation, spec, slot, address, accelerator, incoming: migration });
+        self.prepare(Wanted {
+            vm,
+            generation,
+            spec,
+            slot,
+            address,
+            accelerator,
+            incoming: migration,
+            boot_replica: 0,
+        });
     }
 
     /// A process was started: if it is to take a VM, it is made ready for it.

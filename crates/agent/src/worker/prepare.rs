@@ -4,13 +4,14 @@ mod disk;
 mod tap;
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dwcp_roles::protocol::{Accelerator, Network, VmSpec};
 use dwcp_types::VmId;
 
 use super::memory::{self, Note};
+use super::replicas;
 use crate::clock::monotonic_us;
 use crate::host_config::HostConfig;
 use crate::image::Image;
@@ -26,6 +27,8 @@ pub(super) struct Wanted {
     pub accelerator: Accelerator,
     /// The migration that its memory comes by; 0: it boots.
     pub incoming: u64,
+    /// The epoch of the copy kept here that its disk is made from; 0: none.
+    pub boot_replica: u64,
 }
 
 /// What a process is started with.
@@ -69,10 +72,10 @@ pub(super) fn prepare(config: &HostConfig, wanted: &Wanted) -> Result<Prepared, 
     // Before the tap device: what is made must be known to whoever takes it away.
     memory::save_note(&dir, &note)?;
     let base = image.disk.as_deref();
-    let (disk, new_disk) = if wanted.incoming == 0 {
-        disk::ensure(&dir, base, wanted.spec.disk_gib)?
-    } else {
-        (disk::for_arrival(&dir, base, wanted.spec.disk_gib)?, None)
+    let (disk, new_disk) = match (wanted.incoming, wanted.boot_replica) {
+        (0, 0) => disk::ensure(&dir, base, wanted.spec.disk_gib)?,
+        (0, epoch) => (Some(replicas::promote(&config.data_dir, wanted.vm, epoch, &dir)?), None),
+        _ => (disk::for_arrival(&dir, base, wanted.spec.disk_gib)?, None),
     };
     let tap = match &wanted.spec.network {
         Network::User => None,
@@ -107,7 +110,7 @@ fn run(program: &str, needs: &str, arguments: &[&str]) -> Result<Vec<u8>, String
 }
 
 /// Where directories of removed VMs wait for their deletion, in the data directory.
-const REMOVED_DIR: &str = "removed";
+pub(super) const REMOVED_DIR: &str = "removed";
 
 /// Takes away what [`prepare`] made, at once, so that the same VM may come back right after; what takes long is left to
 /// [`empty_removed`].
@@ -129,8 +132,8 @@ pub(super) fn remove(config: &HostConfig, vm: VmId) -> Result<(), String> {
 }
 
 /// Deletes the directories of removed VMs. Blocks.
-pub(super) fn empty_removed(config: &HostConfig) -> Result<(), String> {
-    let removed = config.data_dir.join(REMOVED_DIR);
+pub(super) fn empty_removed(data: &Path) -> Result<(), String> {
+    let removed = data.join(REMOVED_DIR);
     match std::fs::remove_dir_all(&removed) {
         // Another one may have been moved in meanwhile; its own call deletes it.
         Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {

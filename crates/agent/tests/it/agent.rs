@@ -52,6 +52,18 @@ impl Host {
         Host::launch(dir, extra, log)
     }
 
+    /// A host of another region, whose agent takes copies at an address of its own.
+    pub fn start_in(dir: &Path, leader: &Leader, images: &Path, base: &str, names: (&str, &str)) -> Host {
+        let data = dir.join("data");
+        std::fs::create_dir_all(&data).expect("data dir");
+        let _ = std::os::unix::fs::symlink(images, data.join("images"));
+        let wan = dir.join("../wan.toml");
+        let wan = if wan.exists() { "wan_file: ../wan.toml\n" } else { "" };
+        write_settings_of(dir, leader, base, &format!("bind: '{base}.9:0'\n{wan}"), names);
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).expect("log");
+        Host::launch(dir, &["--stop-vms"], log.into())
+    }
+
     fn launch(dir: &Path, extra: &[&str], log: Stdio) -> Host {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dwcp-agentd"));
         command.arg("--config").arg(dir.join("host.yaml")).args(extra).stderr(log);
@@ -92,12 +104,16 @@ impl Host {
 }
 
 fn write_settings(dir: &Path, leader: &Leader, base: &str, more: &str) {
+    write_settings_of(dir, leader, base, more, (REGION, &leader.host));
+}
+
+fn write_settings_of(dir: &Path, leader: &Leader, base: &str, more: &str, (region, host): (&str, &str)) {
     let text = format!(
-        "federation: {FEDERATION}\nregion: {REGION}\nzone: a\nhost: {1}\n\
-         regions:\n  - {{region: {REGION}, node: 1, mesh: '{0}', api: '{0}'}}\n\
+        "federation: {FEDERATION}\nregion: {region}\nzone: a\nhost: {host}\n\
+         regions:\n  - {{region: {region}, node: 1, mesh: '{0}', api: '{0}'}}\n\
          pki: {{dir: pki, name: host}}\ndata_dir: data\nvcpus: 4\nmemory_mib: 1024\n\
          vm_addresses: {{base: '{base}', first: 32, count: 8}}\n{more}",
-        leader.address, leader.host
+        leader.address
     );
     std::fs::write(dir.join("host.yaml"), text).expect("host.yaml");
 }

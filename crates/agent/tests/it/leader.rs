@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dwcp_mesh::{Ca, Identity, Limits, Mesh, MeshConfig, MeshEvent, NodeId, PeerId, San};
-use dwcp_roles::protocol::{AgentMessage, ControllerMessage, Grant, Intents, VmIntent, VmReport, Welcome};
+use dwcp_roles::protocol::{
+    AgentMessage, ControllerMessage, Grant, Intents, ReplicaIntent, VmIntent, VmReport, Welcome,
+};
 use dwcp_types::{decode, encode};
 use tokio::sync::mpsc;
 
@@ -19,11 +21,12 @@ struct State {
     silent: bool,
     revision: u64,
     wanted: Vec<VmIntent>,
+    kept: Vec<ReplicaIntent>,
+    transfer: String,
     reports: Vec<VmReport>,
     answers: Vec<AgentMessage>,
     ask: Vec<ControllerMessage>,
     incarnation: u64,
-    transfer: String,
 }
 
 #[derive(Clone)]
@@ -45,12 +48,17 @@ impl Leader {
 
     /// The same under an authority that is there, for a host of this name.
     pub async fn start_under(ca: &Ca, pki: &Path, listen: SocketAddr, host: &str) -> Leader {
+        Leader::start_in(&ca, pki, listen, (REGION, host)).await
+    }
+
+    /// A leader of another region, with a host of its own.
+    pub async fn start_in(ca: &Ca, pki: &Path, listen: SocketAddr, names: (&str, &str)) -> Leader {
         let day = Duration::from_secs(86_400);
         ca.store(pki).expect("store");
-        let region = PeerId::Region(REGION.into());
+        let region = PeerId::Region(names.0.into());
         ca.issue(&region, &[San::Ip(listen.ip())], day).expect("leaf").store(pki, "region").expect("store");
-        let peer = PeerId::Host { region: REGION.into(), host: host.into() };
-        ca.issue(&peer, &[], day).expect("leaf").store(pki, "host").expect("store");
+        let host = PeerId::Host { region: names.0.into(), host: names.1.into() };
+        ca.issue(&host, &[], day).expect("leaf").store(pki, "host").expect("store");
         let (events_in, mut events) = mpsc::channel(64);
         let config = MeshConfig {
             me: NodeId(1),
@@ -67,7 +75,7 @@ impl Leader {
         let state = Arc::new(Mutex::new(State::default()));
         let api = std::net::TcpListener::bind(address).expect("the same port for TCP");
         let api = Arc::new(Mutex::new(Some(api)));
-        let leader = Leader { state: state.clone(), address, host: host.into(), api };
+        let leader = Leader { state: state.clone(), address, host: names.1.into(), api };
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 if let MeshEvent::AgentFrame { session, bytes, .. } = event {
@@ -85,6 +93,18 @@ impl Leader {
         let mut state = self.state.lock().expect("lock");
         state.wanted = wanted;
         state.revision += 1;
+    }
+
+    /// The copies that are to be kept.
+    pub fn keep(&self, kept: Vec<ReplicaIntent>) {
+        let mut state = self.state.lock().expect("lock");
+        state.kept = kept;
+        state.revision += 1;
+    }
+
+    /// Where the host takes VMs and copies, as it said last.
+    pub fn transfer(&self) -> String {
+        self.state.lock().expect("lock").transfer.clone()
     }
 
     pub fn keep_silent(&self, silent: bool) {
@@ -108,11 +128,6 @@ impl Leader {
         self.state.lock().expect("lock").reports.clone()
     }
 
-    /// Where the host takes VMs.
-    pub fn transfer(&self) -> String {
-        self.state.lock().expect("lock").transfer.clone()
-    }
-
     pub fn incarnation(&self) -> u64 {
         self.state.lock().expect("lock").incarnation
     }
@@ -122,8 +137,12 @@ fn answer(state: &mut State, message: AgentMessage) -> Vec<ControllerMessage> {
     if state.silent {
         return Vec::new();
     }
-    let intents =
-        Intents { term: 1, revision: state.revision, vms: state.wanted.clone(), replicas: Vec::new() };
+    let intents = Intents {
+        term: 1,
+        revision: state.revision,
+        vms: state.wanted.clone(),
+        replicas: state.kept.clone(),
+    };
     match message {
         AgentMessage::Hello(hello) => {
             state.incarnation = hello.incarnation;

@@ -121,7 +121,7 @@ fn whole(world: &mut World, change: impl FnOnce(&mut Vm)) -> VmId {
     world.accept("a", Command::ChooseReplica(choice));
     world.accept(
         "c",
-        Command::TakeReplica(Replica {
+        Command::TakeReplica(Box::new(Replica {
             vm: id,
             host: host("h1"),
             from: region("a"),
@@ -130,7 +130,7 @@ fn whole(world: &mut World, change: impl FnOnce(&mut Vm)) -> VmId {
             disk_gib: 10,
             seen: Revision(1),
             ..Replica::default()
-        }),
+        })),
     );
     say(world, id, GuardState::Protected, 0);
     id

@@ -21,8 +21,8 @@ pub struct Kept {
 /// The copy of one VM's disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LocalGuard {
-    /// What the shell was told for the process that runs.
-    told: Option<ProtectTo>,
+    /// What the shell was told for the process that runs; none: nothing yet, since it was there before this agent.
+    told: Option<Option<ProtectTo>>,
     /// What it said last.
     pub report: Option<GuardReport>,
     /// When, µs.
@@ -30,9 +30,14 @@ pub(super) struct LocalGuard {
 }
 
 impl LocalGuard {
+    /// Of a process that starts: it copies nothing.
+    pub fn of_new_process() -> LocalGuard {
+        LocalGuard { told: Some(None), ..LocalGuard::default() }
+    }
+
     /// The process is gone: nothing copies any more.
     pub fn process_gone(&mut self) {
-        self.told = None;
+        self.told = Some(None);
     }
 
     /// What it said last, with ages as of now.
@@ -54,9 +59,9 @@ impl Agent {
             let Some(intent) = intent.filter(|_| local.process && !local.killing && local.started) else {
                 continue;
             };
-            if local.guard.told != intent.protect {
-                local.guard.told.clone_from(&intent.protect);
-                if intent.protect.is_none() {
+            if local.guard.told.as_ref() != Some(&intent.protect) {
+                local.guard.told = Some(intent.protect.clone());
+                if intent.protect.is_none() && local.guard.report.is_some() {
                     local.guard.report = None;
                     self.changed = true;
                 }
@@ -114,7 +119,7 @@ impl Agent {
         let Some(local) = self.vms.get_mut(&vm).filter(|local| local.generation == generation) else {
             return;
         };
-        let of_now = local.guard.told.as_ref().is_some_and(|told| told.epoch == report.epoch);
+        let of_now = local.guard.told.iter().flatten().any(|told| told.epoch == report.epoch);
         if !of_now
             || !matches!(local.phase, Phase::Starting | Phase::Running | Phase::Paused | Phase::Stopping)
         {

@@ -137,7 +137,7 @@ impl LocalVm {
         self.phase = Phase::Starting;
         self.reason.clear();
         self.started = false;
-        self.guard = LocalGuard::default();
+        self.guard = LocalGuard::of_new_process();
         self.process = true;
         self.paused = false;
         self.killing = false;

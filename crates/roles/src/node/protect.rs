@@ -97,7 +97,7 @@ impl Node {
             return Some(Next::Locate(location));
         }
         // What a copy holds is given up only for a VM that is there to make it anew.
-        if !guard.released || !self.is_heard(group, facts, &vm.host) {
+        if !guard.released || !self.is_served(group, facts, &vm.host) {
             return None;
         }
         let behind_ms = self.now.wall.ms_since(guard.since);
@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// True when the host's agent was heard a moment ago and gets leases.
-    fn is_heard(&self, group: GroupId, facts: &RegionFacts, host: &HostId) -> bool {
+    fn is_served(&self, group: GroupId, facts: &RegionFacts, host: &HostId) -> bool {
         let up = facts.hosts.get(host).is_some_and(|host| host.standing == HostStanding::Up);
         let heard = self.leases.hosts.get(&(group, host.clone())).map(|session| session.heard);
         up && heard.is_some_and(|heard| self.now.mono.ms_since(heard) < self.config.host_loss_ms)
@@ -291,7 +291,7 @@ fn take(facts: &RegionFacts, from: &RegionId, seen: Revision, vm: &Vm) -> Comman
         Ok(host) => host,
         Err(reason) => return Command::DeclineReplica((vm.id, (guard.epoch, reason))),
     };
-    Command::TakeReplica(Replica {
+    Command::TakeReplica(Box::new(Replica {
         vm: vm.id,
         name: vm.name.clone(),
         host,
@@ -302,5 +302,5 @@ fn take(facts: &RegionFacts, from: &RegionId, seen: Revision, vm: &Vm) -> Comman
         points: matches!(vm.protection.mode, ProtectionMode::Async(_)),
         seen,
         since: Wall(0),
-    })
+    }))
 }

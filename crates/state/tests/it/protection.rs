@@ -16,7 +16,7 @@ fn protected(mode: ProtectionMode, on_loss: OnReplicaLoss) -> World {
     let wanted = Protection { mode, on_loss, ..Protection::default() };
     world.accept(1, create(vec![Vm { protection: wanted, ..vm(1, "h1") }]));
     choose(&mut world, 0, "b");
-    world.accept(2, Command::TakeReplica(replica(1)));
+    world.accept(2, Command::TakeReplica(Box::new(replica(1))));
     let at = ReplicaLocation { vm: VM, epoch: 1, host: host("h1"), endpoint: "10.0.0.1:1".into() };
     world.accept(1, Command::LocateReplica(at));
     world
@@ -127,11 +127,11 @@ fn a_copy_takes_room_and_gives_it_back_and_no_older_epoch_is_taken() {
     let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::Stop);
     let used = |world: &World| world.facts(2).hosts[&host("h1")].used;
     assert_eq!(used(&world), size(0, 0, 10));
-    assert_eq!(world.refuse(2, Command::TakeReplica(replica(1))), Code::WrongState);
-    world.accept(2, Command::TakeReplica(replica(3)));
+    assert_eq!(world.refuse(2, Command::TakeReplica(Box::new(replica(1)))), Code::WrongState);
+    world.accept(2, Command::TakeReplica(Box::new(replica(3))));
     assert_eq!(used(&world), size(0, 0, 10));
     let large = Replica { epoch: 4, disk_gib: 501, ..replica(4) };
-    assert_eq!(world.refuse(2, Command::TakeReplica(large)), Code::CapacityGone);
+    assert_eq!(world.refuse(2, Command::TakeReplica(Box::new(large))), Code::CapacityGone);
     assert_eq!((used(&world), world.view.flaws()), (size(0, 0, 10), vec![]));
     assert_eq!(world.refuse(2, Command::DropReplica((VM, 2))), Code::WrongState);
     world.accept(2, Command::DropReplica((VM, 3)));
@@ -164,7 +164,11 @@ fn a_vm_starts_from_its_copy_which_becomes_its_disk_and_a_new_copy_is_to_be_chos
     assert!(world.facts(2).replicas.is_empty());
     assert_eq!(world.facts(2).hosts[&host("h1")].used, size(2, 2_048, 10), "its room is the VM's now");
     assert_eq!(world.view.flaws(), vec![]);
-    assert_eq!(world.refuse(2, Command::TakeReplica(replica(5))), Code::WrongState, "it lives here");
+    assert_eq!(
+        world.refuse(2, Command::TakeReplica(Box::new(replica(5)))),
+        Code::WrongState,
+        "it lives here"
+    );
 }
 
 #[test]

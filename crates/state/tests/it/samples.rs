@@ -400,7 +400,7 @@ pub fn later_commands() -> Vec<Command> {
             host: "h1".into(),
             endpoint: "127.77.2.1:9".into(),
         }),
-        Command::TakeReplica(replica()),
+        Command::TakeReplica(Box::new(replica())),
         Command::DeclineReplica((VmId(1), (5, "no room".into()))),
         Command::DropReplica((VmId(1), 5)),
     ]
