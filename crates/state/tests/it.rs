@@ -10,6 +10,7 @@ mod it {
     mod golden;
     mod handoff;
     mod idempotency;
+    mod migration;
     mod protection;
     mod region_commands;
     mod samples;

@@ -5,7 +5,9 @@ use crate::protocol::{Grant, HealthProbe, HttpProbe, Renew, Run, VmReport, Welco
 
 mod fence;
 mod guard;
+
 mod life;
+mod transfer;
 
 pub(super) const MS: u64 = 1_000;
 pub(super) const VM: VmId = VmId(1);
