@@ -6,7 +6,7 @@ mod streams;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dwcp_mesh::transfer::{Kind, Opening};
+use dwcp_mesh::transfer::{Kind, Link, Opened, Opening};
 use dwcp_roles::protocol::{Stage, TransferTo};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -25,6 +25,10 @@ const LOOK: Duration = Duration::from_millis(100);
 const STALLED: Duration = Duration::from_secs(10);
 /// The switch, from the stop of the guest, must be done by then.
 const SWITCH: Duration = Duration::from_secs(20);
+/// An emulator that is to take a VM has started by then.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// Between two questions whether it has.
+const READY_AGAIN: Duration = Duration::from_millis(100);
 /// The longest copy.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// What undoing a copy may take.
@@ -91,6 +95,22 @@ async fn undone(monitor: &Monitor, process: Process) -> Result<(), String> {
     }
 }
 
+/// Opens the stream that stands as long as the copy. Room is made before the emulator that is to take it has started: until it
+/// has, the other host knows nothing of it.
+async fn stand(link: &Link, opening: &Opening) -> Result<Opened, String> {
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        match link.open(opening).await?.accepted().await {
+            Ok(standing) => return Ok(standing),
+            Err(refusal) if Instant::now() >= deadline => {
+                let seconds = READY_WITHIN.as_secs();
+                return Err(format!("the other host was not ready within {seconds} s: {refusal}"));
+            }
+            Err(_) => tokio::time::sleep(READY_AGAIN).await,
+        }
+    }
+}
+
 async fn copy(
     inner: &Inner,
     monitor: &Arc<Monitor>,
@@ -106,8 +126,7 @@ async fn copy(
         migration: to.migration,
         number,
     };
-    let standing = link.open(&opening(Kind::Move, 1 + MEMORY_CHANNELS)).await?;
-    let standing = standing.accepted().await.map_err(|e| format!("the other host refuses: {e}"))?;
+    let standing = stand(&link, &opening(Kind::Move, 1 + MEMORY_CHANNELS)).await?;
     let disk = super::disk(monitor).await?;
     if let Some(disk) = &disk {
         link.say(&opening(Kind::Base, disk.base_number().await?)).await?;
