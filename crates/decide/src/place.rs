@@ -29,6 +29,8 @@ pub struct PlaceRequest {
     pub exclude_hosts: BTreeSet<(RegionId, HostId)>,
     /// Recovery: cost limits do not count, and an unhealthy region is better than none.
     pub for_failover: bool,
+    /// It is on its way to this region, whose group decides: others on their way there have no place yet.
+    pub arrives_at: Option<RegionId>,
 }
 
 /// A request by reference, so that planning for many VMs copies none.
@@ -40,6 +42,7 @@ pub(crate) struct Ask<'a> {
     pub exclude_regions: &'a BTreeSet<RegionId>,
     pub exclude_hosts: &'a BTreeSet<(RegionId, HostId)>,
     pub for_failover: bool,
+    pub arrives_at: Option<&'a RegionId>,
     /// Judged as if it were open for placement.
     pub opened: Option<&'a RegionId>,
 }
@@ -59,6 +62,7 @@ impl PlaceRequest {
             exclude_regions: &self.exclude_regions,
             exclude_hosts: &self.exclude_hosts,
             for_failover: self.for_failover,
+            arrives_at: self.arrives_at.as_ref(),
             opened: None,
         }
     }
@@ -166,7 +170,7 @@ pub(crate) enum Depth {
 
 /// Chooses without saying what would help.
 pub(crate) fn choose(inputs: Inputs<'_>, ask: &Ask<'_>, depth: Depth) -> (Option<Placement>, PlaceReport) {
-    let bounds = Bounds::of(inputs.view, inputs.reserved, ask.vm, |_, _| true);
+    let bounds = Bounds::of(inputs.view, inputs.reserved, ask.vm, ask.arrives_at, |_, _| true);
     let context = Context::new(inputs.view, inputs.measured, bounds, *ask);
     let regions = inputs.view.core.regions.values();
     let seen = seen::all(inputs, &context.ask);

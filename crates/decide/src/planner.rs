@@ -105,7 +105,7 @@ impl<'a> Planner<'a> {
         let stays = |region: &RegionId, other: &Vm| {
             !self.leaving.contains(region) || self.lost.is_some_and(|lost| !lost.contains(&other.host))
         };
-        let mut bounds = Bounds::of(self.view, &self.nothing, vm, stays);
+        let mut bounds = Bounds::of(self.view, &self.nothing, vm, None, stays);
         for facts in self.leaving.iter().filter_map(|from| self.view.regions.get(from)) {
             for other in facts.relatives(vm) {
                 if let Some((region, host)) = self.planned.get(&other.id) {
@@ -200,6 +200,7 @@ impl<'a> Planner<'a> {
             exclude_regions: &no_regions,
             exclude_hosts: &no_hosts,
             for_failover: true,
+            arrives_at: None,
             opened: None,
         };
         let context = Context::new(self.view, self.measured, self.bounds(vm), ask);

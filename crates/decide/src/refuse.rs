@@ -95,7 +95,8 @@ pub(crate) fn is_too_large(inputs: Inputs<'_>, need: Amount) -> bool {
 
 /// The host that no rule excludes and that comes closest to having room; with what it has free.
 pub(crate) fn closest(inputs: Inputs<'_>, request: &PlaceRequest, report: &PlaceReport) -> Option<Closest> {
-    let bounds = Bounds::of(inputs.view, inputs.reserved, &request.vm, |_, _| true);
+    let bounds =
+        Bounds::of(inputs.view, inputs.reserved, &request.vm, request.arrives_at.as_ref(), |_, _| true);
     let context = Context::new(inputs.view, inputs.measured, bounds, request.ask());
     let possible = |reason: &Reason| reason.kind == ReasonKind::NoHost;
     let regions: Vec<&RegionId> = report

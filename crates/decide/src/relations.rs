@@ -30,22 +30,29 @@ impl Bounds {
     }
 
     /// Gathers the bounds of `vm` over placed VMs for which `counts`, and over departing and reserved ones.
+    ///
+    /// For a VM that arrives `at` a region, others on their way there keep no place from it: they have none yet. Otherwise
+    /// two that left for one place at once would refuse it to each other, be taken back, and leave for it again.
     pub fn of(
         view: &Federation,
         reserved: &Reservations,
         vm: &Vm,
+        at: Option<&RegionId>,
         counts: impl Fn(&RegionId, &Vm) -> bool,
     ) -> Bounds {
         let mut bounds = Bounds::default();
+        let mut coming = Bounds::default();
         for (region, facts) in &view.regions {
             for other in facts.relatives(vm).into_iter().filter(|other| counts(region, other)) {
                 bounds.add(view, region, &other.host, vm, other);
             }
             for departure in facts.departing_relatives(vm) {
                 let host = departure.host.clone().unwrap_or_default();
-                bounds.add(view, &departure.to, &host, vm, &departure.vm);
+                let with = if at == Some(&departure.to) { &mut coming } else { &mut bounds };
+                with.add(view, &departure.to, &host, vm, &departure.vm);
             }
         }
+        bounds.together.append(&mut coming.together);
         for (region, other) in reserved.vms().filter(|(_, other)| vm.is_related_to(other)) {
             let applied = view.regions.get(region).is_some_and(|facts| facts.vms.contains_key(&other.id));
             if other.id != vm.id && !applied {

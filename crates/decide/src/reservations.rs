@@ -1,8 +1,8 @@
 //! What this controller has proposed and not yet seen applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_state::{Federation, Vm};
+use dwcp_state::{Federation, MigrationState, Vm};
 use dwcp_types::{Amount, HostId, RegionId, VmId};
 
 /// VMs on their way into the log, with the room they will take. Keeps one controller from giving the same room twice.
@@ -10,6 +10,8 @@ use dwcp_types::{Amount, HostId, RegionId, VmId};
 pub struct Reservations {
     vms: BTreeMap<VmId, (RegionId, Vm)>,
     taken: BTreeMap<RegionId, BTreeMap<HostId, Amount>>,
+    /// Those of them that come from elsewhere.
+    coming: BTreeSet<VmId>,
 }
 
 impl Reservations {
@@ -21,8 +23,15 @@ impl Reservations {
         self.vms.insert(vm.id, (region.clone(), Vm { host: host.clone(), ..vm.clone() }));
     }
 
+    /// Reserves room for a VM that comes from elsewhere, under the generation that it comes with: as long as it is on its way.
+    pub fn add_coming(&mut self, region: &RegionId, host: &HostId, vm: &Vm) {
+        self.add(region, host, vm);
+        self.coming.insert(vm.id);
+    }
+
     /// Gives the room back: the proposal was applied (and its facts seen) or refused. False when it wasn't reserved.
     pub fn remove(&mut self, vm: VmId) -> bool {
+        self.coming.remove(&vm);
         let Some((region, vm)) = self.vms.remove(&vm) else { return false };
         if let Some(hosts) = self.taken.get_mut(&region) {
             if let Some(taken) = hosts.get_mut(&vm.host) {
@@ -38,12 +47,17 @@ impl Reservations {
         true
     }
 
-    /// Gives the room back of every VM that the facts show by now.
-    pub fn drop_applied(&mut self, view: &Federation) {
-        let seen = self.vms.iter().filter(|(id, (region, _))| {
-            view.regions.get(region).is_some_and(|facts| facts.vms.contains_key(*id))
+    /// Gives the room back of every VM that the facts show by now, and of those that came from elsewhere and no longer do:
+    /// who has come and gone again leaves no other trace.
+    pub fn drop_settled(&mut self, view: &Federation) {
+        let settled = self.vms.iter().filter(|(id, (region, vm))| {
+            let there = view.regions.get(region).is_some_and(|facts| {
+                let record = facts.vms.get(*id).is_some_and(|known| known.generation >= vm.generation);
+                record || facts.arrivals.contains_key(*id)
+            });
+            there || (self.coming.contains(*id) && !is_coming(view, region, vm))
         });
-        for id in seen.map(|(id, _)| *id).collect::<Vec<_>>() {
+        for id in settled.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.remove(id);
         }
     }
@@ -75,4 +89,16 @@ impl Reservations {
     pub(crate) fn vms(&self) -> impl Iterator<Item = (&RegionId, &Vm)> {
         self.vms.values().map(|(region, vm)| (region, vm))
     }
+}
+
+/// True while a VM is on its way to a region under its generation.
+fn is_coming(view: &Federation, region: &RegionId, vm: &Vm) -> bool {
+    view.regions.values().any(|facts| {
+        let departure = facts.departures.get(&vm.id);
+        let moves = |to: &RegionId, generation| to == region && generation == vm.generation;
+        departure.is_some_and(|departure| moves(&departure.to, departure.vm.generation))
+            || facts.migrations.get(&vm.id).is_some_and(|migration| {
+                migration.state == MigrationState::Running && moves(&migration.to, migration.generation)
+            })
+    })
 }

@@ -65,7 +65,8 @@ fn regions_with_a_host(
     request: &PlaceRequest,
     report: &PlaceReport,
 ) -> BTreeSet<RegionId> {
-    let bounds = Bounds::of(inputs.view, inputs.reserved, &request.vm, |_, _| true);
+    let bounds =
+        Bounds::of(inputs.view, inputs.reserved, &request.vm, request.arrives_at.as_ref(), |_, _| true);
     let context = Context::new(inputs.view, inputs.measured, bounds, request.ask());
     let looked_into = |reason: &Reason| reason.kind == ReasonKind::NoHost;
     let others: Vec<&RegionId> = report

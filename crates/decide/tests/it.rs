@@ -1,6 +1,7 @@
 //! Tests of decisions: each rule, score, tie and suggestion, and properties over random federations.
 
 mod it {
+    mod arrivals;
     mod cache;
     mod failover;
     mod health;

@@ -109,6 +109,9 @@ pub fn settle(world: &mut World) -> Result<u64, String> {
             Ok(()) => "a request is not answered".to_string(),
             Err(why) => why,
         };
+        if world.options.verbose {
+            world.note(format!("not settled: {why}"));
+        }
         if world.now_us >= limit_us {
             return Err(format!("not settled {} ms after everything healed: {why}", world.options.settle_ms));
         }

@@ -181,10 +181,10 @@ fn reservations_end_when_the_facts_show_the_vm() {
     let vm = world.vm(SMALL);
     let mut reserved = Reservations::default();
     reserved.add(&region("a"), &host("h1"), &vm);
-    reserved.drop_applied(&world.view);
+    reserved.drop_settled(&world.view);
     assert_eq!(reserved.len(), 1);
     world.put("a", "h1", &vm);
-    reserved.drop_applied(&world.view);
+    reserved.drop_settled(&world.view);
     assert!(reserved.is_empty());
 }
 

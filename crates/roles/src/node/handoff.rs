@@ -100,11 +100,12 @@ impl Node {
             vm: vm.clone(),
             only_regions: Some([here.clone()].into()),
             for_failover: true,
+            arrives_at: Some(here.clone()),
             ..PlaceRequest::default()
         };
         match self.place(&request, false).0 {
             Ok(placement) => {
-                self.reserved.add(here, &placement.host, &vm);
+                self.reserved.add_coming(here, &placement.host, &vm);
                 let admission = Admission { vm, host: placement.host, from, failover: departure.failover };
                 Command::Admit(Box::new(admission))
             }

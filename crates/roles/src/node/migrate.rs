@@ -246,7 +246,7 @@ impl Node {
         }
         match self.place(&request, false).0 {
             Ok(placement) => {
-                self.reserved.add(here, &placement.host, &vm);
+                self.reserved.add_coming(here, &placement.host, &vm);
                 vm.host = placement.host;
                 Some(Command::Expect(Box::new(Arrival {
                     vm,

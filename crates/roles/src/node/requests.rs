@@ -345,7 +345,7 @@ impl Node {
         request: &PlaceRequest,
         explain: bool,
     ) -> (Result<Placement, Refusal>, PlaceReport) {
-        self.reserved.drop_applied(&self.facts);
+        self.reserved.drop_settled(&self.facts);
         self.index.set_now(self.now.mono);
         let measured = self.measured_lately();
         let (index, workers) = (&mut self.index, &*self.workers);

@@ -99,6 +99,12 @@ fn whereabouts(facts: &Federation, vm: VmId) -> String {
         facts.regions.iter().find_map(|(region, known)| Some((region, known.departures.get(&vm)?)));
     let Some((from, departure)) = departing else { return "nowhere".to_string() };
     let generation = departure.vm.generation.0;
-    let barred = facts.regions.get(&departure.to).map_or(0, |target| target.barred(vm).0);
-    format!("from {from} to {} under generation {generation}, which refuses up to {barred}", departure.to)
+    let target = facts.regions.get(&departure.to);
+    let barred = target.map_or(0, |target| target.barred(vm).0);
+    let declined = target.and_then(|target| target.declined.get(&vm));
+    let why = declined.map_or(String::new(), |(_, reason)| format!(": {reason}"));
+    format!(
+        "from {from} to {} under generation {generation}, which refuses up to {barred}{why}",
+        departure.to
+    )
 }
