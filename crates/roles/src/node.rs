@@ -24,6 +24,7 @@ mod move_requests;
 mod observe;
 mod operations;
 mod parts;
+mod progress;
 mod proposals;
 mod protect;
 mod questions;

@@ -10,6 +10,7 @@ use dwcp_state::{
 };
 use dwcp_types::{GroupId, OperationId, Priority, RegionId, VmId};
 
+use super::progress::became;
 use super::{Level, Node};
 
 /// A failover without a time limit of its own ends so long after the first missed heartbeat, ms.
@@ -175,37 +176,7 @@ impl Node {
         if failover.state != FailoverState::Running {
             return failover.vms.clone();
         }
-        failover.vms.iter().map(|planned| self.progress_of_vm(failover, planned)).collect()
-    }
-
-    fn progress_of_vm(&self, failover: &Failover, planned: &FailoverVm) -> FailoverVm {
-        let mut vm = planned.clone();
-        if vm.state == MoveState::Verified {
-            return vm;
-        }
-        let departing = self.facts.regions.values().any(|facts| facts.departures.contains_key(&planned.vm));
-        match self.facts.vm(planned.vm) {
-            Some((region, found)) if *region != failover.from => {
-                vm.to_region = Some(region.clone());
-                vm.to_host = Some(found.host.clone());
-                vm.generation = found.generation;
-                if is_as_wanted(found) {
-                    vm.state = MoveState::Verified;
-                    vm.verified_at = Some(found.observed.at);
-                } else {
-                    vm.state = MoveState::Waiting;
-                }
-            }
-            Some(_) if !departing => {}
-            Some(_) => vm.state = MoveState::Waiting,
-            None if departing => vm.state = MoveState::Waiting,
-            // Deleted while it was on its way.
-            None => {
-                vm.state = MoveState::Verified;
-                vm.reason = "deleted meanwhile".to_string();
-            }
-        }
-        vm
+        failover.vms.iter().map(|planned| became(&self.facts, failover, planned)).collect()
     }
 }
 
