@@ -5,6 +5,7 @@
 
 mod cut;
 mod leaks;
+mod partitions;
 mod probe;
 mod regions;
 mod single;
@@ -21,7 +22,7 @@ use std::time::Instant;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 7] = [
+const DRILLS: [(&str, &str, bool, Run); 8] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -37,6 +38,12 @@ const DRILLS: [(&str, &str, bool, Run); 7] = [
     ),
     ("kill-each", "every region dies in its turn, also the one the CLI asks", false, regions::kill_each),
     ("two-regions", "two regions die at once", false, regions::two_regions),
+    (
+        "partitions",
+        "links break in six ways and heal: nothing runs twice, nothing moves to and fro",
+        false,
+        partitions::partitions,
+    ),
     (
         "single-kills",
         "one process dies in the middle of an operation, ten times",
