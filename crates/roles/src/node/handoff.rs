@@ -118,6 +118,10 @@ impl Node {
         if !self.due(format!("unbar {group}"), UNBAR_MS) {
             return;
         }
+        // What is dropped bars requests up to the creation of what is forgotten: under a clock a day ahead, for a day.
+        if !self.clock_is_shared() {
+            return;
+        }
         let Some(here) = self.facts.region_of(group) else { return };
         let others = self.facts.regions.values().filter(|facts| facts.name != *here);
         // Facts that never came here show nothing, and that is no proof.
