@@ -31,6 +31,7 @@ use crate::intake::Intake;
 use crate::pki::{Identity, PeerId};
 use crate::transport::{self, SERVER_NAME};
 use crate::wan::Wan;
+pub(crate) use flow::SAFE_BYTES;
 use join::Sending;
 pub use opening::{Answer, Kind, OPENING_BYTES, Opening};
 pub use pace::Pace;

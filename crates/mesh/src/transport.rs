@@ -13,6 +13,7 @@ use quinn::{
 };
 
 use crate::pki::{Identity, PeerId};
+use crate::transfer::SAFE_BYTES as TRANSFER_SAFE_BYTES;
 use crate::wan::{EmulatedSocket, Wan};
 
 /// A silent connection is given up after this time.
@@ -46,7 +47,8 @@ fn transfer_transport(streams: u32) -> Arc<TransportConfig> {
     t.keep_alive_interval(Some(TRANSFER_KEEP_ALIVE))
         .stream_receive_window(VarInt::from_u32(TRANSFER_STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(TRANSFER_WINDOW_BYTES))
-        .send_window(u64::from(TRANSFER_WINDOW_BYTES))
+        // Widened while packets arrive: `transfer/flow.rs`.
+        .send_window(TRANSFER_SAFE_BYTES)
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .max_concurrent_bidi_streams(VarInt::from_u32(streams))
         .datagram_receive_buffer_size(None);

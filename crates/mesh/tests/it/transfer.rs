@@ -302,3 +302,22 @@ async fn a_socket_that_nobody_listens_on_is_a_refusal_and_paced_bytes_take_their
     assert!(refused.contains("Disk.sock"), "{refused}");
     pair.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_far_and_slow_link_packets_are_lost_and_never_the_connection() {
+    let pair = Pair::start("slow", LinkShape { rate_bps: Some(60_000_000), ..delay(60) });
+    let listener = pair.socket(Kind::Disk);
+    let link = pair.link().await;
+    let (mut ours, theirs) = local();
+    let opened = link.open(&opening(Kind::Disk, 0)).await.expect("a stream");
+    let joined = tokio::spawn(async move { opened.join(theirs, &Pace::new(0)).await });
+    let (mut far, _) = within(5, "a connection", listener.accept()).await.expect("a connection");
+    let sending = tokio::spawn(async move { ours.write_all(&content(8 << 20)).await });
+    let mut got = vec![0; 8 << 20];
+    within(30, "the bytes", far.read_exact(&mut got)).await.expect("all bytes");
+    assert!(got == content(8 << 20));
+    sending.await.expect("no panic").expect("written");
+    drop(far);
+    within(10, "the end", joined).await.expect("no panic").expect("a whole end");
+    pair.stop().await;
+}
