@@ -3,13 +3,13 @@
 mod it {
     pub mod accelerator;
     pub mod agent;
-    pub mod arrivals;
     pub mod lateness;
     pub mod leader;
-    pub mod moves;
     pub mod pair;
+    pub mod qemu_arrivals;
     pub mod qemu_disk;
     pub mod qemu_life;
+    pub mod qemu_moves;
     pub mod qemu_protect;
     pub mod qemu_tap;
     pub mod stalls;
