@@ -10,6 +10,7 @@ mod probe;
 mod regions;
 mod single;
 mod stage;
+mod sync_loss;
 mod writer;
 
 use crate::federation::{down, process};
@@ -18,6 +19,9 @@ use crate::run::Failure;
 use crate::tree::Tree;
 use stage::{Built, Stage};
 use std::time::Instant;
+
+/// How often a drill in rounds does what it does.
+const ROUNDS: usize = 20;
 
 type Run = fn(&Stage) -> Result<(), Failure>;
 
@@ -51,6 +55,12 @@ const DRILLS: [(&str, &str, bool, Run); 8] = [
         single::single_kills,
     ),
     ("agents", "workers, a watchdog and a server die by themselves", false, single::agents),
+    (
+        "sync-loss",
+        "a region dies under a guest that writes to a protected disk: no record is lost",
+        false,
+        sync_loss::sync_loss,
+    ),
 ];
 
 /// What a drill found.
@@ -59,7 +69,7 @@ pub struct Outcome {
     pub held: bool,
 }
 
-/// `cargo xtask drill [--no-build] [NAME…]`: runs those drills, or lists them.
+/// `cargo xtask drill [--no-build] [--rounds=N] [NAME…]`: runs those drills, or lists them.
 ///
 /// # Errors
 /// Wrong usage for an unknown name; exit 1 when one does not hold.
@@ -67,6 +77,12 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
     let given = names.len();
     names.retain(|name| name != "--no-build");
     let built = if names.len() < given { Built::Before } else { Built::Now };
+    let asked = names.iter().position(|name| name.starts_with("--rounds=")).map(|at| names.remove(at));
+    let rounds = match asked.as_deref().map(|text| text["--rounds=".len()..].parse::<usize>()) {
+        None => ROUNDS,
+        Some(Ok(rounds)) if rounds > 0 => rounds,
+        Some(_) => return Err(Failure::usage("--rounds=N takes a number above 0")),
+    };
     if names.is_empty() {
         for (name, shows, in_ci, _) in DRILLS {
             println!("  {name:<14} {shows}{}", if in_ci { " (in `test`)" } else { "" });
@@ -78,7 +94,8 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
     {
         return Err(Failure::usage(format!("no drill {unknown:?}; `cargo xtask drill` lists them")));
     }
-    let outcomes = run(tree, built, |name, _| names.iter().any(|wanted| wanted == name || wanted == "all"))?;
+    let outcomes =
+        run(tree, (built, rounds), |name, _| names.iter().any(|wanted| wanted == name || wanted == "all"))?;
     if outcomes.iter().all(|outcome| outcome.held) { Ok(()) } else { Err(Failure::told()) }
 }
 
@@ -87,18 +104,22 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
 /// # Errors
 /// As [`run`].
 pub fn in_ci(tree: &Tree) -> Result<Vec<Outcome>, Failure> {
-    run(tree, Built::Now, |_, in_ci| in_ci)
+    run(tree, (Built::Now, ROUNDS), |_, in_ci| in_ci)
 }
 
 /// Runs the picked drills on a federation of their own and takes it down again, whatever happens.
 ///
 /// # Errors
 /// When a federation runs here already, does not come up, or cannot be taken down.
-fn run(tree: &Tree, built: Built, picked: impl Fn(&str, bool) -> bool) -> Result<Vec<Outcome>, Failure> {
+fn run(
+    tree: &Tree,
+    (built, rounds): (Built, usize),
+    picked: impl Fn(&str, bool) -> bool,
+) -> Result<Vec<Outcome>, Failure> {
     if !process::owned(&tree.dev).is_empty() {
         return Err(Failure::new("a development federation runs here; `cargo xtask down` first"));
     }
-    let outcomes = Stage::set(tree, built).map(|stage| {
+    let outcomes = Stage::set(tree, built, rounds).map(|stage| {
         let mut outcomes = Vec::new();
         for (name, shows, _, drill) in DRILLS.into_iter().filter(|drill| picked(drill.0, drill.2)) {
             stage.say(&format!("== {name}: {shows}"));

@@ -60,6 +60,44 @@ pub fn vm(name: &str, state: &str) -> Value {
     })
 }
 
+/// A copy of a disk: whole, or behind since its link was cut.
+fn protection(state: &str) -> Value {
+    let behind = state == "degraded";
+    json!({
+        "wanted": { "mode": "sync", "interval_ms": null, "on_replica_loss": "go_on", "region": null },
+        "state": state, "since_at_ms": NINE, "region": "eu-west-1", "host": "host-2", "epoch": 3,
+        "point_at_ms": NINE, "would_lose_ms": if behind { 64_200 } else { 0 },
+        "reason": if behind { "host-2 was not heard for 3 s" } else { "" },
+    })
+}
+
+/// A VM whose disk is kept elsewhere.
+fn protected_vm(name: &str, state: &str) -> Value {
+    let mut vm = vm(name, "running");
+    vm["disk_gib"] = json!(1);
+    vm["protection"] = protection(state);
+    vm
+}
+
+fn protection_status() -> Value {
+    let row = |name: &str, state: &str| {
+        json!({
+            "vm": format!("vm_{name}"), "name": name, "region": "us-east-1", "protection": protection(state),
+        })
+    };
+    let mut young = row("young", "waiting");
+    let of = &mut young["protection"];
+    of["wanted"] =
+        json!({ "mode": "async", "interval_ms": 30_000, "on_replica_loss": "stop", "region": "sa-east-1" });
+    for unknown in ["region", "host", "point_at_ms", "would_lose_ms"] {
+        of[unknown] = Value::Null;
+    }
+    json!({
+        "vms": [row("db", "protected"), row("queue", "degraded"), young], "protected": 1, "syncing": 0, "degraded": 1,
+        "waiting": 1, "as_of": as_of(),
+    })
+}
+
 pub fn operation(kind: &str, state: &str, done: u64) -> Value {
     json!({
         "operation": "op_7f3", "kind": kind, "subject": "web", "related": null, "state": state,
@@ -342,6 +380,9 @@ pub fn answer(request: &Arrived) -> Reply {
         | "DELETE /v1/vms/web" => {
             json!({ "vm": vm("web", "running"), "operation": accepted("vm_change") })
         }
+        "GET /v1/vms/db" => json!({ "vm": protected_vm("db", "degraded"), "as_of": as_of() }),
+        "PUT /v1/vms/db/protection" => json!({ "vm": protected_vm("db", "protected"), "operation": null }),
+        "GET /v1/protection" => protection_status(),
         "GET /v1/vms/web/console" => json!({ "offset": 0, "next_offset": 12, "text": "hello world\n" }),
         "GET /v1/vms/web/explain" | "POST /v1/placements/preview" => placement(),
         "POST /v1/vms/health-check" => {

@@ -10,29 +10,22 @@ use dwcp_api::vm::VmChanged;
 use dwcp_roles::node::Request;
 use dwcp_state::{DiskProof, GuardState, OnReplicaLoss, Protection, ProtectionChange, ProtectionMode, Vm};
 
-use super::call::{Call, bad_value, expect_revision};
+use super::call::{Call, bad_value, expect_revision, not_offered};
 use super::routes::Serve;
 use super::{names, vm_record};
 use crate::handle::View;
-
-/// Time between two points when none is said, ms.
-const INTERVAL_MS: u64 = 30_000;
-/// Shortest and longest time between two points, ms.
-const INTERVALS_MS: std::ops::RangeInclusive<u64> = 5_000..=86_400_000;
 
 /// What is wanted, checked.
 pub fn checked(view: &View<'_>, wanted: &ProtectionWanted, disk_gib: u64) -> Result<Protection, Problem> {
     let mode = match (wanted.mode, wanted.interval_ms) {
         (ApiMode::None, None) => ProtectionMode::None,
         (ApiMode::Sync, None) => ProtectionMode::Sync,
-        (ApiMode::Async, interval_ms) => {
-            let interval_ms = interval_ms.unwrap_or(INTERVAL_MS);
-            if !INTERVALS_MS.contains(&interval_ms) {
-                let text =
-                    format!("{interval_ms} is not from {} to {}", INTERVALS_MS.start(), INTERVALS_MS.end());
-                return Err(bad_value("protection.interval_ms", text));
-            }
-            ProtectionMode::Async(interval_ms)
+        (ApiMode::Async, _) => {
+            return Err(not_offered(
+                "protection.mode",
+                "hosts keep every write of a disk, not yet points in time",
+                Some("dwcp-cli vm protect VM --mode sync --on-replica-loss go-on"),
+            ));
         }
         (_, Some(_)) => return Err(bad_value("protection.interval_ms", "only with the mode async")),
     };

@@ -35,6 +35,8 @@ pub struct Stage<'a> {
     pub probe: Probe,
     /// The regions; number `n` is entry `n - 1`.
     pub regions: Vec<String>,
+    /// How often a drill in rounds does what it does.
+    pub rounds: usize,
     since: Instant,
 }
 
@@ -43,13 +45,13 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// When `up` fails.
-    pub fn set(tree: &'a Tree, built: Built) -> Result<Stage<'a>, Failure> {
+    pub fn set(tree: &'a Tree, built: Built, rounds: usize) -> Result<Stage<'a>, Failure> {
         let since = Instant::now();
         let flags = if built == Built::Before { "--no-build" } else { "" };
         up::up(tree, &Flags::parse(words(flags), &[], &["no-build"])?)?;
         let regions = federation::regions(&federation::planned(tree)?);
         let probe = Probe::start(regions.len());
-        Ok(Stage { tree, probe, regions, since })
+        Ok(Stage { tree, probe, regions, rounds, since })
     }
 
     /// Tells what happens, with the seconds since the drills began.

@@ -1,0 +1,199 @@
+//! A region dies under a guest that writes to a protected disk: every record that the guest said is written is there
+//! afterwards, in another region, each looked for on its own.
+
+use super::probe;
+use super::stage::{Stage, told};
+use crate::federation::demo::{self, Vm};
+use crate::run::{Failure, wait_until};
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The VM; drills take away what begins so.
+const NAME: &str = "drill-sync";
+/// How long the guest writes before its region dies.
+const WRITES: Duration = Duration::from_secs(3);
+/// A VM whose region is lost answers elsewhere within this.
+const PROMISED: Duration = Duration::from_secs(30);
+/// A new copy of a disk of 1 GiB is whole within this, on a machine that runs everything at once.
+const WHOLE: Duration = Duration::from_secs(120);
+/// Longest wait for one answer of a guest; under a writer that waits for its copy it is long.
+const ANSWER: Duration = Duration::from_millis(800);
+
+/// Kills the VM's region, as often as asked.
+///
+/// # Errors
+/// Says which record is missing after which round, or what else did not hold.
+pub fn sync_loss(stage: &Stage) -> Result<(), Failure> {
+    must(stage, &["federation", "policy", "set", "--failovers-per-hour", "1000"])?;
+    let size = ["--disk", "1GiB", "--protection", "sync"];
+    must(stage, &[&["vm", "create", "--name", NAME][..], &size].concat())?;
+    let (mut records, mut slowest) = (0, Duration::ZERO);
+    for round in 1..=stage.rounds {
+        let (count, took) = lose(stage, round)?;
+        records += count;
+        slowest = slowest.max(took);
+    }
+    stage.say(&format!(
+        "{} regions lost under the writer: {records} acknowledged records, 0 missing; the slowest return took {:.1} s",
+        stage.rounds,
+        slowest.as_secs_f64()
+    ));
+    must(stage, &["federation", "policy", "set", "--failovers-per-hour", "6"])?;
+    stage.check_no_doubles()
+}
+
+fn must(stage: &Stage, words: &[&str]) -> Result<(), Failure> {
+    let output = stage.cli(words)?;
+    if output.status.success() { Ok(()) } else { Err(Failure::new(format!("{words:?}: {}", told(&output)))) }
+}
+
+fn vm(stage: &Stage) -> Result<Vm, Failure> {
+    demo::vms(stage.tree)?.remove(NAME).ok_or_else(|| Failure::new(format!("no VM {NAME}")))
+}
+
+/// One round: how many records, and how long until the VM answered elsewhere.
+fn lose(stage: &Stage, round: usize) -> Result<(usize, Duration), Failure> {
+    wait_whole(stage)?;
+    let before = vm(stage)?;
+    let address = before.address.ok_or_else(|| Failure::new(format!("{NAME} has no address")))?;
+    let writer = Writer::start(address, round as u64 * 1_000);
+    std::thread::sleep(WRITES);
+    let cut = stage.kill(&before.region)?;
+    let written = writer.finish();
+    if written.is_empty() {
+        return Err(Failure::new(format!(
+            "round {round}: no record was acknowledged in {} s",
+            WRITES.as_secs()
+        )));
+    }
+    let returned = || {
+        probe::answered_above(&stage.probe.book(), &before.id, before.generation)
+            .map(|at| at.saturating_sub(cut))
+    };
+    wait_until(3 * PROMISED, Duration::from_millis(100), || returned().is_some());
+    let took = returned().ok_or_else(|| Failure::new(format!("round {round}: {NAME} did not come back")))?;
+    let mut after = Vm::default();
+    wait_until(Duration::from_secs(10), Duration::from_millis(100), || {
+        after = vm(stage).unwrap_or_default();
+        after.generation > before.generation && after.address.is_some()
+    });
+    let missing = missing(&after, &written);
+    let proven = proven(stage, &before.region);
+    stage.say(&format!(
+        "round {round}: {} lost; {NAME} answers in {} after {:.1} s; {} records acknowledged, {} missing; the record says {proven:?}",
+        before.region,
+        after.region,
+        took.as_secs_f64(),
+        written.len(),
+        missing.len()
+    ));
+    if !missing.is_empty() {
+        return Err(Failure::new(format!("round {round}: acknowledged and not there: {missing:?}")));
+    }
+    if !proven.starts_with("0 (sync") {
+        return Err(Failure::new(format!(
+            "round {round}: the failover's record does not say so: {proven:?}"
+        )));
+    }
+    if took > PROMISED {
+        return Err(Failure::new(format!("round {round}: it took longer than {} s", PROMISED.as_secs())));
+    }
+    stage.heal(&[&before.region])?;
+    Ok((written.len(), took))
+}
+
+/// Waits until the copy is whole.
+fn wait_whole(stage: &Stage) -> Result<(), Failure> {
+    let mut last = String::new();
+    let whole = wait_until(WHOLE, Duration::from_millis(300), || {
+        let shown = stage.json_at(&stage.other_than(&[]), &["vm", "show", NAME]);
+        let protection = shown.map(|shown| shown["protection"].clone()).unwrap_or_default();
+        last = format!("{} ({})", protection["state"], protection["reason"]);
+        protection["state"] == "protected"
+    });
+    if whole { Ok(()) } else { Err(Failure::new(format!("the copy of {NAME} is not whole: {last}"))) }
+}
+
+/// What the failover's record says of the VM's disk; it is known for sure once the VM is verified.
+fn proven(stage: &Stage, lost: &str) -> String {
+    let other = stage.other_than(&[lost]);
+    let mut said = String::new();
+    wait_until(Duration::from_secs(10), Duration::from_millis(300), || {
+        let list = stage.json_at(&other, &["federation", "failover", "list", "--region", lost]);
+        let list = list.unwrap_or_default();
+        let vms = list["items"][0]["vms"].as_array().cloned().unwrap_or_default();
+        let of = vms.iter().find(|vm| vm["name"] == NAME);
+        said = of.and_then(|vm| vm["rpo"].as_str()).unwrap_or_default().to_owned();
+        of.is_some_and(|vm| vm["state"] == "verified")
+    });
+    said
+}
+
+/// The records that the VM does not have, each asked for until it answers.
+fn missing(vm: &Vm, written: &BTreeMap<u64, String>) -> Vec<u64> {
+    let Some(address) = vm.address else { return written.keys().copied().collect() };
+    let lacks = |(number, text): &(&u64, &String)| {
+        let mut found = None;
+        wait_until(Duration::from_secs(20), Duration::from_millis(50), || {
+            found = ask(address, "GET", **number, "");
+            found.as_ref().is_some_and(|(status, _)| *status != 503)
+        });
+        found.is_none_or(|(status, body)| status != 200 || body != **text)
+    };
+    written.iter().filter(lacks).map(|(number, _)| *number).collect()
+}
+
+/// Writes one record after the other, each in a place of its own.
+struct Writer {
+    written: Arc<Mutex<BTreeMap<u64, String>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    fn start(address: SocketAddr, first: u64) -> Writer {
+        let (written, stop) =
+            (Arc::<Mutex<BTreeMap<u64, String>>>::default(), Arc::new(AtomicBool::new(false)));
+        let (kept, end) = (Arc::clone(&written), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut number = first;
+            while !end.load(Ordering::Relaxed) {
+                let text = format!("record {number} under the writer");
+                if ask(address, "PUT", number, &text).is_some_and(|(status, _)| status == 200) {
+                    kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(number, text);
+                    number += 1;
+                }
+            }
+        });
+        Writer { written, stop, thread: Some(thread) }
+    }
+
+    fn finish(mut self) -> BTreeMap<u64, String> {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.written.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}
+
+/// Asks for a record or writes one: status and body, or nothing in time.
+fn ask(target: SocketAddr, method: &str, number: u64, body: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&target, ANSWER).ok()?;
+    stream.set_read_timeout(Some(ANSWER)).ok()?;
+    stream.set_write_timeout(Some(ANSWER)).ok()?;
+    let length = body.len();
+    let request = format!(
+        "{method} /record?{number} HTTP/1.1\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
