@@ -121,7 +121,8 @@ fn judge(
     if region.id == *from {
         return Err("the VM lives there".to_string());
     }
-    if vm.protection.region.as_ref().is_some_and(|wanted| *wanted != region.id) {
+    // A VM that came to the region that was asked for is protected elsewhere.
+    if vm.protection.region.as_ref().is_some_and(|wanted| *wanted != region.id && *wanted != *from) {
         return Err("the VM's protection asks for another region".to_string());
     }
     if !region.takes_placements() {

@@ -137,6 +137,7 @@ impl RegionFacts {
         {
             return Err(Refusal::new(Code::OldGeneration, format!("{} was here before", vm.name)));
         }
+        let moved = self.arrival(vm.id, vm.generation).is_some();
         let mut replica = self.replica_for(vm).filter(|replica| replica.host == admission.host).cloned();
         // What was expected has its room, and may run there already: it is this region's whatever has become of it since.
         match self.arrival(vm.id, vm.generation) {
@@ -160,10 +161,10 @@ impl RegionFacts {
             ..vm.clone()
         };
         vm.protection.boot = replica.map_or(0, |replica| replica.epoch);
-        let disk = match vm.disk_proof() {
-            crate::DiskProof::NoDisk => "",
-            _ if vm.protection.boot > 0 => ", from its copy there",
-            _ => ", with a new disk",
+        let disk = match (vm.protection.boot, vm.is_protected() && !moved) {
+            (0, true) => ", with a new disk: no whole copy of its own is here",
+            (0, false) => "",
+            _ => ", from its copy there",
         };
         vm.copy_elsewhere(stamp.envelope.at);
         vm.changed(stamp.revision);

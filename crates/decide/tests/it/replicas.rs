@@ -66,6 +66,11 @@ fn every_rule_of_the_vm_holds_for_its_copy() {
     assert_eq!(asks(&mut world, |vm| vm.rules.denied_regions = regions(&["c"])), "d/h1");
     assert_eq!(asks(&mut world, |vm| vm.rules.allowed_regions = regions(&["a", "b"])), "b/h1");
     assert_eq!(asks(&mut world, |vm| vm.protection.region = Some(region("b"))), "b/h1");
+    assert_eq!(
+        asks(&mut world, |vm| vm.protection.region = Some(region("a"))),
+        "c/h1",
+        "it lives there by now"
+    );
     world.change("b", |b| b.jurisdiction = "eu".into());
     assert_eq!(asks(&mut world, |vm| vm.rules.residency = set(&["eu"])), "b/h1");
     world.change("d", |d| d.compliance = set(&["gdpr"]));
