@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod checkers;
 pub mod client;
+pub mod copies;
 pub mod disk;
 pub mod faults;
 pub mod host;

@@ -49,6 +49,7 @@ impl World {
                 }
             }
             Event::Copied(copy) => self.copied(*copy),
+            Event::Copying { host, vm } => self.copying(host, vm),
             Event::Released { host, incarnation, vm, to, tries } => {
                 if self.hosts[host].incarnation == incarnation && self.hosts[host].alive {
                     self.say_released(host, vm, to, tries);
@@ -163,8 +164,9 @@ impl World {
             Effect::Check { request } => {
                 self.later(id, 1_000, Input::Checked(Checked { request, findings: Vec::new() }));
             }
-            // Simulated guests have no disks.
-            Effect::Guard { .. } | Effect::KeepReplicas(_) | Effect::BootFrom { .. } => {}
+            Effect::Guard { vm, generation, to } => self.guard(id, vm, generation, to),
+            Effect::KeepReplicas(kept) => self.keep_copies(id, kept),
+            Effect::BootFrom { vm, epoch } => self.boot_from(id, vm, epoch),
             moves => self.carry_out_move(id, moves),
         }
     }

@@ -10,6 +10,7 @@ use dwcp_types::{HostId, Mono, NodeId, Now, RegionId, Rng, TokenId, Wall};
 
 use crate::checkers::Checkers;
 use crate::client::Client;
+use crate::copies::Copies;
 use crate::disk::Disk;
 use crate::faults::Fault;
 use crate::host::Host;
@@ -54,6 +55,8 @@ pub enum Event {
     Copied(Box<crate::moves::Copy>),
     /// A host says that it has released a VM, and says so again while nobody hears it.
     Released { host: usize, incarnation: u64, vm: dwcp_types::VmId, to: TransferTo, tries: u32 },
+    /// A disk that is copied is looked at.
+    Copying { host: usize, vm: dwcp_types::VmId },
     /// Misfortune.
     Fault(Fault),
     /// The client does something.
@@ -113,6 +116,8 @@ pub struct World {
     pub client: Client,
     /// What must hold.
     pub checkers: Checkers,
+    /// Disks and their copies.
+    pub copies: Copies,
     /// What happened, a line each.
     pub log: Vec<String>,
     queue: BTreeMap<(u64, u64), Event>,
@@ -131,6 +136,7 @@ impl World {
             nodes: BTreeMap::new(),
             hosts: Vec::new(),
             checkers: Checkers::default(),
+            copies: Copies::default(),
             log: Vec::new(),
             queue: BTreeMap::new(),
             now_us: 0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dwcp_roles::node::Node;
-use dwcp_state::{FailoverState, Standing, Vm};
+use dwcp_state::{DiskProof, FailoverState, Standing, Vm};
 use dwcp_types::RegionId;
 
 use super::{Story, words};
@@ -130,6 +130,24 @@ impl Story {
             ["region-of", name, wanted] => Self::same(self.record(name)?.0.to_string(), wanted.to_string()),
             ["generation-of", name, wanted] => {
                 Self::same(self.record(name)?.1.generation.0 as usize, number(wanted)?)
+            }
+            ["copy-of", name, wanted @ ..] => {
+                let guard = self.record(name)?.1.protection.guard;
+                let region = guard.region.map_or("nowhere".to_string(), |region| region.to_string());
+                Self::same(format!("{region} {:?} {}", guard.state, guard.epoch), wanted.join(" "))
+            }
+            ["disk-of", name, wanted] => {
+                let id = self.record(name)?.1.id;
+                let core = &self.node()?.facts().core;
+                let mut named = core.failovers.values().rev().flat_map(|failover| &failover.vms);
+                let found = named.find(|of| of.vm == id).ok_or("no failover names it")?.disk;
+                let found = match found {
+                    DiskProof::Zero => "nothing-lost",
+                    DiskProof::Point(_) => "lost-in-part",
+                    DiskProof::Unprotected => "new",
+                    DiskProof::NoDisk | DiskProof::Unknown => "unknown",
+                };
+                Self::same(found, *wanted)
             }
             ["apart", one, other] => {
                 let (one, other) = (self.record(one)?.1.host, self.record(other)?.1.host);

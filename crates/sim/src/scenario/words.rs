@@ -1,7 +1,7 @@
 //! The words of stories: the commands people type and the faults that strike.
 
 use dwcp_roles::node::{Asked, Change, CreateVm, FailoverRequest, Reply, Request};
-use dwcp_state::{Freeze, RegionChange, Relation, Rules, Scope, Target};
+use dwcp_state::{Freeze, OnReplicaLoss, ProtectionMode, RegionChange, Relation, Rules, Scope, Target};
 use dwcp_types::{NodeId, RegionId, VmId};
 
 use super::Story;
@@ -258,6 +258,13 @@ impl Story {
             template.spec.size.memory_mib =
                 memory.parse().map_err(|_| format!("`{memory}` is not a size"))?;
         }
+        if value(words, "--protection") == Some("sync") {
+            template.protection.mode = ProtectionMode::Sync;
+        }
+        if value(words, "--on-replica-loss") == Some("go-on") {
+            template.protection.on_loss = OnReplicaLoss::GoOn;
+        }
+        template.protection.region = value(words, "--protect-in").map(RegionId::from);
         if let Some(priority) = value(words, "--priority") {
             template.priority = priority.parse()?;
         }

@@ -1,0 +1,166 @@
+//! Copies of simulated disks. A disk is a count of the writes that its guest was told are done; a copy holds such a count.
+//!
+//! A guest that is told so writes when its host is looked at, again and again. With a copy that is kept up to date, both counts
+//! rise together, or none does while the copy can't be reached. A VM that starts from a copy must find in it what the facts
+//! promised when they let it start there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dwcp_roles::agent::{Input, Kept};
+use dwcp_roles::protocol::{GuardPhase, GuardReport, NEVER_MS, ProtectTo};
+use dwcp_types::{NodeId, VmId};
+
+use crate::world::{Event, World};
+
+/// Between two looks at a disk that is copied, µs.
+const LOOK_US: u64 = 400_000;
+/// How long a first copy takes, µs.
+const COPY_US: u64 = 1_500_000;
+/// An agent says that a copy is lost when it was out of reach for so long, µs.
+const LOST_US: u64 = 3_000_000;
+
+/// A disk that is copied.
+#[derive(Clone, Debug)]
+struct Guarded {
+    generation: u64,
+    to: ProtectTo,
+    begun_us: u64,
+    reached_us: u64,
+    told: Option<GuardPhase>,
+    /// It was whole once: from then on a guest waits for it.
+    whole: bool,
+}
+
+/// Disks and their copies.
+#[derive(Clone, Debug, Default)]
+pub struct Copies {
+    /// What each host's agent was told to keep.
+    kept: BTreeMap<usize, Kept>,
+    guarded: BTreeMap<(usize, VmId), Guarded>,
+    /// Writes that each VM's guest was told are done, ever.
+    written: BTreeMap<VmId, u64>,
+    /// By host and VM: the epoch of the copy and the writes in it.
+    copied: BTreeMap<(usize, VmId), (u64, u64)>,
+    /// Copies that became disks: host, VM, epoch.
+    promoted: BTreeSet<(usize, VmId, u64)>,
+}
+
+impl World {
+    /// The agent of a host says where a disk is to be copied.
+    pub(crate) fn guard(&mut self, host: usize, vm: VmId, generation: u64, to: Option<ProtectTo>) {
+        let now_us = self.now_us;
+        let Some(to) = to else {
+            self.copies.guarded.remove(&(host, vm));
+            return;
+        };
+        match self.copies.guarded.get_mut(&(host, vm)) {
+            Some(known) if known.to.epoch == to.epoch && known.generation == generation => known.to = to,
+            _ => {
+                let guarded = Guarded {
+                    generation,
+                    to,
+                    begun_us: now_us,
+                    reached_us: now_us,
+                    told: None,
+                    whole: false,
+                };
+                if self.copies.guarded.insert((host, vm), guarded).is_none() {
+                    self.schedule(LOOK_US, Event::Copying { host, vm });
+                }
+            }
+        }
+    }
+
+    /// The agent of a host is told which copies to keep.
+    pub(crate) fn keep_copies(&mut self, host: usize, kept: Kept) {
+        self.copies.kept.insert(host, kept);
+    }
+
+    /// The process of a VM starts from a copy on its host.
+    pub(crate) fn boot_from(&mut self, host: usize, vm: VmId, epoch: u64) {
+        if !self.copies.promoted.insert((host, vm, epoch)) {
+            return;
+        }
+        let name = self.hosts[host].name.clone();
+        let written = self.copies.written.get(&vm).copied().unwrap_or(0);
+        match self.copies.copied.get(&(host, vm)).copied() {
+            Some((of, there)) if of == epoch => {
+                self.note(format!("host {name}: {vm} starts from its copy of epoch {epoch}"));
+                if there != written && self.was_promised_whole(vm) {
+                    let text = format!("{vm} starts on {name} with {there} of {written} acknowledged writes");
+                    self.checkers.object(text);
+                }
+                self.copies.written.insert(vm, there);
+            }
+            found => {
+                self.checkers.object(format!("{vm} starts on {name} from epoch {epoch}; there is {found:?}"))
+            }
+        }
+    }
+
+    /// True when the newest failover that names the VM says that nothing is lost.
+    fn was_promised_whole(&self, vm: VmId) -> bool {
+        let nodes = self.nodes.values().filter_map(|slot| slot.node.as_ref());
+        let Some(newest) = nodes.max_by_key(|node| node.facts().revision(0)) else { return false };
+        let mut named = newest.facts().core.failovers.values().rev().flat_map(|failover| &failover.vms);
+        named.find(|of| of.vm == vm).is_some_and(|of| of.disk == dwcp_state::DiskProof::Zero)
+    }
+
+    /// Looks at a disk that is copied: its guest writes, if it is told that it may.
+    pub(crate) fn copying(&mut self, host: usize, vm: VmId) {
+        let Some(mut of) = self.copies.guarded.get(&(host, vm)).cloned() else { return };
+        let process =
+            self.hosts[host].processes.get(&vm).filter(|process| process.generation == of.generation);
+        let Some(runs) = process.map(|process| process.runs()) else {
+            self.copies.guarded.remove(&(host, vm));
+            return;
+        };
+        self.schedule(LOOK_US, Event::Copying { host, vm });
+        let agent = self.hosts[host].alive && self.hosts[host].agent.is_some();
+        let keeper = self.keeper_of(host, vm, &of.to).filter(|_| agent);
+        let now_us = self.now_us;
+        let whole = keeper.is_some() && now_us >= of.begun_us + COPY_US;
+        if keeper.is_some() {
+            of.reached_us = now_us;
+        }
+        let phase = match (of.to.go_on, whole, keeper.is_some()) {
+            (true, ..) => GuardPhase::Released,
+            (_, true, _) => GuardPhase::Synced,
+            (_, _, true) => GuardPhase::Syncing,
+            _ if now_us < of.reached_us + LOST_US => of.told.unwrap_or_default(),
+            _ => GuardPhase::Lost,
+        };
+        let waits = keeper.is_none() && !of.to.go_on && of.whole;
+        if runs && !waits {
+            *self.copies.written.entry(vm).or_default() += 1;
+        }
+        if let Some(keeper) = keeper.filter(|_| whole && !of.to.go_on) {
+            let written = self.copies.written.get(&vm).copied().unwrap_or(0);
+            self.copies.copied.insert((keeper, vm), (of.to.epoch, written));
+            of.whole = true;
+        }
+        if agent && of.told != Some(phase) {
+            of.told = Some(phase);
+            let point_age_ms = if of.whole { 0 } else { NEVER_MS };
+            let reason = if phase == GuardPhase::Lost { "out of reach".to_string() } else { String::new() };
+            let report = GuardReport { epoch: of.to.epoch, phase, percent: 100, point_age_ms, reason };
+            self.later(host, 1_000, Input::Guarded { vm, generation: of.generation, report });
+        }
+        self.copies.guarded.insert((host, vm), of);
+    }
+
+    /// The host that takes the writes of a copy now; none while it can't be reached or does not take them.
+    fn keeper_of(&self, host: usize, vm: VmId, to: &ProtectTo) -> Option<usize> {
+        let keeper = self.hosts.iter().position(|of| of.region == to.region && of.name == to.host)?;
+        let takes = self
+            .copies
+            .kept
+            .get(&keeper)?
+            .serve
+            .iter()
+            .any(|of| of.vm == vm && of.epoch == to.epoch && of.from_host == self.hosts[host].name);
+        let home = |of: usize| -> NodeId { self.hosts[of].home };
+        let cut = self.net.is_cut(home(host), home(keeper)) || self.net.is_cut(home(keeper), home(host));
+        (takes && !cut && self.hosts[keeper].alive && self.hosts[keeper].agent.is_some()).then_some(keeper)
+    }
+}
