@@ -83,6 +83,31 @@ impl Story {
         if found == wanted { Ok(()) } else { Err(format!("found {found}")) }
     }
 
+    /// Expectations of disks: where the copy of one is, how far and of which epoch; what its VM had of it after its failover.
+    fn disk_holds(&self, what: &[&str]) -> Result<(), String> {
+        match what {
+            ["copy-of", name, wanted @ ..] => {
+                let guard = self.record(name)?.1.protection.guard;
+                let region = guard.region.map_or("nowhere".to_string(), |region| region.to_string());
+                Self::same(format!("{region} {:?} {}", guard.state, guard.epoch), wanted.join(" "))
+            }
+            ["disk-of", name, wanted] => {
+                let id = self.record(name)?.1.id;
+                let core = &self.node()?.facts().core;
+                let mut named = core.failovers.values().rev().flat_map(|failover| &failover.vms);
+                let found = named.find(|of| of.vm == id).ok_or("no failover names it")?.disk;
+                let found = match found {
+                    DiskProof::Zero => "nothing-lost",
+                    DiskProof::Point(_) => "lost-in-part",
+                    DiskProof::Unprotected => "new",
+                    DiskProof::NoDisk | DiskProof::Unknown => "unknown",
+                };
+                Self::same(found, *wanted)
+            }
+            _ => Err(format!("stories can't expect `{}`", what.join(" "))),
+        }
+    }
+
     fn holds(&self, what: &[&str]) -> Result<(), String> {
         let number = |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is not a number"));
         match what {
@@ -131,24 +156,7 @@ impl Story {
             ["generation-of", name, wanted] => {
                 Self::same(self.record(name)?.1.generation.0 as usize, number(wanted)?)
             }
-            ["copy-of", name, wanted @ ..] => {
-                let guard = self.record(name)?.1.protection.guard;
-                let region = guard.region.map_or("nowhere".to_string(), |region| region.to_string());
-                Self::same(format!("{region} {:?} {}", guard.state, guard.epoch), wanted.join(" "))
-            }
-            ["disk-of", name, wanted] => {
-                let id = self.record(name)?.1.id;
-                let core = &self.node()?.facts().core;
-                let mut named = core.failovers.values().rev().flat_map(|failover| &failover.vms);
-                let found = named.find(|of| of.vm == id).ok_or("no failover names it")?.disk;
-                let found = match found {
-                    DiskProof::Zero => "nothing-lost",
-                    DiskProof::Point(_) => "lost-in-part",
-                    DiskProof::Unprotected => "new",
-                    DiskProof::NoDisk | DiskProof::Unknown => "unknown",
-                };
-                Self::same(found, *wanted)
-            }
+            ["copy-of" | "disk-of", ..] => self.disk_holds(what),
             ["apart", one, other] => {
                 let (one, other) = (self.record(one)?.1.host, self.record(other)?.1.host);
                 if one == other { Err(format!("both are on {one}")) } else { Ok(()) }
