@@ -57,5 +57,8 @@ wire! {
         /// Why, in the words of who asked; `null`: none was given.
         #[serde(default)]
         pub reason: Option<String>,
+        /// The maintenance window that it happened in and that mutes it; `null`: none. Information is never muted.
+        #[serde(default)]
+        pub muted_by: Option<String>,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::maintenance::InMaintenance;
 use crate::region::Usage;
 use crate::{Freshness, Page};
 
@@ -50,6 +51,9 @@ wire! {
         pub version: Option<String>,
         /// Milliseconds since it was last heard of; `null`: not known.
         pub silent_ms: Option<u64>,
+        /// The maintenance window that the host is in; `null`: none.
+        #[serde(default)]
+        pub maintenance: Option<InMaintenance>,
         /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
     }

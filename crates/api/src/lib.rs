@@ -16,6 +16,7 @@ pub mod federation;
 pub mod freeze;
 pub mod host;
 pub mod link;
+pub mod maintenance;
 pub mod migration;
 pub mod network;
 pub mod openapi;

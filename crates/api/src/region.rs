@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use crate::host::Host;
+use crate::maintenance::InMaintenance;
 use crate::network::LinkStatus;
 use crate::{Freshness, Page};
 
@@ -99,6 +100,9 @@ wire! {
     pub struct Deduction {
         pub points: u32,
         pub cause: String,
+        /// The maintenance window that mutes it; `null`: nothing does.
+        #[serde(default)]
+        pub muted_by: Option<String>,
     }
 
     /// Health of a region.
@@ -108,6 +112,9 @@ wire! {
         pub score: Option<u32>,
         pub state: HealthState,
         pub deductions: Vec<Deduction>,
+        /// The maintenance window that the region is in; `null`: none.
+        #[serde(default)]
+        pub maintenance: Option<InMaintenance>,
     }
 
     /// One resource. CPU in vCPUs, memory in MiB, storage in GiB.

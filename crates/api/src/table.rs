@@ -50,6 +50,7 @@ rows! {
     federation: FederationRead;
     survivability: SurvivabilityRead;
     promises: PromisesRead;
+    maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;

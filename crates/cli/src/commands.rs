@@ -8,6 +8,7 @@ mod federation;
 mod hosts;
 mod links;
 mod local;
+mod maintenance;
 mod moves;
 mod operations;
 mod promises;
@@ -55,6 +56,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Vm(command) => vms::run(session, command),
         Command::Host(command) => hosts::run(session, command),
         Command::Federation(command) => federation(session, command),
+        Command::Maintenance(command) => maintenance::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
         Command::Dev(DevCommand::Link(command)) => links::run(session, command),

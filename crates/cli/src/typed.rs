@@ -2,6 +2,7 @@
 
 mod federation;
 mod local;
+mod maintenance;
 mod moves;
 mod vm;
 
@@ -12,6 +13,7 @@ use dwcp_config::units;
 
 pub use federation::*;
 pub use local::*;
+pub use maintenance::*;
 pub use moves::*;
 pub use vm::*;
 
@@ -117,6 +119,9 @@ pub enum Command {
     /// The federation: status, regions, failover, state, events.
     #[command(subcommand)]
     Federation(FederationCommand),
+    /// Maintenance windows of regions and hosts.
+    #[command(subcommand)]
+    Maintenance(MaintenanceCommand),
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),

@@ -1,4 +1,8 @@
-//! Durations, sizes, counts and percentages as people write them.
+//! Durations, moments, sizes, counts and percentages as people write them.
+
+mod moment;
+
+pub use moment::{Moment, moment};
 
 /// `10m`, `24h`, `1h30m`, `250ms`, `7d`, `2w` in milliseconds. A number without a unit is refused, `0` is not.
 pub fn duration_ms(text: &str) -> Result<u64, String> {

@@ -19,6 +19,7 @@ mod hosts;
 mod intents;
 mod leases;
 mod leaving;
+mod maintenance;
 mod migrate;
 mod move_requests;
 mod observe;
@@ -403,6 +404,7 @@ impl Node {
     fn lead_federation(&mut self) {
         self.found();
         self.watch_regions();
+        self.keep_windows();
     }
 
     fn lead_region(&mut self, group: GroupId) {
@@ -418,6 +420,7 @@ impl Node {
         self.keep_replicas(group);
         self.unbar(group);
         self.close_operations(group);
+        self.keep_windows_of(group);
     }
 
     /// When [`Node::step`] must be called at the latest.

@@ -17,6 +17,7 @@ mod freeze;
 mod hosts;
 mod links;
 mod listen;
+mod maintenance;
 mod matrices;
 mod migrations;
 mod moves;

@@ -10,6 +10,8 @@ mod http;
 mod http_node;
 #[path = "it/intake.rs"]
 mod intake;
+#[path = "it/maintenance.rs"]
+mod maintenance;
 #[path = "it/medium.rs"]
 mod medium;
 #[path = "it/recording.rs"]

@@ -66,6 +66,10 @@ impl Core {
             Command::ReturnRegion((region, epoch)) => self.return_region(region, *epoch, stamp),
             Command::PutToken(token) => self.put_token(token, stamp),
             Command::RevokeToken(id) => self.revoke_token(id, stamp),
+            Command::ScheduleWindow(window) => self.schedule_window(window, stamp),
+            Command::CancelWindow(id) => self.cancel_window(*id, stamp),
+            Command::NoteWindow((id, (notice, open))) => self.note_window(*id, *notice, *open, stamp),
+            Command::SettleWindow(id) => self.settle_window(*id),
             _ => Err(Refusal::new(Code::WrongState, "a region's command reached the federation's group")),
         }
     }

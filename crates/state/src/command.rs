@@ -2,9 +2,10 @@
 
 use dwcp_types::{
     Amount, FailoverId, Generation, GroupId, HostId, MigrationId, OperationId, Refusal, RegionId, Revision,
-    TokenId, VmId, Wall,
+    TokenId, VmId, Wall, WindowId,
 };
 
+use crate::maintenance::{Notice, Window};
 use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
     Failover, FailoverState, FailoverVm, Freeze, GuardState, HostFacts, Observed, OnReplicaLoss, Operation,
@@ -207,6 +208,14 @@ pub enum Command {
     PutToken(Token),
     /// Revokes a token.
     RevokeToken(TokenId),
+    /// Plans a maintenance window; its number is set when applied.
+    ScheduleWindow(Box<Window>),
+    /// Calls one off.
+    CancelWindow(WindowId),
+    /// Something of a window is told, once: (window, (what, whether its host was open for placement then)).
+    NoteWindow((WindowId, (Notice, bool))),
+    /// The host of a window that is over is open for placement again.
+    SettleWindow(WindowId),
 
     /// A host registers.
     RegisterHost(HostFacts),
@@ -310,6 +319,8 @@ pub struct Receipt {
     pub failover: Option<FailoverId>,
     /// The claim that holds: attempt and group.
     pub claim: Option<(u64, GroupId)>,
+    /// The maintenance window it planned or changed.
+    pub window: Option<WindowId>,
 }
 
 /// What became of a command. Every replica computes the same.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_types::{FailoverId, NodeId, OperationId, RegionId, Revision, TokenId, Wall};
+use dwcp_types::{FailoverId, NodeId, OperationId, RegionId, Revision, TokenId, Wall, WindowId};
 
-use crate::{Failover, FailoverState, Freeze, Ledger, Operation, Policy, Token};
+use crate::{Failover, FailoverState, Freeze, Ledger, Operation, Policy, Token, Window};
 
 /// Where a region is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,6 +133,10 @@ pub struct Core {
     pub policy_revision: Revision,
     /// The revision at which the freeze switch was last set; 0: never, or by an earlier version.
     pub freeze_revision: Revision,
+    /// Maintenance windows, by number.
+    pub windows: BTreeMap<WindowId, Window>,
+    /// Windows numbered so far: a number is never used again.
+    pub windows_numbered: u64,
 }
 
 impl Core {

@@ -7,6 +7,7 @@ use crate::core_facts::*;
 use crate::failover::*;
 use crate::host::*;
 use crate::ledger::*;
+use crate::maintenance::*;
 use crate::migration::*;
 use crate::operation::*;
 use crate::policy::*;
@@ -144,7 +145,13 @@ wire_struct!(Region {
 });
 wire_struct!(Core {
     1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger,
-    10 policy_revision, 11 freeze_revision
+    10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered
+});
+
+wire_enum!(Notice { 1 Planned, 2 Week, 3 Day, 4 Started, 5 Ended });
+wire_struct!(Window {
+    1 id, 2 region, 3 host, 4 starts_at, 5 ends_at, 6 reason, 7 by, 8 asked_at, 9 no_placement, 10 said, 11 closed,
+    12 cancelled_at, 13 revision
 });
 
 wire_enum!(Trigger { 1 Automatic, 2 Manual });
@@ -185,7 +192,8 @@ wire_enum!(Command {
     40 BeginMigrations(begin), 41 StartMigrations(vms), 42 AimMigration(aim), 43 StopMigrations(stop),
     44 EndMigration(vm), 45 Switch(switch), 46 Expect(arrival), 47 Withdraw(vm), 48 DropArrival(vm),
     60 SetProtection(change), 61 ChooseReplica(choice), 62 Guarded(seen), 63 LocateReplica(location),
-    64 TakeReplica(replica), 65 DeclineReplica(vm), 66 DropReplica(vm)
+    64 TakeReplica(replica), 65 DeclineReplica(vm), 66 DropReplica(vm),
+    80 ScheduleWindow(window), 81 CancelWindow(id), 82 NoteWindow(note), 83 SettleWindow(id)
 });
-wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim });
+wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

@@ -98,6 +98,10 @@ impl Core {
                 let read = format!("dwcp-cli security token list --user {}", token.user);
                 (format!("token {id}"), token.revision, read)
             }),
+            Command::CancelWindow(id) => self
+                .windows
+                .get(id)
+                .map(|window| (format!("{id}"), window.revision, "dwcp-cli maintenance list".to_string())),
             _ => None,
         };
         check(envelope, record)

@@ -10,6 +10,7 @@
 mod apply_cancel;
 mod apply_core;
 mod apply_handoff;
+mod apply_maintenance;
 mod apply_migration;
 mod apply_protection;
 mod apply_region;
@@ -23,6 +24,7 @@ mod fate;
 mod host;
 mod index;
 mod ledger;
+mod maintenance;
 mod migration;
 mod operation;
 mod policy;
@@ -46,6 +48,7 @@ pub use fate::Fate;
 pub use host::{Host, HostFacts, HostStanding};
 pub use index::Index;
 pub use ledger::{Event, Ledger, Severity};
+pub use maintenance::{Notice, Window};
 pub use migration::{Aim, Arrival, Migration, MigrationState, Mode, NewMigration, Stopping, Took};
 pub use operation::{Drain, Operation, OperationKind, OperationState};
 pub use policy::{Freeze, Policy, Profile, Weights};
@@ -142,6 +145,7 @@ impl Federation {
             regions: self.core.regions.clone(),
             policy: self.core.policy.clone(),
             freeze: self.core.freeze,
+            windows: self.core.windows.clone(),
             ..Core::default()
         };
         let regions =

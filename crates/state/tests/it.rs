@@ -10,6 +10,7 @@ mod it {
     mod golden;
     mod handoff;
     mod idempotency;
+    mod maintenance;
     mod migration;
     mod protection;
     mod region_commands;

@@ -144,6 +144,10 @@ number_id!(
     FailoverId
 );
 number_id!(
+    /// A maintenance window, counted from 1 in the federation: `window-001`.
+    WindowId
+);
+number_id!(
     /// Position in a group's log.
     Revision
 );
@@ -165,6 +169,23 @@ impl FromStr for FailoverId {
         match digits.parse::<u64>() {
             Ok(number) if number > 0 => Ok(FailoverId(number)),
             _ => Err(format!("`{text}` is not a failover id such as failover-001")),
+        }
+    }
+}
+
+impl fmt::Display for WindowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "window-{:03}", self.0)
+    }
+}
+
+impl FromStr for WindowId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix("window-").unwrap_or("");
+        match digits.parse::<u64>() {
+            Ok(number) if number > 0 => Ok(WindowId(number)),
+            _ => Err(format!("`{text}` is not the id of a maintenance window such as window-001")),
         }
     }
 }
@@ -193,6 +214,9 @@ mod tests {
         }
         assert_eq!(FailoverId(7).to_string(), "failover-007");
         assert_eq!("failover-1234".parse(), Ok(FailoverId(1234)));
+        assert_eq!(WindowId(7).to_string(), "window-007");
+        assert_eq!("window-1234".parse(), Ok(WindowId(1234)));
+        assert!("window-0".parse::<WindowId>().is_err() && "7".parse::<WindowId>().is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod time;
 pub use codec::{DecodeError, Wire, decode, encode};
 pub use ids::{
     FailoverId, Generation, GroupId, HostId, MigrationId, NodeId, OperationId, RegionId, Revision, TokenId,
-    VmId, ZoneId,
+    VmId, WindowId, ZoneId,
 };
 pub use quantity::{Amount, Priority};
 pub use refusal::{Code, Refusal};

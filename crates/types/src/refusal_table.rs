@@ -69,4 +69,6 @@ codes! {
         "The host has no device, kernel feature or program for what was asked. The detail says which.";
     UnsupportedVersion "DWCP-R0061" Rule "the other side speaks another version"
         "Versions one step apart work together; these are further apart.";
+    UnknownWindow "DWCP-R0062" NotFound "no such maintenance window"
+        "No maintenance window has that id, or it was over so long ago that it is forgotten. `dwcp-cli maintenance list` shows those that are kept.";
 }

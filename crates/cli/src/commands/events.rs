@@ -69,7 +69,7 @@ fn line(event: &Event) -> String {
         event.subject,
         event.message
     );
-    let more = [("was", &event.before), ("because", &event.reason)];
+    let more = [("was", &event.before), ("because", &event.reason), ("muted by", &event.muted_by)];
     for (word, said) in more.iter().filter_map(|(word, said)| Some((word, said.as_ref()?))) {
         text.push_str(&format!(", {word} {said}"));
     }
@@ -90,6 +90,7 @@ pub fn table(events: &[Event]) -> Table {
         "REASON~5",
         "BEFORE~6",
         "AFTER~7",
+        "MUTED BY~1",
     ])
     .or("no events");
     for event in events {
@@ -105,6 +106,7 @@ pub fn table(events: &[Event]) -> Table {
             words::or_dash(event.reason.as_ref()),
             words::or_dash(event.before.as_ref()),
             words::or_dash(event.after.as_ref()),
+            words::or_dash(event.muted_by.as_ref()),
         ]);
     }
     table

@@ -32,7 +32,7 @@ pub fn run(session: &Session, command: &HostCommand) -> Ended {
                 ("host", Cell::from(&host.host)),
                 ("region", Cell::from(&host.region)),
                 ("zone", words::or_dash(host.zone.as_ref())),
-                ("state", words::state(&host.state)),
+                ("state", state(host)),
                 ("last heard", words::duration(host.silent_ms)),
                 ("lease left", words::known(host.lease_left_ms.map(|ms| format!("{ms}ms")))),
                 ("cpu", words::usage(&host.cpu, "vCPU").into()),
@@ -46,6 +46,15 @@ pub fn run(session: &Session, command: &HostCommand) -> Ended {
             Ok((document.text_block(words::as_of(&answer.as_of)), Exit::Done))
         }),
     }
+}
+
+/// Its state, and until when it is in maintenance.
+fn state(host: &Host) -> Cell {
+    let mut cell = words::state(&host.state);
+    if let Some(window) = &host.maintenance {
+        cell.text.push_str(&format!(", in maintenance until {}", words::instant(window.until_at_ms)));
+    }
+    cell
 }
 
 /// Hosts, one a line.
@@ -71,7 +80,7 @@ pub fn table(hosts: &[Host]) -> Table {
         table.row(vec![
             Cell::from(&host.host),
             Cell::from(&host.region),
-            words::state(&host.state),
+            state(host),
             host.vms.into(),
             share(&host.cpu),
             share(&host.memory),

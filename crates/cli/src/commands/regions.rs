@@ -95,7 +95,10 @@ fn compact_line(region: &RegionSummary) -> String {
         "{} {} health={} vms={} cpu={} mem={} disk={} cpu_alloc={} traffic={} lag={} leader={} placement={} as_of={}",
         region.region,
         words::name(&region.lifecycle),
-        words::health(&region.health).text.replace(' ', ","),
+        words::health(&region.health)
+            .text
+            .replace(", in maintenance until ", ",maintenance_until=")
+            .replace(' ', ","),
         words::known(region.vms).text,
         words::percent(region.cpu.used_percent).text,
         words::percent(region.memory.used_percent).text,
@@ -144,7 +147,7 @@ fn full(status: &RegionStatus, verbose: bool) -> Document {
     ]);
     let mut deductions = Table::new(&[">POINTS", "CAUSE"]);
     for deduction in &region.health.deductions {
-        deductions.row(vec![format!("-{}", deduction.points).into(), Cell::from(&deduction.cause)]);
+        deductions.row(vec![format!("-{}", deduction.points).into(), words::cause(deduction)]);
     }
     document = document.section("health deductions", deductions);
     if verbose {
@@ -197,7 +200,7 @@ fn health_check(session: &Session, region: &str) -> Result<(Document, Exit), Fai
     };
     let mut deductions = Table::new(&[">POINTS", "CAUSE"]);
     for deduction in &report.health.deductions {
-        deductions.row(vec![format!("-{}", deduction.points).into(), Cell::from(&deduction.cause)]);
+        deductions.row(vec![format!("-{}", deduction.points).into(), words::cause(deduction)]);
     }
     let document = Document::of(&report)
         .pairs(vec![

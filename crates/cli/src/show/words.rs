@@ -1,7 +1,7 @@
 //! Single values as people read them. What is not known is `unknown`, never 0.
 
 use dwcp_api::Freshness;
-use dwcp_api::region::{Health, HealthState, Lifecycle, Usage};
+use dwcp_api::region::{Deduction, Health, HealthState, Lifecycle, Usage};
 use dwcp_config::units::show_duration;
 use serde::Serialize;
 use serde_json::Value;
@@ -72,13 +72,24 @@ pub fn state<T: Serialize>(choice: &T) -> Cell {
     Cell::toned(text, tone)
 }
 
-/// `97 healthy`, `unknown`.
+/// A cause of a deduction, with the window that mutes it.
+pub fn cause(deduction: &Deduction) -> Cell {
+    match &deduction.muted_by {
+        Some(window) => Cell::toned(format!("{} (muted by {window})", deduction.cause), Tone::Faint),
+        None => Cell::from(&deduction.cause),
+    }
+}
+
+/// `97 healthy`, `unknown`, `85 healthy, in maintenance until 2026-11-29T04:00:00Z`.
 pub fn health(health: &Health) -> Cell {
     let mut cell = state(&health.state);
     if let Some(score) = health.score
         && health.state != HealthState::Unknown
     {
         cell.text = format!("{score} {}", cell.text);
+    }
+    if let Some(window) = &health.maintenance {
+        cell.text.push_str(&format!(", in maintenance until {}", instant(window.until_at_ms)));
     }
     cell
 }
@@ -171,7 +182,8 @@ mod tests {
         assert_eq!(percent(None).text, "unknown");
         assert_eq!(age(None).text, "unknown");
         assert_eq!(as_of(&[]), "as of  unknown");
-        let health = Health { score: Some(100), state: HealthState::Unknown, deductions: vec![] };
+        let health =
+            Health { score: Some(100), state: HealthState::Unknown, deductions: vec![], maintenance: None };
         assert_eq!(super::health(&health).text, "unknown");
     }
 }

@@ -190,6 +190,45 @@ fn unplaced(name: &str, lacks_room: bool) -> Value {
         "needs": { "vcpus": 4, "memory_mib": 8_192, "disk_gib": 0 }, "lacks_room": lacks_room, "why": why })
 }
 
+/// Windows, and a region that is in one.
+fn maintenance(request: &Arrived) -> Option<Value> {
+    let window = |state: &str, host: Option<&str>| {
+        json!({
+            "window": "window-001", "region": "us-east-1", "host": host, "state": state, "starts_at_ms": NINE,
+            "ends_at_ms": NINE + 7_200_000, "reason": "disks", "by": "ops@example.com", "no_placement": host.is_none(),
+            "notice": "7 days", "cancelled_at_ms": (state == "cancelled").then_some(NINE), "revision": 5,
+        })
+    };
+    let warnings = [
+        "window-002 of eu-west-1 is at the same time: 2026-11-23T09:00:00Z to 2026-11-23T10:00:00Z (fans)",
+        "survivability: 2 VMs would have no place if eu-west-1 and us-east-1 were lost together",
+    ];
+    Some(match request.route().as_str() {
+        "POST /v1/maintenance" if request.body.contains("host-1") => {
+            let asked = json!({ "window": "", "region": "eu-west-1" });
+            let mut shown = window("planned", Some("host-1"));
+            asked.as_object()?.iter().for_each(|(key, value)| shown[key] = value.clone());
+            json!({ "window": shown, "warnings": [], "as_of": as_of() })
+        }
+        "POST /v1/maintenance" => {
+            json!({ "window": window("planned", None), "warnings": warnings, "as_of": as_of() })
+        }
+        "GET /v1/maintenance" => page(vec![window("running", None), window("planned", Some("host-1"))]),
+        "POST /v1/maintenance/window-001/cancel" => {
+            json!({ "window": window("cancelled", None), "warnings": [], "as_of": as_of() })
+        }
+        "GET /v1/regions/ap-south-1" => {
+            let mut summary = region("ap-south-1", true);
+            summary["health"]["deductions"][0]["muted_by"] = json!("window-001");
+            summary["health"]["maintenance"] =
+                json!({ "window": "window-001", "until_at_ms": NINE + 7_200_000, "reason": "disks" });
+            json!({ "summary": summary, "zones": [], "hosts": [], "components": [], "links": [], "recent_events": [],
+                "as_of": as_of() })
+        }
+        _ => return None,
+    })
+}
+
 fn promises() -> Value {
     let steps = json!([
         { "step": "detect", "at_most_ms": 2_900, "from": "a majority hears nothing for 2500 ms" },
@@ -349,7 +388,10 @@ fn replication_and_control(request: &Arrived) -> Option<Value> {
 
 /// What the fake federation answers.
 pub fn answer(request: &Arrived) -> Reply {
-    if let Some(value) = regions_and_federation(request).or_else(|| replication_and_control(request)) {
+    if let Some(value) = regions_and_federation(request)
+        .or_else(|| replication_and_control(request))
+        .or_else(|| maintenance(request))
+    {
         return (200, value.to_string());
     }
     let dry = request.body.contains("\"dry_run\":true") || request.target.contains("dry_run=true");

@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 5] = [
+const FILES: [(&str, &[&str]); 6] = [
     (
         "federation",
         &[
@@ -97,6 +97,22 @@ const FILES: [(&str, &[&str]); 5] = [
         ],
     ),
     (
+        "maintenance",
+        &[
+            "maintenance schedule --region us-east-1 --start 2026-11-29T02:00Z --duration 2h --reason disks --no-placement",
+            "maintenance schedule --host eu-west-1/host-1 --start 2026-11-29T02:00Z --duration 2h --reason fans --dry-run",
+            "maintenance schedule --region us-east-1 --host host-1 --start +1h --duration 2h --reason disks",
+            "maintenance schedule --region us-east-1 --start tomorrow --duration 2h --reason disks",
+            "maintenance schedule --region us-east-1 --start 2026-11-29T02:00Z --duration 2h",
+            "maintenance list",
+            "maintenance list --all --format csv",
+            "maintenance cancel --id window-001 --reason rain",
+            "maintenance cancel --id window-009",
+            "federation region status --region ap-south-1 --compact",
+            "federation region status --region ap-south-1",
+        ],
+    ),
+    (
         "rest",
         &[
             "version",
@@ -175,6 +191,11 @@ fn vm_and_host_commands_print_what_their_transcript_says() {
 #[test]
 fn failover_commands_print_what_their_transcript_says() {
     holds("failover");
+}
+
+#[test]
+fn maintenance_commands_print_what_their_transcript_says() {
+    holds("maintenance");
 }
 
 #[test]

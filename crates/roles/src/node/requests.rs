@@ -3,9 +3,11 @@
 use dwcp_decide::{FailoverLimits, FailoverPlan, PlaceReport, PlaceRequest, Placement};
 use dwcp_state::{
     Command, Drain, Failover, Freeze, NewMigration, Operation, OperationKind, Outcome, PhaseName, PhaseSpan,
-    Policy, ProtectionChange, Receipt, RegionChange, Standing, Token, Trigger, Vm, Want,
+    Policy, ProtectionChange, Receipt, RegionChange, Standing, Token, Trigger, Vm, Want, Window,
 };
-use dwcp_types::{Code, GroupId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId};
+use dwcp_types::{
+    Code, GroupId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId, WindowId,
+};
 
 use super::proposals::Purpose;
 use super::{Effect, Node, RegionCheck};
@@ -105,6 +107,10 @@ pub enum Request {
     RevokeToken(Asked, TokenId),
     /// Fail a region over.
     Failover(Asked, FailoverRequest),
+    /// Plan a maintenance window.
+    ScheduleWindow(Asked, Box<Window>),
+    /// Call one off.
+    CancelWindow(Asked, WindowId),
     /// Stop an operation.
     CancelOperation(Asked, OperationId),
     /// Read a VM's console.
@@ -182,6 +188,10 @@ impl Node {
             Request::PutToken(asked, token) => self.ask_federation(ticket, &asked, Command::PutToken(token)),
             Request::RevokeToken(asked, id) => self.ask_federation(ticket, &asked, Command::RevokeToken(id)),
             Request::Failover(asked, request) => self.fail_over(ticket, &asked, request),
+            Request::ScheduleWindow(asked, window) => self.schedule_window(ticket, &asked, *window),
+            Request::CancelWindow(asked, id) => {
+                self.ask_federation(ticket, &asked, Command::CancelWindow(id))
+            }
             Request::CancelOperation(asked, id) => self.cancel(ticket, &asked, id),
             Request::Console(vm, offset) => self.ask_console(ticket, vm, offset),
             Request::Probe(vms) => self.ask_probes(ticket, &vms),
@@ -208,7 +218,7 @@ impl Node {
         }
     }
 
-    fn ask_federation(&mut self, ticket: u64, asked: &Asked, command: Command) {
+    pub(super) fn ask_federation(&mut self, ticket: u64, asked: &Asked, command: Command) {
         let envelope = self.envelope(asked, command);
         self.propose(0, envelope, Purpose::Answer(ticket));
     }

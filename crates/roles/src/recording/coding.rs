@@ -41,6 +41,8 @@ impl Wire for Request {
             Request::Drain(asked, region, drain) => choice!(w, 16, asked, region, drain),
             Request::CancelMigrations(asked, vms) => choice!(w, 17, asked, vms),
             Request::Protect(asked, change) => choice!(w, 20, asked, change),
+            Request::ScheduleWindow(asked, window) => choice!(w, 40, asked, window),
+            Request::CancelWindow(asked, id) => choice!(w, 41, asked, id),
         }
     }
 
@@ -66,6 +68,8 @@ impl Wire for Request {
             16 => Request::Drain(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
             17 => Request::CancelMigrations(Wire::get(r)?, Wire::get(r)?),
             20 => Request::Protect(Wire::get(r)?, Wire::get(r)?),
+            40 => Request::ScheduleWindow(Wire::get(r)?, Wire::get(r)?),
+            41 => Request::CancelWindow(Wire::get(r)?, Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("a request", other)),
         })
     }

@@ -2,12 +2,12 @@
 
 use dwcp_api::event::{Event as ApiEvent, EventList, EventListRequest, Severity as ApiSeverity};
 use dwcp_api::{Page, Problem};
-use dwcp_state::{Event, Severity};
+use dwcp_state::{Core, Event, Severity};
 use dwcp_types::{GroupId, RegionId, VmId};
 
 use super::call::Call;
 use super::routes::Serve;
-use super::{names, page};
+use super::{maintenance, names, page};
 use crate::handle::View;
 
 struct Line<'a> {
@@ -48,7 +48,7 @@ impl Line<'_> {
         }
     }
 
-    fn show(&self, id: String) -> ApiEvent {
+    fn show(&self, core: &Core, id: String) -> ApiEvent {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         ApiEvent {
             id,
@@ -63,6 +63,7 @@ impl Line<'_> {
             before: some(&self.event.before),
             after: some(&self.event.after),
             reason: some(&self.event.reason),
+            muted_by: maintenance::muted_by(core, self.region, self.event),
         }
     }
 }
@@ -83,7 +84,7 @@ fn sorted<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<(String, Line<'a>)> 
     found
 }
 
-fn show_all(lines: &[Line<'_>]) -> Vec<ApiEvent> {
+fn show_all(core: &Core, lines: &[Line<'_>]) -> Vec<ApiEvent> {
     lines
         .iter()
         .enumerate()
@@ -92,7 +93,7 @@ fn show_all(lines: &[Line<'_>]) -> Vec<ApiEvent> {
             let same =
                 |other: &&Line<'_>| (other.group, other.event.revision) == (line.group, line.event.revision);
             let earlier = lines[index + 1..].iter().take_while(same).count();
-            line.show(line.id(earlier))
+            line.show(core, line.id(earlier))
         })
         .collect()
 }
@@ -101,7 +102,7 @@ fn show_all(lines: &[Line<'_>]) -> Vec<ApiEvent> {
 pub fn newest_of(view: &View<'_>, region: &RegionId, count: usize) -> Vec<ApiEvent> {
     let lines = all(view).filter(|line| concerns(line, region.as_str()));
     let lines: Vec<Line<'_>> = sorted(lines).into_iter().take(count).map(|(_, line)| line).collect();
-    show_all(&lines)
+    show_all(&view.node.facts().core, &lines)
 }
 
 fn concerns(line: &Line<'_>, region: &str) -> bool {
@@ -154,5 +155,9 @@ fn list(view: &View<'_>, request: &EventListRequest) -> Result<Page<ApiEvent>, P
     };
     let found = sorted(all(view).filter(wanted));
     let page = page::cut(found, request.limit, request.cursor.as_deref(), names::as_of(view))?;
-    Ok(Page { items: show_all(&page.items), next_cursor: page.next_cursor, as_of: page.as_of })
+    Ok(Page {
+        items: show_all(&view.node.facts().core, &page.items),
+        next_cursor: page.next_cursor,
+        as_of: page.as_of,
+    })
 }

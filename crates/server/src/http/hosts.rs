@@ -11,7 +11,7 @@ use dwcp_types::{Code, Refusal};
 
 use super::call::Call;
 use super::routes::Serve;
-use super::{names, page};
+use super::{maintenance, names, page};
 use crate::handle::View;
 
 /// A host as the API shows it. What it uses, when it was heard and its lease are as the leader of its group said last.
@@ -41,6 +41,7 @@ pub fn show(view: &View<'_>, facts: &RegionFacts, host: &Host) -> ApiHost {
             HostStanding::Up => now.map(|now| now.heard_ms),
             HostStanding::Lost => Some(view.now.wall.ms_since(host.standing_since)),
         },
+        maintenance: maintenance::of(view, &facts.name, Some(&host.facts.id)),
         revision: host.revision.0,
     }
 }

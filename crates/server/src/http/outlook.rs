@@ -197,3 +197,29 @@ pub async fn of_region(call: &Call, next: Region) -> Worse {
     };
     think(call, PATIENCE, thought).await
 }
+
+/// What it would make worse if these regions could not be counted on for a while, and what would have no place if all of them
+/// were lost in that time.
+pub async fn without(call: &Call, regions: Vec<RegionId>) -> Worse {
+    let thought = move |mut copy: Federation, measured: &Measured| {
+        let before = ones(&copy, measured);
+        let mut pair = None;
+        if let [first, second] = regions.as_slice() {
+            let both = [first.min(second).clone(), first.max(second).clone()];
+            let all = survivability(&copy, measured, Losses::OfTwo, &Serial);
+            pair = all.into_iter().find(|loss| loss.regions == both);
+        }
+        for region in &regions {
+            if let Some(record) = copy.core.regions.get_mut(region) {
+                record.placement = false;
+            }
+        }
+        let mut said = warnings(&before, &ones(&copy, measured));
+        if let Some(loss) = pair.filter(|loss| !loss.unplaced.is_empty()) {
+            let (count, name) = (loss.unplaced.len(), loss.name());
+            said.push(format!("survivability: {count} VMs would have no place if {name} were lost together"));
+        }
+        said
+    };
+    think(call, PATIENCE, thought).await
+}

@@ -38,7 +38,7 @@ fn report(
     lately: &Lately,
 ) -> Result<RegionHealthReport, Problem> {
     let (record, facts) = names::region(view, region.as_str())?;
-    let health = region_summary::health(view.node.region_outlook(region, lately.would_not_survive(region)));
+    let health = region_summary::health(view, region, lately);
     let mut probes: Vec<RegionProbe> = Vec::new();
     for (node, observer) in view.node.config().regions.iter().filter(|(node, _)| **node != facts.number) {
         let seen = check.observations.iter().find(|seen| seen.observer == *observer).map(|seen| seen.rtt_us);

@@ -3,13 +3,12 @@
 use dwcp_api::region::{
     Component, Deduction, Health, HealthState, Lifecycle, PlacementSwitch, RegionSummary, Usage, Zone,
 };
-use dwcp_decide::HealthScore;
 use dwcp_roles::node::LinkReading;
 use dwcp_state::{HostStanding, Region, RegionFacts, Standing};
-use dwcp_types::{Amount, NodeId, Revision};
+use dwcp_types::{Amount, NodeId, RegionId, Revision};
 
 use super::outlook::Lately;
-use super::{hosts, names};
+use super::{hosts, maintenance, names};
 use crate::handle::View;
 
 /// One line of a region; `record` may be what it would be after a change.
@@ -23,7 +22,7 @@ pub fn show(view: &View<'_>, record: &Region, facts: &RegionFacts, lately: &Late
         region: record.id.as_str().to_owned(),
         number: record.number,
         lifecycle: lifecycle(record),
-        health: health(view.node.region_outlook(&record.id, lately.would_not_survive(&record.id))),
+        health: health(view, &record.id, lately),
         vms: known.then(|| names::vms_in(view, facts)),
         hosts: facts.hosts.len() as u64,
         cpu,
@@ -54,8 +53,16 @@ fn lifecycle(record: &Region) -> Lifecycle {
     }
 }
 
-/// A health score as the API shows it.
-pub fn health(score: HealthScore) -> Health {
+/// A region's health as the API shows it: with what would not survive its loss, and muted while it is in maintenance.
+pub fn health(view: &View<'_>, region: &RegionId, lately: &Lately) -> Health {
+    let score = view.node.region_outlook(region, lately.would_not_survive(region));
+    let maintenance = maintenance::of(view, region, None);
+    let muted_by = maintenance.as_ref().map(|window| window.window.clone());
+    let deduction = |found: dwcp_decide::Deduction| Deduction {
+        points: found.points.into(),
+        cause: found.cause,
+        muted_by: muted_by.clone(),
+    };
     Health {
         score: score.score.map(u32::from),
         state: match score.state {
@@ -64,11 +71,8 @@ pub fn health(score: HealthScore) -> Health {
             dwcp_decide::HealthState::Unhealthy => HealthState::Unhealthy,
             dwcp_decide::HealthState::Unknown => HealthState::Unknown,
         },
-        deductions: score
-            .deductions
-            .into_iter()
-            .map(|deduction| Deduction { points: deduction.points.into(), cause: deduction.cause })
-            .collect(),
+        deductions: score.deductions.into_iter().map(deduction).collect(),
+        maintenance,
     }
 }
 

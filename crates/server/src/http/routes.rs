@@ -107,6 +107,7 @@ routes! {
     federation: FederationRead;
     survivability: SurvivabilityRead;
     promises: PromisesRead;
+    maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;

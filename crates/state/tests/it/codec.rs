@@ -54,6 +54,9 @@ fn what_was_added_since_version_1_is_read_back_too() {
     for event in &mut view.core.ledger.events {
         (event.before, event.after, event.reason) = ("one".into(), "two".into(), "why".into());
     }
+    view.core.policy.rto_target_ms = 45_000;
+    view.core.windows.insert(dwcp_types::WindowId(3), samples::window());
+    view.core.windows_numbered = 3;
     let before = Some(view.core.regions[&"a".into()].clone());
     view.core.failovers.values_mut().for_each(|failover| failover.before = before.clone());
     let facts = view.regions.get_mut(&"a".into()).expect("the region");

@@ -238,6 +238,7 @@ pub fn ledger() -> Ledger {
         vms: vec![(VmId(1), Generation(2))],
         failover: Some(FailoverId(1)),
         claim: Some((1, 2)),
+        window: None,
     };
     ledger.remember("r1", 77, &Outcome::Accepted(receipt));
     ledger.remember("r2", 78, &Outcome::Refused(refusal()));
@@ -257,6 +258,8 @@ pub fn core() -> Core {
         ledger: ledger(),
         policy_revision: Revision(0),
         freeze_revision: Revision(0),
+        windows: BTreeMap::new(),
+        windows_numbered: 0,
     }
 }
 
@@ -403,6 +406,10 @@ pub fn later_commands() -> Vec<Command> {
         Command::TakeReplica(Box::new(replica())),
         Command::DeclineReplica((VmId(1), (5, "no room".into()))),
         Command::DropReplica((VmId(1), 5)),
+        Command::ScheduleWindow(Box::new(window())),
+        Command::CancelWindow(WindowId(3)),
+        Command::NoteWindow((WindowId(3), (Notice::Started, true))),
+        Command::SettleWindow(WindowId(3)),
     ]
 }
 
@@ -427,6 +434,25 @@ fn new_migration() -> NewMigration {
         mode: Mode::Cold,
         max_downtime_ms: 300,
         reason: "nearest".into(),
+    }
+}
+
+/// A maintenance window with every part filled.
+pub fn window() -> Window {
+    Window {
+        id: WindowId(3),
+        region: "a".into(),
+        host: Some("h1".into()),
+        starts_at: Wall(10),
+        ends_at: Wall(20),
+        reason: "disks".into(),
+        by: "ops".into(),
+        asked_at: Wall(1),
+        no_placement: true,
+        said: Notice::Started,
+        closed: true,
+        cancelled_at: Some(Wall(15)),
+        revision: Revision(8),
     }
 }
 
@@ -533,6 +559,10 @@ pub fn position(command: &Command) -> usize {
         Command::TakeReplica(_) => 46,
         Command::DeclineReplica(_) => 47,
         Command::DropReplica(_) => 48,
+        Command::ScheduleWindow(_) => 49,
+        Command::CancelWindow(_) => 50,
+        Command::NoteWindow(_) => 51,
+        Command::SettleWindow(_) => 52,
     }
 }
 
