@@ -5,6 +5,7 @@
 
 mod cut;
 mod leaks;
+mod moves;
 mod partitions;
 mod probe;
 mod regions;
@@ -26,7 +27,7 @@ const ROUNDS: usize = 20;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 9] = [
+const DRILLS: [(&str, &str, bool, Run); 11] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -48,6 +49,13 @@ const DRILLS: [(&str, &str, bool, Run); 9] = [
         false,
         partitions::partitions,
     ),
+    (
+        "moves",
+        "a VM moves through the regions while it runs and writes: one boot, no record lost",
+        false,
+        moves::moves,
+    ),
+    ("drain", "a region of six VMs is emptied while they run, and filled again", false, moves::drain),
     (
         "single-kills",
         "one process dies in the middle of an operation, ten times",

@@ -28,6 +28,8 @@ const SERVICE_PORT: u16 = 8080;
 /// One boot of a VM, as it was seen from outside. Times are since the probe began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
+    /// What its kernel drew at boot.
+    pub id: String,
     /// What its kernel was told.
     pub generation: u64,
     /// Where it answered.
@@ -121,7 +123,7 @@ fn write_down(book: &mut Book, answer: &Value, address: SocketAddr, times: (Dura
     let generation = answer["generation"].as_u64().unwrap_or(0);
     // A boot at two addresses would be two machines: it is kept apart, and the judgement sees both.
     let key = format!("{boot} at {address}");
-    let fresh = || Boot { generation, address, answers: Vec::new() };
+    let fresh = || Boot { id: boot.to_owned(), generation, address, answers: Vec::new() };
     book.entry(vm.to_owned()).or_default().entry(key).or_insert_with(fresh).answers.push(times);
 }
 
@@ -133,6 +135,10 @@ pub fn doubles(book: &Book) -> Vec<String> {
         ordered.sort_by_key(|boot| (boot.generation, boot.answers[0].1));
         for (index, older) in ordered.iter().enumerate() {
             for newer in &ordered[index + 1..] {
+                // One boot at two addresses is a guest that moved, unless both answer in turns.
+                if older.id == newer.id && !alternate(older, newer) {
+                    continue;
+                }
                 let (first, last) = (newer.answers[0].1, older.answers[older.answers.len() - 1].0);
                 if last > first {
                     found.push(format!(
@@ -148,6 +154,19 @@ pub fn doubles(book: &Book) -> Vec<String> {
         }
     }
     found
+}
+
+/// Two answers of one address that follow each other so soon leave no room for a move there and back.
+const NO_MOVE_IN: Duration = Duration::from_millis(450);
+
+/// True when one of the two answered between two answers of the other.
+fn alternate(one: &Boot, other: &Boot) -> bool {
+    let between = |inner: &Boot, outer: &Boot| {
+        outer.answers.windows(2).filter(|pair| pair[1].0.saturating_sub(pair[0].1) < NO_MOVE_IN).any(|pair| {
+            inner.answers.iter().any(|(sent, answered)| *sent > pair[0].1 && *answered < pair[1].0)
+        })
+    };
+    between(one, other) || between(other, one)
 }
 
 /// The newest boot of a VM that has answered.

@@ -47,7 +47,11 @@ pub fn sync_loss(stage: &Stage) -> Result<(), Failure> {
     stage.check_no_doubles()
 }
 
-fn must(stage: &Stage, words: &[&str]) -> Result<(), Failure> {
+/// Runs a command that must succeed.
+///
+/// # Errors
+/// With what it said.
+pub fn must(stage: &Stage, words: &[&str]) -> Result<(), Failure> {
     let output = stage.cli(words)?;
     if output.status.success() { Ok(()) } else { Err(Failure::new(format!("{words:?}: {}", told(&output)))) }
 }
@@ -183,7 +187,7 @@ impl Writer {
 }
 
 /// Asks for a record or writes one: status and body, or nothing in time.
-fn ask(target: SocketAddr, method: &str, number: u64, body: &str) -> Option<(u16, String)> {
+pub fn ask(target: SocketAddr, method: &str, number: u64, body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&target, ANSWER).ok()?;
     stream.set_read_timeout(Some(ANSWER)).ok()?;
     stream.set_write_timeout(Some(ANSWER)).ok()?;
