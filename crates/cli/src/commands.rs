@@ -14,6 +14,7 @@ mod operations;
 mod promises;
 mod protection;
 mod regions;
+mod runbook;
 mod survivability;
 mod tokens;
 mod vms;
@@ -59,6 +60,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Maintenance(command) => maintenance::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
+        Command::Runbook(command) => runbook::run(session, command),
         Command::Dev(DevCommand::Link(command)) => links::run(session, command),
     }
 }

@@ -79,7 +79,6 @@ pub const UNAVAILABLE: &[&str] = &[
     "routing ddos whitelist add",
     "routing endpoint add",
     "routing traffic-analysis",
-    "runbook run",
     "security audit",
     "security auth-failures",
     "security encryption-status",

@@ -125,6 +125,9 @@ pub enum Command {
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Runbooks of the operations guide.
+    #[command(subcommand)]
+    Runbook(RunbookCommand),
     /// Tokens.
     #[command(subcommand)]
     Security(SecurityCommand),
