@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::prepare::Wanted;
-use super::{Happened, Worker, memory};
+use super::{Happened, Worker, memory, replicas};
 use crate::clock::monotonic_us;
 use crate::host_config::HostConfig;
 use crate::journal;
@@ -196,7 +196,8 @@ impl Worker {
 
     /// Tells the machine whether the VM has a disk here, in front of what comes next.
     pub(super) fn tell_disk(&self, vm: VmId) {
-        let there = memory::vm_dir(&self.config.data_dir, vm).join(DISK_FILE).exists();
+        let dir = memory::vm_dir(&self.config.data_dir, vm);
+        let there = [DISK_FILE, replicas::DISK_FILE].iter().any(|name| dir.join(name).exists());
         self.tell(Input::Disk { vm, there });
     }
 }

@@ -42,7 +42,9 @@ const PROGRAM: &str = "qemu-storage-daemon";
 pub(super) const EXPORT: &str = "replica";
 const DIR: &str = "replicas";
 const NOTE_FILE: &str = "replica";
-const DISK_FILE: &str = "disk.raw";
+pub(super) const DISK_FILE: &str = "disk.raw";
+/// Names the epoch of a copy that became a VM's disk, in the VM's directory.
+pub(super) const EPOCH_FILE: &str = "disk.epoch";
 /// Where the source's connection comes in.
 const IN_SOCKET: &str = "in.sock";
 /// Where the server listens.
@@ -416,7 +418,7 @@ fn ready(dir: &Path, intent: &ReplicaIntent) -> Result<(), String> {
 /// There is no such copy here; the VM must not start with another disk.
 pub(super) fn promote(data: &Path, vm: VmId, epoch: u64, vm_dir: &Path) -> Result<PathBuf, String> {
     let disk = vm_dir.join(DISK_FILE);
-    let marker = vm_dir.join("disk.epoch");
+    let marker = vm_dir.join(EPOCH_FILE);
     let marked = std::fs::read_to_string(&marker).ok().and_then(|text| text.trim().parse::<u64>().ok());
     let dir = dir_of(data, vm);
     let note = note_of(&dir).filter(|note| note.epoch == epoch && dir.join(DISK_FILE).exists());

@@ -48,7 +48,7 @@ impl Leader {
 
     /// The same under an authority that is there, for a host of this name.
     pub async fn start_under(ca: &Ca, pki: &Path, listen: SocketAddr, host: &str) -> Leader {
-        Leader::start_in(&ca, pki, listen, (REGION, host)).await
+        Leader::start_in(ca, pki, listen, (REGION, host)).await
     }
 
     /// A leader of another region, with a host of its own.

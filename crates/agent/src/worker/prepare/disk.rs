@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::run;
 use crate::qemu::{ARRIVING_FILE, DISK_FILE};
+use crate::worker::replicas::{DISK_FILE as RAW_DISK_FILE, EPOCH_FILE};
 
 const TOOL: &str = "qemu-img";
 const PACKAGE: &str = "qemu-utils";
@@ -30,7 +31,9 @@ pub(super) fn ensure(
 /// A disk for a VM that comes from another host, as large as its own there and with nothing in it; none when it has none.
 pub(super) fn for_arrival(dir: &Path, base: Option<&Path>, disk_gib: u64) -> Result<Option<PathBuf>, String> {
     // Of an earlier generation, or of an arrival that failed.
-    remove(&dir.join(DISK_FILE))?;
+    for old in [EPOCH_FILE, RAW_DISK_FILE, DISK_FILE] {
+        remove(&dir.join(old))?;
+    }
     let path = dir.join(ARRIVING_FILE);
     remove(&path)?;
     Ok(make(dir, base, disk_gib, &path)?.map(|_| path))
