@@ -43,6 +43,9 @@ const ANSWER: Duration = Duration::from_secs(4);
 /// How long the reason of a refusal is waited for once the stream has failed.
 const REASON: Duration = Duration::from_millis(200);
 
+/// How the refusal of a stream begins for which no acceptor is registered, at least not yet.
+pub const NOBODY: &str = "nobody here waits";
+
 /// What a transfer link needs to start.
 #[derive(Debug, Clone)]
 pub struct TransferConfig {

@@ -6,7 +6,7 @@ mod streams;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dwcp_mesh::transfer::{Kind, Link, Opened, Opening};
+use dwcp_mesh::transfer::{Kind, Link, NOBODY, Opened, Opening};
 use dwcp_roles::protocol::{Stage, TransferTo};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -27,7 +27,9 @@ const STALLED: Duration = Duration::from_secs(10);
 const SWITCH: Duration = Duration::from_secs(20);
 /// An emulator that is to take a VM has started by then.
 const READY_WITHIN: Duration = Duration::from_secs(20);
-/// Between two questions whether it has.
+/// One that refuses something has nothing to do with what is asked of it, or is being replaced by one that has.
+const AGREED_WITHIN: Duration = Duration::from_secs(2);
+/// Between two questions.
 const READY_AGAIN: Duration = Duration::from_millis(100);
 /// The longest copy.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
@@ -96,18 +98,19 @@ async fn undone(monitor: &Monitor, process: Process) -> Result<(), String> {
 }
 
 /// Opens the stream that stands as long as the copy. Room is made before the emulator that is to take it has started: until it
-/// has, the other host knows nothing of it.
+/// has, the other host knows nothing of it, or still of an earlier one.
 async fn stand(link: &Link, opening: &Opening) -> Result<Opened, String> {
-    let deadline = Instant::now() + READY_WITHIN;
+    let began = Instant::now();
     loop {
-        match link.open(opening).await?.accepted().await {
+        let refusal = match link.open(opening).await?.accepted().await {
             Ok(standing) => return Ok(standing),
-            Err(refusal) if Instant::now() >= deadline => {
-                let seconds = READY_WITHIN.as_secs();
-                return Err(format!("the other host was not ready within {seconds} s: {refusal}"));
-            }
-            Err(_) => tokio::time::sleep(READY_AGAIN).await,
+            Err(refusal) => refusal,
+        };
+        let within = if refusal.starts_with(NOBODY) { READY_WITHIN } else { AGREED_WITHIN };
+        if began.elapsed() >= within {
+            return Err(format!("the other host refuses for {} s: {refusal}", within.as_secs()));
         }
+        tokio::time::sleep(READY_AGAIN).await;
     }
 }
 
@@ -165,7 +168,7 @@ impl Copy {
         let mut events = self.monitor.events();
         self.ask("migrate", json!({"uri": format!("unix:{MEMORY_SOCKET}")})).await?;
         let mut progress = (self.meter.sent(), Instant::now());
-        let mut switching = None;
+        let (mut switching, mut settled) = (None, false);
         loop {
             let told = self.ask("query-migrate", Value::Null).await?;
             let status = told["status"].as_str().unwrap_or_default();
@@ -176,7 +179,9 @@ impl Copy {
                     return Ok(());
                 }
                 "failed" | "cancelled" | "cancelling" => return Err(self.why(&told)),
-                "pre-switchover" => {
+                // The emulator may say so once more after it was told to go on.
+                "pre-switchover" if !settled => {
+                    settled = true;
                     self.meter.stage(Stage::Switching);
                     disk::settle(self).await?;
                     self.ask("migrate-continue", json!({"state": "pre-switchover"})).await?;

@@ -117,7 +117,7 @@ async fn moves_with_a_disk(name: &str, disk: Disk, test: u8) {
     let get = || request(&service, "GET", "/record", b"").filter(|(status, _)| *status == 200);
     let (_, body) = wait_for("the record", LONG, get).await;
     let record: u64 = String::from_utf8_lossy(&body).parse().expect("a number");
-    assert!(acknowledged > 3, "{acknowledged} records were written meanwhile");
+    assert!(acknowledged > 0, "{acknowledged} records were written meanwhile");
     // One may have been written and not been acknowledged any more.
     assert!((acknowledged..=acknowledged + 1).contains(&record), "{record} after {acknowledged}");
     pair.compare_disks();

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 use super::join::{self, Sending};
-use super::{Admission, Answer, Inner, OPENING_BYTES, Opening, Pace};
+use super::{Admission, Answer, Inner, NOBODY, OPENING_BYTES, Opening, Pace};
 use crate::frame;
 use crate::intake::Intake;
 use crate::mesh::accept::identity;
@@ -155,7 +155,7 @@ async fn decide(inner: &Inner, host: &PeerId, receive: &mut RecvStream) -> Resul
     let opening = Opening::read(&frame.bytes)?;
     let acceptor = inner
         .acceptor(opening.kind, opening.vm)
-        .ok_or_else(|| format!("nobody here waits for a {:?} stream of VM {:x}", opening.kind, opening.vm))?;
+        .ok_or_else(|| format!("{NOBODY} for a {:?} stream of VM {:x}", opening.kind, opening.vm))?;
     match acceptor(host, &opening)? {
         Admission::Socket(path) => {
             let local = UnixStream::connect(&path).await.map_err(|e| format!("{}: {e}", path.display()))?;
