@@ -141,6 +141,9 @@ impl Guard {
             }
         }
         while let Err(error) = blocking(&mirror, Mirror::clear).await {
+            if !std::path::Path::new(&format!("/proc/{}", self.process.pid)).exists() {
+                return;
+            }
             let said =
                 json!({"vm": self.process.vm, "epoch": self.epoch, "error": error, "next": "again in 1 s"});
             journal::warn("copy-not-ended", said);
