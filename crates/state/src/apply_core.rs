@@ -70,6 +70,10 @@ impl Core {
             Command::CancelWindow(id) => self.cancel_window(*id, stamp),
             Command::NoteWindow((id, (notice, open))) => self.note_window(*id, *notice, *open, stamp),
             Command::SettleWindow(id) => self.settle_window(*id),
+            Command::BeginDrill(drill) => self.begin_drill(drill, stamp),
+            Command::NoteDrill(news) => self.note_drill(news),
+            Command::EndDrill((id, (state, result))) => self.end_drill(*id, *state, result, stamp),
+            Command::RestoreDrill(id) => self.restore_drill(*id, stamp),
             _ => Err(Refusal::new(Code::WrongState, "a region's command reached the federation's group")),
         }
     }

@@ -89,7 +89,7 @@ impl RegionFacts {
             ));
         }
         let host_up = self.hosts.get(&vm.host).is_some_and(|host| host.standing == HostStanding::Up);
-        if self.evacuation.is_none() && host_up {
+        if self.evacuation.is_none() && host_up && !vm.is_lost_copy() {
             return Err(Refusal::new(Code::WrongState, format!("{} still gets leases", vm.host))
                 .because(format!("{} runs there; it may be taken over only from a lost host", vm.name)));
         }

@@ -111,6 +111,8 @@ impl RegionFacts {
             Command::TakeReplica(replica) => self.take_replica(replica, stamp),
             Command::DeclineReplica((vm, (epoch, reason))) => self.decline_replica(*vm, *epoch, reason),
             Command::DropReplica((vm, epoch)) => self.drop_replica(*vm, *epoch, stamp),
+            Command::LoseCopies(vms) => self.lose_copies(vms, stamp),
+            Command::DropCopies(vms) => self.drop_copies(vms, stamp),
             Command::Claim(claim) => self.claim(claim, stamp.envelope.digest),
             _ => Err(Refusal::new(Code::WrongState, "a federation command reached a region's group")),
         }

@@ -1,15 +1,16 @@
 //! Commands: everything that can change a fact.
 
 use dwcp_types::{
-    Amount, FailoverId, Generation, GroupId, HostId, MigrationId, OperationId, Refusal, RegionId, Revision,
-    TokenId, VmId, Wall, WindowId,
+    Amount, DrillId, FailoverId, Generation, GroupId, HostId, MigrationId, OperationId, Refusal, RegionId,
+    Revision, TokenId, VmId, Wall, WindowId,
 };
 
 use crate::maintenance::{Notice, Window};
 use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
-    Failover, FailoverState, FailoverVm, Freeze, GuardState, HostFacts, Observed, OnReplicaLoss, Operation,
-    OperationState, PhaseName, Policy, ProtectionMode, Region, Replica, Token, Vm, Want,
+    Drill, DrillNews, DrillState, Failover, FailoverState, FailoverVm, Freeze, GuardState, HostFacts,
+    Observed, OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode, Region, Replica,
+    Token, Vm, Want,
 };
 
 /// A command with who, when and under which request.
@@ -288,6 +289,19 @@ pub enum Command {
     DeclineReplica((VmId, (u64, String))),
     /// A copy is not needed any more: (VM, epoch).
     DropReplica((VmId, u64)),
+
+    /// A drill of a region begins, or the one that is not over is joined. For the federation's group, like the three after it.
+    BeginDrill(Box<Drill>),
+    /// What became of a drill's VMs, and when.
+    NoteDrill(DrillNews),
+    /// A drill is measured, or nothing of it is left: (drill, (state, result)).
+    EndDrill((DrillId, (DrillState, String))),
+    /// What a drill made is to go away.
+    RestoreDrill(DrillId),
+    /// Copies of a drill are lost. For a region's group, like the next.
+    LoseCopies(Vec<VmId>),
+    /// Copies of a drill are to be deleted.
+    DropCopies(Vec<VmId>),
 }
 
 /// A VM changes hosts.
@@ -321,6 +335,8 @@ pub struct Receipt {
     pub claim: Option<(u64, GroupId)>,
     /// The maintenance window it planned or changed.
     pub window: Option<WindowId>,
+    /// The drill it began, joined or changed.
+    pub drill: Option<DrillId>,
 }
 
 /// What became of a command. Every replica computes the same.

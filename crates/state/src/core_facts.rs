@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_types::{FailoverId, NodeId, OperationId, RegionId, Revision, TokenId, Wall, WindowId};
+use dwcp_types::{DrillId, FailoverId, NodeId, OperationId, RegionId, Revision, TokenId, Wall, WindowId};
 
-use crate::{Failover, FailoverState, Freeze, Ledger, Operation, Policy, Token, Window};
+use crate::{Drill, Failover, FailoverState, Freeze, Ledger, Operation, Policy, Token, Window};
 
 /// Where a region is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +137,8 @@ pub struct Core {
     pub windows: BTreeMap<WindowId, Window>,
     /// Windows numbered so far: a number is never used again.
     pub windows_numbered: u64,
+    /// Drills, by number.
+    pub drills: BTreeMap<DrillId, Drill>,
 }
 
 impl Core {

@@ -4,6 +4,7 @@ use dwcp_types::{DecodeError, Wire, codec::Reader, codec::Writer, decode, encode
 
 use crate::command::*;
 use crate::core_facts::*;
+use crate::drill::*;
 use crate::failover::*;
 use crate::host::*;
 use crate::ledger::*;
@@ -72,7 +73,7 @@ wire_enum!(Health { 1 Unknown, 2 Healthy, 3 Unhealthy });
 wire_struct!(Observed { 1 generation, 2 phase, 3 health, 4 boot_id, 5 address, 6 reason, 7 at });
 wire_struct!(Vm {
     1 id, 2 name, 3 tenant, 4 project, 5 labels, 6 spec, 7 rules, 8 priority, 9 want, 10 home, 11 host, 12 generation,
-    13 observed, 14 created_at, 15 placed_at, 16 failover, 17 revision, 18 protection, 19 promised
+    13 observed, 14 created_at, 15 placed_at, 16 failover, 17 revision, 18 protection, 19 promised, 30 drill
 });
 wire_enum!(ProtectionMode { 1 None, 2 Async(interval_ms), 3 Sync });
 wire_enum!(OnReplicaLoss { 1 Stop, 2 GoOn });
@@ -145,7 +146,7 @@ wire_struct!(Region {
 });
 wire_struct!(Core {
     1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger,
-    10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered
+    10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills
 });
 
 wire_enum!(Notice { 1 Planned, 2 Week, 3 Day, 4 Started, 5 Ended });
@@ -153,6 +154,22 @@ wire_struct!(Window {
     1 id, 2 region, 3 host, 4 starts_at, 5 ends_at, 6 reason, 7 by, 8 asked_at, 9 no_placement, 10 said, 11 closed,
     12 cancelled_at, 13 revision
 });
+
+wire_enum!(DrillMode { 1 Isolated, 2 Live });
+wire_enum!(DrillState { 1 Running, 2 Done, 3 Restored, 4 Failed });
+wire_enum!(DrillMoment { 1 Cut, 2 Detected, 3 Agreed, 4 Fenced, 5 Planned, 6 Restarted, 7 Verified });
+wire_enum!(DrillVmState { 1 Waiting, 2 Ready, 3 Lost, 4 Moving, 5 Verified, 6 Left, 7 Failed });
+wire_struct!(DrillTime { 1 moment, 2 at, 3 note });
+wire_struct!(DrillVm {
+    1 of, 2 vm, 3 name, 4 priority, 5 from_host, 6 to_region, 7 to_host, 8 generation, 9 state, 10 reason, 11 lost,
+    12 answered_at, 13 disk, 14 written, 15 kept
+});
+wire_struct!(Drill {
+    1 id, 2 region, 3 mode, 4 by, 5 started_at, 6 vms, 7 left_out, 8 times, 9 state, 10 measured_at,
+    11 restoring_since, 12 ended_at, 13 result, 14 failover
+});
+wire_struct!(DrillNews { 1 drill, 2 vms, 3 times, 4 failover });
+wire_struct!(DrillMark { 1 drill, 2 lost });
 
 wire_enum!(Trigger { 1 Automatic, 2 Manual });
 wire_enum!(FailoverState { 1 Running, 2 Done, 3 Partial, 4 Cancelled });
@@ -193,7 +210,9 @@ wire_enum!(Command {
     44 EndMigration(vm), 45 Switch(switch), 46 Expect(arrival), 47 Withdraw(vm), 48 DropArrival(vm),
     60 SetProtection(change), 61 ChooseReplica(choice), 62 Guarded(seen), 63 LocateReplica(location),
     64 TakeReplica(replica), 65 DeclineReplica(vm), 66 DropReplica(vm),
-    80 ScheduleWindow(window), 81 CancelWindow(id), 82 NoteWindow(note), 83 SettleWindow(id)
+    80 ScheduleWindow(window), 81 CancelWindow(id), 82 NoteWindow(note), 83 SettleWindow(id),
+    100 BeginDrill(drill), 101 NoteDrill(news), 102 EndDrill(end), 103 RestoreDrill(id), 104 LoseCopies(vms),
+    105 DropCopies(vms)
 });
-wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window });
+wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window, 80 drill });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

@@ -104,7 +104,7 @@ impl Index {
                 ids(self).remove(&vm.id)
             };
         };
-        let to_run = vm.want == Want::Running;
+        let to_run = vm.want == Want::Running && vm.drill.is_none();
         set(|index| &mut index.to_run, to_run);
         set(|index| &mut index.not_serving, to_run && !vm.serves());
     }
@@ -238,12 +238,14 @@ impl RegionFacts {
         if self.index_is_whole() {
             return self.index.to_run.len();
         }
-        self.vms.values().filter(|vm| vm.want == Want::Running).count()
+        self.vms.values().filter(|vm| vm.want == Want::Running && vm.drill.is_none()).count()
     }
 
     /// VMs placed here that are to run and do not serve, by id.
     pub fn vms_not_serving(&self) -> impl Iterator<Item = &Vm> {
-        self.chosen(Some(&self.index.not_serving), |vm| vm.want == Want::Running && !vm.serves())
+        self.chosen(Some(&self.index.not_serving), |vm| {
+            vm.want == Want::Running && vm.drill.is_none() && !vm.serves()
+        })
     }
 
     /// A VM of that name that is not being deleted.

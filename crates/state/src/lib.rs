@@ -9,6 +9,7 @@
 
 mod apply_cancel;
 mod apply_core;
+mod apply_drill;
 mod apply_handoff;
 mod apply_maintenance;
 mod apply_migration;
@@ -17,6 +18,7 @@ mod apply_region;
 mod check;
 mod command;
 mod core_facts;
+mod drill;
 mod encoding;
 mod expected;
 mod failover;
@@ -42,6 +44,10 @@ pub use command::{
     ProtectionChange, Receipt, RegionChange, ReplicaChoice, ReplicaLocation, Switch,
 };
 pub use core_facts::{Core, Lifecycle, Prices, Region, Standing};
+pub use drill::{
+    Drill, DrillLoss, DrillMark, DrillMode, DrillMoment, DrillNews, DrillState, DrillTime, DrillVm,
+    DrillVmState,
+};
 pub use expected::expect_revision;
 pub use failover::{Failover, FailoverState, FailoverVm, MoveState, PhaseName, PhaseSpan, Trigger};
 pub use fate::Fate;

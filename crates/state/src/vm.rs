@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_types::{Amount, FailoverId, Generation, HostId, Priority, RegionId, Revision, VmId, Wall};
 
-use crate::Protection;
+use crate::{DrillMark, Protection};
 
 /// What people want it to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,6 +212,8 @@ pub struct Vm {
     pub promised: Generation,
     /// How its disk is kept in another region.
     pub protection: Protection,
+    /// Set on a copy that was made for a drill: it counts nowhere and goes when the drill is over.
+    pub drill: Option<DrillMark>,
 }
 
 impl Vm {

@@ -5,6 +5,7 @@ mod it {
     mod codec;
     mod copies;
     mod core_commands;
+    mod drill;
     mod expected;
     mod flaws;
     mod golden;

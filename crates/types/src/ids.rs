@@ -148,6 +148,10 @@ number_id!(
     WindowId
 );
 number_id!(
+    /// A drill, counted from 1 in the federation: `drill-001`.
+    DrillId
+);
+number_id!(
     /// Position in a group's log.
     Revision
 );
@@ -190,6 +194,30 @@ impl FromStr for WindowId {
     }
 }
 
+impl fmt::Display for DrillId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "drill-{:03}", self.0)
+    }
+}
+
+impl FromStr for DrillId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix("drill-").unwrap_or("");
+        match digits.parse::<u64>() {
+            Ok(number) if number > 0 => Ok(DrillId(number)),
+            _ => Err(format!("`{text}` is not a drill id such as drill-001")),
+        }
+    }
+}
+
+impl DrillId {
+    /// The name of the copy that a drill makes of a VM of this name.
+    pub fn name_of_copy(self, name: &str) -> String {
+        format!("{self}-{name}")
+    }
+}
+
 impl Generation {
     /// The next generation.
     pub fn next(self) -> Generation {
@@ -217,6 +245,8 @@ mod tests {
         assert_eq!(WindowId(7).to_string(), "window-007");
         assert_eq!("window-1234".parse(), Ok(WindowId(1234)));
         assert!("window-0".parse::<WindowId>().is_err() && "7".parse::<WindowId>().is_err());
+        assert_eq!("drill-012".parse(), Ok(DrillId(12)));
+        assert_eq!(DrillId(12).name_of_copy("web"), "drill-012-web");
     }
 
     #[test]

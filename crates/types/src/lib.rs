@@ -12,8 +12,8 @@ mod time;
 
 pub use codec::{DecodeError, Wire, decode, encode};
 pub use ids::{
-    FailoverId, Generation, GroupId, HostId, MigrationId, NodeId, OperationId, RegionId, Revision, TokenId,
-    VmId, WindowId, ZoneId,
+    DrillId, FailoverId, Generation, GroupId, HostId, MigrationId, NodeId, OperationId, RegionId, Revision,
+    TokenId, VmId, WindowId, ZoneId,
 };
 pub use quantity::{Amount, Priority};
 pub use refusal::{Code, Refusal};

@@ -21,6 +21,8 @@ codes! {
         "The host has no image of that name in its image folder.";
     UnknownEndpoint "DWCP-R0017" NotFound "no such endpoint"
         "The API has no such path in this version. `/v1/openapi.json` lists what it has.";
+    UnknownDrill "DWCP-R0019" NotFound "no such drill"
+        "No drill has that id, or no drill of that region has been run. `dwcp-cli federation dr-drill list` lists them; the newest hundred are kept.";
     AmbiguousName "DWCP-R0018" Usage "the name fits several VMs"
         "Several VMs carry that name. Use the id, which is unique for ever.";
     NotAuthenticated "DWCP-R0020" NotAllowed "no valid token"

@@ -1,7 +1,7 @@
 //! What is written is read back, and what was not written here is an error or a value, never a panic.
 
-use dwcp_state::{Envelope, Federation};
-use dwcp_types::{Revision, Rng, VmId, Wall, decode, encode};
+use dwcp_state::{DrillMark, Envelope, Federation};
+use dwcp_types::{DrillId, Generation, Revision, Rng, VmId, Wall, decode, encode};
 use proptest::prelude::*;
 
 use super::samples;
@@ -48,6 +48,7 @@ fn what_was_added_since_version_1_is_read_back_too() {
     let mut view = federation();
     view.core.policy_revision = Revision(3);
     view.core.freeze_revision = Revision(4);
+    view.core.drills.insert(samples::drill().id, samples::drill());
     view.core.regions.values_mut().for_each(|region| region.revision = Revision(5));
     view.core.tokens.values_mut().for_each(|token| token.revision = Revision(6));
     view.core.operations.values_mut().for_each(|operation| operation.revision = Revision(7));
@@ -60,7 +61,8 @@ fn what_was_added_since_version_1_is_read_back_too() {
     let before = Some(view.core.regions[&"a".into()].clone());
     view.core.failovers.values_mut().for_each(|failover| failover.before = before.clone());
     let facts = view.regions.get_mut(&"a".into()).expect("the region");
-    facts.vms.values_mut().for_each(|vm| vm.revision = Revision(8));
+    let mark = DrillMark { drill: DrillId(2), lost: Some((Generation(1), Wall(20))) };
+    facts.vms.values_mut().for_each(|vm| (vm.revision, vm.drill) = (Revision(8), Some(mark)));
     facts.hosts.values_mut().for_each(|host| host.revision = Revision(9));
     facts.born.insert(dwcp_types::VmId(9), Wall(10));
     facts.horizons.insert("b".into(), Revision(11));

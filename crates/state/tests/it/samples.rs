@@ -55,6 +55,7 @@ pub fn vm() -> Vm {
         revision: Revision(0),
         promised: Generation(0),
         protection: Protection::default(),
+        drill: None,
     }
 }
 
@@ -159,6 +160,41 @@ pub fn failover_vm() -> FailoverVm {
     }
 }
 
+pub fn drill() -> Drill {
+    Drill {
+        id: DrillId(2),
+        region: "a".into(),
+        mode: DrillMode::Live,
+        by: "ann".into(),
+        started_at: Wall(10),
+        vms: vec![DrillVm {
+            of: VmId(1),
+            vm: VmId(2),
+            name: "drill-002-web".into(),
+            priority: Priority(70),
+            from_host: "h1".into(),
+            to_region: Some("b".into()),
+            to_host: Some("h2".into()),
+            generation: Generation(2),
+            state: DrillVmState::Verified,
+            reason: "score 1".into(),
+            lost: true,
+            answered_at: Some(Wall(60)),
+            disk: true,
+            written: Some(9),
+            kept: Some(8),
+        }],
+        left_out: 3,
+        times: vec![DrillTime { moment: DrillMoment::Cut, at: Wall(20), note: "by hand".into() }],
+        state: DrillState::Done,
+        measured_at: Some(Wall(70)),
+        restoring_since: Some(Wall(80)),
+        ended_at: Some(Wall(90)),
+        result: "1 of 1".into(),
+        failover: Some(FailoverId(4)),
+    }
+}
+
 pub fn token() -> Token {
     Token {
         id: "token-1".into(),
@@ -239,6 +275,7 @@ pub fn ledger() -> Ledger {
         failover: Some(FailoverId(1)),
         claim: Some((1, 2)),
         window: None,
+        drill: None,
     };
     ledger.remember("r1", 77, &Outcome::Accepted(receipt));
     ledger.remember("r2", 78, &Outcome::Refused(refusal()));
@@ -260,6 +297,7 @@ pub fn core() -> Core {
         freeze_revision: Revision(0),
         windows: BTreeMap::new(),
         windows_numbered: 0,
+        drills: BTreeMap::new(),
     }
 }
 
@@ -410,6 +448,17 @@ pub fn later_commands() -> Vec<Command> {
         Command::CancelWindow(WindowId(3)),
         Command::NoteWindow((WindowId(3), (Notice::Started, true))),
         Command::SettleWindow(WindowId(3)),
+        Command::BeginDrill(Box::new(drill())),
+        Command::NoteDrill(DrillNews {
+            drill: DrillId(2),
+            vms: drill().vms,
+            times: drill().times,
+            failover: Some(FailoverId(4)),
+        }),
+        Command::EndDrill((DrillId(2), (DrillState::Done, "1 of 1".into()))),
+        Command::RestoreDrill(DrillId(2)),
+        Command::LoseCopies(vec![VmId(1)]),
+        Command::DropCopies(vec![VmId(1)]),
     ]
 }
 
@@ -563,6 +612,12 @@ pub fn position(command: &Command) -> usize {
         Command::CancelWindow(_) => 50,
         Command::NoteWindow(_) => 51,
         Command::SettleWindow(_) => 52,
+        Command::BeginDrill(_) => 53,
+        Command::NoteDrill(_) => 54,
+        Command::EndDrill(_) => 55,
+        Command::RestoreDrill(_) => 56,
+        Command::LoseCopies(_) => 57,
+        Command::DropCopies(_) => 58,
     }
 }
 
