@@ -17,7 +17,7 @@ pub struct FailoverLimits {
     pub min_priority: Option<Priority>,
     /// Move what fits even when not everything does.
     pub partial: bool,
-    /// Only these VMs, when not empty.
+    /// Only these VMs, when not empty; otherwise all but copies that were made for a drill.
     pub only: BTreeSet<VmId>,
 }
 
@@ -109,7 +109,7 @@ pub fn plan_failover(
     // A VM that is being moved goes where it may run already, and nowhere else.
     let moves = |vm: &&Vm| {
         limits.min_priority.is_none_or(|least| vm.priority >= least)
-            && (limits.only.is_empty() || limits.only.contains(&vm.id))
+            && if limits.only.is_empty() { vm.drill.is_none() } else { limits.only.contains(&vm.id) }
             && facts.moving(vm.id).is_none()
     };
     for vm in alive(facts.vms.values().filter(moves)) {

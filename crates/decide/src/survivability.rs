@@ -98,7 +98,7 @@ fn loss_of(view: &Federation, measured: &Measured, regions: &[RegionId]) -> Loss
     let mut planner = Planner::new(view, measured, regions, None);
     let homes: Vec<&dwcp_state::RegionFacts> =
         regions.iter().filter_map(|region| view.regions.get(region)).collect();
-    for vm in alive(homes.iter().flat_map(|facts| facts.vms.values())) {
+    for vm in alive(homes.iter().flat_map(|facts| facts.vms.values()).filter(|vm| vm.drill.is_none())) {
         loss.vms += 1;
         if vm.rules.stay_on_loss {
             loss.stay += 1;

@@ -12,6 +12,8 @@ mod agents;
 mod beats;
 mod create;
 mod drain;
+mod drill;
+mod drill_copies;
 mod failover;
 mod groups;
 mod handoff;
@@ -405,12 +407,14 @@ impl Node {
         self.found();
         self.watch_regions();
         self.keep_windows();
+        self.run_drills();
     }
 
     fn lead_region(&mut self, group: GroupId) {
         self.keep_limits(group);
         self.watch_hosts(group);
         self.evacuate(group);
+        self.let_copies_leave(group);
         self.settle_departures(group);
         self.admit_arrivals(group);
         self.run_migrations(group);

@@ -262,9 +262,11 @@ pub struct VmIntent {
     pub protect: Option<ProtectTo>,
     /// The epoch of the copy kept here that its disk is made from; 0: none.
     pub boot_replica: u64,
+    /// With [`Run::Stopped`]: its process is killed at once, without a chance to power down.
+    pub at_once: bool,
 }
 wire_struct!(VmIntent {
-    1 vm, 2 generation, 3 run, 4 priority, 5 spec, 6 transfer, 7 arrival, 20 protect, 21 boot_replica
+    1 vm, 2 generation, 3 run, 4 priority, 5 spec, 6 transfer, 7 arrival, 20 protect, 21 boot_replica, 30 at_once
 });
 
 /// Where a running VM is to be copied to.

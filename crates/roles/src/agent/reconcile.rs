@@ -130,8 +130,9 @@ impl Agent {
                 local.reason.clear();
             }
             // A process that is held still can't power down by itself, and without a lease it may not go on.
-            Run::Stopped if local.paused || !leased => {
-                if local.kill(now_us, "stopped while the lease was out") {
+            Run::Stopped if local.paused || !leased || intent.at_once => {
+                let why = if intent.at_once { "killed at once" } else { "stopped while the lease was out" };
+                if local.kill(now_us, why) {
                     out.push(Effect::Kill { vm, generation });
                 }
             }

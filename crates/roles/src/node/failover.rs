@@ -165,7 +165,7 @@ impl Node {
             .collect()
     }
 
-    fn is_started(&self, vm: VmId) -> bool {
+    pub(super) fn is_started(&self, vm: VmId) -> bool {
         self.facts.vm(vm).is_some_and(|(_, vm)| {
             vm.observed.generation == vm.generation && vm.observed.phase == dwcp_state::Phase::Running
         })

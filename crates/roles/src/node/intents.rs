@@ -65,6 +65,7 @@ impl Node {
             }
             Command::AimMigration((vm, _)) | Command::EndMigration((vm, _)) => vec![*vm],
             Command::Switch(switch) => vec![switch.vm],
+            Command::LoseCopies(vms) | Command::DropCopies(vms) => vms.clone(),
             // An operation that is called off stops its migrations.
             Command::EndOperation(_) => facts.migrations.keys().copied().collect(),
             _ => Vec::new(),
@@ -207,10 +208,12 @@ fn protect(vm: &Vm) -> Option<ProtectTo> {
 }
 
 fn intent(vm: &Vm) -> VmIntent {
+    let lost = vm.drill.and_then(|mark| mark.lost).is_some_and(|(generation, _)| generation == vm.generation);
     VmIntent {
         vm: vm.id,
         generation: vm.generation.0,
-        run: if vm.want == Want::Running { Run::Running } else { Run::Stopped },
+        run: if vm.want == Want::Running && !lost { Run::Running } else { Run::Stopped },
+        at_once: lost,
         priority: vm.priority,
         spec: VmSpec {
             name: vm.name.clone(),

@@ -2,11 +2,12 @@
 
 use dwcp_decide::{FailoverLimits, FailoverPlan, PlaceReport, PlaceRequest, Placement};
 use dwcp_state::{
-    Command, Drain, Failover, Freeze, NewMigration, Operation, OperationKind, Outcome, PhaseName, PhaseSpan,
-    Policy, ProtectionChange, Receipt, RegionChange, Standing, Token, Trigger, Vm, Want, Window,
+    Command, Drain, DrillMode, DrillNews, Failover, Freeze, NewMigration, Operation, OperationKind, Outcome,
+    PhaseName, PhaseSpan, Policy, ProtectionChange, Receipt, RegionChange, Standing, Token, Trigger, Vm,
+    Want, Window,
 };
 use dwcp_types::{
-    Code, GroupId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId, WindowId,
+    Code, DrillId, GroupId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId, WindowId,
 };
 
 use super::proposals::Purpose;
@@ -121,6 +122,12 @@ pub enum Request {
     Migrate(Asked, MigrateRequest),
     /// Empty a region, or one host of it.
     Drain(Asked, RegionId, Drain),
+    /// Rehearse the failure of a region.
+    BeginDrill(Asked, RegionId, DrillMode),
+    /// End a drill: what it made goes away.
+    RestoreDrill(Asked, DrillId),
+    /// What was counted of a drill's VMs.
+    NoteDrill(Asked, DrillNews),
     /// Call migrations of VMs off.
     CancelMigrations(Asked, Vec<VmId>),
     /// Look at a region from every other.
@@ -198,6 +205,11 @@ impl Node {
             Request::Migrate(asked, migrate) => self.migrate(ticket, &asked, migrate),
             Request::Drain(asked, region, drain) => self.begin_drain(ticket, &asked, &region, drain),
             Request::CancelMigrations(asked, vms) => self.cancel_migrations(ticket, &asked, &vms),
+            Request::BeginDrill(asked, region, mode) => self.begin_drill(ticket, &asked, &region, mode),
+            Request::RestoreDrill(asked, id) => {
+                self.ask_federation(ticket, &asked, Command::RestoreDrill(id))
+            }
+            Request::NoteDrill(asked, news) => self.ask_federation(ticket, &asked, Command::NoteDrill(news)),
             Request::CheckRegion(region) => self.check_region(ticket, &region),
             Request::Barrier(group) => self.ask_barrier(ticket, group),
         }

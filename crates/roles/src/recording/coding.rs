@@ -43,6 +43,9 @@ impl Wire for Request {
             Request::Protect(asked, change) => choice!(w, 20, asked, change),
             Request::ScheduleWindow(asked, window) => choice!(w, 40, asked, window),
             Request::CancelWindow(asked, id) => choice!(w, 41, asked, id),
+            Request::BeginDrill(asked, region, mode) => choice!(w, 30, asked, region, mode),
+            Request::RestoreDrill(asked, id) => choice!(w, 31, asked, id),
+            Request::NoteDrill(asked, news) => choice!(w, 32, asked, news),
         }
     }
 
@@ -70,6 +73,9 @@ impl Wire for Request {
             20 => Request::Protect(Wire::get(r)?, Wire::get(r)?),
             40 => Request::ScheduleWindow(Wire::get(r)?, Wire::get(r)?),
             41 => Request::CancelWindow(Wire::get(r)?, Wire::get(r)?),
+            30 => Request::BeginDrill(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            31 => Request::RestoreDrill(Wire::get(r)?, Wire::get(r)?),
+            32 => Request::NoteDrill(Wire::get(r)?, Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("a request", other)),
         })
     }

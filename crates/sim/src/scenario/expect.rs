@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dwcp_roles::node::Node;
-use dwcp_state::{DiskProof, FailoverState, Standing, Vm};
+use dwcp_state::{DiskProof, DrillMoment, FailoverState, Standing, Vm};
 use dwcp_types::RegionId;
 
 use super::{Story, words};
@@ -108,6 +108,30 @@ impl Story {
         }
     }
 
+    /// Expectations of the newest drill: how far it is; how many of how many answer elsewhere, and how soon.
+    fn drill_holds(&self, what: &[&str]) -> Result<(), String> {
+        let core = &self.node()?.facts().core;
+        let drill = core.drills.values().next_back().ok_or("no drill")?;
+        match what {
+            ["drill-is", wanted] => {
+                Self::same(format!("{:?}", drill.state).to_lowercase(), wanted.to_string())
+            }
+            ["drill-cut"] if drill.time(DrillMoment::Cut).is_some() => Ok(()),
+            ["drill-cut"] => Err("it has not happened".to_string()),
+            ["drill-moved", wanted] => {
+                Self::same(format!("{}/{}", drill.verified(), drill.lost().count()), wanted.to_string())
+            }
+            ["drill-rto-s", "from", least, "to", most] => {
+                let number =
+                    |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
+                let ms = drill.rto_ms().ok_or("it is not known")?;
+                let within = (number(least)? * 1_000..=number(most)? * 1_000).contains(&ms);
+                if within { Ok(()) } else { Err(format!("found {ms} ms")) }
+            }
+            _ => Err(format!("stories can't expect `{}`", what.join(" "))),
+        }
+    }
+
     fn holds(&self, what: &[&str]) -> Result<(), String> {
         let number = |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is not a number"));
         match what {
@@ -157,6 +181,7 @@ impl Story {
                 Self::same(self.record(name)?.1.generation.0 as usize, number(wanted)?)
             }
             ["copy-of" | "disk-of", ..] => self.disk_holds(what),
+            ["drill-is" | "drill-cut" | "drill-moved" | "drill-rto-s", ..] => self.drill_holds(what),
             ["apart", one, other] => {
                 let (one, other) = (self.record(one)?.1.host, self.record(other)?.1.host);
                 if one == other { Err(format!("both are on {one}")) } else { Ok(()) }

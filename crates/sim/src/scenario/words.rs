@@ -1,7 +1,9 @@
 //! The words of stories: the commands people type and the faults that strike.
 
 use dwcp_roles::node::{Asked, Change, CreateVm, FailoverRequest, Reply, Request};
-use dwcp_state::{Freeze, OnReplicaLoss, ProtectionMode, RegionChange, Relation, Rules, Scope, Target};
+use dwcp_state::{
+    DrillMode, Freeze, OnReplicaLoss, ProtectionMode, RegionChange, Relation, Rules, Scope, Target,
+};
 use dwcp_types::{NodeId, RegionId, VmId};
 
 use super::Story;
@@ -225,6 +227,16 @@ impl Story {
                     ..FailoverRequest::default()
                 },
             ),
+            ["federation", "dr-drill", "simulate-failure", "--region", name, ..] => {
+                Request::BeginDrill(asked, (*name).into(), DrillMode::Isolated)
+            }
+            ["federation", "dr-drill", "restore", "--region", name, ..] => {
+                let nodes = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
+                let newest = nodes.max_by_key(|node| node.facts().revision(0)).ok_or("no node lives")?;
+                let of = |drill: &&dwcp_state::Drill| drill.region.as_str() == *name;
+                let mut drills = newest.facts().core.drills.values();
+                Request::RestoreDrill(asked, drills.rfind(of).ok_or("no drill")?.id)
+            }
             ["operation", "cancel", "$FAILOVER", ..] => {
                 let facts = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
                 let newest = facts.max_by_key(|node| node.facts().revision(0)).ok_or("no node lives")?;
