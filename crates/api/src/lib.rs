@@ -10,6 +10,7 @@ mod macros;
 mod endpoint;
 
 pub mod controller;
+pub mod drill;
 pub mod event;
 pub mod failover;
 pub mod federation;

@@ -16,6 +16,7 @@ pub const SWITCHES: &[&str] = &[
     "--force",
     "--global",
     "--heal",
+    "--live",
     "--local",
     "--no-color",
     "--one-way",

@@ -2,6 +2,7 @@
 
 mod context;
 mod control;
+mod drill;
 mod events;
 mod failover;
 mod federation;
@@ -71,6 +72,7 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         FederationCommand::Region(command) => regions::run(session, command),
         FederationCommand::Promises { region } => promises::run(session, region),
         FederationCommand::Survivability { region } => survivability::run(session, region),
+        FederationCommand::DrDrill(command) => drill::run(session, command),
         FederationCommand::Failover(failover) => failover::run(session, failover),
         FederationCommand::Migrate(migrate) => moves::migrate(session, migrate),
         FederationCommand::MigrateAll(wanted) => moves::migrate_all(session, wanted),

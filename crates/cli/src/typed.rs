@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod drill;
 mod federation;
 mod local;
 mod maintenance;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dwcp_config::units;
 
+pub use drill::*;
 pub use federation::*;
 pub use local::*;
 pub use maintenance::*;

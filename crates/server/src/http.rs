@@ -9,6 +9,7 @@ mod call;
 mod console;
 mod controller;
 mod door;
+mod drills;
 mod events;
 mod failover_record;
 mod failovers;

@@ -13,6 +13,7 @@ pub mod log;
 pub mod node_loop;
 mod placement_times;
 pub mod record;
+mod records;
 pub mod region;
 pub mod run;
 pub mod setup;

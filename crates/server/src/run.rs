@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::http::{self, Api};
 use crate::log::Log;
 use crate::record::Recorder;
+use crate::records;
 use crate::region::{Options, Region};
 use crate::setup;
 
@@ -78,6 +79,7 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
     let closing = Arc::new(Notify::new());
     let closed = closing.clone();
     let shared = Arc::new(Api::new(region.node.clone(), &config));
+    tokio::spawn(records::keep(region.node.clone()));
     let serving =
         tokio::spawn(http::serve(
             listener,

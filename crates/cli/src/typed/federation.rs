@@ -5,8 +5,8 @@ use dwcp_api::vm_spec::Priority;
 use dwcp_config::units;
 
 use super::{
-    ControllerCommand, Drain, EventsCommand, Failback, FederationNetworkCommand, MigrateAll, MigrateArgs,
-    StateCommand, Words, words,
+    ControllerCommand, Drain, DrillCommand, EventsCommand, Failback, FederationNetworkCommand, MigrateAll,
+    MigrateArgs, StateCommand, Words, words,
 };
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +28,9 @@ pub enum FederationCommand {
     /// Move a region's VMs to others; or see how that goes.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Failover(FailoverArgs),
+    /// Rehearse the failure of a region, and what was measured of it.
+    #[command(subcommand)]
+    DrDrill(DrillCommand),
     /// Move VMs while they run; or see how that goes.
     Migrate(MigrateArgs),
     /// Move every VM of a region elsewhere.

@@ -60,6 +60,34 @@ pub fn vm(name: &str, state: &str) -> Value {
     })
 }
 
+/// A drill with one copy that answers elsewhere and one that found no place.
+pub fn drill(state: &str) -> Value {
+    let copy = |name: &str, verified: bool| {
+        json!({
+            "of": format!("vm_{name}"), "vm": format!("vm_copy_{name}"), "name": format!("drill-001-{name}"),
+            "from_host": "host-1", "to_region": verified.then_some("eu-west-1"),
+            "to_host": verified.then_some("host-2"), "state": if verified { "verified" } else { "left" },
+            "reason": if verified { "score 812, 80 ms away" } else { "eu-west-1: no room (2 hosts)" },
+            "lost": true, "took_ms": verified.then_some(9_183), "disk": false,
+            "records_written": null, "records_kept": null,
+        })
+    };
+    let time = |moment: &str, after_ms: u64, note: &str| json!({ "moment": moment, "at_ms": NINE + after_ms, "after_ms": after_ms, "note": note });
+    json!({
+        "drill": "drill-001", "region": "us-east-1", "mode": "isolated", "state": state, "by": "ops@example.com",
+        "started_at_ms": NINE - 9_000, "measured_at_ms": NINE + 9_400, "ended_at_ms": null, "restoring": false,
+        "times": [
+            time("cut", 0, "2 copies are killed at once; the region itself goes on"),
+            time("detected", 2_500, "waited: the policy counts a region as lost after 2500 ms"),
+            time("verified", 9_183, "the last copy has answered its own probe"),
+        ],
+        "vms": [copy("web-1", true), copy("web-2", false)], "left_out": 3, "lost": 2, "migrated": 1,
+        "success_percent": 50, "rto_ms": 9_183,
+        "rpo": { "records_lost": 0, "evidence": "no disk: nothing to lose" },
+        "result": "1 of 2 copies answer elsewhere", "failover": null,
+    })
+}
+
 /// A copy of a disk: whole, or behind since its link was cut.
 fn protection(state: &str) -> Value {
     let behind = state == "degraded";
@@ -344,6 +372,10 @@ fn regions_and_federation(request: &Arrived) -> Option<Value> {
         "GET /v1/failovers/latest" | "GET /v1/failovers/failover-001" => {
             json!({ "failover": failover("partly"), "as_of": as_of() })
         }
+        "POST /v1/drills" => json!({ "drill": drill("running"), "as_of": as_of() }),
+        "GET /v1/drills" => page(vec![drill("done")]),
+        "GET /v1/drills/drill-001" => json!({ "drill": drill("restored"), "as_of": as_of() }),
+        "POST /v1/drills/drill-001/restore" => json!({ "drill": drill("done"), "as_of": as_of() }),
         "GET /v1/freeze" | "PUT /v1/freeze" => json!({
             "state": "no-moves", "local": null, "since_at_ms": NINE, "by": "ops@example.com", "reason": "storm",
             "revision": 3, "as_of": as_of(),

@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 6] = [
+const FILES: [(&str, &[&str]); 7] = [
     (
         "federation",
         &[
@@ -113,6 +113,21 @@ const FILES: [(&str, &[&str]); 6] = [
         ],
     ),
     (
+        "drill",
+        &[
+            "federation dr-drill simulate-failure --region us-east-1",
+            "federation dr-drill simulate-failure --region us-east-1 --dry-run",
+            "federation dr-drill simulate-failure --region us-east-1 --live",
+            "federation dr-drill restore --region us-east-1",
+            "federation dr-drill results --metric rto",
+            "federation dr-drill results --metric rpo",
+            "federation dr-drill results --metric vms-migrated --region us-east-1",
+            "federation dr-drill results --metric success-rate",
+            "federation dr-drill results --metric luck",
+            "federation dr-drill list",
+        ],
+    ),
+    (
         "rest",
         &[
             "version",
@@ -196,6 +211,11 @@ fn failover_commands_print_what_their_transcript_says() {
 #[test]
 fn maintenance_commands_print_what_their_transcript_says() {
     holds("maintenance");
+}
+
+#[test]
+fn drill_commands_print_what_their_transcript_says() {
+    holds("drill");
 }
 
 #[test]

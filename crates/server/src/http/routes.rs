@@ -111,6 +111,7 @@ routes! {
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;
+    drill: DrillStart DrillList DrillRead DrillRestore;
     migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback;
     freeze: FreezeRead FreezeSet;
     event: EventList;
