@@ -180,7 +180,7 @@ impl Node {
                     });
                 self.creates.open.remove(&id);
                 let reply = Reply::Placed {
-                    created: Some((vm, group, receipt)),
+                    created: Some((vm, group, Box::new(receipt))),
                     placement: Some(placement),
                     report: Box::new(creating.report),
                     refusal: None,

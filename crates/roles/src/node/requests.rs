@@ -146,7 +146,7 @@ pub enum Reply {
     /// Where a VM goes, or would go, and why. Without an outcome: nothing fits.
     Placed {
         /// The VM that was created; none in a dry run.
-        created: Option<(VmId, GroupId, Receipt)>,
+        created: Option<(VmId, GroupId, Box<Receipt>)>,
         /// Its place.
         placement: Option<Placement>,
         /// Why there.

@@ -227,24 +227,33 @@ impl Story {
                     ..FailoverRequest::default()
                 },
             ),
-            ["federation", "dr-drill", "simulate-failure", "--region", name, ..] => {
-                Request::BeginDrill(asked, (*name).into(), DrillMode::Isolated)
+            ["federation", "dr-drill", rest @ ..] => self.drill(asked, rest)?,
+            ["operation", "cancel", "$FAILOVER", ..] => self.cancel(asked)?,
+            _ => return Err(format!("stories have no command `{}`", words.join(" "))),
+        })
+    }
+
+    fn cancel(&self, asked: Asked) -> Result<Request, String> {
+        let nodes = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
+        let newest = nodes.max_by_key(|node| node.facts().revision(0)).ok_or("no node lives")?;
+        let last = newest.facts().core.failovers.values().next_back().ok_or("no failover")?;
+        Ok(Request::CancelOperation(asked, last.operation))
+    }
+
+    fn drill(&self, asked: Asked, words: &[&str]) -> Result<Request, String> {
+        match words {
+            ["simulate-failure", "--region", name, ..] => {
+                Ok(Request::BeginDrill(asked, (*name).into(), DrillMode::Isolated))
             }
-            ["federation", "dr-drill", "restore", "--region", name, ..] => {
+            ["restore", "--region", name, ..] => {
                 let nodes = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
                 let newest = nodes.max_by_key(|node| node.facts().revision(0)).ok_or("no node lives")?;
                 let of = |drill: &&dwcp_state::Drill| drill.region.as_str() == *name;
-                let mut drills = newest.facts().core.drills.values();
-                Request::RestoreDrill(asked, drills.rfind(of).ok_or("no drill")?.id)
+                let drill = newest.facts().core.drills.values().rfind(of).ok_or("no drill")?;
+                Ok(Request::RestoreDrill(asked, drill.id))
             }
-            ["operation", "cancel", "$FAILOVER", ..] => {
-                let facts = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
-                let newest = facts.max_by_key(|node| node.facts().revision(0)).ok_or("no node lives")?;
-                let last = newest.facts().core.failovers.values().next_back().ok_or("no failover")?;
-                Request::CancelOperation(asked, last.operation)
-            }
-            _ => return Err(format!("stories have no command `{}`", words.join(" "))),
-        })
+            _ => Err(format!("drills have no command `{}`", words.join(" "))),
+        }
     }
 
     fn create(&mut self, words: &[&str]) -> Result<CreateVm, String> {

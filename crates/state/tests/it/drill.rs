@@ -16,12 +16,12 @@ fn begin(mode: DrillMode) -> Command {
     Command::BeginDrill(Box::new(Drill { region: region("a"), mode, vms: vec![copy], ..Drill::default() }))
 }
 
-fn drill(world: &World) -> &Drill {
+fn first(world: &World) -> &Drill {
     &world.view.core.drills[&DrillId(1)]
 }
 
 fn note(world: &mut World, change: impl FnOnce(&mut DrillVm), at: Option<(DrillMoment, u64)>) {
-    let mut vm = drill(world).vms[0].clone();
+    let mut vm = first(world).vms[0].clone();
     change(&mut vm);
     let times = at.map(|(moment, at)| DrillTime { moment, at: Wall(at), note: String::new() });
     let news =
@@ -33,14 +33,14 @@ fn note(world: &mut World, change: impl FnOnce(&mut DrillVm), at: Option<(DrillM
 fn the_same_command_joins_the_drill_of_a_region_and_another_kind_is_refused() {
     let mut world = World::new();
     assert_eq!(world.accept(0, begin(DrillMode::Isolated)).drill, Some(DrillId(1)));
-    assert_eq!(drill(&world).vms[0].name, "drill-001-web");
+    assert_eq!(first(&world).vms[0].name, "drill-001-web");
     assert_eq!(world.accept(0, begin(DrillMode::Isolated)).drill, Some(DrillId(1)));
     assert_eq!(world.refuse(0, begin(DrillMode::Live)), Code::WrongState);
     world.accept(0, Command::RestoreDrill(DrillId(1)));
     assert_eq!(world.refuse(0, begin(DrillMode::Isolated)), Code::WrongState, "it is on its way out");
     world.accept(0, Command::EndDrill((DrillId(1), (DrillState::Restored, "gone".into()))));
     world.accept(0, Command::RestoreDrill(DrillId(1)));
-    assert_eq!(drill(&world).state, DrillState::Restored, "restoring again changes nothing");
+    assert_eq!(first(&world).state, DrillState::Restored, "restoring again changes nothing");
     assert_eq!(world.accept(0, begin(DrillMode::Live)).drill, Some(DrillId(2)));
 }
 
@@ -62,14 +62,14 @@ fn of_many_drills_the_newest_are_kept_and_none_that_is_not_over_is_forgotten() {
         world.accept(0, Command::EndDrill((DrillId(number), (DrillState::Restored, String::new()))));
     }
     assert_eq!(world.view.core.drills.len(), Core::DRILLS_KEPT);
-    assert!(drill(&world).is_open());
+    assert!(first(&world).is_open());
 }
 
 #[test]
 fn what_is_measured_goes_on_and_never_back() {
     let mut world = World::new();
     world.accept(0, begin(DrillMode::Isolated));
-    assert_eq!((drill(&world).rto_ms(), drill(&world).loss()), (None, DrillLoss::Unknown));
+    assert_eq!((first(&world).rto_ms(), first(&world).loss()), (None, DrillLoss::Unknown));
     note(
         &mut world,
         |vm| {
@@ -83,15 +83,15 @@ fn what_is_measured_goes_on_and_never_back() {
         |vm| (vm.state, vm.answered_at) = (DrillVmState::Moving, None),
         Some((DrillMoment::Cut, 5)),
     );
-    assert_eq!(drill(&world).vms[0].state, DrillVmState::Verified);
-    assert_eq!(drill(&world).rto_ms(), None, "it goes on");
+    assert_eq!(first(&world).vms[0].state, DrillVmState::Verified);
+    assert_eq!(first(&world).rto_ms(), None, "it goes on");
     world.accept(0, Command::EndDrill((DrillId(1), (DrillState::Done, "1 of 1".into()))));
-    assert_eq!(drill(&world).rto_ms(), Some(9_200));
-    assert_eq!(drill(&world).loss(), DrillLoss::Unknown, "nobody has read what is there");
+    assert_eq!(first(&world).rto_ms(), Some(9_200));
+    assert_eq!(first(&world).loss(), DrillLoss::Unknown, "nobody has read what is there");
     note(&mut world, |vm| (vm.kept, vm.written) = (Some(38), Some(1)), None);
-    assert_eq!(drill(&world).loss(), DrillLoss::Records(2));
+    assert_eq!(first(&world).loss(), DrillLoss::Records(2));
     note(&mut world, |vm| vm.kept = Some(40), None);
-    assert_eq!(drill(&world).loss(), DrillLoss::Records(2), "the first count stands");
+    assert_eq!(first(&world).loss(), DrillLoss::Records(2), "the first count stands");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn without_disks_there_was_nothing_to_lose() {
     world.accept(0, begin(DrillMode::Isolated));
     note(&mut world, |vm| (vm.state, vm.lost) = (DrillVmState::Verified, true), None);
     world.accept(0, Command::EndDrill((DrillId(1), (DrillState::Done, String::new()))));
-    assert_eq!(drill(&world).loss(), DrillLoss::NoDisk);
+    assert_eq!(first(&world).loss(), DrillLoss::NoDisk);
 }
 
 fn copy_in_a() -> World {

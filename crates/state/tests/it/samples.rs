@@ -6,6 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use dwcp_state::*;
 use dwcp_types::*;
 
+#[path = "drill_samples.rs"]
+mod drill_samples;
+pub use drill_samples::{drill, drill_news};
+
 pub fn vm() -> Vm {
     let relation = |target, scope| Relation { target, scope };
     Vm {
@@ -157,41 +161,6 @@ pub fn failover_vm() -> FailoverVm {
         reason: "score 812".into(),
         verified_at: Some(Wall(800)),
         disk: DiskProof::Unknown,
-    }
-}
-
-pub fn drill() -> Drill {
-    Drill {
-        id: DrillId(2),
-        region: "a".into(),
-        mode: DrillMode::Live,
-        by: "ann".into(),
-        started_at: Wall(10),
-        vms: vec![DrillVm {
-            of: VmId(1),
-            vm: VmId(2),
-            name: "drill-002-web".into(),
-            priority: Priority(70),
-            from_host: "h1".into(),
-            to_region: Some("b".into()),
-            to_host: Some("h2".into()),
-            generation: Generation(2),
-            state: DrillVmState::Verified,
-            reason: "score 1".into(),
-            lost: true,
-            answered_at: Some(Wall(60)),
-            disk: true,
-            written: Some(9),
-            kept: Some(8),
-        }],
-        left_out: 3,
-        times: vec![DrillTime { moment: DrillMoment::Cut, at: Wall(20), note: "by hand".into() }],
-        state: DrillState::Done,
-        measured_at: Some(Wall(70)),
-        restoring_since: Some(Wall(80)),
-        ended_at: Some(Wall(90)),
-        result: "1 of 1".into(),
-        failover: Some(FailoverId(4)),
     }
 }
 
@@ -449,12 +418,7 @@ pub fn later_commands() -> Vec<Command> {
         Command::NoteWindow((WindowId(3), (Notice::Started, true))),
         Command::SettleWindow(WindowId(3)),
         Command::BeginDrill(Box::new(drill())),
-        Command::NoteDrill(DrillNews {
-            drill: DrillId(2),
-            vms: drill().vms,
-            times: drill().times,
-            failover: Some(FailoverId(4)),
-        }),
+        Command::NoteDrill(drill_news()),
         Command::EndDrill((DrillId(2), (DrillState::Done, "1 of 1".into()))),
         Command::RestoreDrill(DrillId(2)),
         Command::LoseCopies(vec![VmId(1)]),
