@@ -171,15 +171,14 @@ async fn exchange(address: &str, target: &str, body: &str) -> Option<(u16, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
     use tokio::net::TcpListener;
 
     /// A guest that keeps records in memory, and forgets those that `forgets` names.
     async fn guest(forgets: fn(u64) -> bool) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound").to_string();
-        let kept: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
         tokio::spawn(async move {
+            let mut kept: BTreeMap<u64, String> = BTreeMap::new();
             loop {
                 let (mut stream, _) = listener.accept().await.expect("somebody calls");
                 let mut bytes = [0u8; 2_048];
@@ -188,7 +187,6 @@ mod tests {
                 let (head, body) = text.split_once("\r\n\r\n").expect("a head");
                 let target = head.split(' ').nth(1).expect("a target");
                 let number: u64 = target.rsplit('?').next().and_then(|n| n.parse().ok()).expect("a number");
-                let mut kept = kept.lock().expect("one at a time");
                 let (status, answer) = if head.starts_with("PUT") {
                     if !forgets(number) {
                         kept.insert(number, body.to_owned());
@@ -198,7 +196,6 @@ mod tests {
                     kept.get(&number)
                         .map_or(("404 Not Found", String::new()), |body| ("200 OK", body.clone()))
                 };
-                drop(kept);
                 let reply = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
                 stream.write_all(reply.as_bytes()).await.expect("it listens");
             }
