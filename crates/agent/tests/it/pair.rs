@@ -121,7 +121,8 @@ impl Drop for Side {
 
 fn qemu_tool(tool: &str, arguments: &[&str]) {
     let output = Command::new(tool).args(arguments).output().expect("the tool is there");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success(), "{arguments:?}: {}: {}", output.status, said.concat());
 }
 
 impl Pair {
