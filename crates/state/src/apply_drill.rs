@@ -5,7 +5,9 @@ use dwcp_types::{Code, DrillId, Refusal, VmId};
 use crate::apply_core::unknown_region;
 use crate::apply_region::{Applied, Stamp, unknown_vm};
 use crate::command::Receipt;
-use crate::{Core, Drill, DrillNews, DrillState, Freeze, Observed, Phase, RegionFacts, Severity, Vm, Want};
+use crate::{
+    Core, Drill, DrillMode, DrillNews, DrillState, Freeze, Observed, Phase, RegionFacts, Severity, Vm, Want,
+};
 
 impl Core {
     /// Drills kept.
@@ -27,7 +29,7 @@ impl Core {
             }
             let end = format!("dwcp-cli federation dr-drill restore --region {region}");
             return Err(Refusal::new(Code::WrongState, format!("{region} can't begin another drill"))
-                .because(format!("{id} ({:?}) is not over", open.mode))
+                .because(format!("{id} ({}) is not over", open.mode))
                 .try_this(end));
         }
         if self.freeze != Freeze::Active {
@@ -46,7 +48,12 @@ impl Core {
             vm.name = id.name_of_copy(&vm.name);
         }
         drill.started_at = stamp.envelope.at;
-        let text = format!("{id} ({:?}) of {} begins with {} VMs", drill.mode, drill.region, drill.vms.len());
+        let text = match drill.mode {
+            DrillMode::Isolated => {
+                format!("{id} of {} begins on copies of {} VMs", drill.region, drill.vms.len())
+            }
+            DrillMode::Live => format!("{id} of {} begins: the region itself is to fail", drill.region),
+        };
         self.ledger.note(stamp.event(Severity::Warning, "drill.begun", &drill.region, text));
         self.drills.insert(id, drill);
         while self.drills.len() > Self::DRILLS_KEPT {

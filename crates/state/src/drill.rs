@@ -15,6 +15,15 @@ pub enum DrillMode {
     Live,
 }
 
+impl std::fmt::Display for DrillMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            DrillMode::Isolated => "isolated",
+            DrillMode::Live => "live",
+        })
+    }
+}
+
 /// How far a drill is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DrillState {

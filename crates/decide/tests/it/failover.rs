@@ -47,6 +47,20 @@ fn the_most_important_vms_come_first_then_the_largest_then_by_id() {
 }
 
 #[test]
+fn copies_of_a_drill_are_planned_for_only_by_name() {
+    let mut world = World::new(&["a", "b"], 2);
+    let kept = put(&mut world, SMALL, |_| {});
+    let mark = dwcp_state::DrillMark { drill: dwcp_types::DrillId(1), lost: None };
+    let copy = put(&mut world, SMALL, |vm| vm.drill = Some(mark));
+    let of = |limits: &FailoverLimits| -> Vec<_> {
+        plan(&world, limits).moves.into_iter().map(|step| step.vm).collect()
+    };
+    assert_eq!(of(&FailoverLimits::default()), vec![kept.id]);
+    let only = FailoverLimits { only: [copy.id].into(), ..FailoverLimits::default() };
+    assert_eq!(of(&only), vec![copy.id]);
+}
+
+#[test]
 fn room_is_used_up_as_the_plan_goes_and_the_least_important_are_left() {
     let mut world = World::new(&["a", "b", "c"], 1);
     roomy(&mut world);

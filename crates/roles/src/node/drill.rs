@@ -6,7 +6,7 @@
 //! of a lease, the planner, the hand-over, the boot elsewhere, the VM's own answer.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_decide::FailoverLimits;
 use dwcp_state::{
@@ -280,8 +280,15 @@ impl Node {
             times.extend(span.map(|span| DrillTime { moment, at: span.ended_at, note: note.clone() }));
         }
         if drill.failover.is_none() {
-            let vms = failover.vms.iter().take(super::drill_copies::LIVE_VMS).map(as_followed).collect();
-            let news = DrillNews { drill: drill.id, vms, times, failover: Some(failover.id) };
+            // One part of them at a look; with the last comes what happened when.
+            let known: BTreeSet<VmId> = drill.vms.iter().map(|vm| vm.vm).collect();
+            let rest = failover.vms.iter().filter(|vm| !known.contains(&vm.vm)).map(as_followed);
+            let mut parts = self.parts(rest.collect());
+            let vms = if parts.is_empty() { Vec::new() } else { parts.remove(0) };
+            let news = match parts.is_empty() {
+                true => DrillNews { drill: drill.id, vms, times, failover: Some(failover.id) },
+                false => DrillNews { drill: drill.id, vms, ..DrillNews::default() },
+            };
             self.tell_again(0, Command::NoteDrill(news));
             return;
         }

@@ -13,8 +13,6 @@ use super::drill::failed;
 use super::{Asked, Node};
 use crate::protocol::Phase;
 
-/// VMs of a live drill that its record names; the failover's record names all.
-pub(super) const LIVE_VMS: usize = 1_000;
 /// A copy that does not answer by then is no part of the drill, ms.
 const PREPARE_LIMIT_MS: u64 = 90_000;
 /// A copy that has had no place for so long gets none, ms.

@@ -147,7 +147,8 @@ impl Node {
         let freeze = self.facts.core.freeze;
         let there = self.facts.regions[region].vms.values();
         there
-            .filter(|vm| vm.want != Want::Deleted && vm.priority >= failover.min_priority)
+            .filter(|vm| vm.want != Want::Deleted && vm.drill.is_none())
+            .filter(|vm| vm.priority >= failover.min_priority)
             .filter(|vm| !named.contains(&vm.id))
             .map(|vm| FailoverVm {
                 vm: vm.id,

@@ -285,4 +285,15 @@ mod tests {
         apply(&mut view, 1, Command::Forget((VmId(1), Generation(2))));
         assert_eq!(wanted(&view), vec![]);
     }
+
+    #[test]
+    fn a_lost_copy_is_off_at_once_where_it_was_and_runs_under_its_next_generation() {
+        let mark = |lost| Some(dwcp_state::DrillMark { drill: dwcp_types::DrillId(1), lost });
+        let vm = Vm { id: VmId(1), generation: Generation(3), drill: mark(None), ..Vm::default() };
+        let runs = |vm: &Vm| (intent(vm).run, intent(vm).at_once);
+        assert_eq!(runs(&vm), (Run::Running, false));
+        let lost = Vm { drill: mark(Some((Generation(3), dwcp_types::Wall(7)))), ..vm };
+        assert_eq!(runs(&lost), (Run::Stopped, true));
+        assert_eq!(runs(&Vm { generation: Generation(4), ..lost }), (Run::Running, false));
+    }
 }

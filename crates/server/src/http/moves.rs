@@ -335,7 +335,7 @@ fn home_plan(view: &View<'_>, asked: &FailbackRequest) -> Result<Moves, Problem>
     let max_downtime_ms = downtime(asked.max_downtime_ms)?;
     let mut away: BTreeMap<RegionId, BTreeSet<VmId>> = BTreeMap::new();
     for (region, vm) in view.node.facts().vms() {
-        if vm.home == home && *region != home && vm.want != Want::Deleted {
+        if vm.home == home && *region != home && vm.want != Want::Deleted && vm.drill.is_none() {
             away.entry(region.clone()).or_default().insert(vm.id);
         }
     }

@@ -242,8 +242,9 @@ impl Story {
 
     fn drill(&self, asked: Asked, words: &[&str]) -> Result<Request, String> {
         match words {
-            ["simulate-failure", "--region", name, ..] => {
-                Ok(Request::BeginDrill(asked, (*name).into(), DrillMode::Isolated))
+            ["simulate-failure", "--region", name, rest @ ..] => {
+                let mode = if rest.contains(&"--live") { DrillMode::Live } else { DrillMode::Isolated };
+                Ok(Request::BeginDrill(asked, (*name).into(), mode))
             }
             ["restore", "--region", name, ..] => {
                 let nodes = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());

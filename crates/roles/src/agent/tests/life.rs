@@ -69,6 +69,20 @@ fn more_vms_than_addresses_wait_and_say_so() {
 }
 
 #[test]
+fn a_vm_that_is_to_be_off_at_once_is_killed_without_the_power_button_and_stays_off() {
+    let mut world = World::leased();
+    world.running(1, 1);
+    let lost = VmIntent { at_once: true, ..stopped(1, 1) };
+    world.want(vec![lost.clone()]);
+    assert_eq!(world.count(|e| *e == Effect::PowerDown { vm: VM, generation: 1 }), 0);
+    assert_eq!(world.count(|e| *e == kill(1, 1)), 1);
+    world.exited(1, 1);
+    world.want(vec![lost]);
+    world.pass_led(60_000);
+    assert_eq!((world.report(1).phase, world.launches().len()), (Phase::Stopped, 0));
+}
+
+#[test]
 fn a_stop_presses_the_power_button_and_kills_in_the_end() {
     let mut world = World::leased();
     world.running(1, 1);
