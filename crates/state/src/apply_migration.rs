@@ -3,8 +3,6 @@
 //! A migration promises one generation to its target. Until it has ended nobody else may take the VM: it is either its
 //! target's under that generation (`Switch`), or stays with its host, which has said so (`EndMigration`).
 
-use std::collections::BTreeSet;
-
 use dwcp_types::{Code, FailoverId, Generation, HostId, MigrationId, OperationId, Refusal, RegionId, VmId};
 
 use crate::apply_region::{Applied, Stamp, unknown_host, unknown_vm};
@@ -386,14 +384,8 @@ impl RegionFacts {
         Ok(Receipt::default())
     }
 
-    /// Hosts that a VM is expected on, with what is expected there.
+    /// VMs that are expected on a host.
     pub fn arrivals_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Arrival> {
         self.arrivals.values().filter(move |arrival| arrival.vm.host == *host)
-    }
-
-    /// VMs that are moving, by the host they leave.
-    pub fn moving_from(&self) -> BTreeSet<(&HostId, VmId)> {
-        let running = self.migrations.values().filter(|m| m.state == MigrationState::Running);
-        running.map(|migration| (&migration.from_host, migration.vm)).collect()
     }
 }
