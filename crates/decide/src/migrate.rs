@@ -29,8 +29,14 @@ pub fn next_migrations(facts: &RegionFacts, limits: MigrationLimits) -> Vec<(VmI
             queue.push(migration);
         }
     }
+    // Nearly always most of a long queue waits for links that are busy.
+    let room = |migration: &&Migration| {
+        on_link.get(&migration.to).is_none_or(|count| *count < limits.per_link)
+            && on_host.get(&migration.from_host).is_none_or(|count| *count < limits.per_host)
+    };
+    queue.retain(room);
     let memory = |vm: &VmId| facts.vms.get(vm).map_or(0, |vm| vm.spec.size.memory_mib);
-    queue.sort_by_key(|m| (Reverse(m.priority), memory(&m.vm), m.asked_at, m.id));
+    queue.sort_by_cached_key(|m| (Reverse(m.priority), memory(&m.vm), m.asked_at, m.id));
     let mut begin = Vec::new();
     for migration in queue {
         let link = on_link.entry(&migration.to).or_default();

@@ -46,6 +46,18 @@ const BENCHMARKS: &[Named] = &[
         ]),
     },
     Named {
+        name: "drain-plan",
+        about: "where 15,000 VMs of a region that is emptied go, and which begin, against a full scan",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-decide",
+            "--example=bench-drain",
+            "--",
+        ]),
+    },
+    Named {
         name: "survivability",
         about: "what all 15 losses of one and two of five regions with 10,000 VMs would leave, against the promised second",
         work: Work::Cargo(&[
@@ -90,6 +102,11 @@ const BENCHMARKS: &[Named] = &[
         name: "failover",
         about: "a real federation loses a region: until every VM answers elsewhere, against the promised 30 s",
         work: Work::Own(|tree| drill::command(tree, vec!["kill-one".to_owned()])),
+    },
+    Named {
+        name: "failover-30",
+        about: "the same with 30 VMs in the region that is lost",
+        work: Work::Own(|tree| drill::command(tree, vec!["kill-many".to_owned()])),
     },
 ];
 

@@ -27,7 +27,7 @@ const ROUNDS: usize = 20;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 11] = [
+const DRILLS: [(&str, &str, bool, Run); 12] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -42,6 +42,7 @@ const DRILLS: [(&str, &str, bool, Run); 11] = [
         regions::three_regions,
     ),
     ("kill-each", "every region dies in its turn, also the one the CLI asks", false, regions::kill_each),
+    ("kill-many", "a region with 30 VMs dies", false, regions::kill_many),
     ("two-regions", "two regions die at once", false, regions::two_regions),
     (
         "partitions",

@@ -161,6 +161,10 @@ impl Node {
     /// Where what is left of a drain goes: what has no open migration.
     pub fn drain_plan(&self, region: &RegionId, drain: &Drain, of: Option<&Operation>) -> Vec<DrainStep> {
         let Some(facts) = self.facts.regions.get(region) else { return Vec::new() };
+        // Where all of them go may be long decided, and planning a large region takes its time.
+        if in_scope(facts, drain).all(|vm| facts.migrations.contains_key(&vm.id)) {
+            return Vec::new();
+        }
         let mut steps = match &drain.host {
             Some(host) => self.host_plan(region, host),
             None => self.move_plan(region, &drain.to, BTreeSet::new()),

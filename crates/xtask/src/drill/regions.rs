@@ -16,6 +16,8 @@ const PROMISED: Duration = Duration::from_secs(30);
 const PROMISED_FOR_TWO: Duration = Duration::from_secs(60);
 /// How many VMs a region has at least when it dies.
 const VMS: usize = 5;
+/// How many a crowded one has.
+const MANY_VMS: usize = 30;
 /// How long VMs must go on without any leader.
 const WITHOUT_LEADER: Duration = Duration::from_secs(20);
 /// VMs that nothing happened to are never silent for longer; the machine is busy booting others.
@@ -27,7 +29,7 @@ const UNDISTURBED: Duration = Duration::from_secs(3);
 /// Says which promise did not hold in which region.
 pub fn kill_each(stage: &Stage) -> Result<(), Failure> {
     for region in stage.regions.clone() {
-        lose(stage, &[&region], PROMISED)?;
+        lose(stage, &[&region], (VMS, PROMISED))?;
     }
     Ok(())
 }
@@ -42,7 +44,15 @@ pub fn kill_one(stage: &Stage) -> Result<(), Failure> {
     if demo::vms(stage.tree)? != before {
         return Err(Failure::new("`up` of a running federation changed its VMs"));
     }
-    lose(stage, &[&stage.regions[0].clone()], PROMISED)
+    lose(stage, &[&stage.regions[0].clone()], (VMS, PROMISED))
+}
+
+/// Kills a region with as many VMs as the others can boot in the promised time.
+///
+/// # Errors
+/// As [`kill_each`].
+pub fn kill_many(stage: &Stage) -> Result<(), Failure> {
+    lose(stage, &[&stage.regions[0].clone()], (MANY_VMS, PROMISED))
 }
 
 /// Kills two regions at once.
@@ -52,11 +62,11 @@ pub fn kill_one(stage: &Stage) -> Result<(), Failure> {
 pub fn two_regions(stage: &Stage) -> Result<(), Failure> {
     let (first, second) = (stage.regions[0].clone(), stage.regions[2].clone());
     stage.fill(&second, 3)?;
-    lose(stage, &[&first, &second], PROMISED_FOR_TWO)
+    lose(stage, &[&first, &second], (VMS, PROMISED_FOR_TWO))
 }
 
-fn lose(stage: &Stage, lost: &[&str], limit: Duration) -> Result<(), Failure> {
-    let before = stage.fill(lost[0], VMS)?;
+fn lose(stage: &Stage, lost: &[&str], (vms, limit): (usize, Duration)) -> Result<(), Failure> {
+    let before = stage.fill(lost[0], vms)?;
     let writer = Writer::start(stage.tree);
     std::thread::sleep(Duration::from_secs(2));
     let cut = stage.probe.now();
