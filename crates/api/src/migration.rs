@@ -134,6 +134,9 @@ wire! {
         pub planned: Vec<PlannedMigration>,
         /// How many of them have no place.
         pub left: u64,
+        /// What gets worse by it: VMs that would not survive the loss of a region once these have moved.
+        #[serde(default)]
+        pub warnings: Vec<String>,
         pub as_of: Vec<Freshness>,
     }
 

@@ -42,5 +42,5 @@ pub use replica::{ReplicaPlace, ReplicaVerdict, place_replica, replica_host};
 pub use report::{HostVerdict, PlaceReport, Reason, ReasonKind, RegionVerdict, ScoreParts, Suggestion};
 pub use reservations::Reservations;
 pub use shaky::{Observed, STEADY_MS, shaky_regions};
-pub use survivability::{Loss, Losses, Unplaced, survivability, warnings};
+pub use survivability::{Goes, Loss, Losses, Unplaced, relocate, survivability, warnings};
 pub use workers::{Serial, Workers};

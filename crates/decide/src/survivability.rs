@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use dwcp_state::{Federation, Standing, Vm};
-use dwcp_types::{Amount, Priority, RegionId, VmId};
+use dwcp_types::{Amount, HostId, Priority, RegionId, VmId};
 
 use crate::planner::{Nowhere, Planner, alive};
 use crate::workers::map;
-use crate::{Measured, Workers};
+use crate::{Measured, PlaceIndex, PlaceRequest, Reservations, Serial, Workers, place};
 
 /// Regions named in the reason why a VM has no place.
 const REGIONS_NAMED: usize = 3;
@@ -159,6 +159,31 @@ fn why(nowhere: &[Nowhere<'_>]) -> String {
         parts.push(format!("and {} regions more", nowhere.len() - REGIONS_NAMED));
     }
     parts.join("; ")
+}
+
+/// A VM and where it is to live: the region, and the host when it is known.
+pub type Goes = (VmId, RegionId, Option<HostId>);
+
+/// Makes a copy of the facts such as they will be when these VMs have moved; a VM whose host is not known goes to the one that
+/// scores best in its region, and one that has no place there stays.
+pub fn relocate(view: &mut Federation, measured: &Measured, moves: &[Goes]) {
+    let (mut index, mut reserved) = (PlaceIndex::default(), Reservations::default());
+    let mut places = Vec::new();
+    for (id, region, host) in moves {
+        let Some((_, vm)) = view.vm(*id) else { continue };
+        let only_regions = Some([region.clone()].into());
+        let request =
+            PlaceRequest { vm: vm.clone(), only_regions, for_failover: true, ..PlaceRequest::default() };
+        let host = host.clone().or_else(|| {
+            let found = place(view, &mut index, measured, &reserved, &request, false, &Serial).0;
+            found.ok().map(|placement| placement.host)
+        });
+        if let Some(host) = host {
+            reserved.add_coming(region, &host, vm);
+            places.push((*id, region, host));
+        }
+    }
+    places.into_iter().for_each(|(vm, region, host)| view.relocate(vm, region, &host));
 }
 
 /// What a change made worse, one line a region whose loss now leaves more VMs without a place than before.

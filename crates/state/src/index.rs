@@ -202,6 +202,16 @@ impl RegionFacts {
         }
     }
 
+    /// Puts a VM onto one of the hosts here, with the room that it takes.
+    pub(crate) fn take_in(&mut self, vm: Vm) {
+        if let Some(host) = self.hosts.get_mut(&vm.host) {
+            host.used = host.used.plus(vm.spec.size);
+        }
+        self.index.add(&vm);
+        self.index.place(&vm);
+        self.vms.insert(vm.id, vm);
+    }
+
     fn index_is_whole(&self) -> bool {
         self.index.known == self.vms.len() + self.departures.len()
     }

@@ -64,7 +64,7 @@ pub use token::{Role, Token};
 pub use unbar::looked_at;
 pub use vm::{Health, Network, Observed, Phase, Probe, Relation, Rules, Scope, Target, Vm, VmSpec, Want};
 
-use dwcp_types::{DecodeError, GroupId, RegionId, Revision, VmId};
+use dwcp_types::{DecodeError, GroupId, HostId, RegionId, Revision, VmId};
 
 /// The group of the federation's own facts.
 pub const FEDERATION_GROUP: GroupId = 0;
@@ -162,6 +162,17 @@ impl Federation {
     /// Takes VMs out of a copy, with the room that they take: the facts as if they had never been created.
     pub fn leave_out(&mut self, vms: &[VmId]) {
         self.regions.values_mut().for_each(|facts| facts.leave_out(vms));
+    }
+
+    /// Puts a VM of a copy onto another host, with the room that it takes: the facts as if it lived there. Nothing happens when
+    /// there is no such VM or region.
+    pub fn relocate(&mut self, vm: VmId, region: &RegionId, host: &HostId) {
+        let Some((_, found)) = self.vm(vm) else { return };
+        let moved = Vm { host: host.clone(), ..found.clone() };
+        if self.regions.contains_key(region) {
+            self.leave_out(&[vm]);
+            self.regions.entry(region.clone()).and_modify(|facts| facts.take_in(moved));
+        }
     }
 
     /// Every VM with the region it lives in, by region, then id.

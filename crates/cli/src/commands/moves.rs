@@ -130,6 +130,7 @@ fn plan(started: &MovesStarted) -> Document {
 
 /// Says what stays before anything moves, follows what moves, and shows how it ended.
 fn finish(session: &Session, started: MovesStarted, within: Option<Duration>) -> Ended {
+    session.warn(&started.warnings);
     if session.global.dry_run {
         let document = plan(&started).text_block("dry run: nothing was changed");
         session.show(&document.text_block(words::as_of(&started.as_of)))?;

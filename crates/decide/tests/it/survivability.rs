@@ -1,11 +1,11 @@
 //! What the loss of a region, or of two, leaves without a place.
 
 use dwcp_decide::{
-    FailoverLimits, HealthInputs, Loss, Losses, Serial, Workers, health, plan_failover, survivability,
-    warnings,
+    FailoverLimits, HealthInputs, Loss, Losses, Serial, Workers, health, plan_failover, relocate,
+    survivability, warnings,
 };
 use dwcp_state::{Command, GuardState, Migration, MigrationState, ProtectionMode, Scope, Standing, Vm, Want};
-use dwcp_types::{Amount, Priority, Wall};
+use dwcp_types::{Amount, HostId, Priority, VmId, Wall};
 
 use super::promises::copied;
 use super::world::{World, labels, region, regions, size, to_label};
@@ -191,6 +191,29 @@ fn a_warning_names_a_few_vms_and_counts_the_rest() {
     assert_eq!(said.len(), 1);
     assert!(said[0].contains("4 VMs would not survive the loss of a (0 before"), "{}", said[0]);
     assert!(said[0].ends_with("and 1 more") && said[0].contains("placement is off"), "{}", said[0]);
+}
+
+#[test]
+fn moves_that_fill_a_region_are_warned_of_before_they_begin() {
+    let mut world = World::new(&["a", "b", "c"], 1);
+    for of in ["a", "b", "c"] {
+        put(&mut world, of, size(2, 1_024, 10), |_| {});
+    }
+    put(&mut world, "a", size(3, 1_024, 10), |_| {});
+    let before = losses(&world, Losses::OfOne);
+    assert_eq!(text(&before), Vec::<String>::new());
+    let goes = [(VmId(4), region("c"), None), (VmId(1), region("b"), Some(HostId::from("h1")))];
+    let mut copy = world.view.for_placement();
+    relocate(&mut copy, &world.measured, &goes);
+    let home = |id: u64| copy.vm(VmId(id)).map(|(region, vm)| (region.to_string(), vm.host.to_string()));
+    assert_eq!(home(4), Some(("c".to_owned(), "h1".to_owned())));
+    assert_eq!(home(1), Some(("b".to_owned(), "h1".to_owned())));
+    assert_eq!(copy.regions[&region("c")].hosts[&HostId::from("h1")].used, size(5, 2_048, 20));
+    assert_eq!(copy.regions[&region("a")].hosts[&HostId::from("h1")].used, size(0, 0, 0));
+    copy.core.regions.get_mut(&region("a")).expect("a region").placement = false;
+    let after = survivability(&copy, &world.measured, Losses::OfOne, &Serial);
+    let said = warnings(&before, &after);
+    assert!(said.iter().any(|line| line.contains("the loss of c (0 before this change)")), "{said:?}");
 }
 
 #[test]

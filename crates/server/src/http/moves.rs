@@ -7,11 +7,13 @@ use dwcp_api::migration::{
     FailbackRequest, HostDrain, HostDrainRequest, MigrateRequest as ApiRequest, MigrateStart, MovesStarted,
     PlannedMigration, RegionDrain, RegionDrainRequest, RegionFailback,
 };
+use dwcp_decide::Goes;
 use dwcp_roles::node::{DrainStep, MigrateRequest, Request};
 use dwcp_state::{Drain, Mode, NewMigration, Standing, Want};
 use dwcp_types::{Code, HostId, OperationId, Refusal, RegionId, VmId};
 
 use super::call::{Call, bad_value, reason};
+use super::outlook::{self, Worse};
 use super::routes::Serve;
 use super::{hosts, names, operations};
 use crate::handle::View;
@@ -24,8 +26,10 @@ const DRAIN_MS: u64 = 600_000;
 const STABLE_MS: u64 = 60_000;
 
 /// What is to be done, one request a region that VMs leave.
+#[derive(Default)]
 struct Moves {
     planned: Vec<PlannedMigration>,
+    goes: Vec<Goes>,
     requests: Vec<MigrateRequest>,
 }
 
@@ -106,6 +110,12 @@ fn as_planned(view: &View<'_>, from: &RegionId, step: &DrainStep) -> PlannedMigr
     }
 }
 
+/// Where a step leads, when it leads anywhere.
+fn goes(step: &DrainStep) -> Option<Goes> {
+    let (region, host) = step.to.clone()?;
+    Some((step.vm, region, host))
+}
+
 /// Where VMs of one region go: to another host here when that is the only region named, else elsewhere.
 fn steps(
     view: &View<'_>,
@@ -158,10 +168,11 @@ fn plan(view: &View<'_>, asked: &ApiRequest) -> Result<Moves, Problem> {
         (Some(_), _) => return Err(bad_value("to_host", "needs the one region that the host is in")),
     };
     let max_downtime_ms = downtime(asked.max_downtime_ms)?;
-    let mut moves = Moves { planned: Vec::new(), requests: Vec::new() };
+    let mut moves = Moves::default();
     for (from, vms) in named(view, asked)? {
         let steps = steps(view, &from, &vms, &to, host.as_ref());
         moves.planned.extend(steps.iter().map(|step| as_planned(view, &from, step)));
+        moves.goes.extend(steps.iter().filter_map(goes));
         moves.requests.extend(request_of(&from, &steps, mode(asked.cold), max_downtime_ms));
     }
     Ok(moves)
@@ -180,26 +191,29 @@ fn nothing_moves(planned: &[PlannedMigration]) -> Problem {
 }
 
 async fn carry_out(call: &Call, moves: Moves, why: String, dry_run: bool) -> Result<MovesStarted, Problem> {
-    let Moves { planned, requests } = moves;
+    let Moves { planned, goes, requests } = moves;
     if requests.is_empty() && !dry_run {
         return Err(nothing_moves(&planned));
     }
+    // By the facts as they are before anything moves.
+    let worse = outlook::of_moves(call, goes, None).await;
     let mut begun = Vec::new();
     for (number, request) in requests.into_iter().enumerate().filter(|_| !dry_run) {
         let mut asked = call.asked_as(&if number == 0 { String::new() } else { format!("-{number}") });
         asked.reason.clone_from(&why);
         begun.extend(call.change(Request::Migrate(asked, request)).await?.operation);
     }
-    answer(call, begun, planned, &[]).await
+    answer(call, begun, planned, (&[], worse)).await
 }
 
 async fn answer(
     call: &Call,
     begun: Vec<OperationId>,
     planned: Vec<PlannedMigration>,
-    before: &[OperationId],
+    (before, worse): (&[OperationId], Worse),
 ) -> Result<MovesStarted, Problem> {
     let before = before.to_vec();
+    let warnings = worse.warnings().await;
     call.look(move |view| {
         let operations = begun.iter().filter_map(|id| {
             let mut operation = operations::show_id(view, *id)?;
@@ -210,6 +224,7 @@ async fn answer(
             operations: operations.collect(),
             left: planned.iter().filter(|step| step.to.is_none()).count() as u64,
             planned,
+            warnings,
             as_of: names::as_of(view),
         }
     })
@@ -232,23 +247,26 @@ async fn drain(
     dry_run: bool,
 ) -> Result<MovesStarted, Problem> {
     let (of, what) = (region.clone(), drain.clone());
-    let (planned, running) = call
+    let emptied = Some((region.clone(), drain.host.clone()));
+    let (planned, goes, running) = call
         .look(move |view| {
             let steps = view.node.drain_plan(&of, &what, None);
+            let goes = steps.iter().filter_map(goes).collect();
             let planned: Vec<_> = steps.iter().map(|step| as_planned(view, &of, step)).collect();
             let facts = view.node.facts().regions.get(&of);
             let running = facts.map(|facts| facts.operations.keys().copied().collect()).unwrap_or_default();
-            (planned, running)
+            (planned, goes, running)
         })
         .await?;
+    let worse = outlook::of_moves(call, goes, emptied).await;
     if dry_run {
-        return answer(call, Vec::new(), planned, &[]).await;
+        return answer(call, Vec::new(), planned, (&[], worse)).await;
     }
     let mut asked = call.asked();
     asked.reason = why;
     let receipt = call.change(Request::Drain(asked, region, drain)).await?;
     let running: Vec<OperationId> = running;
-    answer(call, receipt.operation.into_iter().collect(), planned, &running).await
+    answer(call, receipt.operation.into_iter().collect(), planned, (&running, worse)).await
 }
 
 fn drain_time(asked: Option<u64>) -> Result<u64, Problem> {
@@ -339,10 +357,11 @@ fn home_plan(view: &View<'_>, asked: &FailbackRequest) -> Result<Moves, Problem>
             away.entry(region.clone()).or_default().insert(vm.id);
         }
     }
-    let mut moves = Moves { planned: Vec::new(), requests: Vec::new() };
+    let mut moves = Moves::default();
     for (from, vms) in away {
         let steps = view.node.move_plan(&from, std::slice::from_ref(&home), vms);
         moves.planned.extend(steps.iter().map(|step| as_planned(view, &from, step)));
+        moves.goes.extend(steps.iter().filter_map(goes));
         moves.requests.extend(request_of(&from, &steps, Mode::Live, max_downtime_ms).map(|mut request| {
             request.title = format!("bring {} VMs home to {home}", request.vms.len());
             for new in &mut request.vms {
@@ -360,7 +379,7 @@ impl Serve for RegionFailback {
         let (why, dry_run) = (reason(asked.reason.as_deref())?, asked.dry_run);
         let moves = call.find(move |view| home_plan(view, &asked)).await?;
         if moves.planned.is_empty() {
-            return answer(call, Vec::new(), Vec::new(), &[]).await;
+            return answer(call, Vec::new(), Vec::new(), (&[], Worse::nothing())).await;
         }
         carry_out(call, moves, why, dry_run).await
     }

@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dwcp_decide::{Loss, Losses, Measured, Serial, survivability, warnings};
+use dwcp_decide::{Goes, Loss, Losses, Measured, Serial, relocate, survivability, warnings};
 use dwcp_state::{FEDERATION_GROUP, Federation, Region};
-use dwcp_types::{RegionId, Revision, VmId};
+use dwcp_types::{HostId, RegionId, Revision, VmId};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -193,6 +193,26 @@ pub async fn of_region(call: &Call, next: Region) -> Worse {
     let thought = move |mut copy: Federation, measured: &Measured| {
         let before = ones(&copy, measured);
         copy.core.regions.insert(next.id.clone(), next);
+        warnings(&before, &ones(&copy, measured))
+    };
+    think(call, PATIENCE, thought).await
+}
+
+/// What it would make worse if these VMs lived there, and nothing came any more to what is emptied: a region, or one of its hosts.
+pub async fn of_moves(call: &Call, goes: Vec<Goes>, emptied: Option<(RegionId, Option<HostId>)>) -> Worse {
+    if goes.is_empty() {
+        return Worse::nothing();
+    }
+    let thought = move |mut copy: Federation, measured: &Measured| {
+        let before = ones(&copy, measured);
+        relocate(&mut copy, measured, &goes);
+        if let Some((region, host)) = emptied {
+            let regions = copy.core.regions.get_mut(&region).filter(|_| host.is_none());
+            regions.into_iter().for_each(|record| record.placement = false);
+            let hosts = copy.regions.get_mut(&region).map(|facts| &mut facts.hosts);
+            let emptied = hosts.and_then(|hosts| hosts.get_mut(&host?));
+            emptied.into_iter().for_each(|host| host.placement = false);
+        }
         warnings(&before, &ones(&copy, measured))
     };
     think(call, PATIENCE, thought).await
