@@ -16,6 +16,8 @@ endpoint! {
     HostDrain: Post "/v1/hosts/{host}/drain", Operate, HostDrainRequest => MovesStarted;
     #[doc = "Brings the VMs home that were created in a region and live elsewhere."]
     RegionFailback: Post "/v1/regions/{region}/failback", Operate, FailbackRequest => MovesStarted;
+    #[doc = "Moves VMs so that the hosts of a region, or the regions, are about equally full."]
+    Rebalance: Post "/v1/rebalance", Operate, RebalanceRequest => MovesStarted;
 }
 
 request! {
@@ -111,6 +113,25 @@ request! {
     }
 }
 
+request! {
+    /// What to even out.
+    pub struct RebalanceRequest {
+        /// The hosts of this region; without it the regions.
+        pub region: Option<String>,
+        /// Most VMs to move, 1 to 10000; without it 10.
+        pub max_moves: Option<u32>,
+        /// Most memory and disk to move together, MiB; without it as much as those VMs have.
+        pub max_mib: Option<u64>,
+        /// VMs that have moved within this time stay, ms; without it 1800000.
+        pub rest_ms: Option<u64>,
+        pub max_downtime_ms: Option<u64>,
+        pub reason: Option<String>,
+        /// Only plan.
+        #[serde(default)]
+        pub dry_run: bool,
+    }
+}
+
 wire! {
     /// A VM of a plan.
     #[derive(Eq)]
@@ -137,6 +158,9 @@ wire! {
         /// What gets worse by it: VMs that would not survive the loss of a region once these have moved.
         #[serde(default)]
         pub warnings: Vec<String>,
+        /// What else there is to know.
+        #[serde(default)]
+        pub notes: Vec<String>,
         pub as_of: Vec<Freshness>,
     }
 

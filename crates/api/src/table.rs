@@ -55,7 +55,7 @@ rows! {
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;
     drill: DrillStart DrillList DrillRead DrillRestore;
-    migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback;
+    migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback Rebalance;
     freeze: FreezeRead FreezeSet;
     event: EventList;
     state: LagMatrixRead QueueDepthRead;

@@ -77,6 +77,7 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         FederationCommand::Migrate(migrate) => moves::migrate(session, migrate),
         FederationCommand::MigrateAll(wanted) => moves::migrate_all(session, wanted),
         FederationCommand::Failback(wanted) => moves::failback(session, wanted),
+        FederationCommand::Rebalance(wanted) => moves::rebalance(session, wanted),
         FederationCommand::Protection(ProtectionCommand::Status { region }) => {
             protection::status(session, region.as_ref())
         }

@@ -8,6 +8,7 @@ mod it {
     mod fake;
     mod guide;
     mod looks;
+    mod move_answers;
     mod tls;
     mod transcripts;
 }

@@ -11,6 +11,7 @@ mod it {
     mod parallel;
     mod promises;
     mod properties;
+    mod rebalance;
     mod replicas;
     mod rules;
     mod scores;

@@ -30,6 +30,7 @@ mod placement;
 mod policies;
 mod promises;
 mod protection;
+mod rebalance;
 mod region_health;
 mod region_summary;
 mod regions;

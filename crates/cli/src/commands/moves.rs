@@ -5,8 +5,8 @@ use std::time::Duration;
 use dwcp_api::Page;
 use dwcp_api::migration::{
     FailbackRequest, HostDrain, HostDrainRequest, MigrateRequest, MigrateStart, Migration, MigrationCancel,
-    MigrationCancelRequest, MigrationList, MigrationListRequest, MovesStarted, RegionDrain,
-    RegionDrainRequest, RegionFailback,
+    MigrationCancelRequest, MigrationList, MigrationListRequest, MovesStarted, Rebalance as RebalanceStart,
+    RebalanceRequest, RegionDrain, RegionDrainRequest, RegionFailback,
 };
 use dwcp_api::operation::Operation;
 use dwcp_config::units::show_duration;
@@ -17,7 +17,7 @@ use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
 use crate::typed::{
-    Drain, DrainHost, Failback, MigrateAll, MigrateArgs, MigrateCommand, MigrateWhich, Words,
+    Drain, DrainHost, Failback, MigrateAll, MigrateArgs, MigrateCommand, MigrateWhich, Rebalance, Words,
 };
 
 /// How long after the time of a drain its end is waited for: what is under way then may still end.
@@ -108,6 +108,24 @@ pub fn failback(session: &Session, wanted: &Failback) -> Ended {
     finish(session, started, limit(session))
 }
 
+pub fn rebalance(session: &Session, wanted: &Rebalance) -> Ended {
+    let request = RebalanceRequest {
+        region: wanted.region.clone(),
+        max_moves: wanted.max_moves,
+        max_mib: wanted.budget,
+        rest_ms: wanted.rest,
+        max_downtime_ms: wanted.max_downtime,
+        reason: wanted.reason.clone(),
+        dry_run: session.global.dry_run,
+    };
+    let started = session.call::<RebalanceStart>(&request)?;
+    if started.planned.is_empty() {
+        session.show(&Document::of(&started).text_block(started.notes.join("\n")))?;
+        return Ok(Exit::Done);
+    }
+    finish(session, started, limit(session))
+}
+
 fn limit(session: &Session) -> Option<Duration> {
     session.global.timeout.map(Duration::from_millis)
 }
@@ -131,6 +149,7 @@ fn plan(started: &MovesStarted) -> Document {
 /// Says what stays before anything moves, follows what moves, and shows how it ended.
 fn finish(session: &Session, started: MovesStarted, within: Option<Duration>) -> Ended {
     session.warn(&started.warnings);
+    started.notes.iter().for_each(|note| session.note(note));
     if session.global.dry_run {
         let document = plan(&started).text_block("dry run: nothing was changed");
         session.show(&document.text_block(words::as_of(&started.as_of)))?;

@@ -6,7 +6,7 @@ use dwcp_config::units;
 
 use super::{
     ControllerCommand, Drain, DrillCommand, EventsCommand, Failback, FederationNetworkCommand, MigrateAll,
-    MigrateArgs, StateCommand, Words, words,
+    MigrateArgs, Rebalance, StateCommand, Words, words,
 };
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +37,11 @@ pub enum FederationCommand {
     MigrateAll(MigrateAll),
     /// Bring VMs home that were created in a region and live elsewhere, the most important first.
     Failback(Failback),
+    /// Move VMs so that the regions, or the hosts of one, are about equally full.
+    ///
+    /// The fullest gives to the emptiest that the VM's rules allow, while a move lowers its load by 3 % or more, until all lie
+    /// within 15 %. A second time moves nothing. VMs with a protected disk stay.
+    Rebalance(Rebalance),
     /// Which VMs would have no place elsewhere if a region were lost, or any two at once; exit 7 when the loss of one would
     /// leave any.
     ///

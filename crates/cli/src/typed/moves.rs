@@ -133,6 +133,28 @@ pub struct Failback {
     pub reason: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub struct Rebalance {
+    /// Even out the hosts of this region; without it the regions.
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Most VMs to move [default: 10].
+    #[arg(long, value_name = "COUNT", value_parser = units::count)]
+    pub max_moves: Option<u32>,
+    /// Most memory and disk to move together.
+    #[arg(long, value_name = "SIZE", value_parser = units::size_mib)]
+    pub budget: Option<u64>,
+    /// VMs that have moved within this time stay [default: 30m].
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub rest: Option<u64>,
+    /// Longest time that a guest may stand still at the switch [default: 300ms].
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub max_downtime: Option<u64>,
+    /// Why; it stands in the events and in the audit log.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum RunbookCommand {
     /// List the runbooks.

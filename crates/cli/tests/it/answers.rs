@@ -296,7 +296,7 @@ fn survivability() -> Value {
     })
 }
 
-fn page<T: Serialize>(items: Vec<T>) -> Value {
+pub fn page<T: Serialize>(items: Vec<T>) -> Value {
     json!({ "items": items, "next_cursor": null, "as_of": as_of() })
 }
 
@@ -420,7 +420,8 @@ fn replication_and_control(request: &Arrived) -> Option<Value> {
 
 /// What the fake federation answers.
 pub fn answer(request: &Arrived) -> Reply {
-    if let Some(value) = regions_and_federation(request)
+    if let Some(value) = super::move_answers::moves(request)
+        .or_else(|| regions_and_federation(request))
         .or_else(|| replication_and_control(request))
         .or_else(|| maintenance(request))
     {

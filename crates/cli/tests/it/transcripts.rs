@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 7] = [
+const FILES: [(&str, &[&str]); 8] = [
     (
         "federation",
         &[
@@ -128,6 +128,28 @@ const FILES: [(&str, &[&str]); 7] = [
         ],
     ),
     (
+        "moves",
+        &[
+            "federation migrate --vm web --to eu-west-1",
+            "federation migrate --vm web --to eu-west-1 --dry-run",
+            "federation migrate --vm web --to eu-west-1 --detach",
+            "federation migrate --vm web --max-downtime soon",
+            "federation migrate status",
+            "federation migrate status --source us-east-1 --format csv",
+            "federation migrate queue",
+            "federation migrate cancel --vm web,db",
+            "federation region drain --region us-east-1 --timeout 5m",
+            "federation region drain --region us-east-1 --dry-run",
+            "host drain --host host-1",
+            "federation failback --region us-east-1",
+            "federation failback --region eu-west-1",
+            "federation rebalance",
+            "federation rebalance --max-moves 5 --budget 4GiB --dry-run",
+            "federation rebalance --region us-east-1",
+            "federation rebalance --max-moves none",
+        ],
+    ),
+    (
         "rest",
         &[
             "version",
@@ -211,6 +233,11 @@ fn failover_commands_print_what_their_transcript_says() {
 #[test]
 fn maintenance_commands_print_what_their_transcript_says() {
     holds("maintenance");
+}
+
+#[test]
+fn commands_that_move_vms_print_what_their_transcript_says() {
+    holds("moves");
 }
 
 #[test]

@@ -27,13 +27,46 @@ const STABLE_MS: u64 = 60_000;
 
 /// What is to be done, one request a region that VMs leave.
 #[derive(Default)]
-struct Moves {
+pub struct Moves {
     planned: Vec<PlannedMigration>,
     goes: Vec<Goes>,
     requests: Vec<MigrateRequest>,
+    notes: Vec<String>,
 }
 
-fn downtime(asked: Option<u64>) -> Result<u64, Problem> {
+impl Moves {
+    /// What was planned by other means, for VMs of several regions, each with a place.
+    pub fn planned(
+        view: &View<'_>,
+        steps: BTreeMap<RegionId, Vec<DrainStep>>,
+        max_downtime_ms: u64,
+        notes: Vec<String>,
+    ) -> Moves {
+        let mut moves = Moves { notes, ..Moves::default() };
+        for (from, steps) in steps {
+            moves.planned.extend(steps.iter().map(|step| as_planned(view, &from, step)));
+            moves.goes.extend(steps.iter().filter_map(goes));
+            moves.requests.extend(request_of(&from, &steps, Mode::Live, max_downtime_ms));
+        }
+        moves
+    }
+
+    /// What else there is to know.
+    pub fn notes(self) -> Vec<String> {
+        self.notes
+    }
+
+    /// Nothing is to move.
+    pub fn is_empty(&self) -> bool {
+        self.planned.is_empty()
+    }
+}
+
+/// What was asked for, or what is usual.
+///
+/// # Errors
+/// When it is out of bounds.
+pub fn downtime(asked: Option<u64>) -> Result<u64, Problem> {
     match asked.unwrap_or(DOWNTIME_MS) {
         ms @ 1..=60_000 => Ok(ms),
         _ => Err(bad_value("max_downtime_ms", "1 to 60000 (60 s)")),
@@ -190,8 +223,17 @@ fn nothing_moves(planned: &[PlannedMigration]) -> Problem {
     Problem::from(&refusal.try_this("dwcp-cli vm list"))
 }
 
-async fn carry_out(call: &Call, moves: Moves, why: String, dry_run: bool) -> Result<MovesStarted, Problem> {
-    let Moves { planned, goes, requests } = moves;
+/// Begins what was planned, or only tells it.
+///
+/// # Errors
+/// When nothing has a place, or what is begun is refused.
+pub async fn carry_out(
+    call: &Call,
+    moves: Moves,
+    why: String,
+    dry_run: bool,
+) -> Result<MovesStarted, Problem> {
+    let Moves { planned, goes, requests, notes } = moves;
     if requests.is_empty() && !dry_run {
         return Err(nothing_moves(&planned));
     }
@@ -203,10 +245,14 @@ async fn carry_out(call: &Call, moves: Moves, why: String, dry_run: bool) -> Res
         asked.reason.clone_from(&why);
         begun.extend(call.change(Request::Migrate(asked, request)).await?.operation);
     }
-    answer(call, begun, planned, (&[], worse)).await
+    answer(call, begun, planned, (&[], worse)).await.map(|started| MovesStarted { notes, ..started })
 }
 
-async fn answer(
+/// Tells what was begun.
+///
+/// # Errors
+/// When the node stops.
+pub async fn answer(
     call: &Call,
     begun: Vec<OperationId>,
     planned: Vec<PlannedMigration>,
@@ -225,6 +271,7 @@ async fn answer(
             left: planned.iter().filter(|step| step.to.is_none()).count() as u64,
             planned,
             warnings,
+            notes: Vec::new(),
             as_of: names::as_of(view),
         }
     })

@@ -112,7 +112,7 @@ routes! {
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;
     drill: DrillStart DrillList DrillRead DrillRestore;
-    migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback;
+    migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback Rebalance;
     freeze: FreezeRead FreezeSet;
     event: EventList;
     state: LagMatrixRead QueueDepthRead;
