@@ -11,6 +11,7 @@
 #include <net/if.h>
 #include <net/route.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -26,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { INPUTS_MAX = 16, CLIENTS_MAX = 48, REQUEST_MAX = 2048, RECORD_MAX = 1024 };
+enum { INPUTS_MAX = 16, CLIENTS_MAX = 48, REQUEST_MAX = 2048, RECORD_MAX = 1024, WORK_MAX = 16 };
 
 struct client {
     int fd;
@@ -215,41 +216,89 @@ static void power_off(void) {
     reboot(RB_POWER_OFF);
 }
 
-static void reply(struct client *c, const char *status, const char *type, const char *body, size_t length) {
+static void reply(int fd, const char *status, const char *type, const char *body, size_t length) {
     char out[256 + RECORD_MAX];
     int head = snprintf(out, 256, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status, type,
                         length);
     memcpy(out + head, body, length);
-    send(c->fd, out, (size_t)head + length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    send(fd, out, (size_t)head + length, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void say_so(struct client *c, const char *status, const char *text) { reply(c, status, "text/plain", text, strlen(text)); }
+static void say_so(int fd, const char *status, const char *text) { reply(fd, status, "text/plain", text, strlen(text)); }
 
 static int asks(const struct client *c, const char *what) {
     size_t length = strlen(what);
     return strncmp(c->request, what, length) == 0 && (c->request[length] == ' ' || c->request[length] == '?');
 }
 
+// A disk may take long, as when its writes wait for another region. So records are written and read by a thread of their own, and
+// everything else is answered meanwhile. It starts with the first record: most boots have none.
+static struct work {
+    int fd, is_put;
+    off_t at;
+    size_t length;
+    char bytes[RECORD_MAX];
+} work[WORK_MAX];
+static unsigned work_first, work_count;
+static pthread_mutex_t work_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t work_there = PTHREAD_COND_INITIALIZER;
+
+static void do_work(const struct work *w) {
+    if (w->is_put) {
+        if (write_record(w->at, w->bytes, w->length)) say_so(w->fd, "200 OK", "written\n");
+        else say_so(w->fd, "500 Internal Server Error", strerror(errno));
+    } else if (read_record(w->at)) {
+        reply(w->fd, "200 OK", "application/octet-stream", record.bytes, record.length);
+    } else {
+        say_so(w->fd, "404 Not Found", "the disk has no record\n");
+    }
+    shutdown(w->fd, SHUT_WR);
+    close(w->fd);
+}
+
+static void *work_on(void *unused) {
+    for (;;) {
+        pthread_mutex_lock(&work_lock);
+        while (work_count == 0) pthread_cond_wait(&work_there, &work_lock);
+        struct work next = work[work_first];
+        work_first = (work_first + 1) % WORK_MAX;
+        work_count--;
+        pthread_mutex_unlock(&work_lock);
+        do_work(&next);
+    }
+    return unused;
+}
+
+// Takes the client's connection over; false when too many wait already.
+static int hand_over(struct client *c, const char *body, size_t length) {
+    static int started;
+    pthread_t thread;
+    if (!started && pthread_create(&thread, NULL, work_on, NULL) != 0) return 0;
+    started = 1;
+    pthread_mutex_lock(&work_lock);
+    int taken = work_count < WORK_MAX;
+    if (taken) {
+        struct work *w = &work[(work_first + work_count++) % WORK_MAX];
+        *w = (struct work){.fd = c->fd, .is_put = asks(c, "PUT /record"), .at = record_place(c), .length = length};
+        memcpy(w->bytes, body, length);
+        c->fd = -1;
+        pthread_cond_signal(&work_there);
+    }
+    pthread_mutex_unlock(&work_lock);
+    return taken;
+}
+
 static void answer_record(struct client *c, const char *body, size_t length) {
     open_disk();
-    if (!wants_disk) {
-        say_so(c, "404 Not Found", "this VM has no disk\n");
-    } else if (disk_fd < 0) {
-        say_so(c, "503 Service Unavailable", "the disk is not there yet\n");
-    } else if (asks(c, "PUT /record")) {
-        if (write_record(record_place(c), body, length)) say_so(c, "200 OK", "written\n");
-        else say_so(c, "500 Internal Server Error", strerror(errno));
-    } else if (read_record(record_place(c))) {
-        reply(c, "200 OK", "application/octet-stream", record.bytes, record.length);
-    } else {
-        say_so(c, "404 Not Found", "the disk has no record\n");
-    }
+    if (!wants_disk) say_so(c->fd, "404 Not Found", "this VM has no disk\n");
+    else if (disk_fd < 0) say_so(c->fd, "503 Service Unavailable", "the disk is not there yet\n");
+    else if (!hand_over(c, body, length)) say_so(c->fd, "503 Service Unavailable", "the disk has too much to do\n");
 }
 
 static void answer(struct client *c, const char *body, size_t body_length) {
     char text[512];
     if (asks(c, "GET /health")) {
-        say_so(c, "200 OK", "ok");
+        say_so(c->fd, "200 OK", "ok");
     } else if (asks(c, "GET /record") || asks(c, "PUT /record")) {
         answer_record(c, body, body_length);
     } else {
@@ -257,7 +306,7 @@ static void answer(struct client *c, const char *body, size_t body_length) {
         int length = snprintf(text, sizeof text,
                               "{\"vm\":\"%s\",\"generation\":%llu,\"boot_id\":\"%s\",\"counter\":%llu,\"uptime_ms\":%llu,\"disk_bytes\":%llu}\n",
                               vm, strtoull(generation, NULL, 10), boot_id, counter, uptime_ms(), disk_bytes());
-        reply(c, "200 OK", "application/json", text, (size_t)length);
+        reply(c->fd, "200 OK", "application/json", text, (size_t)length);
     }
 }
 
@@ -281,14 +330,18 @@ static void serve(struct client *c) {
     const char *told = strcasestr(c->request, "\nContent-Length:");
     size_t length = body && told && told < body ? strtoul(told + 16, NULL, 10) : 0;
     if (length > RECORD_MAX) {
-        say_so(c, "413 Content Too Large", "a record has 1024 bytes at most\n");
+        say_so(c->fd, "413 Content Too Large", "a record has 1024 bytes at most\n");
     } else if (body && c->used >= (size_t)(body - c->request) + length) {
         answer(c, body, length);
     } else if (c->used < REQUEST_MAX - 1) {
         return;
     }
-    shutdown(c->fd, SHUT_WR);
-    drop(c);
+    if (c->fd >= 0) {
+        shutdown(c->fd, SHUT_WR);
+        close(c->fd);
+    }
+    c->fd = -1;
+    c->used = 0;
 }
 
 // When every place is taken the oldest place in the ring makes room, so silent clients can't keep others out.

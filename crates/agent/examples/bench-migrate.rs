@@ -1,7 +1,8 @@
 //! How long a running guest takes from one host to another, and how long it is not heard meanwhile: by the agents' transfer
-//! link, and by one connection from emulator to emulator with the same settings, over the same emulated links.
+//! link, and by one connection from emulator to emulator with the same settings, over the same emulated links; and how much
+//! of a link's rate the copy of a disk gets, which is what a drain lives on.
 //!
-//! `cargo run -p dwcp-agent --profile sim --example bench-migrate -- --images DIR [--rounds N]`
+//! `cargo xtask bench migrate [--images DIR] [--rounds N]`
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,8 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dwcp_agent::mover::monitor::Monitor;
+use dwcp_agent::qemu::NETWORK;
 use dwcp_mesh::LinkShape;
 use dwcp_roles::agent::Input;
+use dwcp_roles::protocol::{Stage, TransferReport};
 use pair::{Disk, MIGRATION, Pair, VM};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +27,9 @@ mod pair;
 
 const LIMIT: Duration = Duration::from_secs(5);
 const PIECE: usize = 64 << 10;
+
+/// What the disk holds that is copied, MiB.
+const FILLED_MIB: u64 = 160;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
@@ -39,18 +45,19 @@ async fn main() {
         let at = arguments.iter().position(|word| word == name)?;
         arguments.get(at + 1).cloned()
     };
-    let images = PathBuf::from(value("--images").expect("--images DIR, with the image `small`"));
+    let images = PathBuf::from(value("--images").unwrap_or_else(|| ".dwcp/cache/images".to_owned()));
     let images = std::path::absolute(images).expect("a path");
-    let rounds: u32 = value("--rounds").and_then(|text| text.parse().ok()).unwrap_or(3);
+    assert!(images.join("small").is_dir(), "no image `small` in {}: cargo xtask guest", images.display());
+    let rounds: usize = value("--rounds").and_then(|text| text.parse().ok()).unwrap_or(3);
     println!(
-        "{:<28} {:<16} {:>9} {:>9} {:>12} {:>9}",
-        "link", "way", "total ms", "gap ms", "downtime ms", "MiB sent"
+        "{:<20} {:<14} {:>8} {:>7} {:>7} {:>8} {:>8}   against plain, or the link's rate",
+        "link", "way", "total ms", "gap ms", "still", "MiB sent", ""
     );
     let links = [
         ("none", 0, None),
         ("20 ms, 500 Mbit/s", 10, Some(500)),
         ("80 ms, 100 Mbit/s", 40, Some(100)),
-        ("310 ms, 1 Gbit/s", 155, Some(1000)),
+        ("310 ms, 500 Mbit/s", 155, Some(500)),
     ];
     for (name, delay_ms, mbit) in links {
         let shape = LinkShape {
@@ -58,37 +65,71 @@ async fn main() {
             rate_bps: mbit.map(|mbit: u64| mbit * 1_000_000),
             ..LinkShape::default()
         };
-        for (way, what) in
-            [(Way::Ours, "transfer link"), (Way::OursWithDisk, "with its disk"), (Way::Plain, "plain")]
-        {
-            let mut all = Vec::new();
-            for _ in 0..rounds {
-                all.push(once(&images, shape, way).await);
-            }
-            all.sort_by_key(|one| one.gap);
-            let of = all[all.len() / 2];
-            println!(
-                "{name:<28} {what:<16} {:>9} {:>9} {:>12} {:>9}",
-                of.total.as_millis(),
-                of.gap.as_millis(),
-                of.downtime_ms,
-                of.sent >> 20
-            );
+        let (mut plain, mut ours) = (Vec::new(), Vec::new());
+        // In turns: what else the machine does meets both.
+        for _ in 0..rounds {
+            plain.push(once(&images, shape, Way::Plain).await);
+            ours.push(once(&images, shape, Way::Ours).await);
         }
+        let (plain, ours) = (middle(&plain), middle(&ours));
+        tell(name, "plain", &plain, "");
+        let times = |one: Duration, other: Duration| one.as_secs_f64() / other.as_secs_f64();
+        let against = format!(
+            "total {:.2}, gap {:.2} times",
+            times(ours.total, plain.total),
+            times(ours.gap, plain.gap)
+        );
+        tell(name, "transfer link", &ours, &against);
+        let disk = once(&images, shape, Way::OursWithDisk).await;
+        let bytes_per_s = disk.disk.0 as f64 / disk.disk.1.as_secs_f64();
+        let share = match shape.rate_bps {
+            Some(bps) => format!(": {:.0} % of the link", bytes_per_s * 800.0 / bps as f64),
+            None => String::new(),
+        };
+        tell(name, "with its disk", &disk, &format!("disk {:.1} MB/s{share}", bytes_per_s / 1e6));
     }
 }
 
-#[derive(Clone, Copy)]
+fn tell(link: &str, way: &str, of: &Measured, what: &str) {
+    println!(
+        "{link:<20} {way:<14} {:>8} {:>7} {:>7} {:>8} {:>8}   {what}",
+        of.total.as_millis(),
+        of.gap.as_millis(),
+        of.downtime_ms,
+        of.sent >> 20,
+        ""
+    );
+}
+
+/// The median of each figure.
+fn middle(all: &[Measured]) -> Measured {
+    fn of<T: Ord + Copy>(all: &[Measured], what: impl Fn(&Measured) -> T) -> T {
+        let mut values: Vec<T> = all.iter().map(what).collect();
+        values.sort();
+        values[values.len() / 2]
+    }
+    Measured {
+        total: of(all, |one| one.total),
+        gap: of(all, |one| one.gap),
+        downtime_ms: of(all, |one| one.downtime_ms),
+        sent: of(all, |one| one.sent),
+        disk: (0, Duration::ZERO),
+    }
+}
+
 struct Measured {
     total: Duration,
     gap: Duration,
     downtime_ms: u64,
     sent: u64,
+    /// Bytes of the disk, and how long they took.
+    disk: (u64, Duration),
 }
 
 async fn once(images: &std::path::Path, shape: LinkShape, way: Way) -> Measured {
     let disk = if way == Way::OursWithDisk { Disk::Own } else { Disk::None };
     let mut pair = Pair::start("bench", images, disk, shape, 60);
+    pair.filled_mib = FILLED_MIB;
     pair.boot();
     let probe = Probe::start([pair.a.service(), pair.b.service()]);
     while probe.answers() < 20 {
@@ -97,50 +138,70 @@ async fn once(images: &std::path::Path, shape: LinkShape, way: Way) -> Measured 
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     pair.wait_at_b();
+    let b = pair.b.mover.monitor(pair.b.process()).await.expect("a session");
     let began = Instant::now();
-    let (downtime_ms, sent) = match way {
-        Way::Plain => plain(&mut pair, shape).await,
+    let mut measured = match way {
+        Way::Plain => plain(&mut pair, &b, shape).await,
         _ => ours(&mut pair).await,
     };
-    let total = began.elapsed();
+    measured.total = began.elapsed();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let gap = probe.stop(began);
+    measured.gap = probe.stop(began);
     pair.stop().await;
-    Measured { total, gap, downtime_ms, sent }
+    measured
 }
 
-async fn ours(pair: &mut Pair) -> (u64, u64) {
-    pair.b.mover.expect(pair.b.process(), MIGRATION, Some(pair.a.peer.clone()));
+async fn ours(pair: &mut Pair) -> Measured {
+    pair.b.mover.expect(pair.b.process(), MIGRATION, Some(pair.a.peer.clone()), pair.b.forwards());
     let ready = pair.b.next("ready").await;
     assert!(matches!(ready, Input::IncomingReady { result: Ok(()), .. }), "{ready:?}");
     let to = dwcp_roles::protocol::TransferTo { rate_bytes_per_s: 0, ..pair.ticket() };
     pair.a.mover.begin(pair.a.process(), to.clone());
-    let (mut downtime_ms, mut sent) = (0, 0);
+    let (mut last, mut disk, mut memory) = (TransferReport::default(), None, None);
     loop {
         match pair.a.inputs.recv().await.expect("the mover") {
             Input::TransferProgress { report, .. } => {
-                (downtime_ms, sent) = (report.downtime_ms, report.bytes_done);
+                match report.stage {
+                    Stage::Disk => drop(disk.get_or_insert(report.clone())),
+                    Stage::Memory => drop(memory.get_or_insert(report.clone())),
+                    _ => {}
+                }
+                last = report;
             }
             Input::TransferCompleted { .. } => break,
             other => panic!("{other:?}"),
         }
     }
+    let disk = disk.zip(memory).map_or((0, Duration::ZERO), |(from, to)| {
+        (to.bytes_done - from.bytes_done, Duration::from_millis(to.elapsed_ms - from.elapsed_ms))
+    });
+    pair.a.mover.part(pair.a.process(), pair.a.forwards());
     pair.a.mover.release(VM, to);
     let released = pair.b.next("released").await;
     assert!(matches!(released, Input::Released { .. }), "{released:?}");
-    pair.b.mover.go_on(pair.b.process());
+    pair.b.mover.go_on(pair.b.process(), pair.b.forwards());
     let went_on = pair.b.next("goes on").await;
     assert!(matches!(went_on, Input::WentOn { result: Ok(()), .. }), "{went_on:?}");
-    (downtime_ms, sent)
+    Measured {
+        total: Duration::ZERO,
+        gap: Duration::ZERO,
+        downtime_ms: last.downtime_ms,
+        sent: last.bytes_done,
+        disk,
+    }
 }
 
-async fn plain(pair: &mut Pair, shape: LinkShape) -> (u64, u64) {
+async fn plain(pair: &mut Pair, b: &Monitor, shape: LinkShape) -> Measured {
     let a = pair.a.mover.monitor(pair.a.process()).await.expect("a session");
-    let b = pair.b.mover.monitor(pair.b.process()).await.expect("a session");
     let ask = async |monitor: &Monitor, command: &str, arguments: Value| {
         monitor.execute(command, arguments, LIMIT).await.expect("an answer")
     };
-    for monitor in [&a, &b] {
+    // As its command line would.
+    for forward in pair.b.forwards() {
+        let add = json!({"command-line": format!("hostfwd_add {NETWORK} {forward}")});
+        ask(b, "human-monitor-command", add).await;
+    }
+    for monitor in [&*a, b] {
         let on = |name: &str| json!({"capability": name, "state": true});
         let capabilities = json!([on("multifd"), on("return-path"), on("events"), on("auto-converge")]);
         ask(monitor, "migrate-set-capabilities", json!({"capabilities": capabilities})).await;
@@ -152,7 +213,7 @@ async fn plain(pair: &mut Pair, shape: LinkShape) -> (u64, u64) {
     }
     let there = free_port().await;
     let uri = |address: SocketAddr| json!({"uri": format!("tcp:{address}")});
-    ask(&b, "migrate-incoming", uri(there)).await;
+    ask(b, "migrate-incoming", uri(there)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let here = listener.local_addr().expect("an address");
     let link = tokio::spawn(carry(listener, there, shape));
@@ -165,12 +226,18 @@ async fn plain(pair: &mut Pair, shape: LinkShape) -> (u64, u64) {
             _ => tokio::time::sleep(Duration::from_millis(2)).await,
         }
     };
-    while ask(&b, "query-status", Value::Null).await["status"] == "inmigrate" {
+    while ask(b, "query-status", Value::Null).await["status"] == "inmigrate" {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    ask(&b, "cont", Value::Null).await;
+    ask(b, "cont", Value::Null).await;
     link.abort();
-    (told["downtime"].as_u64().unwrap_or(0), told["ram"]["transferred"].as_u64().unwrap_or(0))
+    Measured {
+        total: Duration::ZERO,
+        gap: Duration::ZERO,
+        downtime_ms: told["downtime"].as_u64().unwrap_or(0),
+        sent: told["ram"]["transferred"].as_u64().unwrap_or(0),
+        disk: (0, Duration::ZERO),
+    }
 }
 
 async fn free_port() -> SocketAddr {

@@ -7,6 +7,7 @@
 //! emulator ready that never runs its guest by itself, and [`Mover::go_on`] lets it run.
 
 mod base;
+mod forwards;
 pub mod monitor;
 mod report;
 mod source;
@@ -135,11 +136,12 @@ impl Mover {
     }
 
     /// Makes a process ready that was started to take a VM; answered by [`Input::IncomingReady`]. Only `from` may send it.
-    pub fn expect(&self, process: Process, migration: u64, from: Option<PeerId>) {
+    /// `forwards` are the ports by which it will be reached here: that they can be had is tried now.
+    pub fn expect(&self, process: Process, migration: u64, from: Option<PeerId>, forwards: Vec<String>) {
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let Process { vm, generation, .. } = process;
-            let result = target::expect(&inner, process, migration, from).await;
+            let result = target::expect(&inner, process, migration, from, &forwards).await;
             if let Err(error) = &result {
                 journal::warn("arrival-not-ready", json!({"vm": vm, "error": error}));
             }
@@ -184,6 +186,18 @@ impl Mover {
         }
     }
 
+    /// From now on nobody reaches the VM here by these ports: whoever asks is refused at once, and looks where it is now.
+    pub fn part(&self, process: Process, forwards: Vec<String>) {
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            let parted = async { forwards::close(&*inner.monitor(process).await?, &forwards).await }.await;
+            if let Err(error) = parted {
+                let told = json!({"vm": process.vm, "error": error, "next": "its process ends soon"});
+                journal::warn("ports-not-closed", told);
+            }
+        });
+    }
+
     /// Tells the other host that the VM is its own now, until it acknowledges or 5 s passed.
     pub fn release(&self, vm: VmId, to: TransferTo) {
         let inner = self.inner.clone();
@@ -216,12 +230,12 @@ impl Mover {
         });
     }
 
-    /// Lets a VM run here that has arrived; answered by [`Input::WentOn`].
-    pub fn go_on(&self, process: Process) {
+    /// Lets a VM run here that has arrived, to be reached by these ports; answered by [`Input::WentOn`].
+    pub fn go_on(&self, process: Process, forwards: Vec<String>) {
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let Process { vm, generation, .. } = process;
-            let result = target::go_on(&inner, process).await;
+            let result = target::go_on(&inner, process, &forwards).await;
             journal::info(
                 "vm-arrived",
                 json!({"vm": vm, "generation": generation, "result": format!("{result:?}")}),
@@ -287,10 +301,11 @@ async fn state(monitor: &Monitor) -> Result<GuestState, String> {
     }
 }
 
-/// What both emulators must agree on.
-async fn agree(monitor: &Monitor, source: Option<&TransferTo>, disk: bool) -> Result<(), String> {
+/// What both emulators must agree on; at the source also how long the switch may take by the emulator's reckoning, ms, which
+/// knows nothing of the way.
+async fn agree(monitor: &Monitor, downtime_ms: Option<u64>, disk: bool) -> Result<(), String> {
     let mut wanted = vec![("multifd", true), ("return-path", true), ("events", true)];
-    if source.is_some() {
+    if downtime_ms.is_some() {
         wanted.push(("auto-converge", true));
         wanted.push(("pause-before-switchover", disk));
     }
@@ -303,10 +318,10 @@ async fn agree(monitor: &Monitor, source: Option<&TransferTo>, disk: bool) -> Re
         "multifd-compression": "zstd",
         "multifd-zstd-level": 1,
     });
-    if let Some(to) = source {
+    if let Some(downtime_ms) = downtime_ms {
         // Pacing is the link's; this only keeps the emulator from limiting itself.
         parameters["max-bandwidth"] = json!(1u64 << 40);
-        parameters["downtime-limit"] = json!(to.max_downtime_ms.clamp(1, 60_000));
+        parameters["downtime-limit"] = json!(downtime_ms.clamp(1, 60_000));
         // The guest is slowed down when it wrote more than was sent in two rounds.
         parameters["throttle-trigger-threshold"] = json!(100);
         parameters["cpu-throttle-initial"] = json!(20);

@@ -38,6 +38,8 @@ pub struct Machine<'a> {
 pub const QMP_SOCKET: &str = "qmp.sock";
 /// Name of a second one, which the agent keeps a session with: a monitor serves one client a socket.
 pub const MOVER_SOCKET: &str = "mover.sock";
+/// Name of the network in the emulator.
+pub const NETWORK: &str = "net0";
 /// Name of the disk in the emulator.
 pub const DISK_NODE: &str = "disk0";
 /// Name of the disk's file, in the VM's directory.
@@ -91,7 +93,7 @@ pub fn command_line(machine: &Machine<'_>) -> Vec<String> {
     }
     add(&["-netdev", &netdev(machine)]);
     let mac = hardware_address(machine.vm);
-    add(&["-device", &format!("virtio-net-pci,netdev=net0,romfile=,mac={mac}")]);
+    add(&["-device", &format!("virtio-net-pci,netdev={NETWORK},romfile=,mac={mac}")]);
     if let Some(disk) = machine.disk {
         let file = json!({"driver": "file", "filename": disk.to_string_lossy(), "discard": "unmap"});
         // A disk that was another host's copy is raw.
@@ -133,15 +135,26 @@ fn kernel_line(machine: &Machine<'_>) -> String {
 
 fn netdev(machine: &Machine<'_>) -> String {
     if let (Network::Tap(_), Some(tap)) = (&machine.spec.network, machine.tap) {
-        return format!("tap,id=net0,ifname={tap},script=no,downscript=no");
+        return format!("tap,id={NETWORK},ifname={tap},script=no,downscript=no");
     }
-    let mut netdev = "user,id=net0".to_string();
-    let spec = machine.spec;
-    for port in spec.forwarded_ports() {
-        let outside = spec.outside_port(port);
-        netdev.push_str(&format!(",hostfwd=tcp:{}:{outside}-:{port}", machine.address));
+    let mut netdev = format!("user,id={NETWORK}");
+    // Whoever reaches a guest that is not there yet waits in vain: they are added when it goes on.
+    if !machine.incoming {
+        for forward in forwards(machine.spec, machine.address) {
+            netdev.push_str(&format!(",hostfwd={forward}"));
+        }
     }
     netdev
+}
+
+/// The ports by which a VM is reached at this address through its emulator, as the emulator takes them; none for a VM on
+/// a bridge, whose address is its own.
+pub fn forwards(spec: &VmSpec, address: &str) -> Vec<String> {
+    if spec.network != Network::User {
+        return Vec::new();
+    }
+    let forward = |port| format!("tcp:{address}:{}-:{port}", spec.outside_port(port));
+    spec.forwarded_ports().into_iter().map(forward).collect()
 }
 
 #[cfg(test)]
@@ -184,6 +197,12 @@ mod tests {
         assert!(line.contains("-accel tcg,"), "{line}");
         assert!(line.contains("quiet dwcp.vm=vm_0000000000005 dwcp.generation=7"), "{line}");
         assert!(line.contains("-m 128 "), "what was reserved, no more: {line}");
+    }
+
+    #[test]
+    fn a_vm_on_a_bridge_has_no_ports_forwarded() {
+        let spec = VmSpec { network: Network::Tap("br0".into()), ports: vec![22], ..VmSpec::default() };
+        assert_eq!(forwards(&spec, "127.77.1.40"), [""; 0]);
     }
 
     #[test]

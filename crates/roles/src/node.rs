@@ -15,6 +15,7 @@ mod drain;
 mod drill;
 mod drill_copies;
 mod failover;
+mod foresee;
 mod groups;
 mod handoff;
 mod hosts;

@@ -7,12 +7,14 @@
 //! * A [`Grant`] answers exactly one [`Renew`]; the agent counts the lease from before it sent that one.
 
 mod guard;
+mod switch;
 
 use std::collections::BTreeMap;
 
 use dwcp_types::{HostId, NodeId, Priority, RegionId, VmId, ZoneId, wire_enum, wire_struct};
 
 pub use guard::{GuardPhase, GuardReport, ProtectTo, ReplicaIntent};
+pub use switch::{least_downtime_ms, memory_downtime_ms};
 
 /// From an agent to the leader of its region's group.
 #[derive(Clone, Debug, PartialEq, Eq)]

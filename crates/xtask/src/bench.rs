@@ -94,6 +94,18 @@ const BENCHMARKS: &[Named] = &[
         ]),
     },
     Named {
+        name: "migrate",
+        about: "a running guest moves over emulated links: total time and probe gap against the emulator's own way; a disk's rate against the link's",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-agent",
+            "--example=bench-migrate",
+            "--",
+        ]),
+    },
+    Named {
         name: "cli-start",
         about: "a cold start of dwcp-cli, against /bin/true",
         work: Work::Own(cli_start::measure),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dwcp_mesh::transfer::{Kind, Link, NOBODY, Opened, Opening};
-use dwcp_roles::protocol::{Stage, TransferTo};
+use dwcp_roles::protocol::{Stage, TransferTo, memory_downtime_ms};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -134,7 +134,9 @@ async fn copy(
     if let Some(disk) = &disk {
         link.say(&opening(Kind::Base, disk.base_number().await?)).await?;
     }
-    agree(monitor, Some(&to), disk.is_some()).await?;
+    let rtt_ms = u64::try_from(link.rtt().as_millis()).unwrap_or(u64::MAX);
+    let downtime_ms = memory_downtime_ms(to.max_downtime_ms, rtt_ms, disk.is_some());
+    agree(monitor, Some(downtime_ms), disk.is_some()).await?;
     let pace = meter.pace.clone();
     let mut streams = Streams::new(link.clone(), pace);
     streams.carry(&process.file(MEMORY_SOCKET), opening(Kind::Memory, 0), 1 + MEMORY_CHANNELS)?;

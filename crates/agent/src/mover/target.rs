@@ -6,12 +6,13 @@ use std::time::Duration;
 use dwcp_mesh::PeerId;
 use dwcp_mesh::transfer::{Acceptor, Admission, Kind, Opening};
 use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::monitor::Monitor;
 use super::{DISK_NODE, DISK_SOCKET, GuestState, Inner, MEMORY_CHANNELS, MEMORY_SOCKET, MONITOR_LIMIT};
-use super::{Process, agree, disk, locked, state};
+use super::{Process, agree, disk, forwards, locked, state};
 use crate::journal;
 
 /// How long everything may take to be there once it is told to go on. It has been there since the guest was stopped at the
@@ -28,8 +29,12 @@ pub(super) async fn expect(
     process: Process,
     migration: u64,
     from: Option<PeerId>,
+    ports: &[String],
 ) -> Result<(), String> {
     let monitor = inner.monitor(process).await?;
+    // One that is taken is better found now than when the guest is here.
+    forwards::open(&monitor, ports).await?;
+    forwards::close(&monitor, ports).await?;
     let disk = disk(&monitor).await?;
     agree(&monitor, None, disk.is_some()).await?;
     let ask = |command: &'static str, arguments| monitor.execute(command, arguments, MONITOR_LIMIT);
@@ -135,20 +140,32 @@ async fn watch(
     mut left: oneshot::Receiver<String>,
 ) {
     let path = process.file(crate::qemu::ARRIVING_FILE);
+    let mut events = inner.monitor(process).await.ok().map(|monitor| monitor.events());
+    let mut whole = false;
     loop {
+        let event = async {
+            let ended = match &mut events {
+                Some(events) => matches!(events.recv().await, Err(RecvError::Closed)),
+                None => true,
+            };
+            if ended {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             why = &mut left => {
                 let reason = why.unwrap_or_default();
                 return journal::info("arrival-left", json!({"vm": process.vm, "reason": reason}));
             }
             () = tokio::time::sleep(FLUSH) => {}
+            () = event, if !whole => {}
         }
         let alive = match inner.monitor(process).await {
-            Ok(monitor) => state(&monitor).await.map(drop),
-            Err(error) => Err(error),
+            Ok(monitor) => arrived(&monitor, &mut whole).await,
+            Err(error) => Err(ended(error)),
         };
         if let Err(error) = alive {
-            let _ = end.send(format!("its emulator there ended: {error}"));
+            let _ = end.send(error);
             return;
         }
         let path = path.clone();
@@ -163,8 +180,24 @@ async fn watch(
     }
 }
 
+/// Looks whether everything is there. Once it is, the disk is put to the drive while the other host still hears of it: when
+/// the guest is to go on, little is left to do.
+async fn arrived(monitor: &Monitor, whole: &mut bool) -> Result<(), String> {
+    if state(monitor).await.map_err(ended)? == GuestState::Still && !*whole {
+        *whole = true;
+        if disk(monitor).await.map_err(ended)?.is_some() {
+            flush(monitor).await?;
+        }
+    }
+    Ok(())
+}
+
+fn ended(error: String) -> String {
+    format!("its emulator there ended: {error}")
+}
+
 /// Lets an arrived VM run: nobody writes its disk from outside any more, and the disk gets its name.
-pub(super) async fn go_on(inner: &Arc<Inner>, process: Process) -> Result<(), String> {
+pub(super) async fn go_on(inner: &Arc<Inner>, process: Process, ports: &[String]) -> Result<(), String> {
     let monitor = inner.monitor(process).await?;
     let began = Instant::now();
     loop {
@@ -185,6 +218,11 @@ pub(super) async fn go_on(inner: &Arc<Inner>, process: Process) -> Result<(), St
     if disk(&monitor).await?.is_some() {
         own_disk(&monitor, process).await?;
     }
+    // Before the guest runs: an agent that comes after this one takes a guest that runs for one that is reached.
+    if let Err(error) = forwards::open(&monitor, ports).await {
+        let told = json!({"vm": process.vm, "error": error, "next": "it runs; its probe fails"});
+        journal::error("ports-not-opened", told);
+    }
     monitor.execute("cont", Value::Null, MONITOR_LIMIT).await?;
     match state(&monitor).await? {
         GuestState::Running => Ok(()),
@@ -199,11 +237,7 @@ async fn own_disk(monitor: &Monitor, process: Process) -> Result<(), String> {
         monitor.execute("nbd-server-stop", Value::Null, MONITOR_LIMIT).await?;
     }
     // The mirror wrote, but asked for nothing to be kept: what the guest was promised must be on the drive here, too.
-    let flush = json!({"command-line": format!("qemu-io {DISK_NODE} flush")});
-    let told = monitor.execute("human-monitor-command", flush, LAST_FLUSH).await?;
-    if told.as_str().is_some_and(|text| !text.trim().is_empty()) {
-        return Err(format!("its disk can't be written: {}", told.as_str().unwrap_or_default().trim()));
-    }
+    flush(monitor).await?;
     let (arrived, named) = (process.file(crate::qemu::ARRIVING_FILE), process.file(crate::qemu::DISK_FILE));
     let renamed = tokio::task::spawn_blocking(move || match std::fs::rename(&arrived, &named) {
         // It was named before by an agent that did not live to let it run.
@@ -212,4 +246,14 @@ async fn own_disk(monitor: &Monitor, process: Process) -> Result<(), String> {
         Ok(()) => Ok(()),
     });
     renamed.await.map_err(|e| e.to_string())?
+}
+
+/// Puts the disk to the drive.
+async fn flush(monitor: &Monitor) -> Result<(), String> {
+    let flush = json!({"command-line": format!("qemu-io {DISK_NODE} flush")});
+    let told = monitor.execute("human-monitor-command", flush, LAST_FLUSH).await?;
+    match told.as_str().map(str::trim) {
+        Some("") | None => Ok(()),
+        Some(text) => Err(format!("its disk can't be written: {text}")),
+    }
 }

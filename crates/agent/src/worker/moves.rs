@@ -18,7 +18,7 @@ use crate::clock::monotonic_us;
 use crate::host_config::HostConfig;
 use crate::journal;
 use crate::mover::{GuestState, Mover, Process};
-use crate::qemu::DISK_FILE;
+use crate::qemu::{self, DISK_FILE};
 
 /// What looking at all adopted processes may take: leases run on meanwhile.
 const LOOK_LIMIT: Duration = Duration::from_millis(700);
@@ -154,7 +154,15 @@ impl Worker {
         }
         let from = self.moves.arrivals.get(&vm).filter(|(by, _)| *by == migration);
         let from = from.map(|(_, host)| host.clone());
-        self.moves.mover.expect(Process { vm, generation, pid }, migration, from);
+        let forwards = self.forwards(vm);
+        self.moves.mover.expect(Process { vm, generation, pid }, migration, from, forwards);
+    }
+
+    /// The ports by which a VM with a process here is reached, by the note beside its disk.
+    fn forwards(&self, vm: VmId) -> Vec<String> {
+        let note = memory::load_note(&memory::vm_dir(&self.config.data_dir, vm)).unwrap_or_default();
+        let address = usize::try_from(note.slot).ok().and_then(|slot| self.addresses.get(slot));
+        address.map(|address| qemu::forwards(&note.spec, address)).unwrap_or_default()
     }
 
     pub(super) fn start_transfer(&self, vm: VmId, generation: u64, to: TransferTo) {
@@ -175,6 +183,9 @@ impl Worker {
         let told = json!({"vm": vm, "generation": generation, "to": to.host, "region": to.region});
         journal::info("vm-released", told);
         self.moves.mover.release(vm, to);
+        if let Some(process) = self.process(vm, generation) {
+            self.moves.mover.part(process, self.forwards(vm));
+        }
     }
 
     pub(super) fn keep_after_all(&self, vm: VmId, generation: u64) {
@@ -186,7 +197,7 @@ impl Worker {
 
     pub(super) fn go_on(&self, vm: VmId, generation: u64) {
         match self.process(vm, generation) {
-            Some(process) => self.moves.mover.go_on(process),
+            Some(process) => self.moves.mover.go_on(process, self.forwards(vm)),
             None => {
                 let result = Err("its process is gone".to_string());
                 self.tell(Input::WentOn { vm, generation, result });

@@ -49,6 +49,8 @@ pub struct Pair {
     pub b: Side,
     pub wan: Wan,
     pub dir: PathBuf,
+    /// How much of the disk holds something before the first boot, MiB.
+    pub filled_mib: u64,
     images: PathBuf,
     disk: Disk,
 }
@@ -80,6 +82,11 @@ impl Side {
 
     pub fn service(&self) -> String {
         format!("{}:8080", self.address)
+    }
+
+    /// The ports by which the VM is reached here.
+    pub fn forwards(&self) -> Vec<String> {
+        qemu::forwards(&Pair::spec(), &self.address)
     }
 
     pub fn process(&self) -> Process {
@@ -138,7 +145,7 @@ impl Pair {
         let wan = Wan::fixed(table);
         let a = Side::start(&ca, &wan, &dir, 1, test);
         let b = Side::start(&ca, &wan, &dir, 2, test);
-        Pair { a, b, wan, dir, images: images.to_path_buf(), disk }
+        Pair { a, b, wan, dir, filled_mib: 40, images: images.to_path_buf(), disk }
     }
 
     pub fn spec() -> VmSpec {
@@ -156,7 +163,8 @@ impl Pair {
         }
         let path = self.make_disk(&self.a.dir, DISK_FILE);
         if let Some(path) = &path {
-            qemu_tool("qemu-io", &["-c", "write -P 0x22 24M 40M", &path.to_string_lossy()]);
+            let fill = format!("write -P 0x22 24M {}M", self.filled_mib);
+            qemu_tool("qemu-io", &["-c", &fill, &path.to_string_lossy()]);
         }
         let line = self.line(&self.a, path.as_deref(), false);
         self.a.child = Some(spawn(&self.a.dir, &line));
@@ -220,12 +228,16 @@ impl Pair {
         self.wan.set(table);
     }
 
-    /// Kills both and compares what their disks hold.
+    /// Kills both and compares what their disks hold. A record that the guest had begun to write when it left A was written
+    /// at B alone: its place is left out.
     pub fn compare_disks(&mut self) {
         self.a.kill();
         self.b.kill();
         let (a, b) = (self.a.dir.join(DISK_FILE), self.b.dir.join(DISK_FILE));
         qemu_tool("qemu-img", &["check", "-q", &b.to_string_lossy()]);
+        for disk in [&a, &b] {
+            qemu_tool("qemu-io", &["-c", "write -z 1M 4k", &disk.to_string_lossy()]);
+        }
         qemu_tool("qemu-img", &["compare", &a.to_string_lossy(), &b.to_string_lossy()]);
     }
 

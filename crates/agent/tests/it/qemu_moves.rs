@@ -31,7 +31,7 @@ async fn begun(name: &str, disk: Disk, shape: LinkShape, test: u8) -> Option<(Pa
         wait_for("a first record", LONG, put).await;
     }
     pair.wait_at_b();
-    pair.b.mover.expect(pair.b.process(), MIGRATION, Some(pair.a.peer.clone()));
+    pair.b.mover.expect(pair.b.process(), MIGRATION, Some(pair.a.peer.clone()), pair.b.forwards());
     let ready = pair.b.next("B is ready").await;
     assert!(matches!(ready, Input::IncomingReady { result: Ok(()), .. }), "{ready:?}");
     Some((pair, first))
@@ -85,7 +85,7 @@ async fn moved(pair: &mut Pair) {
     };
     assert_eq!((vm, generation, migration), (VM, 2, MIGRATION));
     assert_eq!((from_region.as_str(), from_host.as_str()), ("r1", "h1"));
-    pair.b.mover.go_on(pair.b.process());
+    pair.b.mover.go_on(pair.b.process(), pair.b.forwards());
     let went_on = pair.b.next("it goes on").await;
     assert!(matches!(went_on, Input::WentOn { result: Ok(()), .. }), "{went_on:?}");
     eprintln!("moved after {:?}", began.elapsed());
@@ -104,6 +104,45 @@ async fn a_guest_without_a_disk_moves_and_is_the_same_boot() {
     let Some((mut pair, first)) = begun("plain", Disk::None, shape(10, None), 41).await else { return };
     moved(&mut pair).await;
     assert_goes_on_at_b(&pair, &first).await;
+    pair.stop().await;
+}
+
+/// Refused at once, or taken by somebody who may not answer.
+fn is_refused(service: &str) -> bool {
+    let address = service.parse().expect("an address");
+    let told = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1));
+    told.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_let_in_where_the_guest_does_not_run() {
+    let Some((mut pair, first)) = begun("ports", Disk::None, shape(10, None), 52).await else { return };
+    assert!(is_refused(&pair.b.service()), "B waits for the guest and takes whoever asks for it");
+    pair.a.mover.begin(pair.a.process(), pair.ticket());
+    let done = pair.a.next("the copy").await;
+    assert!(matches!(done, Input::TransferCompleted { .. }), "{done:?}");
+    assert!(!is_refused(&pair.a.service()), "it may still go on at A");
+    assert!(is_refused(&pair.b.service()), "the guest is at B and does not run");
+    pair.a.mover.part(pair.a.process(), pair.a.forwards());
+    wait_for("A to refuse", LONG, || is_refused(&pair.a.service()).then_some(())).await;
+    pair.b.mover.go_on(pair.b.process(), pair.b.forwards());
+    let went_on = pair.b.next("it goes on").await;
+    assert!(matches!(went_on, Input::WentOn { result: Ok(()), .. }), "{went_on:?}");
+    assert_goes_on_at_b(&pair, &first).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_is_found_before_anything_is_copied() {
+    let Some(images) = images() else { return };
+    let mut pair = Pair::start("taken", &images, Disk::None, shape(1, None), 53);
+    let taken = std::net::TcpListener::bind(pair.b.service()).expect("a port");
+    pair.wait_at_b();
+    pair.b.mover.expect(pair.b.process(), MIGRATION, None, pair.b.forwards());
+    let ready = pair.b.next("B says so").await;
+    let Input::IncomingReady { result: Err(error), .. } = ready else { panic!("{ready:?}") };
+    assert!(error.contains("host forwarding rule"), "{error}");
+    drop(taken);
     pair.stop().await;
 }
 
@@ -188,7 +227,7 @@ async fn when_the_link_is_cut_in_the_midst_the_guest_runs_on_and_the_other_emula
             wait_for("the emulator at B to end", LONG, || pair.b.is_gone().then_some(())).await;
         } else {
             // It has not begun to take memory, so it waits on; it never lets go of what it has.
-            pair.b.mover.go_on(pair.b.process());
+            pair.b.mover.go_on(pair.b.process(), pair.b.forwards());
             let went_on = pair.b.next("it does not go on").await;
             assert!(matches!(went_on, Input::WentOn { result: Err(_), .. }), "{went_on:?}");
         }
@@ -228,7 +267,7 @@ async fn a_copy_that_is_cancelled_leaves_the_guest_where_it_is_and_the_next_one_
     pair.b.mover.ended(pair.b.process());
     std::fs::remove_file(pair.b.dir.join("arriving.qcow2")).expect("remove");
     pair.wait_at_b();
-    pair.b.mover.expect(pair.b.process(), MIGRATION, None);
+    pair.b.mover.expect(pair.b.process(), MIGRATION, None, pair.b.forwards());
     let ready = pair.b.next("B is ready").await;
     assert!(matches!(ready, Input::IncomingReady { result: Ok(()), .. }), "{ready:?}");
     moved(&mut pair).await;

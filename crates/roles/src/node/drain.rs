@@ -176,6 +176,9 @@ impl Node {
             }
         }
         steps.retain(|step| !facts.migrations.contains_key(&step.vm));
+        if drain.mode == Mode::Live {
+            self.foresee(region, &mut steps, drain.max_downtime_ms);
+        }
         for step in &mut steps {
             if let Some((_, failed)) = tries.get(&step.vm).filter(|(count, _)| *count >= TRIES) {
                 step.to = None;

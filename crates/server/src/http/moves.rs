@@ -203,7 +203,10 @@ fn plan(view: &View<'_>, asked: &ApiRequest) -> Result<Moves, Problem> {
     let max_downtime_ms = downtime(asked.max_downtime_ms)?;
     let mut moves = Moves::default();
     for (from, vms) in named(view, asked)? {
-        let steps = steps(view, &from, &vms, &to, host.as_ref());
+        let mut steps = steps(view, &from, &vms, &to, host.as_ref());
+        if !asked.cold {
+            view.node.foresee(&from, &mut steps, max_downtime_ms);
+        }
         moves.planned.extend(steps.iter().map(|step| as_planned(view, &from, step)));
         moves.goes.extend(steps.iter().filter_map(goes));
         moves.requests.extend(request_of(&from, &steps, mode(asked.cold), max_downtime_ms));
@@ -406,7 +409,8 @@ fn home_plan(view: &View<'_>, asked: &FailbackRequest) -> Result<Moves, Problem>
     }
     let mut moves = Moves::default();
     for (from, vms) in away {
-        let steps = view.node.move_plan(&from, std::slice::from_ref(&home), vms);
+        let mut steps = view.node.move_plan(&from, std::slice::from_ref(&home), vms);
+        view.node.foresee(&from, &mut steps, max_downtime_ms);
         moves.planned.extend(steps.iter().map(|step| as_planned(view, &from, step)));
         moves.goes.extend(steps.iter().filter_map(goes));
         moves.requests.extend(request_of(&from, &steps, Mode::Live, max_downtime_ms).map(|mut request| {

@@ -17,6 +17,10 @@ const TARGET_NODE: &str = "move-target";
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Copies the disk until both are the same and every further write goes to both.
+///
+/// While most of it is on its way the guest's writes do not wait for the other host: each would take a round trip. Once
+/// both are the same they do. A guest that writes so much that they never are is made to wait when as much was sent as the
+/// disk held at first.
 pub(super) async fn mirror(copy: &mut Copy, over_base: bool) -> Result<(), String> {
     let target = json!({
         "driver": "nbd",
@@ -32,16 +36,25 @@ pub(super) async fn mirror(copy: &mut Copy, over_base: bool) -> Result<(), Strin
         "device": DISK_NODE,
         "target": TARGET_NODE,
         "sync": sync,
-        "copy-mode": "write-blocking",
+        "copy-mode": "background",
     });
     let mut events = copy.monitor.events();
     copy.ask("blockdev-mirror", job).await?;
     let mut progress = (0, Instant::now());
+    let (mut waits, mut first) = (false, None);
     loop {
         let job = job_of(&copy.monitor).await?.ok_or_else(|| why(copy))?;
         copy.meter.disk(&job);
-        if job["ready"] == true && job["actively-synced"] == true {
+        if waits && is_same(&job) {
             return Ok(());
+        }
+        let (length, offset) = (job["len"].as_u64().unwrap_or(0), job["offset"].as_u64().unwrap_or(0));
+        let once = *first.get_or_insert(length);
+        if !waits && (job["ready"] == true || (once > 0 && offset >= once)) {
+            let wait = json!({"id": JOB, "type": "mirror", "copy-mode": "write-blocking"});
+            copy.ask("block-job-change", wait).await?;
+            waits = true;
+            continue;
         }
         let sent = copy.meter.sent();
         if sent != progress.0 {
@@ -60,13 +73,23 @@ fn why(copy: &Copy) -> String {
     }
 }
 
+/// Every write so far is on both, and every further one goes to both.
+fn is_same(job: &Value) -> bool {
+    job["ready"] == true && job["actively-synced"] == true
+}
+
 /// The guest stands still: ends the mirror, which has everything, and lets go of the other host's disk.
+///
+/// The emulator waited for every write of the guest when it stopped it. If by then nothing was left to copy, the mirror is
+/// ended without more ado: by itself it would ask the other host to put everything to its drive, which costs a round trip,
+/// and that host does so anyway before it lets the guest go on.
 pub(super) async fn settle(copy: &Copy) -> Result<(), String> {
     let job = job_of(&copy.monitor).await?.ok_or_else(|| why(copy))?;
-    if job["ready"] != true {
+    if !is_same(&job) {
         return Err("the copy of the disk fell behind".to_string());
     }
-    copy.ask("block-job-cancel", json!({"device": JOB})).await?;
+    let nothing_left = job["len"].is_u64() && job["len"] == job["offset"];
+    copy.ask("block-job-cancel", json!({"device": JOB, "force": nothing_left})).await?;
     gone(&copy.monitor, SETTLE).await?;
     copy.ask("blockdev-del", json!({"node-name": TARGET_NODE})).await.map(drop)
 }
