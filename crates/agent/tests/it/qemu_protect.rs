@@ -17,6 +17,8 @@ use super::leader::{FEDERATION, HOST, Leader, REGION};
 use super::wanted::{LONG, directory, intent, report, running};
 
 const THERE: (&str, &str) = ("eu-west-1", "h2");
+/// Agents look at the table of links every 100 ms.
+const TABLE_SEEN: Duration = Duration::from_millis(300);
 
 /// Two hosts in two regions, each with its leader.
 struct Pair {
@@ -49,8 +51,10 @@ impl Pair {
         Pair { dir, here, there, host, keeper, address, address_there, bases }
     }
 
-    fn cut(&self, cut: bool) {
+    /// Cuts the link or mends it; when this returns both agents have seen it.
+    async fn cut(&self, cut: bool) {
         table(&self.bases, cut).store(&self.dir.join("wan.toml")).expect("a table of links");
+        tokio::time::sleep(TABLE_SEEN).await;
     }
 
     /// The VM is to run, with its copy of this epoch on the other host.
@@ -241,7 +245,7 @@ async fn while_the_link_is_cut_writes_wait_and_go_on_with_the_copy_or_when_its_r
     let writer = Writer::start(&pair.address, 1);
     writer.wait_for_more(10).await;
 
-    pair.cut(true);
+    pair.cut(true).await;
     pair.wait_phase(1, GuardPhase::Lost).await;
     let waiting = writer.count();
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -249,14 +253,14 @@ async fn while_the_link_is_cut_writes_wait_and_go_on_with_the_copy_or_when_its_r
     let told = report(&pair.here, 7, |_| true).and_then(|report| report.guard).expect("a word");
     assert!(told.reason.contains("writes of the guest wait"), "{told:?}");
 
-    pair.cut(false);
+    pair.cut(false).await;
     pair.wait_phase(1, GuardPhase::Synced).await;
     writer.wait_for_more(10).await;
     let acknowledged = writer.finish();
     assert_eq!(pair.missing(&acknowledged), Vec::<u64>::new(), "the same copy has them all");
 
     // Cut again; this time its region says that the copy is behind, so the guest goes on.
-    pair.cut(true);
+    pair.cut(true).await;
     let writer = Writer::start(&pair.address, 1_000);
     pair.wait_phase(1, GuardPhase::Lost).await;
     assert_eq!(report(&pair.here, 7, |_| true).map(|report| report.phase), Some(Phase::Running));
@@ -269,7 +273,7 @@ async fn while_the_link_is_cut_writes_wait_and_go_on_with_the_copy_or_when_its_r
     eprintln!("10 records {} ms after the guest was let go on", began.elapsed().as_millis());
 
     // Another epoch, when the link is back: all of it is copied again.
-    pair.cut(false);
+    pair.cut(false).await;
     pair.protect(2, false);
     pair.wait_phase(2, GuardPhase::Synced).await;
     writer.wait_for_more(10).await;
