@@ -282,6 +282,7 @@ static int hand_over(struct client *c, const char *body, size_t length) {
         *w = (struct work){.fd = c->fd, .is_put = asks(c, "PUT /record"), .at = record_place(c), .length = length};
         memcpy(w->bytes, body, length);
         c->fd = -1;
+        c->used = 0;
         pthread_cond_signal(&work_there);
     }
     pthread_mutex_unlock(&work_lock);
@@ -336,12 +337,9 @@ static void serve(struct client *c) {
     } else if (c->used < REQUEST_MAX - 1) {
         return;
     }
-    if (c->fd >= 0) {
-        shutdown(c->fd, SHUT_WR);
-        close(c->fd);
-    }
-    c->fd = -1;
-    c->used = 0;
+    if (c->fd < 0) return; // Handed over.
+    shutdown(c->fd, SHUT_WR);
+    drop(c);
 }
 
 // When every place is taken the oldest place in the ring makes room, so silent clients can't keep others out.

@@ -50,8 +50,8 @@ async fn main() {
     assert!(images.join("small").is_dir(), "no image `small` in {}: cargo xtask guest", images.display());
     let rounds: usize = value("--rounds").and_then(|text| text.parse().ok()).unwrap_or(3);
     println!(
-        "{:<20} {:<14} {:>8} {:>7} {:>7} {:>8} {:>8}   against plain, or the link's rate",
-        "link", "way", "total ms", "gap ms", "still", "MiB sent", ""
+        "{:<20} {:<14} {:>8} {:>7} {:>7} {:>8}   against plain, or the link's rate",
+        "link", "way", "total ms", "gap ms", "still", "MiB sent"
     );
     let links = [
         ("none", 0, None),
@@ -92,12 +92,11 @@ async fn main() {
 
 fn tell(link: &str, way: &str, of: &Measured, what: &str) {
     println!(
-        "{link:<20} {way:<14} {:>8} {:>7} {:>7} {:>8} {:>8}   {what}",
+        "{link:<20} {way:<14} {:>8} {:>7} {:>7} {:>8}   {what}",
         of.total.as_millis(),
         of.gap.as_millis(),
         of.downtime_ms,
-        of.sent >> 20,
-        ""
+        of.sent >> 20
     );
 }
 

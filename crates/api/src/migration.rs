@@ -111,9 +111,7 @@ request! {
         #[serde(default)]
         pub dry_run: bool,
     }
-}
 
-request! {
     /// What to even out.
     pub struct RebalanceRequest {
         /// The hosts of this region; without it the regions.

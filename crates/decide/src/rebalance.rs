@@ -1,8 +1,9 @@
 //! Evens out how full hosts or regions are by moving VMs, within a budget and without moving to and fro.
 //!
-//! Every move lowers the fuller of the two places that it is between by at least [`GAIN_PERMILLE`], and leaves it the fuller
-//! one still or equal: the sum of the squares of all loads falls with each, so that moves can't go in circles. Once the fullest
-//! and the emptiest lie within [`SPREAD_PERMILLE`] nothing moves any more. VMs that are moving count where they go to.
+//! After every move the fuller of the two places that it is between is less full, by at least [`GAIN_PERMILLE`], than the one it
+//! left was: the loads, listed from the fullest to the emptiest, come earlier in the order of such lists with each, so that moves
+//! can't go in circles. Once the fullest and the emptiest lie within [`SPREAD_PERMILLE`] nothing moves any more. VMs that are
+//! moving count where they go to.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +14,9 @@ use dwcp_types::{Amount, HostId, RegionId, VmId};
 use crate::{Measured, PlaceIndex, PlaceRequest, Reservations, Serial, place};
 
 /// Loads that lie closer together than this are even.
-pub const SPREAD_PERMILLE: u64 = 150;
+const SPREAD_PERMILLE: u64 = 150;
 /// A move that lowers the load by less is not worth it.
-pub const GAIN_PERMILLE: u64 = 30;
+const GAIN_PERMILLE: u64 = 30;
 /// Targets tried for a VM, the emptiest first.
 const TARGETS: usize = 8;
 
@@ -155,11 +156,13 @@ fn loads(view: &Federation, asked: &Rebalance) -> BTreeMap<Place, Load> {
         for migration in facts.migrations.values() {
             let Some(vm) = facts.vms.get(&migration.vm) else { continue };
             let size = vm.spec.size;
-            let left = loads.get_mut(&place_of(asked, name, &vm.host));
-            left.into_iter().for_each(|load| *load = load.without(size));
-            if let Some(host) = still_to_take_room(view, migration) {
-                let found = loads.get_mut(&place_of(asked, &migration.to, &host));
-                found.into_iter().for_each(|load| *load = load.with(size));
+            if let Some(load) = loads.get_mut(&place_of(asked, name, &vm.host)) {
+                *load = load.without(size);
+            }
+            let coming = still_to_take_room(view, migration);
+            let target = coming.and_then(|host| loads.get_mut(&place_of(asked, &migration.to, &host)));
+            if let Some(load) = target {
+                *load = load.with(size);
             }
         }
     }

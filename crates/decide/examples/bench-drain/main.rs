@@ -4,6 +4,8 @@
 //! `cargo run -p dwcp-decide --profile sim --example bench-drain`
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, dead_code)]
 
+#[path = "../bench-place/apart.rs"]
+mod apart;
 #[path = "../bench-place/fleet.rs"]
 mod fleet;
 #[path = "../bench-place/naive.rs"]
@@ -12,7 +14,7 @@ mod naive;
 mod times;
 
 use dwcp_decide::{FailoverLimits, FailoverPlan, Measured, MigrationLimits, next_migrations, plan_failover};
-use dwcp_state::{Federation, Migration, MigrationState, Outcome, Relation, Scope, Target, VmSpec};
+use dwcp_state::{Federation, Migration, MigrationState, Outcome};
 use dwcp_types::{HostId, MigrationId, Rng, Wall};
 use fleet::{HOST, apply, create, region_name};
 use times::Times;
@@ -77,14 +79,10 @@ fn world(related_percent: u64) -> (Federation, Measured) {
     let hosts: Vec<HostId> = view.regions[&home].hosts.keys().cloned().collect();
     for number in 0..VMS {
         let mut vm = fleet::vm(1_000_000 + number, &mut rng);
-        vm.spec = VmSpec { size: dwcp_types::Amount { memory_mib: 2_048, ..vm.spec.size }, ..vm.spec };
+        vm.spec.size.memory_mib = 2_048;
         vm.host = hosts[number as usize % hosts.len()].clone();
         if rng.chance(related_percent, 100) {
-            // Groups of five that must be on hosts of their own.
-            let group = (number / 100).to_string();
-            vm.labels.insert("group".into(), group.clone());
-            let target = Target::Label(("group".into(), group));
-            vm.rules.anti_affinity = vec![Relation { target, scope: Scope::Host }];
+            apart::keep_apart(&mut vm, number / 100);
         }
         let outcome = apply(&mut view, &home, create(vm));
         assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");

@@ -3,6 +3,8 @@
 //! `cargo run -p dwcp-decide --profile sim --example bench-failover`
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, dead_code)]
 
+#[path = "../bench-place/apart.rs"]
+mod apart;
 #[path = "../bench-place/fleet.rs"]
 mod fleet;
 #[path = "../bench-place/times.rs"]
@@ -11,7 +13,7 @@ mod times;
 use std::time::Instant;
 
 use dwcp_decide::{FailoverLimits, plan_failover, plan_host_loss};
-use dwcp_state::{Command, Federation, Relation, Scope, Target};
+use dwcp_state::{Command, Federation};
 use dwcp_types::{Amount, HostId, Rng};
 use fleet::{apply, create, region_name};
 
@@ -56,11 +58,7 @@ fn world(related_percent: u64) -> (Federation, dwcp_decide::Measured) {
         let mut vm = fleet::vm(number, &mut rng);
         vm.host = hosts[number as usize % hosts.len()].clone();
         if rng.chance(related_percent, 100) {
-            // Groups of five that must be on hosts of their own.
-            let group = (number / 100).to_string();
-            vm.labels.insert("group".into(), group.clone());
-            let target = Target::Label(("group".into(), group));
-            vm.rules.anti_affinity = vec![Relation { target, scope: Scope::Host }];
+            apart::keep_apart(&mut vm, number / 100);
         }
         let outcome = apply(&mut view, &home, create(vm));
         assert!(matches!(outcome, dwcp_state::Outcome::Accepted(_)), "{outcome:?}");

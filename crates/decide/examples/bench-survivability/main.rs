@@ -3,6 +3,8 @@
 //! `cargo run -p dwcp-decide --profile sim --example bench-survivability`
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, dead_code)]
 
+#[path = "../bench-place/apart.rs"]
+mod apart;
 #[path = "../bench-place/fleet.rs"]
 mod fleet;
 #[path = "../bench-place/times.rs"]
@@ -11,7 +13,7 @@ mod times;
 use std::time::Instant;
 
 use dwcp_decide::{Losses, Measured, Serial, survivability};
-use dwcp_state::{Federation, Outcome, Relation, Scope, Target};
+use dwcp_state::{Federation, Outcome};
 use dwcp_types::{Amount, HostId, Rng};
 use fleet::{apply, create, region_name};
 
@@ -67,11 +69,7 @@ fn world(hosts: usize, related_percent: u64, bound_percent: u64) -> (Federation,
         vm.spec.size = Amount { disk_gib: 10, ..vm.spec.size };
         vm.host = HostId::from(format!("host-{:04}", rng.below(hosts as u64)).as_str());
         if rng.chance(related_percent, 100) {
-            // Groups of five that must be on hosts of their own.
-            let group = (number / 100).to_string();
-            vm.labels.insert("group".into(), group.clone());
-            let target = Target::Label(("group".into(), group));
-            vm.rules.anti_affinity = vec![Relation { target, scope: Scope::Host }];
+            apart::keep_apart(&mut vm, number / 100);
         }
         if rng.chance(bound_percent, 100) {
             vm.rules.allowed_regions = [home.clone(), region_name((number as usize + 1) % REGIONS)].into();

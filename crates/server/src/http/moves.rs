@@ -44,21 +44,22 @@ impl Moves {
     ) -> Moves {
         let mut moves = Moves { notes, ..Moves::default() };
         for (from, steps) in steps {
-            moves.planned.extend(steps.iter().map(|step| as_planned(view, &from, step)));
-            moves.goes.extend(steps.iter().filter_map(goes));
-            moves.requests.extend(request_of(&from, &steps, Mode::Live, max_downtime_ms));
+            moves.add(view, &from, &steps, request_of(&from, &steps, Mode::Live, max_downtime_ms));
         }
         moves
     }
 
-    /// What else there is to know.
-    pub fn notes(self) -> Vec<String> {
-        self.notes
-    }
-
-    /// Nothing is to move.
-    pub fn is_empty(&self) -> bool {
-        self.planned.is_empty()
+    /// What VMs of one region are to do, and what is to be asked for it.
+    fn add(
+        &mut self,
+        view: &View<'_>,
+        from: &RegionId,
+        steps: &[DrainStep],
+        request: Option<MigrateRequest>,
+    ) {
+        self.planned.extend(steps.iter().map(|step| as_planned(view, from, step)));
+        self.goes.extend(steps.iter().filter_map(goes));
+        self.requests.extend(request);
     }
 }
 
@@ -207,9 +208,7 @@ fn plan(view: &View<'_>, asked: &ApiRequest) -> Result<Moves, Problem> {
         if !asked.cold {
             view.node.foresee(&from, &mut steps, max_downtime_ms);
         }
-        moves.planned.extend(steps.iter().map(|step| as_planned(view, &from, step)));
-        moves.goes.extend(steps.iter().filter_map(goes));
-        moves.requests.extend(request_of(&from, &steps, mode(asked.cold), max_downtime_ms));
+        moves.add(view, &from, &steps, request_of(&from, &steps, mode(asked.cold), max_downtime_ms));
     }
     Ok(moves)
 }
@@ -411,16 +410,15 @@ fn home_plan(view: &View<'_>, asked: &FailbackRequest) -> Result<Moves, Problem>
     for (from, vms) in away {
         let mut steps = view.node.move_plan(&from, std::slice::from_ref(&home), vms);
         view.node.foresee(&from, &mut steps, max_downtime_ms);
-        moves.planned.extend(steps.iter().map(|step| as_planned(view, &from, step)));
-        moves.goes.extend(steps.iter().filter_map(goes));
-        moves.requests.extend(request_of(&from, &steps, Mode::Live, max_downtime_ms).map(|mut request| {
+        let request = request_of(&from, &steps, Mode::Live, max_downtime_ms).map(|mut request| {
             request.title = format!("bring {} VMs home to {home}", request.vms.len());
             for new in &mut request.vms {
                 let stopped = view.node.facts().vm(new.vm).is_some_and(|(_, vm)| vm.want == Want::Stopped);
                 new.mode = mode(stopped);
             }
             request
-        }));
+        });
+        moves.add(view, &from, &steps, request);
     }
     Ok(moves)
 }

@@ -206,12 +206,16 @@ pub async fn of_moves(call: &Call, goes: Vec<Goes>, emptied: Option<(RegionId, O
     let thought = move |mut copy: Federation, measured: &Measured| {
         let before = ones(&copy, measured);
         relocate(&mut copy, measured, &goes);
-        if let Some((region, host)) = emptied {
-            let regions = copy.core.regions.get_mut(&region).filter(|_| host.is_none());
-            regions.into_iter().for_each(|record| record.placement = false);
-            let hosts = copy.regions.get_mut(&region).map(|facts| &mut facts.hosts);
-            let emptied = hosts.and_then(|hosts| hosts.get_mut(&host?));
-            emptied.into_iter().for_each(|host| host.placement = false);
+        let takes_vms = match &emptied {
+            None => None,
+            Some((region, None)) => copy.core.regions.get_mut(region).map(|region| &mut region.placement),
+            Some((region, Some(host))) => {
+                let found = copy.regions.get_mut(region).and_then(|facts| facts.hosts.get_mut(host));
+                found.map(|host| &mut host.placement)
+            }
+        };
+        if let Some(placement) = takes_vms {
+            *placement = false;
         }
         warnings(&before, &ones(&copy, measured))
     };

@@ -85,13 +85,12 @@ impl Serve for Endpoint {
             (notes(&asked, &plan), plan)
         };
         let (notes, plan) = tokio::task::spawn_blocking(plan).await.map_err(|_| stopping())?;
-        let moves =
-            call.look(move |view| Moves::planned(view, steps(view, &plan), max_downtime_ms, notes)).await?;
-        if moves.is_empty() {
-            let notes = moves.notes();
+        if plan.moves.is_empty() {
             let started = answer(call, Vec::new(), Vec::new(), (&[], Worse::nothing())).await?;
             return Ok(MovesStarted { notes, ..started });
         }
+        let moves =
+            call.look(move |view| Moves::planned(view, steps(view, &plan), max_downtime_ms, notes)).await?;
         carry_out(call, moves, why, dry_run).await
     }
 }
