@@ -6,6 +6,7 @@ mod tap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use dwcp_roles::protocol::{Accelerator, Network, VmSpec};
 use dwcp_types::VmId;
@@ -110,7 +111,7 @@ fn run(program: &str, needs: &str, arguments: &[&str]) -> Result<Vec<u8>, String
 }
 
 /// Where directories of removed VMs wait for their deletion, in the data directory.
-pub(super) const REMOVED_DIR: &str = "removed";
+const REMOVED_DIR: &str = "removed";
 
 /// Takes away what [`prepare`] made, at once, so that the same VM may come back right after; what takes long is left to
 /// [`empty_removed`].
@@ -123,29 +124,82 @@ pub(super) fn remove(config: &HostConfig, vm: VmId) -> Result<(), String> {
             tap::remove(&address)?;
         }
     }
-    let removed = config.data_dir.join(REMOVED_DIR);
+    set_aside(&config.data_dir, &dir, &format!("{vm}-{}", monotonic_us()))
+}
+
+/// Held while something is put into the folder of what is removed, and while that folder itself goes: never for long.
+static FOLDER: Mutex<()> = Mutex::new(());
+
+/// Takes a directory of the data directory away at once, under a name of its own; what takes long is left to
+/// [`empty_removed`]. One that is not there is as good as taken away.
+pub(super) fn set_aside(data: &Path, dir: &Path, name: &str) -> Result<(), String> {
+    let removed = data.join(REMOVED_DIR);
+    let _folder = FOLDER.lock().unwrap_or_else(|e| e.into_inner());
     std::fs::create_dir_all(&removed).map_err(|e| format!("{}: {e}", removed.display()))?;
-    match std::fs::rename(&dir, removed.join(format!("{vm}-{}", monotonic_us()))) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(format!("{}: {error}", dir.display())),
-        _ => Ok(()),
+    unless_gone(dir, std::fs::rename(dir, removed.join(name)))
+}
+
+/// Deletes the directories that were taken away. Blocks.
+pub(super) fn empty_removed(data: &Path) -> Result<(), String> {
+    let removed = data.join(REMOVED_DIR);
+    let entries = match std::fs::read_dir(&removed) {
+        Ok(entries) => entries,
+        Err(error) => return unless_gone(&removed, Err(error)),
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let done = if is_dir { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        unless_gone(&path, done)?;
+    }
+    let _folder = FOLDER.lock().unwrap_or_else(|e| e.into_inner());
+    match std::fs::remove_dir(&removed) {
+        // Another one was put in meanwhile; its own call deletes it.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        done => unless_gone(&removed, done),
     }
 }
 
-/// Deletes the directories of removed VMs. Blocks.
-pub(super) fn empty_removed(data: &Path) -> Result<(), String> {
-    let removed = data.join(REMOVED_DIR);
-    match std::fs::remove_dir_all(&removed) {
-        // Another one may have been moved in meanwhile; its own call deletes it.
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
-            Err(format!("{}: {error}", removed.display()))
-        }
+fn unless_gone(path: &Path, done: std::io::Result<()>) -> Result<(), String> {
+    match done {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
         _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+
+    #[test]
+    fn what_is_removed_while_others_are_deleted_is_gone_too() {
+        let data = std::env::temp_dir().join(format!("dwcp-agent-removed-{}", std::process::id()));
+        std::fs::create_dir_all(&data).unwrap();
+        let stop = AtomicBool::new(false);
+        let left: Vec<u64> = std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        empty_removed(&data).unwrap();
+                    }
+                });
+            }
+            let stays = |number: &u64| {
+                let dir = data.join(format!("vm-{number}"));
+                std::fs::create_dir_all(dir.join("inside")).unwrap();
+                let set = set_aside(&data, &dir, &format!("vm-{number}"));
+                set.is_err() || dir.exists()
+            };
+            let left = (0..4_000).filter(stays).collect();
+            stop.store(true, Ordering::Relaxed);
+            left
+        });
+        empty_removed(&data).unwrap();
+        assert_eq!(left, [0_u64; 0]);
+        std::fs::remove_dir(&data).expect("nothing is left in it");
+    }
 
     #[test]
     fn an_image_that_needs_more_memory_than_was_reserved_is_refused_with_what_to_ask_for() {

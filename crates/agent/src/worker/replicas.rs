@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::memory;
-use super::prepare::{REMOVED_DIR, empty_removed};
+use super::prepare::{empty_removed, set_aside};
 use crate::clock::monotonic_us;
 use crate::journal;
 use crate::watchdog::die_with_parent;
@@ -453,18 +453,14 @@ fn put_away(data: &Path, kept: &Kept) {
     let served = kept.serve.iter().map(|intent| intent.vm);
     let wanted: Vec<String> =
         served.chain(kept.hold.iter().map(|(vm, _)| *vm)).map(|vm| vm.to_string()).collect();
-    let removed = data.join(REMOVED_DIR);
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if wanted.contains(&name) {
             continue;
         }
-        let to = removed.join(format!("replica-{name}-{}", monotonic_us()));
-        match std::fs::create_dir_all(&removed).and_then(|()| std::fs::rename(entry.path(), to)) {
+        match set_aside(data, &entry.path(), &format!("replica-{name}-{}", monotonic_us())) {
             Ok(()) => journal::info("replica-deleted", json!({"vm": name})),
-            Err(error) => {
-                journal::warn("replica-not-deleted", json!({"vm": name, "error": error.to_string()}))
-            }
+            Err(error) => journal::warn("replica-not-deleted", json!({"vm": name, "error": error})),
         }
     }
 }
