@@ -3,6 +3,7 @@
 //! Each drill ends with everything healthy again, so that several can follow each other on one
 //! federation. The federation is the drill's own and goes with it, also when a drill fails.
 
+mod control_plane;
 mod cut;
 mod leaks;
 mod moves;
@@ -13,6 +14,7 @@ mod single;
 mod stage;
 mod sync_loss;
 mod writer;
+mod zone;
 
 use crate::federation::{down, process};
 use crate::flags::Flags;
@@ -27,7 +29,7 @@ const ROUNDS: usize = 20;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 12] = [
+const DRILLS: [(&str, &str, bool, Run); 14] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -43,6 +45,13 @@ const DRILLS: [(&str, &str, bool, Run); 12] = [
     ),
     ("kill-each", "every region dies in its turn, also the one the CLI asks", false, regions::kill_each),
     ("kill-many", "a region with 30 VMs dies", false, regions::kill_many),
+    ("zone", "every host of a zone dies; its VMs answer in the other zone", false, zone::zone),
+    (
+        "control-plane",
+        "every server dies; VMs go on, and everything acknowledged is there afterwards",
+        false,
+        control_plane::control_plane,
+    ),
     ("two-regions", "two regions die at once", false, regions::two_regions),
     (
         "partitions",

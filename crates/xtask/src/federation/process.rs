@@ -10,6 +10,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// The variable that says which entry of the plan a process is, or was started by.
+const NAME_VARIABLE: &str = "DWCP_DEV_NAME";
+
 /// One process: its number and when it started, in clock ticks since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessId {
@@ -28,6 +31,8 @@ pub struct Owned {
     pub program: String,
     /// The region from its environment; empty when not set.
     pub region: String,
+    /// What started it, as its log is called: a VM bears the name of its host's agent.
+    pub name: String,
 }
 
 impl Owned {
@@ -113,7 +118,7 @@ pub fn start(dev: &Path, binary: &Path, entry: &Planned) -> Result<ProcessId, Fa
         .current_dir(dev)
         .env(DIR_VARIABLE, dev)
         .env(REGION_VARIABLE, &entry.region)
-        .env("DWCP_DEV_NAME", &entry.name)
+        .env(NAME_VARIABLE, &entry.name)
         .stdout(out)
         .stderr(error);
     // SAFETY: setsid is async-signal-safe and allocates nothing.
@@ -149,13 +154,16 @@ pub fn owned(dev: &Path) -> Vec<Owned> {
             if !variables.contains(&wanted.as_bytes()) {
                 return None;
             }
-            let region =
-                variables.iter().find_map(|v| v.strip_prefix(format!("{REGION_VARIABLE}=").as_bytes()));
+            let value = |variable: &str| {
+                let value = variables.iter().find_map(|v| v.strip_prefix(format!("{variable}=").as_bytes()));
+                String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
+            };
             let program = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
             Some(Owned {
                 id: live(pid)?,
                 program: program.trim().to_owned(),
-                region: String::from_utf8_lossy(region.unwrap_or_default()).into_owned(),
+                region: value(REGION_VARIABLE),
+                name: value(NAME_VARIABLE),
             })
         })
         .collect();
