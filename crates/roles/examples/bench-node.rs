@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use dwcp_consensus::Disk;
 use dwcp_roles::node::{Asked, CreateVm, Effect, Input, Node, NodeConfig, Reply, Request};
-use dwcp_roles::protocol::{AgentMessage, Health, Hello, Phase, Renew, VmReport};
+use dwcp_roles::protocol::{AgentMessage, Health, Hello, Phase, Renew, VmReport, renewal_seq};
 use dwcp_state::{Core, Policy, Region, Vm, VmSpec};
 use dwcp_types::{Amount, HostId, Mono, Now, RegionId, VmId, Wall, encode};
 
@@ -124,7 +124,7 @@ impl Bench {
         self.step(vec![Input::Request { ticket: self.tickets, request }]);
     }
 
-    fn renew(&mut self, number: u64, seq: u64) {
+    fn renew(&mut self, number: u64, count: u64) {
         let report = |vm: &VmId| VmReport {
             vm: *vm,
             generation: 1,
@@ -135,7 +135,7 @@ impl Bench {
             ..VmReport::default()
         };
         let vms = self.placed.get(&host(number)).into_iter().flatten().map(report).collect();
-        let (term, revision) = (u64::MAX, u64::MAX);
+        let (term, revision, seq) = (u64::MAX, u64::MAX, renewal_seq(1, count));
         self.say(number, &AgentMessage::Renew(Renew { seq, vms, term, revision, ..Renew::default() }));
     }
 

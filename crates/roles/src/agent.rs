@@ -14,7 +14,7 @@ use dwcp_types::{NodeId, VmId};
 
 use crate::protocol::{
     Accelerator, AgentMessage, Checked, Console, ControllerMessage, GuardReport, Health, Hello, Intents,
-    Phase, ProbeResult, Probed, ProtectTo, TransferReport, TransferTo, Usage, VmIntent, VmSpec,
+    Phase, ProbeResult, Probed, ProtectTo, TransferReport, TransferTo, Usage, VmIntent, VmSpec, renewal_seq,
 };
 
 mod guard;
@@ -231,6 +231,8 @@ pub struct Agent {
     config: AgentConfig,
     lease: Lease,
     connected: bool,
+    /// A leader has answered an introduction on this connection.
+    welcomed: bool,
     next_seq: u64,
     next_renew_us: u64,
     last_renew_us: u64,
@@ -261,9 +263,10 @@ impl Agent {
         let mut agent = Agent {
             lease: Lease::new(lease_until_us),
             // Grants to an earlier incarnation must not be taken for answers to this one's renewals.
-            next_seq: (incarnation << 32) + 1,
+            next_seq: renewal_seq(incarnation, 1),
             config,
             connected: false,
+            welcomed: false,
             next_renew_us: now_us,
             last_renew_us: 0,
             last_hello_us: 0,
@@ -301,6 +304,7 @@ impl Agent {
             Input::Tick => {}
             Input::Connected => {
                 self.connected = true;
+                self.welcomed = false;
                 self.next_renew_us = now_us;
                 self.introduce(now_us, out);
             }

@@ -5,6 +5,8 @@
 //! * A [`Grant`] names the pair of the newest intents its leader has for the host. The agent uses the grant only once it
 //!   has acted on intents at least as new, so a lease that comes back after a gap can't revive what was moved meanwhile.
 //! * A [`Grant`] answers exactly one [`Renew`]; the agent counts the lease from before it sent that one.
+//! * Nothing is granted to an incarnation of an agent that has not introduced itself: what the facts say of its host, where it
+//!   takes VMs among it, may be that of the one before. It introduces itself again until it is welcomed.
 
 mod guard;
 mod switch;
@@ -114,7 +116,7 @@ impl Accelerator {
 /// Asks for the lease, every 500 ms and at once when a VM changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renew {
-    /// Names this request; the grant repeats it. Rises, also across restarts of the agent.
+    /// Names this request; the grant repeats it. Rises, also across restarts of the agent: its upper half is the incarnation.
     pub seq: u64,
     /// Every VM on the host.
     pub vms: Vec<VmReport>,
@@ -126,6 +128,16 @@ pub struct Renew {
     pub usage: Option<Usage>,
 }
 wire_struct!(Renew { 1 seq, 2 vms, 3 term, 4 revision, 5 usage });
+
+/// The number of an incarnation's `count`th renewal.
+pub fn renewal_seq(incarnation: u64, count: u64) -> u64 {
+    (incarnation << 32) + count
+}
+
+/// True when this incarnation of an agent asked with this number.
+pub fn asked_by(incarnation: u64, seq: u64) -> bool {
+    seq >> 32 == incarnation & u64::from(u32::MAX)
+}
 
 /// What a host really uses, whoever uses it; measured by its agent about once a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

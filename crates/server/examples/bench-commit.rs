@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use dwcp_config::region::RegionConfig;
 use dwcp_roles::node::{Asked, CreateVm, Input, Node, Reply, Request};
-use dwcp_roles::protocol::{AgentMessage, Hello, Renew};
+use dwcp_roles::protocol::{AgentMessage, Hello, Renew, renewal_seq};
 use dwcp_server::dev::{self, DevPlan};
 use dwcp_server::handle::NodeHandle;
 use dwcp_server::log::Log;
@@ -167,9 +167,9 @@ async fn pretend_host(node: NodeHandle, region: String) {
         incarnation: 1,
         ..Hello::default()
     }));
-    for seq in 1.. {
+    for count in 1.. {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        say(AgentMessage::Renew(Renew { seq, ..Renew::default() }));
+        say(AgentMessage::Renew(Renew { seq: renewal_seq(1, count), ..Renew::default() }));
     }
 }
 

@@ -27,6 +27,7 @@ struct State {
     answers: Vec<AgentMessage>,
     ask: Vec<ControllerMessage>,
     incarnation: u64,
+    lost_introductions: u64,
 }
 
 #[derive(Clone)]
@@ -111,6 +112,11 @@ impl Leader {
         self.state.lock().expect("lock").silent = silent;
     }
 
+    /// So many of the next introductions never come here.
+    pub fn lose_introductions(&self, count: u64) {
+        self.state.lock().expect("lock").lost_introductions = count;
+    }
+
     /// Closes the API: connections are refused from now on.
     pub fn close_api(&self) {
         self.api.lock().expect("lock").take();
@@ -144,6 +150,10 @@ fn answer(state: &mut State, message: AgentMessage) -> Vec<ControllerMessage> {
         replicas: state.kept.clone(),
     };
     match message {
+        AgentMessage::Hello(_) if state.lost_introductions > 0 => {
+            state.lost_introductions -= 1;
+            Vec::new()
+        }
         AgentMessage::Hello(hello) => {
             state.incarnation = hello.incarnation;
             state.transfer = hello.transfer;

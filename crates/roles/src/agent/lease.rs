@@ -121,6 +121,7 @@ impl Agent {
     }
 
     pub(super) fn welcome(&mut self, welcome: Welcome, out: &mut Vec<Effect>) {
+        self.welcomed = true;
         let voters = if welcome.voters.is_empty() { self.seen.voters.clone() } else { welcome.voters };
         self.learn(voters, welcome.lease_ms, out);
     }

@@ -5,6 +5,8 @@ use crate::protocol::{AgentMessage, Health, HealthProbe, Hello, NEVER_MS, Phase,
 
 /// Shortest time between two renewals when VMs change, ms.
 const CHANGE_GAP_MS: u64 = 50;
+/// An agent that no leader has welcomed on this connection introduces itself again after, ms.
+const UNWELCOMED_MS: u64 = 500;
 /// An agent whose renewals were not answered for so long introduces itself again, ms.
 const HELLO_AGAIN_MS: u64 = 2_000;
 
@@ -69,7 +71,9 @@ impl Agent {
         self.next_renew_us = now_us + self.config.renew_interval_ms * 1_000;
         self.changed = false;
         // A leader that never got the introduction grants nothing, and only the agent can know that something is missing.
-        if self.lease.unanswered_for_us(now_us).min(now_us - self.last_hello_us) >= HELLO_AGAIN_MS * 1_000 {
+        let since_us = now_us - self.last_hello_us;
+        let unwelcomed = !self.welcomed && since_us >= UNWELCOMED_MS * 1_000;
+        if unwelcomed || self.lease.unanswered_for_us(now_us).min(since_us) >= HELLO_AGAIN_MS * 1_000 {
             self.introduce(now_us, out);
         }
         let (term, revision) = self.acted_on();

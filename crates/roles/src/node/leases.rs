@@ -19,7 +19,7 @@ use dwcp_types::{GroupId, HostId, Mono};
 
 use super::intents::DatedIntents;
 use super::{HostSession, Node};
-use crate::protocol::{ControllerMessage, Grant, Renew};
+use crate::protocol::{ControllerMessage, Grant, Hello, Renew, asked_by};
 
 /// Clocks of two machines may differ by so much over a lease, in percent of it.
 const DRIFT_PERCENT: u64 = 5;
@@ -135,7 +135,9 @@ impl Node {
         let facts = &self.facts.regions[region];
         let Some(known) = facts.hosts.get(host) else { return };
         let Some(session) = self.leases.hosts.get(&(group, host.clone())) else { return };
-        let same = session.hello.as_ref().is_some_and(|hello| hello.incarnation == known.facts.incarnation);
+        let introduced =
+            |hello: &Hello| hello.incarnation == known.facts.incarnation && asked_by(hello.incarnation, seq);
+        let same = session.hello.as_ref().is_some_and(introduced);
         if facts.evacuation.is_some() || known.standing != HostStanding::Up || !same {
             return;
         }

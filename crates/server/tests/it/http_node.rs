@@ -11,7 +11,7 @@ use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, Problem, encode};
 use dwcp_config::region::RegionConfig;
 use dwcp_consensus::Disk;
 use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Reply};
-use dwcp_roles::protocol::{AgentMessage, Hello, Renew};
+use dwcp_roles::protocol::{AgentMessage, Hello, Renew, renewal_seq};
 use dwcp_server::handle::{NodeHandle, Task, View};
 use dwcp_server::http::{Api, secret_hash, serve};
 use dwcp_state::{Core, Region, Role, Token};
@@ -138,7 +138,7 @@ fn agent_says(renewals: u64) -> Vec<u8> {
     // Before the group has a leader a greeting is lost, so it is repeated now and then.
     let message = match renewals % 5 {
         1 => AgentMessage::Hello(hello),
-        _ => AgentMessage::Renew(Renew { seq: renewals, ..Renew::default() }),
+        _ => AgentMessage::Renew(Renew { seq: renewal_seq(1, renewals), ..Renew::default() }),
     };
     dwcp_types::encode(&message)
 }

@@ -25,6 +25,23 @@ fn an_agent_whose_introduction_was_lost_introduces_itself_again() {
 }
 
 #[test]
+fn an_agent_that_nobody_welcomed_introduces_itself_again_although_its_renewals_are_granted() {
+    let mut world = World::new();
+    world.input(Input::Connected);
+    world.want(Vec::new());
+    world.pass_led(2_000);
+    let (times, _) = introductions(&world);
+    assert!((3..=5).contains(&times), "with its renewals: {times}");
+    world.hear(ControllerMessage::Welcome(Welcome { lease_ms: 3_000, ..Welcome::default() }));
+    world.pass_led(3_000);
+    assert_eq!(introductions(&world).0, times, "it is known now");
+    world.input(Input::Disconnected);
+    world.input(Input::Connected);
+    world.pass_led(1_100);
+    assert!(introductions(&world).0 >= times + 2, "each connection needs a welcome of its own");
+}
+
+#[test]
 fn a_restarted_agent_acts_on_nothing_until_intents_came_and_says_so() {
     let seen = Seen { newest: (1, 7), ..Seen::default() };
     let mut world = World::with(seen, Vec::new(), 0);
