@@ -53,7 +53,7 @@ impl RegionFacts {
         wanted.region = change.region.clone();
         if change.mode == ProtectionMode::None || kind(before) != kind(change.mode) || elsewhere {
             vm.copy_elsewhere(stamp.envelope.at);
-        } else if degraded && change.on_loss == OnReplicaLoss::GoOn {
+        } else if degraded && change.mode == ProtectionMode::Sync && change.on_loss == OnReplicaLoss::GoOn {
             vm.protection.guard.released = true;
         } else if degraded && change.again {
             vm.copy_elsewhere(stamp.envelope.at);
@@ -104,6 +104,10 @@ impl RegionFacts {
                 format!("the copy of {} has changed meanwhile", vm.name),
             ));
         }
+        if guard.host != at.host {
+            // What another host held of an earlier copy is not here.
+            guard.point = Wall(0);
+        }
         guard.host = at.host.clone();
         guard.endpoint = at.endpoint.clone();
         let host = vm.host.clone();
@@ -133,7 +137,8 @@ impl RegionFacts {
             let event = match seen.state {
                 GuardState::Protected => {
                     guard.point = guard.point.max(if is_sync { stamp.envelope.at } else { seen.point });
-                    let text = format!("the disk of VM {name} is protected (epoch {})", seen.epoch);
+                    let what = if is_sync { "is protected" } else { "is kept in points in time" };
+                    let text = format!("the disk of VM {name} {what} (epoch {})", seen.epoch);
                     stamp.event(Severity::Info, "vm.protected", seen.vm, text)
                 }
                 GuardState::Degraded => {
@@ -143,8 +148,13 @@ impl RegionFacts {
                     }
                     guard.released = is_sync && on_loss == OnReplicaLoss::GoOn;
                     let next = if guard.released { "it goes on unprotected" } else { "its writes wait" };
-                    let next = if is_sync { next } else { "its copy gets older" };
-                    let text = format!("the copy of VM {name} is lost: {}; {next}", seen.reason);
+                    let text = match is_sync {
+                        true => format!("the copy of VM {name} is lost: {}; {next}", seen.reason),
+                        false => format!(
+                            "points in time of VM {name} are late: {}; it goes on, and its copy gets older",
+                            seen.reason
+                        ),
+                    };
                     stamp.event(Severity::Critical, "vm.unprotected", seen.vm, text)
                 }
                 GuardState::Syncing => continue,
@@ -242,9 +252,10 @@ impl RegionFacts {
 
     /// The copy kept here that a VM on its way to here can start from.
     pub fn replica_for(&self, vm: &Vm) -> Option<&Replica> {
-        let (region, _) = vm.usable_replica()?;
+        let (region, host) = vm.usable_replica()?;
         let replica = self.replicas.get(&vm.id)?;
-        (*region == self.name && replica.epoch == vm.protection.guard.epoch).then_some(replica)
+        let there = replica.epoch == vm.protection.guard.epoch && replica.host == *host;
+        (*region == self.name && there).then_some(replica)
     }
 
     /// What keeps a VM from starting from its copy here, when something does: the copy's room is its own already.

@@ -210,6 +210,38 @@ fn of_an_asynchronous_copy_the_newest_point_stays_while_it_is_made_anew() {
 }
 
 #[test]
+fn a_point_counts_only_on_the_host_that_holds_it() {
+    let mut world = protected(ProtectionMode::Async(30_000), OnReplicaLoss::Stop);
+    say(&mut world, 1, GuardState::Protected, 40_000);
+    choose(&mut world, 1, "b");
+    // The host that has the point is gone: its region takes the next copy on another one.
+    let there = world.facts(2).replicas[&VM].clone();
+    world.accept(2, Command::TakeReplica(Box::new(Replica { epoch: 2, host: host("h2"), ..there })));
+    let left = of(&world).clone();
+    assert_eq!(left.disk_proof(), DiskProof::Point(Wall(40_000)));
+    assert!(world.facts(2).replica_for(&left).is_none(), "nobody starts from what is not there");
+    let at = ReplicaLocation { vm: VM, epoch: 2, host: host("h2"), endpoint: "10.0.0.2:1".into() };
+    world.accept(1, Command::LocateReplica(at));
+    assert_eq!(of(&world).disk_proof(), DiskProof::Unprotected);
+}
+
+#[test]
+fn points_that_are_late_let_nobody_off() {
+    let mut world = protected(ProtectionMode::Async(30_000), OnReplicaLoss::GoOn);
+    say(&mut world, 1, GuardState::Protected, 40_000);
+    say(&mut world, 1, GuardState::Degraded, 0);
+    let change = ProtectionChange {
+        vm: VM,
+        mode: ProtectionMode::Async(30_000),
+        on_loss: OnReplicaLoss::GoOn,
+        ..ProtectionChange::default()
+    };
+    world.accept(1, Command::SetProtection(change));
+    let guard = &of(&world).protection.guard;
+    assert_eq!((guard.released, guard.epoch, guard.point), (false, 1, Wall(40_000)));
+}
+
+#[test]
 fn what_can_not_be_protected_is_refused() {
     let mut world = World::new();
     let mut plain = vm(1, "h1");
