@@ -2,7 +2,8 @@
 //!
 //! A copy counts as whole only after the agent has durably noted its epoch. A process that starts later may not write under
 //! that epoch: it waits until the leader has begun another one, which tells everybody that the copy is behind. So no guest is
-//! ever told that something is written that the copy lacks while the facts say that it is protected.
+//! ever told that something is written that the copy lacks while the facts say that it is protected. Points in time promise
+//! nothing about what comes after them: nobody waits for them.
 
 use dwcp_types::VmId;
 
@@ -86,7 +87,8 @@ impl Agent {
     pub(super) fn may_write(&self, vm: VmId) -> bool {
         let protect = self.intents.as_ref().and_then(|intents| intents.get(&vm)?.protect.as_ref());
         let whole = self.seen.guarded.get(&vm).copied().unwrap_or(0);
-        protect.is_none_or(|to| to.go_on || to.epoch > whole)
+        // Of points the facts only say how old the newest is, which stays true whatever is written.
+        protect.is_none_or(|to| to.go_on || to.interval_ms > 0 || to.epoch > whole)
     }
 
     /// A process that may not start yet says so.
@@ -119,13 +121,14 @@ impl Agent {
         let Some(local) = self.vms.get_mut(&vm).filter(|local| local.generation == generation) else {
             return;
         };
-        let of_now = local.guard.told.iter().flatten().any(|told| told.epoch == report.epoch);
-        if !of_now
+        let told = local.guard.told.iter().flatten().find(|told| told.epoch == report.epoch);
+        let points = told.is_some_and(|told| told.interval_ms > 0);
+        if told.is_none()
             || !matches!(local.phase, Phase::Starting | Phase::Running | Phase::Paused | Phase::Stopping)
         {
             return;
         }
-        if report.phase == GuardPhase::Synced {
+        if report.phase == GuardPhase::Synced && !points {
             let newest = self.seen.guarded.entry(vm).or_default();
             if *newest < report.epoch {
                 *newest = report.epoch;
@@ -134,7 +137,7 @@ impl Agent {
         }
         let Some(local) = self.vms.get_mut(&vm) else { return };
         let phase = local.guard.report.as_ref().map(|known| (known.epoch, known.phase));
-        self.changed |= phase != Some((report.epoch, report.phase));
+        self.changed |= points || phase != Some((report.epoch, report.phase));
         local.guard.report = Some(report);
         local.guard.reported_us = now_us;
     }

@@ -24,6 +24,8 @@ const ANEW_AFTER_MS: u64 = 3_000;
 const ELSEWHERE_AFTER_MS: u64 = 30_000;
 /// Between two copies of one VM that are begun by themselves, ms.
 const ANEW_EVERY_MS: u64 = 10_000;
+/// What a host says of a point's age may have been on its way for so long, ms: the point is taken for so much older.
+const ON_ITS_WAY_MS: u64 = 1_000;
 /// A region that refused to keep a copy is asked again so long after, ms.
 const ASK_AGAIN_MS: u64 = 10_000;
 
@@ -97,13 +99,17 @@ impl Node {
             return Some(Next::Locate(location));
         }
         // What a copy holds is given up only for a VM that is there to make it anew.
-        if !guard.released || !self.is_served(group, facts, &vm.host) {
+        let points = matches!(vm.protection.mode, ProtectionMode::Async(_));
+        let behind = guard.released || (points && guard.state == GuardState::Degraded);
+        if !behind || !self.is_served(group, facts, &vm.host) {
             return None;
         }
         let behind_ms = self.now.wall.ms_since(guard.since);
         let present = self.facts.region(region).is_some_and(|record| record.standing == Standing::Present);
         let up = there.hosts.get(&guard.host).is_some_and(|host| host.standing == HostStanding::Up);
         match (present && up, behind_ms) {
+            // Points go on by themselves once their host is reached again.
+            (true, _) if points => None,
             (true, ANEW_AFTER_MS..) => Some(Next::Choose { same_place: true }),
             (false, ELSEWHERE_AFTER_MS..) => Some(Next::Choose { same_place: false }),
             _ => None,
@@ -254,9 +260,13 @@ fn location(vm: &Vm, from: &RegionId, guard: &Guard, there: &RegionFacts) -> Opt
 /// What a host's word about a copy says that the facts do not.
 fn concluded(vm: &Vm, seen: &GuardReport, now: Wall) -> Option<GuardNews> {
     let guard = &vm.protection.guard;
+    let on_its_way_ms = match vm.protection.mode {
+        ProtectionMode::Async(_) => ON_ITS_WAY_MS,
+        _ => 0,
+    };
     let point = match seen.point_age_ms {
         NEVER_MS => Wall(0),
-        age_ms => Wall(now.0.saturating_sub(age_ms)),
+        age_ms => Wall(now.0.saturating_sub(age_ms).saturating_sub(on_its_way_ms)),
     };
     let state = match seen.phase {
         GuardPhase::Synced => GuardState::Protected,

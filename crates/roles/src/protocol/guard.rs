@@ -44,9 +44,9 @@ pub enum GuardPhase {
     /// It is being made.
     #[default]
     Syncing,
-    /// It holds everything that the guest was told is written, or a whole point in time.
+    /// It holds everything that the guest was told is written, or a whole point in time that is not too old.
     Synced,
-    /// It can't be written. The guest's writes wait; of points, none can be made.
+    /// It can't be written, and the guest's writes wait. Of points: the newest is older than two intervals; the guest goes on.
     Lost,
     /// The VM's process ended after the copy was whole: the next one writes only when its region knows.
     Ended,

@@ -110,6 +110,26 @@ fn the_guest_goes_on_without_its_copy_only_on_an_intent_that_says_so() {
 }
 
 #[test]
+fn a_process_writes_on_whatever_points_in_time_there_are_and_their_age_goes_on_rising() {
+    let points = || VmIntent { protect: Some(ProtectTo { interval_ms: 30_000, ..to(1) }), ..intent(1, 1) };
+    let mut world = World::leased();
+    world.want(vec![points()]);
+    world.launched(1, 1);
+    world.answered(1, 1);
+    let report =
+        GuardReport { epoch: 1, phase: GuardPhase::Synced, point_age_ms: 400, ..GuardReport::default() };
+    world.input(Input::Guarded { vm: VM, generation: 1, report });
+    world.pass_led(2_000);
+    let age_ms = world.report(1).guard.map_or(0, |report| report.point_age_ms);
+    assert!((2_000..3_000).contains(&age_ms), "{age_ms}");
+    world.effects.clear();
+    world.exited(1, 1);
+    world.pass_led(2_000);
+    assert_eq!(world.launches(), vec![(1, 1)]);
+    assert_ne!(phase(&world), Some(GuardPhase::Ended));
+}
+
+#[test]
 fn what_is_said_of_another_epoch_or_process_changes_nothing() {
     let mut world = World::leased();
     world.want(vec![protected(2)]);
