@@ -151,6 +151,16 @@ impl Mover {
 
     /// Copies a running VM; ends with [`Input::TransferCompleted`] or [`Input::TransferFailed`].
     pub fn begin(&self, process: Process, to: TransferTo) {
+        self.begin_after(process, to, std::future::ready(()));
+    }
+
+    /// As [`Mover::begin`], once `ready` is done.
+    pub fn begin_after(
+        &self,
+        process: Process,
+        to: TransferTo,
+        ready: impl Future<Output = ()> + Send + 'static,
+    ) {
         let (cancel, cancelled) = watch::channel(false);
         let Process { vm, generation, .. } = process;
         let migration = to.migration;
@@ -160,6 +170,7 @@ impl Mover {
         }
         let inner = self.inner.clone();
         tokio::spawn(async move {
+            ready.await;
             let ended = source::run(&inner, process, to, cancelled).await;
             locked(&inner.leaving).retain(|of, leaving| {
                 *of != vm || (leaving.generation, leaving.migration) != (generation, migration)

@@ -49,6 +49,9 @@ pub const ARRIVING_FILE: &str = "arriving.qcow2";
 /// Name of the console's file, in the VM's directory.
 pub const CONSOLE_FILE: &str = "console.log";
 
+/// Name of the file for what the emulator complains of, in the VM's directory.
+pub const ERRORS_FILE: &str = "qemu.err";
+
 /// The hardware address of a VM's network card: locally administered and derived from its id.
 pub fn hardware_address(vm: VmId) -> String {
     let b = vm.0.to_be_bytes();

@@ -5,6 +5,7 @@ mod effects;
 mod guards;
 mod memory;
 mod moves;
+mod points;
 mod prepare;
 mod probes;
 mod replicas;
@@ -327,6 +328,9 @@ impl Worker {
     /// Notes what the shell itself needs of an input.
     fn before(&mut self, input: &Input) {
         self.note_arrivals(input);
+        if let Input::TransferFailed { vm, .. } = input {
+            self.guards.let_go(*vm);
+        }
         if let Input::WentOn { vm, .. } = input {
             self.tell_disk(*vm);
         }

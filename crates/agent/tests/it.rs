@@ -11,6 +11,7 @@ mod it {
     pub mod qemu_disk;
     pub mod qemu_life;
     pub mod qemu_moves;
+    pub mod qemu_points;
     pub mod qemu_protect;
     pub mod qemu_tap;
     pub mod stalls;

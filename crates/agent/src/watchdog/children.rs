@@ -11,10 +11,8 @@ use serde_json::json;
 
 use super::fence::{Done, Fence};
 use crate::journal;
+use crate::qemu::ERRORS_FILE;
 use crate::watch_protocol::Tell;
-
-/// Where QEMU's own complaints go, in the VM's directory.
-const ERRORS_FILE: &str = "qemu.err";
 
 struct Process {
     generation: u64,
@@ -73,8 +71,10 @@ impl Children {
             return Err(format!("{} processes are all that can be watched", self.processes.len()));
         }
         let (program, arguments) = line.split_first().ok_or("an empty command line")?;
-        let errors = File::create(Path::new(dir).join(ERRORS_FILE))
-            .map_err(|e| format!("{dir}/{ERRORS_FILE}: {e}"))?;
+        let path = Path::new(dir).join(ERRORS_FILE);
+        // It appends, so that the file can be emptied while it runs.
+        let errors = File::create(&path).and_then(|_| File::options().append(true).open(&path));
+        let errors = errors.map_err(|e| format!("{dir}/{ERRORS_FILE}: {e}"))?;
         let mut command = Command::new(program);
         command.args(arguments).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         die_with_parent(&mut command, 5);

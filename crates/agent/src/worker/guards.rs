@@ -1,13 +1,16 @@
-//! Keeps copies of this host's disks up to date on other hosts.
+//! Keeps copies of this host's disks up to date on other hosts: points in time (`points`), or every write.
 //!
-//! QEMU mirrors every write to a server that it reaches by a unix socket in the VM's folder. This host's agent owns that
+//! For the latter QEMU mirrors every write to a server that it reaches by a unix socket in the VM's folder. This host's agent owns that
 //! socket: it carries the bytes to the other host's agent. When it can't, QEMU's requests wait, so the guest's writes wait;
 //! nothing makes them go on but the copy's return, or an intent that says that the VM's region knows.
 
+mod intake;
 mod mirror;
+mod points;
+mod snapshot;
 mod tunnel;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +26,7 @@ use tokio::task::JoinHandle;
 use super::Happened;
 use crate::journal;
 use mirror::{Job, Mirror};
+use snapshot::Since;
 use tunnel::Tunnel;
 
 /// Between two looks at a mirror.
@@ -39,6 +43,10 @@ struct Guarding {
     epoch: u64,
     /// Where to; none: nothing is to be copied any more.
     wanted: watch::Sender<Option<ProtectTo>>,
+    /// The VM is being moved: no point is begun.
+    moving: watch::Sender<bool>,
+    /// A point is being made, with a filter over the disk.
+    busy: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
@@ -47,6 +55,7 @@ pub(super) struct Guards {
     link: TransferHandle,
     inputs: mpsc::UnboundedSender<Happened>,
     running: BTreeMap<VmId, Guarding>,
+    moving: BTreeSet<VmId>,
 }
 
 /// A VM's process, as far as its disk is concerned.
@@ -61,7 +70,7 @@ pub(super) struct Process {
 
 impl Guards {
     pub(super) fn new(link: TransferHandle, inputs: mpsc::UnboundedSender<Happened>) -> Guards {
-        Guards { link, inputs, running: BTreeMap::new() }
+        Guards { link, inputs, running: BTreeMap::new(), moving: BTreeSet::new() }
     }
 
     /// Keeps the VM's copy there from now on, or nowhere. A copy of the same epoch is gone on with, wherever its host answers
@@ -81,27 +90,58 @@ impl Guards {
             }),
         };
         let vm = process.vm;
+        let points = to.as_ref().is_some_and(|to| to.interval_ms > 0);
         let (wanted, asked) = watch::channel(to);
+        let (moving, moves) = watch::channel(self.moving.contains(&vm));
+        let (busies, busy) = watch::channel(false);
         let guard = Guard {
             link: self.link.clone(),
             inputs: self.inputs.clone(),
             process,
             epoch,
             wanted: asked,
+            moving: moves,
+            busy: busies,
             told: None,
+            told_point: None,
             whole: false,
         };
         let task = tokio::spawn(async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
-            guard.run().await;
+            if points { guard.keep_points().await } else { guard.run().await }
         });
-        self.running.insert(vm, Guarding { epoch, wanted, task });
+        self.running.insert(vm, Guarding { epoch, wanted, moving, busy, task });
+    }
+
+    /// The VM is to be moved: what moves its disk and what makes points must not meet. Ready when no point is made any more;
+    /// none is until [`Guards::let_go`].
+    pub(super) fn hold(&mut self, vm: VmId) -> impl Future<Output = ()> + Send + 'static {
+        self.moving.insert(vm);
+        let busy = self.running.get(&vm).map(|guarding| {
+            guarding.moving.send_replace(true);
+            guarding.busy.clone()
+        });
+        async move {
+            if let Some(mut busy) = busy {
+                // A task that is gone makes none.
+                let _ = busy.wait_for(|busy| !*busy).await;
+            }
+        }
+    }
+
+    /// The VM stays here: points are made again.
+    pub(super) fn let_go(&mut self, vm: VmId) {
+        self.moving.remove(&vm);
+        if let Some(guarding) = self.running.get(&vm) {
+            guarding.moving.send_replace(false);
+        }
     }
 
     /// The VM's process is gone: so is what copied its disk.
     pub(super) fn process_gone(&mut self, vm: VmId) {
+        self.moving.remove(&vm);
         if let Some(guarding) = self.running.remove(&vm) {
             guarding.task.abort();
         }
@@ -115,7 +155,10 @@ struct Guard {
     process: Process,
     epoch: u64,
     wanted: watch::Receiver<Option<ProtectTo>>,
+    moving: watch::Receiver<bool>,
+    busy: watch::Sender<bool>,
     told: Option<(GuardPhase, u32)>,
+    told_point: Option<Since>,
     /// It was whole once.
     whole: bool,
 }
@@ -127,6 +170,8 @@ impl Guard {
     }
 
     async fn run(mut self) {
+        // What an earlier worker left of points in time, when they were wanted.
+        self.forget_points().await;
         let mirror = Arc::new(Mirror::of(&self.process, self.epoch));
         // Kept until the mirror is gone: its requests must wait for somebody rather than fail.
         let mut tunnel = None;
@@ -140,18 +185,26 @@ impl Guard {
                 }
             }
         }
-        while let Err(error) = blocking(&mirror, Mirror::clear).await {
+        if !self.unmirrored(&mirror).await {
+            return;
+        }
+        if self.wanted.borrow().as_ref().is_some_and(|to| to.go_on) {
+            self.tell(GuardPhase::Released, 0, String::new());
+        }
+    }
+
+    /// Takes every mirror away; false when the process is gone instead.
+    async fn unmirrored(&self, mirror: &Arc<Mirror>) -> bool {
+        while let Err(error) = blocking(mirror, Mirror::clear).await {
             if !std::path::Path::new(&format!("/proc/{}", self.process.pid)).exists() {
-                return;
+                return false;
             }
             let said =
                 json!({"vm": self.process.vm, "epoch": self.epoch, "error": error, "next": "again in 1 s"});
             journal::warn("copy-not-ended", said);
             tokio::time::sleep(BEGIN_AGAIN).await;
         }
-        if self.wanted.borrow().as_ref().is_some_and(|to| to.go_on) {
-            self.tell(GuardPhase::Released, 0, String::new());
-        }
+        true
     }
 
     /// Reaches the other host, then lets QEMU mirror to it; goes on with a mirror that an earlier worker began. False when

@@ -165,9 +165,12 @@ impl Worker {
         address.map(|address| qemu::forwards(&note.spec, address)).unwrap_or_default()
     }
 
-    pub(super) fn start_transfer(&self, vm: VmId, generation: u64, to: TransferTo) {
+    pub(super) fn start_transfer(&mut self, vm: VmId, generation: u64, to: TransferTo) {
         match self.process(vm, generation) {
-            Some(process) => self.moves.mover.begin(process, to),
+            Some(process) => {
+                let ready = self.guards.hold(vm);
+                self.moves.mover.begin_after(process, to, ready);
+            }
             None => {
                 let (migration, reason) = (to.migration, "its process is gone".to_string());
                 self.tell(Input::TransferFailed { vm, generation, migration, reason });
@@ -188,7 +191,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn keep_after_all(&self, vm: VmId, generation: u64) {
+    pub(super) fn keep_after_all(&mut self, vm: VmId, generation: u64) {
+        self.guards.let_go(vm);
         // Without a process there is nothing to keep; its end is told by the watchdog.
         if let Some(process) = self.process(vm, generation) {
             self.moves.mover.keep(process);

@@ -1,16 +1,20 @@
 //! Copies of other hosts' disks that are kept here.
 //!
-//! One folder a copy: a raw file of the disk's size, and a note with the epoch it is of. A copy is served by one
+//! One folder a copy: a raw file of the disk's size, and a note with the epoch it is of. Points in time are received as
+//! `deltas` says; a copy that has every write is served by one
 //! `qemu-storage-daemon` a connection, started when the source's host connects and killed when that connection ends, so that
 //! nothing of an earlier connection can still be written when the next one begins, and nothing at all when the file becomes
 //! a VM's disk.
 
+mod deltas;
+mod files;
 mod replies;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -22,18 +26,18 @@ use dwcp_mesh::PeerId;
 use dwcp_mesh::transfer::{Admission, Kind, Opening, TransferHandle};
 use dwcp_roles::agent::Kept;
 use dwcp_roles::protocol::ReplicaIntent;
-use dwcp_types::{VmId, decode, encode, wire_struct};
+use dwcp_types::VmId;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::memory;
-use super::prepare::{empty_removed, set_aside};
-use crate::clock::monotonic_us;
+use super::prepare::empty_removed;
 use crate::journal;
 use crate::watchdog::die_with_parent;
+pub(super) use files::promote;
+use files::{dir_of, put_away, ready};
 use replies::Replies;
 
 /// The program that serves a copy; Debian's package qemu-system-common has it.
@@ -54,18 +58,6 @@ const SERVER_READY: Duration = Duration::from_secs(3);
 /// Most that is carried at once, bytes.
 const PIECE_BYTES: usize = 128 << 10;
 const GIB: u64 = 1 << 30;
-
-/// What is kept beside a copy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Note {
-    vm: VmId,
-    epoch: u64,
-    /// The kernel's boot id: what was written before another boot may have been lost with the page cache.
-    boot: String,
-    disk_gib: u64,
-    points: bool,
-}
-wire_struct!(Note { 1 vm, 2 epoch, 3 boot, 4 disk_gib, 5 points });
 
 /// A copy that takes writes.
 struct Served {
@@ -248,17 +240,10 @@ impl Copy {
                     _ = stopped.wait_for(|stop| *stop) => break,
                 },
             };
-            let mut server = match Server::start(&self.dir) {
-                Ok(server) => server,
-                Err(error) => {
-                    journal::warn("replica-not-served", json!({"vm": vm, "epoch": epoch, "error": error}));
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    continue;
-                }
-            };
+            let Some(mut taking) = self.take(source).await else { continue };
             let mut last = false;
             let ended = tokio::select! {
-                ended = server.carry(&self.dir, source) => ended,
+                ended = taking.carry(&self.dir) => ended,
                 accepted = listener.accept() => {
                     next = accepted.ok().map(|(source, _)| source);
                     Ok("the source connected anew".to_string())
@@ -268,12 +253,15 @@ impl Copy {
                     Ok("the copy takes no more writes".to_string())
                 }
             };
-            server.end().await;
-            journal::info(
-                "replica-connection-ended",
-                json!({"vm": vm, "epoch": epoch, "why": format!("{ended:?}")}),
-            );
-            if let Err(fault) = ended {
+            taking.end().await;
+            let said = json!({"vm": vm, "epoch": epoch, "why": format!("{ended:?}")});
+            match (&ended, self.intent.points) {
+                // The source hears it, and tries again.
+                (Err(_), true) => journal::warn("point-not-taken", said),
+                (Ok(_), true) => journal::info("point-taken", said),
+                _ => journal::info("replica-connection-ended", said),
+            }
+            if let (Err(fault), false) = (ended, self.intent.points) {
                 self.set_fault(Some(fault));
             }
             if last {
@@ -281,6 +269,88 @@ impl Copy {
             }
         }
         let _ = std::fs::remove_file(self.dir.short(IN_SOCKET));
+    }
+
+    /// Begins to take what a connection brings.
+    async fn take(&self, source: UnixStream) -> Option<Taking> {
+        let (vm, epoch) = (self.intent.vm, self.intent.epoch);
+        let taking = if self.intent.points {
+            Receiving::start(&self.dir.path, &self.intent, source).map(Taking::Point)
+        } else {
+            Server::start(&self.dir).map(|server| Taking::Writes(server, Some(source)))
+        };
+        match taking {
+            Ok(taking) => Some(taking),
+            Err(error) => {
+                journal::warn("replica-not-served", json!({"vm": vm, "epoch": epoch, "error": error}));
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                None
+            }
+        }
+    }
+}
+
+/// What becomes of one connection.
+enum Taking {
+    Writes(Server, Option<UnixStream>),
+    Point(Receiving),
+}
+
+impl Taking {
+    /// Until it ends: `Err` when the copy's disk failed.
+    async fn carry(&mut self, dir: &Dir) -> Result<String, String> {
+        match self {
+            Taking::Writes(server, source) => match source.take() {
+                Some(source) => server.carry(dir, source).await,
+                None => Ok("it ended before".to_string()),
+            },
+            Taking::Point(receiving) => receiving.done().await,
+        }
+    }
+
+    /// Ends it, and waits until nothing of it can write.
+    async fn end(self) {
+        match self {
+            Taking::Writes(server, _) => server.end().await,
+            Taking::Point(receiving) => receiving.end().await,
+        }
+    }
+}
+
+/// A point that is being received, on a thread of its own.
+struct Receiving {
+    source: std::os::unix::net::UnixStream,
+    thread: Option<JoinHandle<Result<String, String>>>,
+}
+
+impl Receiving {
+    fn start(dir: &Path, intent: &ReplicaIntent, source: UnixStream) -> Result<Receiving, String> {
+        let fault = |e: io::Error| format!("{IN_SOCKET}: {e}");
+        let source = source.into_std().map_err(fault)?;
+        source.set_nonblocking(false).map_err(fault)?;
+        let (from, to) = (source.try_clone().map_err(fault)?, source.try_clone().map_err(fault)?);
+        let (dir, intent) = (dir.to_path_buf(), intent.clone());
+        let thread = tokio::task::spawn_blocking(move || {
+            let taken = deltas::receive(&dir, &intent, from, &to);
+            let _ = to.shutdown(Shutdown::Both);
+            Ok(match taken? {
+                Some(taken) => format!("{:?} is whole, {} bytes differed", taken.point, taken.changed),
+                None => "none was begun".to_string(),
+            })
+        });
+        Ok(Receiving { source, thread: Some(thread) })
+    }
+
+    async fn done(&mut self) -> Result<String, String> {
+        let Some(thread) = &mut self.thread else { return Ok("it ended before".to_string()) };
+        let done = thread.await;
+        self.thread = None;
+        done.unwrap_or_else(|e| Err(e.to_string()))
+    }
+
+    async fn end(mut self) {
+        let _ = self.source.shutdown(Shutdown::Both);
+        let _ = self.done().await;
     }
 }
 
@@ -364,162 +434,5 @@ impl Drop for Server {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-fn dir_of(data: &Path, vm: VmId) -> PathBuf {
-    data.join(DIR).join(vm.to_string())
-}
-
-fn note_of(dir: &Path) -> Option<Note> {
-    decode(&std::fs::read(dir.join(NOTE_FILE)).ok()?).ok()
-}
-
-fn kernel_boot() -> Result<String, String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    text.map(|text| text.trim().to_string()).map_err(|e| format!("the kernel's boot id: {e}"))
-}
-
-/// Makes the file of a copy, all of whose room is taken at once, and notes its epoch. Blocks.
-fn ready(dir: &Path, intent: &ReplicaIntent) -> Result<(), String> {
-    let boot = kernel_boot()?;
-    let note =
-        Note { vm: intent.vm, epoch: intent.epoch, boot, disk_gib: intent.disk_gib, points: intent.points };
-    if let Some(known) = note_of(dir) {
-        if known.epoch > note.epoch {
-            return Err(format!("the copy here is of the newer epoch {}", known.epoch));
-        }
-        if known == note {
-            return Ok(());
-        }
-        if known.epoch == note.epoch && known.boot != note.boot {
-            return Err(
-                "the host was started anew since: what it had not put on its disk yet is lost".to_string()
-            );
-        }
-    }
-    let path = dir.join(DISK_FILE);
-    let fault = |e: io::Error| format!("{}: {e}", path.display());
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(fault)?;
-    let bytes = i64::try_from(intent.disk_gib.saturating_mul(GIB)).unwrap_or(i64::MAX);
-    file.set_len(bytes as u64).map_err(fault)?;
-    // SAFETY: plain numbers; the descriptor is open.
-    let taken = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes) };
-    if taken != 0 {
-        return Err(fault(io::Error::from_raw_os_error(taken)));
-    }
-    file.sync_all().map_err(fault)?;
-    memory::replace(&dir.join(NOTE_FILE), &encode(&note))
-}
-
-/// Makes a VM's disk of its copy here, once: the file is moved into the VM's folder. Nothing may be serving it. Blocks.
-///
-/// # Errors
-/// There is no such copy here; the VM must not start with another disk.
-pub(super) fn promote(data: &Path, vm: VmId, epoch: u64, vm_dir: &Path) -> Result<PathBuf, String> {
-    let disk = vm_dir.join(DISK_FILE);
-    let marker = vm_dir.join(EPOCH_FILE);
-    let marked = std::fs::read_to_string(&marker).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let dir = dir_of(data, vm);
-    let note = note_of(&dir).filter(|note| note.epoch == epoch && dir.join(DISK_FILE).exists());
-    let Some(note) = note else {
-        if marked == Some(epoch) && disk.exists() {
-            return Ok(disk);
-        }
-        return Err(format!(
-            "the copy of {vm} of epoch {epoch} is not on this host: it does not start without it"
-        ));
-    };
-    if note.boot != kernel_boot()? && !note.points {
-        return Err(format!(
-            "the copy of {vm} was on this host before it was started anew: what it holds is not certain"
-        ));
-    }
-    let fault = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
-    let from = dir.join(DISK_FILE);
-    File::open(&from).and_then(|file| file.sync_all()).map_err(|e| fault(&from, e))?;
-    // The marker first: a file without one is never taken for this epoch's.
-    memory::replace(&marker, epoch.to_string().as_bytes())?;
-    std::fs::rename(&from, &disk).map_err(|e| fault(&disk, e))?;
-    File::open(vm_dir).and_then(|dir| dir.sync_all()).map_err(|e| fault(vm_dir, e))?;
-    let _ = std::fs::remove_dir_all(&dir);
-    journal::info("replica-promoted", json!({"vm": vm, "epoch": epoch}));
-    Ok(disk)
-}
-
-/// Puts the copies away that are not wanted here any more; what takes long is left to `empty_removed`. Blocks.
-fn put_away(data: &Path, kept: &Kept) {
-    let Ok(entries) = std::fs::read_dir(data.join(DIR)) else { return };
-    let served = kept.serve.iter().map(|intent| intent.vm);
-    let wanted: Vec<String> =
-        served.chain(kept.hold.iter().map(|(vm, _)| *vm)).map(|vm| vm.to_string()).collect();
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if wanted.contains(&name) {
-            continue;
-        }
-        match set_aside(data, &entry.path(), &format!("replica-{name}-{}", monotonic_us())) {
-            Ok(()) => journal::info("replica-deleted", json!({"vm": name})),
-            Err(error) => journal::warn("replica-not-deleted", json!({"vm": name, "error": error})),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("dwcp-replica-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(dir.join("vm")).expect("temp dir");
-        dir
-    }
-
-    fn intent(epoch: u64) -> ReplicaIntent {
-        ReplicaIntent { vm: VmId(7), epoch, disk_gib: 1, ..ReplicaIntent::default() }
-    }
-
-    #[test]
-    fn a_copy_becomes_a_disk_once_and_only_under_its_epoch() {
-        let data = folder("promote");
-        let (dir, vm_dir) = (dir_of(&data, VmId(7)), data.join("vm"));
-        std::fs::create_dir_all(&dir).expect("dir");
-        ready(&dir, &intent(3)).expect("ready");
-        assert_eq!(std::fs::metadata(dir.join(DISK_FILE)).expect("a file").len(), GIB);
-        std::fs::write(dir.join(DISK_FILE), b"content").expect("write");
-        ready(&dir, &intent(3)).expect("the same again changes nothing");
-        assert!(promote(&data, VmId(7), 2, &vm_dir).is_err_and(|e| e.contains("epoch 2")));
-        let disk = promote(&data, VmId(7), 3, &vm_dir).expect("a disk");
-        assert_eq!(std::fs::read(&disk).expect("read"), b"content");
-        assert_eq!(promote(&data, VmId(7), 3, &vm_dir), Ok(disk));
-        assert!(promote(&data, VmId(7), 4, &vm_dir).is_err());
-        std::fs::remove_dir_all(data).expect("remove");
-    }
-
-    #[test]
-    fn a_copy_of_another_boot_of_the_host_is_not_used_and_an_older_epoch_not_taken() {
-        let data = folder("boot");
-        let dir = dir_of(&data, VmId(7));
-        std::fs::create_dir_all(&dir).expect("dir");
-        ready(&dir, &intent(3)).expect("ready");
-        assert!(ready(&dir, &intent(2)).is_err_and(|e| e.contains("newer epoch 3")));
-        let note = Note { boot: "another".into(), ..note_of(&dir).expect("a note") };
-        memory::replace(&dir.join(NOTE_FILE), &encode(&note)).expect("note");
-        assert!(ready(&dir, &intent(3)).is_err_and(|e| e.contains("started anew")));
-        assert!(promote(&data, VmId(7), 3, &data.join("vm")).is_err_and(|e| e.contains("not certain")));
-        ready(&dir, &intent(4)).expect("another epoch begins anew");
-        std::fs::remove_dir_all(data).expect("remove");
-    }
-
-    #[test]
-    fn only_copies_that_are_served_or_held_stay() {
-        let data = folder("others");
-        for vm in [7, 8, 9] {
-            std::fs::create_dir_all(dir_of(&data, VmId(vm))).expect("dir");
-        }
-        put_away(&data, &Kept { serve: vec![intent(3)], hold: vec![(VmId(8), 2)] });
-        let left = |vm| dir_of(&data, VmId(vm)).exists();
-        assert_eq!((left(7), left(8), left(9)), (true, true, false));
-        std::fs::remove_dir_all(data).expect("remove");
     }
 }

@@ -21,19 +21,19 @@ const THERE: (&str, &str) = ("eu-west-1", "h2");
 const TABLE_SEEN: Duration = Duration::from_millis(300);
 
 /// Two hosts in two regions, each with its leader.
-struct Pair {
-    dir: PathBuf,
-    here: Leader,
-    there: Leader,
-    host: Host,
-    keeper: Host,
-    address: String,
-    address_there: String,
+pub struct Pair {
+    pub dir: PathBuf,
+    pub here: Leader,
+    pub there: Leader,
+    pub host: Host,
+    pub keeper: Host,
+    pub address: String,
+    pub address_there: String,
     bases: [String; 2],
 }
 
 impl Pair {
-    async fn start(name: &str, images: &Path, number: u8) -> Pair {
+    pub async fn start(name: &str, images: &Path, number: u8) -> Pair {
         let dir = directory(name);
         let bases = [format!("127.92.{number}"), format!("127.92.{}", number + 1)];
         let pair_wan = dir.join("wan.toml");
@@ -52,20 +52,45 @@ impl Pair {
     }
 
     /// Cuts the link or mends it; when this returns both agents have seen it.
-    async fn cut(&self, cut: bool) {
+    pub async fn cut(&self, cut: bool) {
         table(&self.bases, cut).store(&self.dir.join("wan.toml")).expect("a table of links");
+        tokio::time::sleep(TABLE_SEEN).await;
+    }
+
+    /// The way to the other region takes so long from now on, each way.
+    pub async fn delay(&self, delay: Duration) {
+        let mut links = table(&self.bases, false);
+        for (from, to) in [(REGION, THERE.0), (THERE.0, REGION)] {
+            links.edit(from, to, |shape| shape.delay_us = delay.as_micros() as u64);
+        }
+        links.store(&self.dir.join("wan.toml")).expect("a table of links");
+        tokio::time::sleep(TABLE_SEEN).await;
+    }
+
+    /// The link carries no more than this from now on, bits a second; none: as much as there is.
+    pub async fn pace(&self, rate_bps: Option<u64>) {
+        let mut links = table(&self.bases, false);
+        for (from, to) in [(REGION, THERE.0), (THERE.0, REGION)] {
+            links.edit(from, to, |shape| shape.rate_bps = rate_bps);
+        }
+        links.store(&self.dir.join("wan.toml")).expect("a table of links");
         tokio::time::sleep(TABLE_SEEN).await;
     }
 
     /// The VM is to run, with its copy of this epoch on the other host.
     fn protect(&self, epoch: u64, go_on: bool) {
+        self.protect_each(epoch, go_on, 0);
+    }
+
+    /// As [`Pair::protect`], in points in time unless the interval is 0.
+    pub fn protect_each(&self, epoch: u64, go_on: bool, interval_ms: u64) {
         let kept = ReplicaIntent {
             vm: VmId(7),
             epoch,
             from_region: REGION.into(),
             from_host: HOST.into(),
             disk_gib: 1,
-            points: false,
+            points: interval_ms > 0,
         };
         self.there.keep(vec![kept]);
         let to = ProtectTo {
@@ -73,7 +98,7 @@ impl Pair {
             region: THERE.0.into(),
             host: THERE.1.into(),
             endpoint: self.there.transfer(),
-            interval_ms: 0,
+            interval_ms,
             go_on,
         };
         self.here.want(vec![VmIntent { protect: Some(to), ..with_disk(1) }]);
@@ -83,7 +108,7 @@ impl Pair {
         report(&self.here, 7, |_| true)?.guard.map(|guard| (guard.epoch, guard.phase))
     }
 
-    async fn wait_phase(&self, epoch: u64, phase: GuardPhase) {
+    pub async fn wait_phase(&self, epoch: u64, phase: GuardPhase) {
         let fits = || (self.phase() == Some((epoch, phase))).then_some(());
         wait_for(&format!("{phase:?} of epoch {epoch}"), LONG, fits).await;
     }
@@ -116,7 +141,7 @@ impl Pair {
         .collect()
     }
 
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         assert!(self.host.stop() && self.keeper.stop());
         assert_eq!(self.servers(), Vec::<u32>::new(), "no server outlives its agent");
         let dir = self.dir.clone();
@@ -138,20 +163,20 @@ fn table(bases: &[String; 2], cut: bool) -> LinkTable {
     table
 }
 
-fn with_disk(generation: u64) -> VmIntent {
+pub fn with_disk(generation: u64) -> VmIntent {
     let plain = intent(7, generation, Run::Running);
     VmIntent { spec: VmSpec { disk_gib: 1, ..plain.spec.clone() }, ..plain }
 }
 
 /// Writes one record after the other, each in a place of its own, and keeps what the guest said is written.
-struct Writer {
-    acknowledged: Arc<Mutex<BTreeMap<u64, String>>>,
+pub struct Writer {
+    pub acknowledged: Arc<Mutex<BTreeMap<u64, String>>>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Writer {
-    fn start(address: &str, from: u64) -> Writer {
+    pub fn start(address: &str, from: u64) -> Writer {
         let (acknowledged, stop) =
             (Arc::<Mutex<BTreeMap<u64, String>>>::default(), Arc::new(AtomicBool::new(false)));
         let (kept, end, address) = (acknowledged.clone(), stop.clone(), address.to_string());
@@ -169,16 +194,16 @@ impl Writer {
         Writer { acknowledged, stop, thread: Some(thread) }
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.acknowledged.lock().expect("lock").len()
     }
 
-    async fn wait_for_more(&self, more: usize) {
+    pub async fn wait_for_more(&self, more: usize) {
         let target = self.count() + more;
         wait_for("more records", LONG, || (self.count() >= target).then_some(())).await;
     }
 
-    fn finish(mut self) -> BTreeMap<u64, String> {
+    pub fn finish(mut self) -> BTreeMap<u64, String> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().expect("a thread").join().expect("the writer");
         self.acknowledged.lock().expect("lock").clone()

@@ -9,7 +9,8 @@ use dwcp_types::VmId;
 use super::agent::wait_for;
 use super::leader::Leader;
 
-pub const LONG: Duration = Duration::from_secs(60);
+/// Longer than anything takes, also beside compilers.
+pub const LONG: Duration = Duration::from_secs(180);
 
 pub fn directory(name: &str) -> PathBuf {
     let dir = std::env::temp_dir().join(format!("dwcp-agent-{name}-{}", std::process::id()));
