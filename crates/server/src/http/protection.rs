@@ -10,22 +10,29 @@ use dwcp_api::vm::VmChanged;
 use dwcp_roles::node::Request;
 use dwcp_state::{DiskProof, GuardState, OnReplicaLoss, Protection, ProtectionChange, ProtectionMode, Vm};
 
-use super::call::{Call, bad_value, expect_revision, not_offered};
+use super::call::{Call, bad_value, expect_revision};
 use super::routes::Serve;
 use super::{names, vm_record};
 use crate::handle::View;
+
+/// Between two points in time when nothing is said, ms.
+const INTERVAL_MS: u64 = 30_000;
+/// What may be said.
+const INTERVALS_MS: std::ops::RangeInclusive<u64> = 5_000..=86_400_000;
 
 /// What is wanted, checked.
 pub fn checked(view: &View<'_>, wanted: &ProtectionWanted, disk_gib: u64) -> Result<Protection, Problem> {
     let mode = match (wanted.mode, wanted.interval_ms) {
         (ApiMode::None, None) => ProtectionMode::None,
         (ApiMode::Sync, None) => ProtectionMode::Sync,
-        (ApiMode::Async, _) => {
-            return Err(not_offered(
-                "protection.mode",
-                "hosts keep every write of a disk, not yet points in time",
-                Some("dwcp-cli vm protect VM --mode sync --on-replica-loss go-on"),
-            ));
+        (ApiMode::Async, interval_ms) => {
+            let interval_ms = interval_ms.unwrap_or(INTERVAL_MS);
+            if !INTERVALS_MS.contains(&interval_ms) {
+                let limits = (INTERVALS_MS.start() / 1_000, INTERVALS_MS.end() / 1_000);
+                let why = format!("from {} to {} s between two points in time", limits.0, limits.1);
+                return Err(bad_value("protection.interval_ms", &why));
+            }
+            ProtectionMode::Async(interval_ms)
         }
         (_, Some(_)) => return Err(bad_value("protection.interval_ms", "only with the mode async")),
     };

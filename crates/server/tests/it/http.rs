@@ -16,6 +16,7 @@ use dwcp_api::operation::{
 };
 use dwcp_api::page::Nothing;
 use dwcp_api::policy::{PoliciesRead, PoliciesSet, PoliciesSetRequest};
+use dwcp_api::protection::{ProtectionMode, ProtectionWanted};
 use dwcp_api::region::*;
 use dwcp_api::server::{LeaderQuery, LeaderRead, VersionRead};
 use dwcp_api::session::{Login, LoginRequest, WhoAmI};
@@ -144,6 +145,17 @@ fn bad_values_are_refused_before_anything_changes() {
         VmCreateRequest { memory_mib: Some(u64::MAX), ..vm("a") },
     ] {
         assert_eq!(refused(&request).code, "DWCP-R0003");
+    }
+    for interval_ms in [4_999, 86_400_001] {
+        let wanted = ProtectionWanted {
+            mode: ProtectionMode::Async,
+            interval_ms: Some(interval_ms),
+            ..ProtectionWanted::default()
+        };
+        let request = VmCreateRequest { disk_gib: Some(1), protection: wanted, ..vm("a") };
+        let problem = refused(&request);
+        assert_eq!(problem.field.as_deref(), Some("protection.interval_ms"));
+        assert_eq!(problem.cause, ["from 5 to 86400 s between two points in time"]);
     }
     let mut request = vm("a");
     request.policy.regions_allow = vec!["mars-1".to_owned()];
