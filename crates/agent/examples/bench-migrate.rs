@@ -158,7 +158,14 @@ async fn ours(pair: &mut Pair) -> Measured {
     pair.a.mover.begin(pair.a.process(), to.clone());
     let (mut last, mut disk, mut memory) = (TransferReport::default(), None, None);
     loop {
-        match pair.a.inputs.recv().await.expect("the mover") {
+        let input = tokio::select! {
+            input = pair.a.inputs.recv() => input,
+            input = pair.b.inputs.recv() => input,
+        };
+        match input.expect("the mover") {
+            Input::ArrivedWhole { vm, generation, migration } => {
+                pair.b.mover.say_whole(vm, generation, migration);
+            }
             Input::TransferProgress { report, .. } => {
                 match report.stage {
                     Stage::Disk => drop(disk.get_or_insert(report.clone())),

@@ -24,7 +24,7 @@ use dwcp_roles::agent::Input;
 use dwcp_roles::protocol::TransferTo;
 use dwcp_types::VmId;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::journal;
@@ -40,6 +40,8 @@ const DISK_SOCKET: &str = "move-disk.sock";
 const DISK_NODE: &str = crate::qemu::DISK_NODE;
 /// How long the monitor may take for one command.
 const MONITOR_LIMIT: Duration = Duration::from_secs(5);
+/// What the host that a VM comes to says of it once it has noted for good that everything is there.
+const WHOLE: &str = "everything is here";
 /// How long a release is repeated until it is acknowledged.
 const RELEASE_FOR: Duration = Duration::from_secs(5);
 /// Between two tries of it.
@@ -95,6 +97,14 @@ struct Inner {
     monitors: Mutex<BTreeMap<u32, Arc<Monitor>>>,
     /// Copies from here, by VM: whom to tell that it is cancelled.
     leaving: Mutex<BTreeMap<VmId, Leaving>>,
+    /// Copies to here, by VM: whom to tell that it is noted that everything is here.
+    arriving: Mutex<BTreeMap<VmId, Arriving>>,
+}
+
+struct Arriving {
+    generation: u64,
+    migration: u64,
+    noted: oneshot::Sender<()>,
 }
 
 struct Leaving {
@@ -123,8 +133,8 @@ impl Mover {
             Ok(Admission::Noted)
         };
         link.register(Kind::Released, None, Arc::new(hear));
-        let (monitors, leaving) = (Mutex::default(), Mutex::default());
-        Mover { inner: Arc::new(Inner { link, tell, monitors, leaving }) }
+        let (monitors, leaving, arriving) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Mover { inner: Arc::new(Inner { link, tell, monitors, leaving, arriving }) }
     }
 
     /// The session with a process's second monitor; all who need it share it.
@@ -180,6 +190,17 @@ impl Mover {
                 Err(reason) => Input::TransferFailed { vm, generation, migration, reason },
             });
         });
+    }
+
+    /// Tells the host that a VM comes from that it is noted here for good that everything has come: it may give it away.
+    pub fn say_whole(&self, vm: VmId, generation: u64, migration: u64) {
+        let mut arriving = locked(&self.inner.arriving);
+        let this =
+            arriving.get(&vm).is_some_and(|of| (of.generation, of.migration) == (generation, migration));
+        if let Some(arrival) = arriving.remove(&vm).filter(|_| this) {
+            // The other host may have gone meanwhile.
+            let _ = arrival.noted.send(());
+        }
     }
 
     /// Stops copying; the guest goes on here. Answered by [`Input::TransferFailed`], unless everything was there already.
@@ -269,6 +290,7 @@ impl Mover {
     /// A process ended: forgets what belongs to it.
     pub fn ended(&self, process: Process) {
         locked(&self.inner.monitors).remove(&process.pid);
+        locked(&self.inner.arriving).remove(&process.vm);
         self.inner.refuse(process.vm);
     }
 }

@@ -176,8 +176,10 @@ wire! {
         Done,
         Failed,
         Cancelled,
-        /// Its host was lost meanwhile: its target took it all the same.
+        /// Its host was lost when everything had been copied: it goes on at its target.
         TakenOver,
+        /// Its host was lost before everything had been copied: it was brought back like any other VM of a lost host.
+        Lost,
         /// A failover left it where it was.
         Left,
     }

@@ -152,8 +152,12 @@ pub(crate) fn move_elsewhere(
         Ok((region, host, reason)) => (Some((region, host)), reason),
         Err(reason) => (None, reason),
     };
-    if vm.is_protected() && disk == DiskProof::Unprotected && to.is_some() {
+    let lost = planner.lost_in_mid_copy(vm);
+    if (vm.is_protected() || lost.is_some()) && disk == DiskProof::Unprotected && to.is_some() {
         reason = format!("{reason}; it starts with a new disk: no whole copy of its own is there");
+    }
+    if let Some(lost) = lost {
+        reason = format!("it was moving to {} and not all of it was there; {reason}", lost.to);
     }
     PlannedMove {
         vm: vm.id,

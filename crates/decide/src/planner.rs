@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_state::{Federation, HostStanding, Region, Standing, Vm, Want, Weights};
+use dwcp_state::{Federation, HostStanding, Migration, Region, Standing, Vm, Want, Weights};
 use dwcp_types::{Amount, HostId, Mono, RegionId, VmId, ZoneId};
 
 use crate::index::{RegionTable, RowState, dims};
@@ -114,6 +114,11 @@ impl<'a> Planner<'a> {
             }
         }
         bounds
+    }
+
+    /// The migration that a VM lost its host in.
+    pub fn lost_in_mid_copy(&self, vm: &Vm) -> Option<&'a Migration> {
+        self.leaving.iter().find_map(|from| self.view.regions.get(from)?.lost_in_mid_copy(vm))
     }
 
     /// Finds a host within the region that a VM's host was lost in: in the same zone if one will do.

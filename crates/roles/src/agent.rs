@@ -92,8 +92,10 @@ pub struct Seen {
     pub released: BTreeMap<VmId, (u64, u64)>,
     /// The newest epoch of every VM under which the copy of its disk was whole.
     pub guarded: BTreeMap<VmId, u64>,
+    /// VMs of which everything has come from another host: the generation they were expected under, and the migration.
+    pub whole: BTreeMap<VmId, (u64, u64)>,
 }
-dwcp_types::wire_struct!(Seen { 1 newest, 2 generations, 3 voters, 4 lease_ms, 5 released, 20 guarded });
+dwcp_types::wire_struct!(Seen { 1 newest, 2 generations, 3 voters, 4 lease_ms, 5 released, 6 whole, 20 guarded });
 
 /// A VM that was already there when the agent started.
 #[derive(Clone, Debug)]
@@ -151,8 +153,10 @@ pub enum Input {
     IncomingReady { vm: VmId, generation: u64, result: Result<(), String> },
     /// How far a copy is.
     TransferProgress { vm: VmId, generation: u64, report: TransferReport },
-    /// The other host has all of it, and the guest stands still here.
+    /// The other host has all of it and has noted that, and the guest stands still here.
     TransferCompleted { vm: VmId, generation: u64, migration: u64 },
+    /// Everything of a VM that comes from another host is here, its disk on the drive.
+    ArrivedWhole { vm: VmId, generation: u64, migration: u64 },
     /// A copy failed, or was cancelled; the guest goes on here.
     TransferFailed { vm: VmId, generation: u64, migration: u64, reason: String },
     /// The host that a VM comes from says that it has released it. The transport vouches for who says so.
@@ -203,6 +207,8 @@ pub enum Effect {
     StartTransfer { vm: VmId, generation: u64, to: TransferTo },
     /// Stop copying.
     CancelTransfer { vm: VmId, generation: u64, migration: u64 },
+    /// Tell the host that a VM comes from that everything of it is here.
+    SayWhole { vm: VmId, generation: u64, migration: u64 },
     /// Tell the other host that the VM is its own now.
     Release { vm: VmId, generation: u64, to: TransferTo },
     /// Let a guest go on that stands still since it was copied, and was not released.
@@ -332,11 +338,14 @@ impl Agent {
             Input::TransferCompleted { vm, generation, migration } => {
                 self.transfer_completed(vm, generation, migration, out);
             }
+            Input::ArrivedWhole { vm, generation, migration } => {
+                self.arrived_whole(vm, generation, migration, out);
+            }
             Input::TransferFailed { vm, generation, migration, reason } => {
                 self.transfer_failed(vm, generation, migration, reason);
             }
             Input::Released { vm, generation, migration, from_region, from_host } => {
-                self.heard_released(vm, generation, migration, (&from_region, &from_host));
+                self.heard_released(vm, generation, migration, (&from_region, &from_host), out);
             }
             Input::Disk { vm, there } => {
                 if let Some(local) = self.vms.get_mut(&vm) {
@@ -379,6 +388,7 @@ impl Agent {
             wanted.insert(intent.vm, intent);
         }
         self.forget_released(&wanted);
+        self.forget_whole(&wanted);
         self.intents = Some(wanted);
         self.changed = true;
         if self.seen != before {

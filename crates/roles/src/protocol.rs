@@ -314,8 +314,10 @@ pub struct ArrivalFrom {
     pub region: RegionId,
     /// That host.
     pub host: HostId,
+    /// That host is lost: unless everything of the VM is here already, what waits for it ends.
+    pub settling: bool,
 }
-wire_struct!(ArrivalFrom { 1 migration, 2 region, 3 host });
+wire_struct!(ArrivalFrom { 1 migration, 2 region, 3 host, 4 settling });
 
 /// Whether a VM shall run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -440,10 +442,12 @@ pub struct VmReport {
     pub disk: Option<bool>,
     /// The copy of its disk in another region; none when it has none.
     pub guard: Option<GuardReport>,
+    /// Everything of a VM that comes from another host is here, and that is noted for good.
+    pub whole: bool,
 }
 wire_struct!(VmReport {
     1 vm, 2 generation, 3 phase, 4 reason, 5 boot_id, 6 address, 7 healthy, 8 answered_age_ms, 9 transfer, 10 disk,
-    20 guard
+    11 whole, 20 guard
 });
 
 /// What the copying of a VM is doing.

@@ -1,7 +1,7 @@
 //! A VM moves between two regions, and one thing breaks at one moment of it: every moment, every thing.
 
 use dwcp_roles::node::{Asked, CreateVm, MigrateRequest, Node, Reply, Request};
-use dwcp_state::{Migration, MigrationState, NewMigration, Rules, Want};
+use dwcp_state::{DiskProof, Migration, MigrationState, NewMigration, ProtectionMode, Rules, Want};
 use dwcp_types::{NodeId, VmId};
 
 use crate::client::{self, SCENARIO_TICKETS};
@@ -93,6 +93,17 @@ impl Break {
     ];
 }
 
+/// One run: what moves, and what breaks when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// When it breaks.
+    pub moment: Moment,
+    /// What breaks.
+    pub broke: Break,
+    /// The VM has a whole copy of its disk in a third region.
+    pub protected: bool,
+}
+
 /// What became of one migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -100,6 +111,8 @@ pub struct Outcome {
     pub moment: Moment,
     /// What broke.
     pub broke: Break,
+    /// The VM had a whole copy of its disk in a third region.
+    pub protected: bool,
     /// How the migration ended.
     pub ended: MigrationState,
     /// The region and host that the VM runs on.
@@ -112,6 +125,8 @@ pub struct Outcome {
 
 const SOURCE: &str = REGIONS[0];
 const TARGET: &str = REGIONS[1];
+/// Keeps the copy of a protected VM.
+const KEEPER: &str = REGIONS[2];
 const SOURCE_NODE: NodeId = 1;
 const TARGET_NODE: NodeId = 2;
 /// What broke is whole again after, µs.
@@ -128,22 +143,25 @@ struct Story {
     vm: VmId,
     boot_id: String,
     source: usize,
+    /// When it was struck: whether the target had noted that it had everything.
+    whole: bool,
 }
 
-/// Runs one migration that something breaks in.
+/// Runs one migration of a VM without protection that something breaks in.
 ///
 /// # Errors
 /// A checker objects, or the system does not settle with the VM running in exactly one place.
 pub fn run(seed: u64, moment: Moment, broke: Break) -> Result<Outcome, String> {
-    run_with(Options::quiet(seed), moment, broke)
+    run_with(Options::quiet(seed), Case { moment, broke, protected: false })
 }
 
 /// Like [`run`], with these options.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(options: Options, moment: Moment, broke: Break) -> Result<Outcome, String> {
-    let mut story = begin(options)?;
+pub fn run_with(options: Options, case: Case) -> Result<Outcome, String> {
+    let Case { moment, broke, protected } = case;
+    let mut story = begin(options, protected)?;
     let request = MigrateRequest {
         from: SOURCE.into(),
         vms: vec![NewMigration {
@@ -164,15 +182,24 @@ pub fn run_with(options: Options, moment: Moment, broke: Break) -> Result<Outcom
     story.world.heal();
     let healed_us = story.world.now_us;
     let settled_ms = settle(&mut story.world)?;
-    story.judge(moment, broke, settled_ms + (healed_us - broken_us) / 1_000)
+    let outcome = story.judge(case, settled_ms + (healed_us - broken_us) / 1_000)?;
+    story.judge_lost(&outcome)?;
+    Ok(outcome)
 }
 
-/// A federation of five regions with one VM that serves.
-fn begin(options: Options) -> Result<Story, String> {
+/// A federation of five regions with one VM that serves, and that is protected if asked for.
+fn begin(options: Options, protected: bool) -> Result<Story, String> {
     let mut world = World::new(options);
     world.run_until(12_000_000)?;
-    let rules = Rules { allowed_regions: [SOURCE.into(), TARGET.into()].into(), ..Rules::default() };
-    let template = client::template("web", rules);
+    let mut rules = Rules { allowed_regions: [SOURCE.into(), TARGET.into()].into(), ..Rules::default() };
+    if protected {
+        rules.allowed_regions.insert(KEEPER.into());
+    }
+    let mut template = client::template("web", rules);
+    if protected {
+        template.protection.mode = ProtectionMode::Sync;
+        template.protection.region = Some(KEEPER.into());
+    }
     let create = CreateVm { template, users_in: Some(SOURCE.into()), ..CreateVm::default() };
     world.checkers.acknowledged.asked.insert("web".to_string(), 0);
     let asked = Asked { by: "operator".to_string(), ..Asked::default() };
@@ -180,21 +207,23 @@ fn begin(options: Options) -> Result<Story, String> {
     for _ in 0..20 {
         let next_us = world.now_us + 1_000_000;
         world.run_until(next_us)?;
-        if let Some(story) = serving(&world) {
-            let (vm, source, boot_id) = story;
-            return Ok(Story { world, vm, boot_id, source });
+        if let Some((vm, source, boot_id)) = serving(&world, protected) {
+            return Ok(Story { world, vm, boot_id, source, whole: false });
         }
     }
     let said = world.client.heard.get(&CREATE_TICKET).map(|reply| format!("{reply:?}"));
     Err(format!("the VM does not serve after 20 s: {said:?}"))
 }
 
-fn serving(world: &World) -> Option<(VmId, usize, String)> {
+fn serving(world: &World, protected: bool) -> Option<(VmId, usize, String)> {
     let Some(Reply::Placed { created: Some((vm, ..)), .. }) = world.client.heard.get(&CREATE_TICKET) else {
         return None;
     };
     let node = world.nodes[&SOURCE_NODE].node.as_ref()?;
     let (_, record) = node.facts().vm(*vm).filter(|(_, record)| record.serves())?;
+    if protected && record.disk_proof() != DiskProof::Zero {
+        return None;
+    }
     let at = world.hosts.iter().position(|host| host.name == record.host)?;
     Some((*vm, at, world.hosts[at].processes.get(vm)?.boot_id.clone()))
 }
@@ -266,6 +295,8 @@ impl Story {
 
     fn strike(&mut self, broke: Break) {
         let source = self.source;
+        self.whole =
+            self.target().is_some_and(|(at, _)| self.world.hosts[at].seen.whole.contains_key(&self.vm));
         let target = self
             .target()
             .map(|(at, _)| at)
@@ -293,7 +324,8 @@ impl Story {
         }
     }
 
-    fn judge(&self, moment: Moment, broke: Break, settled_ms: u64) -> Result<Outcome, String> {
+    fn judge(&self, case: Case, settled_ms: u64) -> Result<Outcome, String> {
+        let Case { moment, broke, protected } = case;
         let node = self.node().ok_or("no node is left")?;
         let (region, record) = node.facts().vm(self.vm).ok_or("the VM is gone")?;
         let running: Vec<String> = self
@@ -311,26 +343,70 @@ impl Story {
         Ok(Outcome {
             moment,
             broke,
+            protected,
             ended: self.migration().map(|migration| migration.state).unwrap_or_default(),
             on: format!("{} in {region}", record.host),
             same_boot: boot_id == Some(&self.boot_id),
             settled_ms,
         })
     }
+
+    /// Where the source died: with everything at the target the VM goes on from its memory there; otherwise its target has given
+    /// it up, and it starts from its protected copy where there is one. What became of it is said.
+    fn judge_lost(&self, outcome: &Outcome) -> Result<(), String> {
+        let Outcome { moment, broke, ended, on, .. } = outcome;
+        if !matches!(broke, Break::SourceHost | Break::SourceLost) || *moment > Moment::Released {
+            return Ok(());
+        }
+        let at_target = on.ends_with(TARGET) && outcome.same_boot;
+        match ended {
+            MigrationState::Done | MigrationState::TakenOver if at_target => return Ok(()),
+            MigrationState::Lost if !self.whole => {}
+            _ => {
+                let whole = if self.whole { "everything was" } else { "not everything was" };
+                return Err(format!("{whole} at the target, and it is {} on {on}", ended.name()));
+            }
+        }
+        let node = self.node().ok_or("no node is left")?;
+        let (region, record) = node.facts().vm(self.vm).ok_or("the VM is gone")?;
+        let migration = self.migration().ok_or("the migration is not kept")?;
+        if record.generation == migration.generation {
+            return Err(format!("it runs under generation {}, which was promised", record.generation.0));
+        }
+        // Its own host came back before it was brought back elsewhere.
+        if record.generation < migration.generation && record.host == migration.from_host {
+            return Ok(());
+        }
+        let from_copy = record.protection.boot > 0 && region.as_str() == KEEPER;
+        if outcome.protected && !from_copy {
+            return Err(format!("it has a protected copy in {KEEPER} and starts without it on {on}"));
+        }
+        let says = if outcome.protected { "from its protected copy" } else { "with a new disk" };
+        if !migration.reason.contains(says) {
+            return Err(format!("its migration does not say that it starts {says}: {}", migration.reason));
+        }
+        let mut named = node.facts().core.failovers.values().flat_map(|failover| &failover.vms);
+        let told = named.any(|vm| vm.vm == self.vm && vm.reason.contains("it was moving to"));
+        if *broke == Break::SourceLost && !told {
+            return Err("the record of the failover does not say that it was moving".to_string());
+        }
+        Ok(())
+    }
 }
 
 /// The table of every moment and every break, a line each.
 pub fn lines(outcomes: &[Result<Outcome, String>]) -> Vec<String> {
     let mut lines = vec![format!(
-        "{:9} {:13} {:10} {:9} {:>9}  {}",
-        "MOMENT", "BROKE", "ENDED", "GUEST", "SETTLED", "RUNS ON"
+        "{:9} {:13} {:9} {:10} {:9} {:>9}  {}",
+        "MOMENT", "BROKE", "DISK", "ENDED", "GUEST", "SETTLED", "RUNS ON"
     )];
     for outcome in outcomes {
         lines.push(match outcome {
             Ok(of) => format!(
-                "{:9} {:13} {:10} {:9} {:>6} ms  {}",
+                "{:9} {:13} {:9} {:10} {:9} {:>6} ms  {}",
                 format!("{:?}", of.moment).to_lowercase(),
                 format!("{:?}", of.broke).to_lowercase(),
+                if of.protected { "protected" } else { "alone" },
                 of.ended.name(),
                 if of.same_boot { "went on" } else { "rebooted" },
                 of.settled_ms,
@@ -342,12 +418,22 @@ pub fn lines(outcomes: &[Result<Outcome, String>]) -> Vec<String> {
     lines
 }
 
-/// Runs every moment with every break.
+/// Every moment with every break, and a protected VM whose source dies at each.
+pub fn cases() -> Vec<Case> {
+    let case = |moment, broke, protected| Case { moment, broke, protected };
+    let alone = Moment::ALL.iter().flat_map(|moment| Break::ALL.map(|broke| case(*moment, broke, false)));
+    let dies = [Break::SourceHost, Break::SourceLost];
+    let protected = Moment::ALL.iter().flat_map(|moment| dies.map(|broke| case(*moment, broke, true)));
+    alone.chain(protected).collect()
+}
+
+/// Runs all of them.
 pub fn all(seed: u64) -> Vec<Result<Outcome, String>> {
-    let pairs = Moment::ALL.into_iter().flat_map(|moment| Break::ALL.map(|broke| (moment, broke)));
-    pairs
-        .map(|(moment, broke)| {
-            run(seed, moment, broke).map_err(|why| format!("{moment:?} x {broke:?}, seed {seed}: {why}"))
-        })
-        .collect()
+    let run = |case: Case| {
+        let named = |why| {
+            format!("{:?} x {:?}, protected: {}, seed {seed}: {why}", case.moment, case.broke, case.protected)
+        };
+        run_with(Options::quiet(seed), case).map_err(named)
+    };
+    cases().into_iter().map(run).collect()
 }

@@ -9,7 +9,7 @@ use crate::net::Net;
 use crate::options::Mutation;
 use crate::world::{Event, World};
 
-/// A copy that is going on.
+/// A copy that is going on, or whose end the other host is to say.
 #[derive(Clone, Debug)]
 pub struct Copy {
     host: usize,
@@ -19,6 +19,8 @@ pub struct Copy {
     to: TransferTo,
 }
 
+/// The source waits so long for the word that everything is noted at the target; then its guest goes on, µs.
+const NOTED_WITHIN_US: u64 = 4_000_000;
 /// Between two words about a VM that was released, and how many there are, µs.
 const RELEASE_AGAIN_US: u64 = 700_000;
 const RELEASE_TRIES: u32 = 5;
@@ -55,6 +57,7 @@ impl World {
             }
             // The copy's end finds that nobody wants it any more.
             Effect::CancelTransfer { .. } => {}
+            Effect::SayWhole { vm, migration, .. } => self.say_whole(id, vm, migration),
             Effect::Release { vm, to, .. } => self.say_released(id, vm, to, RELEASE_TRIES),
             Effect::KeepAfterAll { vm, generation, .. } => self.let_run(id, vm, generation),
             Effect::GoOn { vm, generation, .. } => {
@@ -126,9 +129,41 @@ impl World {
         }
         let name = self.hosts[id].name.clone();
         self.note(format!("host {name}: {vm} generation {generation} stands still, copied to {}", to.host));
-        let (from_home, to_home) = (self.hosts[id].home, self.hosts[target].home);
-        let in_us = Net::delay_us(from_home, to_home) + self.rng.below(50_000);
-        self.later(id, in_us, Input::TransferCompleted { vm, generation, migration: to.migration });
+        let (to_generation, migration) = (to.generation, to.migration);
+        let copy = Copy { host: id, incarnation, vm, generation, to };
+        self.whole_copies.insert((vm, migration), copy.clone());
+        let in_us = self.rng.below(50_000);
+        self.later(target, in_us, Input::ArrivedWhole { vm, generation: to_generation, migration });
+        self.schedule(NOTED_WITHIN_US, Event::NotNoted(Box::new(copy)));
+    }
+
+    /// The target of a copy has noted that everything is there, and says so to the source, if it can.
+    fn say_whole(&mut self, id: usize, vm: VmId, migration: u64) {
+        let Some(copy) = self.whole_copies.get(&(vm, migration)).cloned() else { return };
+        let (home, there) = (self.hosts[id].home, self.hosts[copy.host].home);
+        let cut = self.net.is_cut(home, there) || self.net.is_cut(there, home);
+        let source = &self.hosts[copy.host];
+        let lost = self.options.moves && self.rng.chance(1, 8);
+        if cut || lost || !source.alive || source.incarnation != copy.incarnation {
+            return;
+        }
+        self.whole_copies.remove(&(vm, migration));
+        let completed = Input::TransferCompleted { vm, generation: copy.generation, migration };
+        self.later(copy.host, Net::delay_us(home, there), completed);
+    }
+
+    /// A source that has not heard in time that everything is noted lets its guest go on.
+    pub(crate) fn not_noted(&mut self, copy: &Copy) {
+        let Copy { host: id, incarnation, vm, generation, to } = copy;
+        let migration = to.migration;
+        let waits = self.whole_copies.remove(&(*vm, migration)).is_some();
+        let host = &self.hosts[*id];
+        if !waits || !host.alive || host.incarnation != *incarnation {
+            return;
+        }
+        self.let_run(*id, *vm, *generation);
+        let reason = "the other host does not say that it has everything".to_string();
+        self.later(*id, 2_000, Input::TransferFailed { vm: *vm, generation: *generation, migration, reason });
     }
 
     pub(crate) fn say_released(&mut self, id: usize, vm: VmId, to: TransferTo, tries: u32) {

@@ -49,6 +49,7 @@ impl World {
                 }
             }
             Event::Copied(copy) => self.copied(*copy),
+            Event::NotNoted(copy) => self.not_noted(&copy),
             Event::Copying { host, vm } => self.copying(host, vm),
             Event::Released { host, incarnation, vm, to, tries } => {
                 if self.hosts[host].incarnation == incarnation && self.hosts[host].alive {

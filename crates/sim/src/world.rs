@@ -53,6 +53,8 @@ pub enum Event {
     Voters { host: usize, incarnation: u64, asked_at_us: u64, nodes: Vec<NodeId> },
     /// A VM's memory has been copied to another host, or could not be.
     Copied(Box<crate::moves::Copy>),
+    /// A source has waited long enough for the word that everything of a VM is noted at its target.
+    NotNoted(Box<crate::moves::Copy>),
     /// A host says that it has released a VM, and says so again while nobody hears it.
     Released { host: usize, incarnation: u64, vm: dwcp_types::VmId, to: TransferTo, tries: u32 },
     /// A disk that is copied is looked at.
@@ -118,6 +120,8 @@ pub struct World {
     pub checkers: Checkers,
     /// Disks and their copies.
     pub copies: Copies,
+    /// Copies of which everything is at the target, until the source has heard that it is noted there.
+    pub(crate) whole_copies: BTreeMap<(dwcp_types::VmId, u64), crate::moves::Copy>,
     /// What happened, a line each.
     pub log: Vec<String>,
     queue: BTreeMap<(u64, u64), Event>,
@@ -137,6 +141,7 @@ impl World {
             hosts: Vec::new(),
             checkers: Checkers::default(),
             copies: Copies::default(),
+            whole_copies: BTreeMap::new(),
             log: Vec::new(),
             queue: BTreeMap::new(),
             now_us: 0,

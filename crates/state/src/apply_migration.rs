@@ -226,6 +226,39 @@ impl RegionFacts {
         Ok(Receipt::default())
     }
 
+    /// The VM's host is lost, and its target will never run it under the generation that it was promised.
+    pub(crate) fn lose_migration(&mut self, id: VmId, migration: MigrationId, stamp: &Stamp<'_>) -> Applied {
+        let running = self.running_migration(id, migration)?;
+        let (aimed, generation) = (running.aim.is_some(), running.generation);
+        let vm = self.vms.get(&id).ok_or_else(|| unknown_vm(id))?;
+        self.check_no_leases(vm)?;
+        if aimed && self.arrival(id, generation).is_some() {
+            let what = format!("{} may still go on where it was moving to", vm.name);
+            return Err(Refusal::new(Code::WrongState, what));
+        }
+        let reason = format!("{} was lost before everything was copied: {}", vm.host, next_of_lost(vm));
+        self.close(id, MigrationState::Lost, reason, stamp);
+        Ok(Receipt::default())
+    }
+
+    /// Refuses what needs that the host of a VM can't run it any more.
+    fn check_no_leases(&self, vm: &Vm) -> Result<(), Refusal> {
+        let host_up = self.hosts.get(&vm.host).is_some_and(|host| host.standing == HostStanding::Up);
+        if self.evacuation.is_none() && host_up {
+            return Err(Refusal::new(Code::WrongState, format!("{} still gets leases", vm.host)));
+        }
+        Ok(())
+    }
+
+    /// The migration that a VM lost its host in and has not been brought back from yet.
+    pub fn lost_in_mid_copy(&self, vm: &Vm) -> Option<&Migration> {
+        if vm.promised <= vm.generation {
+            return None;
+        }
+        let of_it = |of: &&Migration| of.vm == vm.id && of.generation == vm.promised;
+        self.migrated.iter().rev().find(of_it).filter(|of| of.state == MigrationState::Lost)
+    }
+
     /// Moves a migration to those that ended.
     fn close(&mut self, vm: VmId, state: MigrationState, reason: String, stamp: &Stamp<'_>) {
         let Some(mut migration) = self.migrations.remove(&vm) else { return };
@@ -235,6 +268,7 @@ impl RegionFacts {
             MigrationState::Done => (Severity::Info, "vm.migrated"),
             MigrationState::Cancelled => (Severity::Info, "vm.migration-cancelled"),
             MigrationState::TakenOver => (Severity::Warning, "vm.migration-taken-over"),
+            MigrationState::Lost => (Severity::Warning, "vm.migration-lost"),
             _ => (Severity::Warning, "vm.migration-failed"),
         };
         let how = if reason.is_empty() { String::new() } else { format!(": {reason}") };
@@ -260,24 +294,32 @@ impl RegionFacts {
         let migration = migration.clone();
         let vm = self.vms.get(&switch.vm).ok_or_else(|| unknown_vm(switch.vm))?;
         if !switch.released {
-            let host_up = self.hosts.get(&vm.host).is_some_and(|host| host.standing == HostStanding::Up);
-            if self.evacuation.is_none() && host_up {
-                return Err(Refusal::new(Code::WrongState, format!("{} still gets leases", vm.host)));
-            }
+            self.check_no_leases(vm)?;
         }
-        let how = if switch.released { MigrationState::Done } else { MigrationState::TakenOver };
+        let (how, why) = match switch.released {
+            true => (MigrationState::Done, String::new()),
+            false => {
+                let why = format!("{} was lost when everything had been copied", vm.host);
+                (MigrationState::TakenOver, why)
+            }
+        };
         if migration.to == self.name {
-            return self.switch_here(&migration, how, stamp);
+            return self.switch_here(&migration, (how, why), stamp);
         }
         let host = migration.aim.as_ref().map(|aim| aim.host.clone()).or(migration.host.clone());
-        self.close(switch.vm, how, String::new(), stamp);
+        self.close(switch.vm, how, why, stamp);
         let went = (migration.to, host, migration.generation);
         let left = self.leave(switch.vm, went, switch.failover, stamp);
         Ok(Receipt { vms: left.into_iter().collect(), ..Receipt::default() })
     }
 
     /// The switch between two hosts of this region.
-    fn switch_here(&mut self, migration: &Migration, how: MigrationState, stamp: &Stamp<'_>) -> Applied {
+    fn switch_here(
+        &mut self,
+        migration: &Migration,
+        (how, why): (MigrationState, String),
+        stamp: &Stamp<'_>,
+    ) -> Applied {
         let expected = self.arrivals.get(&migration.vm);
         let Some(arrival) =
             expected.filter(|arrival| arrival.migration == migration.id && !arrival.withdrawn)
@@ -294,7 +336,7 @@ impl RegionFacts {
             Vm { host, generation, observed: Observed::default(), placed_at: stamp.envelope.at, ..vm };
         moved.changed(stamp.revision);
         self.settle(moved);
-        self.close(migration.vm, how, String::new(), stamp);
+        self.close(migration.vm, how, why, stamp);
         Ok(Receipt { vms: vec![(migration.vm, generation)], ..Receipt::default() })
     }
 
@@ -339,7 +381,13 @@ impl RegionFacts {
         self.index.touch(self.revision, &vm.host);
         let text = format!("room is made for VM {} from {} on {}", vm.name, arrival.from, vm.host);
         self.ledger.note(stamp.event(Severity::Info, "vm.expected", vm.id, text));
-        let arrival = Arrival { at: stamp.envelope.at, withdrawn: false, ..arrival.clone() };
+        let arrival = Arrival {
+            at: stamp.envelope.at,
+            withdrawn: false,
+            whole: false,
+            settling: false,
+            ..arrival.clone()
+        };
         self.arrivals.insert(vm.id, arrival);
         Ok(Receipt::default())
     }
@@ -358,28 +406,61 @@ impl RegionFacts {
 
     pub(crate) fn withdraw(&mut self, vm: VmId, generation: Generation, stamp: &Stamp<'_>) -> Applied {
         self.check_horizon(stamp)?;
-        let Some(arrival) = self.arrivals.get_mut(&vm).filter(|a| a.vm.generation == generation) else {
-            return Err(Refusal::new(
-                Code::OldGeneration,
-                format!("{vm} is not expected at that generation"),
-            ));
-        };
+        let arrival = self.expected(vm, generation)?;
         arrival.withdrawn = true;
         let host = arrival.vm.host.clone();
         self.index.touch(self.revision, &host);
         Ok(Receipt::default())
     }
 
+    fn expected(&mut self, vm: VmId, generation: Generation) -> Result<&mut Arrival, Refusal> {
+        let arrival = self.arrivals.get_mut(&vm).filter(|arrival| arrival.vm.generation == generation);
+        arrival.ok_or_else(|| {
+            Refusal::new(Code::OldGeneration, format!("{vm} is not expected at that generation"))
+        })
+    }
+
+    /// The host that is to take it says that everything is there.
+    pub(crate) fn note_whole(&mut self, vm: VmId, generation: Generation, stamp: &Stamp<'_>) -> Applied {
+        let arrival = self.expected(vm, generation)?;
+        if !arrival.whole {
+            arrival.whole = true;
+            let text = format!("everything of VM {} is on {}", arrival.vm.name, arrival.vm.host);
+            self.ledger.note(stamp.event(Severity::Info, "vm.arrived-whole", vm, text));
+        }
+        Ok(Receipt::default())
+    }
+
+    /// The host that it comes from is lost: what is whole stays, what is not is given up once its host here has ended it.
+    pub(crate) fn settle_arrival(&mut self, vm: VmId, generation: Generation, stamp: &Stamp<'_>) -> Applied {
+        self.check_horizon(stamp)?;
+        let arrival = self.expected(vm, generation)?;
+        if arrival.whole || arrival.settling {
+            return Ok(Receipt::default());
+        }
+        arrival.settling = true;
+        let host = arrival.vm.host.clone();
+        let text = format!(
+            "{} is lost: VM {} goes on here if everything of it is on {host}",
+            arrival.from_host, arrival.vm.name
+        );
+        self.ledger.note(stamp.event(Severity::Warning, "vm.arrival-settling", vm, text));
+        self.index.touch(self.revision, &host);
+        Ok(Receipt::default())
+    }
+
     pub(crate) fn drop_arrival(&mut self, vm: VmId, generation: Generation) -> Applied {
-        let withdrawn = self.arrival(vm, generation).is_some_and(|arrival| arrival.withdrawn);
-        if !withdrawn {
+        let arrival = self.arrival(vm, generation);
+        let given_up = arrival.is_some_and(|arrival| arrival.settling && !arrival.whole);
+        if !given_up && arrival.is_none_or(|arrival| !arrival.withdrawn) {
             return Err(Refusal::new(Code::WrongState, format!("{vm} may still arrive")));
         }
         self.take_arrival(vm);
         // Nobody may ever come under a generation that was promised and not used.
         if self.barred(vm) < generation {
-            let reason = "its migration had ended".to_string();
-            self.declined.insert(vm, (generation, reason));
+            let why =
+                if given_up { "its host was lost before it was whole" } else { "its migration had ended" };
+            self.declined.insert(vm, (generation, why.to_string()));
         }
         Ok(Receipt::default())
     }
@@ -387,5 +468,16 @@ impl RegionFacts {
     /// VMs that are expected on a host.
     pub fn arrivals_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = &'a Arrival> {
         self.arrivals.values().filter(move |arrival| arrival.vm.host == *host)
+    }
+}
+
+/// What becomes of a VM whose host was lost while its copy was not whole, in words.
+fn next_of_lost(vm: &Vm) -> String {
+    match vm.usable_replica() {
+        Some((region, host)) => format!("it starts from its protected copy on {host} in {region}"),
+        None if vm.spec.size.disk_gib == 0 => "it boots anew elsewhere".to_string(),
+        None => "it has no protected copy, so it starts with a new disk; what was on its disk is lost unless that \
+                 host comes back first"
+            .to_string(),
     }
 }

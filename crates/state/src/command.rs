@@ -275,6 +275,12 @@ pub enum Command {
     Withdraw((VmId, Generation)),
     /// Nothing of a VM that does not come is left on the host that was to take it.
     DropArrival((VmId, Generation)),
+    /// Everything of a VM that is expected is on the host that is to take it.
+    NoteWhole((VmId, Generation)),
+    /// The host that a VM comes from is lost: it comes if everything of it is here, and otherwise not.
+    SettleArrival((VmId, Generation)),
+    /// A migration has ended because the VM's host was lost, and its target has given it up: its generation is used nowhere.
+    LoseMigration((VmId, MigrationId)),
     /// How a VM's disk is to be protected.
     SetProtection(ProtectionChange),
     /// A copy of a VM's disk is to be made anew.

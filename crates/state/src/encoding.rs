@@ -115,7 +115,7 @@ wire_struct!(RegionFacts {
 });
 
 wire_enum!(Mode { 1 Live, 2 Cold });
-wire_enum!(MigrationState { 1 Queued, 2 Running, 3 Done, 4 Failed, 5 Cancelled, 6 TakenOver });
+wire_enum!(MigrationState { 1 Queued, 2 Running, 3 Done, 4 Failed, 5 Cancelled, 6 TakenOver, 7 Lost });
 wire_struct!(Stopping { 1 state, 2 reason });
 wire_struct!(NewMigration { 1 id, 2 vm, 3 to, 4 host, 5 mode, 6 max_downtime_ms, 7 reason });
 wire_struct!(Aim { 1 host, 2 endpoint, 3 rate_bytes_per_s });
@@ -124,7 +124,7 @@ wire_struct!(Migration {
     1 id, 2 vm, 3 name, 4 priority, 5 from_host, 6 to, 7 host, 8 mode, 9 max_downtime_ms, 10 generation, 11 aim,
     12 operation, 13 state, 14 stopping, 15 asked_at, 16 started_at, 17 ended_at, 18 reason, 19 took
 });
-wire_struct!(Arrival { 1 vm, 2 migration, 3 from, 4 from_host, 5 at, 6 withdrawn, 7 mode });
+wire_struct!(Arrival { 1 vm, 2 migration, 3 from, 4 from_host, 5 at, 6 withdrawn, 7 mode, 8 whole, 9 settling });
 
 wire_enum!(Role { 1 Viewer, 2 Operator, 3 Admin });
 wire_struct!(Token { 1 id, 2 user, 3 role, 4 secret_hash, 5 created_at, 6 expires_at, 7 revoked_at, 8 revision });
@@ -208,6 +208,7 @@ wire_enum!(Command {
     36 SetOvercommit(limits), 37 Claim(claim), 38 Unbar(vms),
     40 BeginMigrations(begin), 41 StartMigrations(vms), 42 AimMigration(aim), 43 StopMigrations(stop),
     44 EndMigration(vm), 45 Switch(switch), 46 Expect(arrival), 47 Withdraw(vm), 48 DropArrival(vm),
+    49 NoteWhole(vm), 50 SettleArrival(vm), 51 LoseMigration(vm),
     60 SetProtection(change), 61 ChooseReplica(choice), 62 Guarded(seen), 63 LocateReplica(location),
     64 TakeReplica(replica), 65 DeclineReplica(vm), 66 DropReplica(vm),
     80 ScheduleWindow(window), 81 CancelWindow(id), 82 NoteWindow(note), 83 SettleWindow(id),

@@ -40,8 +40,11 @@ pub enum MigrationState {
     Failed,
     /// It was called off; the VM is where it was.
     Cancelled,
-    /// Its host was lost meanwhile: the VM was given to its target all the same, where it goes on or boots.
+    /// Its host was lost when everything had been copied: the VM is its target's, where it goes on.
     TakenOver,
+    /// Its host was lost before everything had been copied: its target has given it up, and it is brought back like any other
+    /// VM of a lost host.
+    Lost,
 }
 
 impl MigrationState {
@@ -54,6 +57,7 @@ impl MigrationState {
             MigrationState::Failed => "failed",
             MigrationState::Cancelled => "cancelled",
             MigrationState::TakenOver => "taken-over",
+            MigrationState::Lost => "lost",
         }
     }
 }
@@ -168,6 +172,11 @@ pub struct Arrival {
     pub at: Wall,
     /// It does not come: its host is to end what it made ready.
     pub withdrawn: bool,
+    /// Its host says that everything of it is there. Noted for good: from then on only its own region can say that it does not
+    /// come.
+    pub whole: bool,
+    /// The host it comes from is lost: unless everything is there by then, its host here ends what it made ready.
+    pub settling: bool,
 }
 
 impl Migration {

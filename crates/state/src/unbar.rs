@@ -98,8 +98,12 @@ impl RegionFacts {
         now: dwcp_types::Wall,
         most: usize,
     ) -> Vec<(VmId, Generation)> {
+        // A migration that has not ended yet asks what became of the generation that it promised.
         let coming = |id: VmId| {
-            others.clone().any(|of| of.departures.get(&id).is_some_and(|departure| departure.to == self.name))
+            others.clone().any(|of| {
+                of.departures.get(&id).is_some_and(|departure| departure.to == self.name)
+                    || of.migrations.get(&id).is_some_and(|migration| migration.to == self.name)
+            }) || self.migrations.contains_key(&id)
         };
         let old =
             |id: &VmId| self.born.get(id).is_none_or(|born| now.ms_since(*born) >= Self::UNBAR_AFTER_MS);

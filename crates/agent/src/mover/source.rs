@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::monitor::Monitor;
 use super::report::Meter;
 use super::{DISK_SOCKET, GuestState, Inner, MEMORY_CHANNELS, MEMORY_SOCKET, MONITOR_LIMIT, Process};
-use super::{agree, state};
+use super::{WHOLE, agree, state};
 use crate::journal;
 use streams::Streams;
 
@@ -153,10 +153,35 @@ async fn copy(
     };
     tokio::select! {
         biased;
-        done = working => done,
+        done = noted_whole(working, standing) => done,
         reason = link.lost() => Err(format!("the link to the other host was lost: {reason}")),
-        reason = standing.ended() => Err(format!("the other host ended it: {reason}")),
     }
+}
+
+/// Copies, and waits until the other host has noted for good that it has everything: only what both emulators and that note
+/// know to be whole may be given away.
+async fn noted_whole(
+    working: impl Future<Output = Result<(), String>>,
+    standing: Opened,
+) -> Result<(), String> {
+    let noted = async {
+        match standing.ended().await {
+            told if told == WHOLE => Ok(()),
+            reason => Err(format!("the other host ended it: {reason}")),
+        }
+    };
+    let (mut working, mut noted) = (std::pin::pin!(working), std::pin::pin!(noted));
+    tokio::select! {
+        biased;
+        told = &mut noted => {
+            told?;
+            return working.await;
+        }
+        done = &mut working => done?,
+    }
+    let late =
+        |_| Err(format!("the other host did not note within {} s that it has everything", SWITCH.as_secs()));
+    tokio::time::timeout(SWITCH, noted).await.unwrap_or_else(late)
 }
 
 impl Copy {

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use dwcp_mesh::PeerId;
 use dwcp_mesh::transfer::{Acceptor, Admission, Kind, Opening};
+use dwcp_roles::agent::Input;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::monitor::Monitor;
+use super::{Arriving, Process, WHOLE, agree, disk, forwards, locked, state};
 use super::{DISK_NODE, DISK_SOCKET, GuestState, Inner, MEMORY_CHANNELS, MEMORY_SOCKET, MONITOR_LIMIT};
-use super::{Process, agree, disk, forwards, locked, state};
 use crate::journal;
 
 /// How long everything may take to be there once it is told to go on. It has been there since the guest was stopped at the
@@ -126,22 +127,26 @@ impl Sender {
         self.check(from, opening)?;
         let (end, ended) = oneshot::channel();
         let (gone, left) = oneshot::channel();
-        tokio::spawn(watch(inner.clone(), self.process, end, left));
+        tokio::spawn(watch(inner.clone(), self.process, self.migration, end, left));
         Ok(Admission::Standing { end: ended, gone })
     }
 }
 
 /// Looks after an arrival while the other host is there: its end is told to the other host, and what came of the disk is
-/// put to the drive.
+/// put to the drive. Once everything is there this agent notes that, and only then the other host hears it.
 async fn watch(
     inner: Arc<Inner>,
     process: Process,
+    migration: u64,
     end: oneshot::Sender<String>,
     mut left: oneshot::Receiver<String>,
 ) {
     let path = process.file(crate::qemu::ARRIVING_FILE);
+    let Process { vm, generation, .. } = process;
+    let (note, mut noted) = oneshot::channel();
+    locked(&inner.arriving).insert(vm, Arriving { generation, migration, noted: note });
     let mut events = inner.monitor(process).await.ok().map(|monitor| monitor.events());
-    let mut whole = false;
+    let (mut whole, mut waits) = (false, true);
     loop {
         let event = async {
             let ended = match &mut events {
@@ -157,16 +162,33 @@ async fn watch(
                 let reason = why.unwrap_or_default();
                 return journal::info("arrival-left", json!({"vm": process.vm, "reason": reason}));
             }
+            told = &mut noted, if waits => match told {
+                Ok(()) => {
+                    let _ = end.send(WHOLE.to_string());
+                    return;
+                }
+                // Nobody will note it any more.
+                Err(_) => waits = false,
+            },
             () = tokio::time::sleep(FLUSH) => {}
             () = event, if !whole => {}
         }
         let alive = match inner.monitor(process).await {
-            Ok(monitor) => arrived(&monitor, &mut whole).await,
+            Ok(monitor) if !whole => arrived(&monitor, process).await,
+            Ok(monitor) => state(&monitor).await.map(|_| false).map_err(ended),
             Err(error) => Err(ended(error)),
         };
-        if let Err(error) = alive {
-            let _ = end.send(error);
-            return;
+        match alive {
+            Ok(true) => {
+                whole = true;
+                (inner.tell)(Input::ArrivedWhole { vm, generation, migration });
+                continue;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                let _ = end.send(error);
+                return;
+            }
         }
         let path = path.clone();
         let flushed = tokio::task::spawn_blocking(move || match std::fs::File::open(&path) {
@@ -180,16 +202,21 @@ async fn watch(
     }
 }
 
-/// Looks whether everything is there. Once it is, the disk is put to the drive while the other host still hears of it: when
-/// the guest is to go on, little is left to do.
-async fn arrived(monitor: &Monitor, whole: &mut bool) -> Result<(), String> {
-    if state(monitor).await.map_err(ended)? == GuestState::Still && !*whole {
-        *whole = true;
-        if disk(monitor).await.map_err(ended)?.is_some() {
-            flush(monitor).await?;
-        }
+/// Looks whether everything is there. If so, the disk is put to the drive and gets its name, while the other host still
+/// waits: whatever becomes of the process from then on, it starts from that disk.
+async fn arrived(monitor: &Monitor, process: Process) -> Result<bool, String> {
+    if state(monitor).await.map_err(ended)? != GuestState::Still {
+        return Ok(false);
     }
-    Ok(())
+    let told = monitor.execute("query-migrate", Value::Null, MONITOR_LIMIT).await.map_err(ended)?;
+    if told["status"] != "completed" {
+        return Ok(false);
+    }
+    if disk(monitor).await.map_err(ended)?.is_some() {
+        flush(monitor).await?;
+        name_disk(process).await?;
+    }
+    Ok(true)
 }
 
 fn ended(error: String) -> String {
@@ -238,12 +265,21 @@ async fn own_disk(monitor: &Monitor, process: Process) -> Result<(), String> {
     }
     // The mirror wrote, but asked for nothing to be kept: what the guest was promised must be on the drive here, too.
     flush(monitor).await?;
+    name_disk(process).await
+}
+
+/// Gives the disk its name: it is the VM's own from now on.
+async fn name_disk(process: Process) -> Result<(), String> {
     let (arrived, named) = (process.file(crate::qemu::ARRIVING_FILE), process.file(crate::qemu::DISK_FILE));
+    let directory = process.file(".");
     let renamed = tokio::task::spawn_blocking(move || match std::fs::rename(&arrived, &named) {
-        // It was named before by an agent that did not live to let it run.
+        // It was named before.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.exists() => Ok(()),
         Err(error) => Err(format!("{}: {error}", named.display())),
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            let kept = std::fs::File::open(&directory).and_then(|directory| directory.sync_all());
+            kept.map_err(|error| format!("{}: {error}", directory.display()))
+        }
     });
     renamed.await.map_err(|e| e.to_string())?
 }

@@ -64,6 +64,10 @@ impl Worker {
             Effect::CancelTransfer { vm, generation, migration } => {
                 self.cancel_transfer(vm, generation, migration);
             }
+            Effect::SayWhole { vm, generation, migration } => {
+                journal::info("vm-arrived-whole", json!({"vm": vm, "generation": generation}));
+                self.moves.mover.say_whole(vm, generation, migration);
+            }
             Effect::Release { vm, generation, to } => self.release(vm, generation, to),
             Effect::KeepAfterAll { vm, generation, .. } => self.keep_after_all(vm, generation),
             Effect::GoOn { vm, generation, .. } => self.go_on(vm, generation),

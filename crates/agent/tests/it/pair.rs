@@ -222,6 +222,18 @@ impl Pair {
         }
     }
 
+    /// The copy that has begun comes to its end: everything is at B, which notes it, and A hears of that.
+    pub async fn copied(&mut self) {
+        let whole = self.b.next("everything is at B").await;
+        let ours = (VM, self.b.generation, MIGRATION);
+        let Input::ArrivedWhole { vm, generation, migration } = whole else { panic!("{whole:?}") };
+        assert_eq!((vm, generation, migration), ours);
+        self.b.mover.say_whole(VM, generation, MIGRATION);
+        let done = self.a.next("the copy").await;
+        let of_ours = matches!(done, Input::TransferCompleted { generation: 1, migration: MIGRATION, .. });
+        assert!(of_ours, "{done:?}");
+    }
+
     pub fn cut(&self, cut: bool) {
         let mut table = (*self.wan.table()).clone();
         table.set_region_cut("r2", cut);

@@ -71,7 +71,12 @@ fn wanted(generation: u64, run: Run) -> VmIntent {
 }
 
 fn arriving() -> VmIntent {
-    let from = ArrivalFrom { migration: MIGRATION, region: REGION.into(), host: "h1".into() };
+    let from = ArrivalFrom {
+        migration: MIGRATION,
+        region: REGION.into(),
+        host: "h1".into(),
+        ..ArrivalFrom::default()
+    };
     VmIntent { arrival: Some(from), ..wanted(2, Run::Incoming) }
 }
 

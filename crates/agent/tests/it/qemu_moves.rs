@@ -73,8 +73,7 @@ impl Writer {
 async fn moved(pair: &mut Pair) {
     let began = Instant::now();
     pair.a.mover.begin(pair.a.process(), pair.ticket());
-    let done = pair.a.next("the copy").await;
-    assert!(matches!(done, Input::TransferCompleted { generation: 1, migration: MIGRATION, .. }), "{done:?}");
+    pair.copied().await;
     eprintln!("copied after {:?}", began.elapsed());
     assert_eq!(pair.a.mover.look(pair.a.process()).await, Ok(GuestState::Still));
     assert_eq!(pair.b.mover.look(pair.b.process()).await, Ok(GuestState::Still));
@@ -119,8 +118,7 @@ async fn nobody_is_let_in_where_the_guest_does_not_run() {
     let Some((mut pair, first)) = begun("ports", Disk::None, shape(10, None), 52).await else { return };
     assert!(is_refused(&pair.b.service()), "B waits for the guest and takes whoever asks for it");
     pair.a.mover.begin(pair.a.process(), pair.ticket());
-    let done = pair.a.next("the copy").await;
-    assert!(matches!(done, Input::TransferCompleted { .. }), "{done:?}");
+    pair.copied().await;
     assert!(!is_refused(&pair.a.service()), "it may still go on at A");
     assert!(is_refused(&pair.b.service()), "the guest is at B and does not run");
     pair.a.mover.part(pair.a.process(), pair.a.forwards());
@@ -288,8 +286,7 @@ async fn a_guest_that_was_copied_and_not_released_is_kept_and_the_wrong_host_sen
     assert_goes_on_at_a(&mut pair, &first, true).await;
 
     pair.a.mover.begin(pair.a.process(), pair.ticket());
-    let done = pair.a.next("the copy").await;
-    assert!(matches!(done, Input::TransferCompleted { .. }), "{done:?}");
+    pair.copied().await;
     assert!(ask_guest(&pair.a.service()).is_none(), "it stands still");
     pair.a.mover.keep(pair.a.process());
     let service = pair.a.service();
@@ -323,6 +320,27 @@ async fn a_guest_whose_emulator_is_held_still_in_the_midst_goes_on_when_it_is_le
     signal(pid, libc::SIGCONT);
     let reason = failed(&mut pair).await;
     eprintln!("failed: {reason}");
+    assert_goes_on_at_a(&mut pair, &first, true).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_is_not_given_away_before_the_other_host_has_noted_that_it_has_everything() {
+    let Some((mut pair, first)) = begun("noted", Disk::Own, shape(5, None), 54).await else { return };
+    pair.a.mover.begin(pair.a.process(), pair.ticket());
+    let whole = pair.b.next("everything is at B").await;
+    assert!(matches!(whole, Input::ArrivedWhole { generation: 2, migration: MIGRATION, .. }), "{whole:?}");
+    // Its disk has its name already: whatever becomes of its process, it starts from there.
+    let has = |name: &str| pair.b.dir.join(name).exists();
+    assert!(has("disk.qcow2") && !has("arriving.qcow2"));
+    // B can't note it. Both emulators have everything, and A keeps its guest still and to itself.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    while let Ok(input) = pair.a.inputs.try_recv() {
+        assert!(matches!(input, Input::TransferProgress { .. }), "not before B says so: {input:?}");
+    }
+    assert_eq!(pair.a.mover.look(pair.a.process()).await, Ok(GuestState::Still));
+    pair.cut(true);
+    failed(&mut pair).await;
     assert_goes_on_at_a(&mut pair, &first, true).await;
     pair.stop().await;
 }

@@ -16,19 +16,20 @@ impl Agent {
         for vm in known {
             match intents.get(&vm) {
                 None => self.unwanted(now_us, vm, out),
+                Some(intent) if self.is_given_up(intent) => self.unwanted(now_us, vm, out),
                 Some(intent) if self.is_stale(intent) => {}
                 Some(intent) => self.wanted(now_us, intent, leased, out),
             }
         }
         for intent in intents.values() {
-            if !self.vms.contains_key(&intent.vm) && !self.is_stale(intent) {
+            if !self.vms.contains_key(&intent.vm) && !self.is_stale(intent) && !self.is_given_up(intent) {
                 let slot = self.free_slot();
                 let mut local = LocalVm::wanted(intent, slot);
                 if intent.run == Run::Stopped {
                     local.phase = Phase::Stopped;
                 }
                 if intent.run == Run::Incoming {
-                    local.expect(intent);
+                    local.expect(intent, self.is_whole(intent));
                 }
                 self.vms.insert(intent.vm, local);
                 self.changed = true;
@@ -86,12 +87,13 @@ impl Agent {
 
     fn wanted(&mut self, now_us: u64, intent: &VmIntent, leased: bool, out: &mut Vec<Effect>) {
         let vm = intent.vm;
+        let whole = self.is_whole(intent);
         let Some(local) = self.vms.get_mut(&vm) else { return };
         if local.generation != intent.generation {
             if !local.process {
                 *local = LocalVm::wanted(intent, local.slot);
                 if intent.run == Run::Incoming {
-                    local.expect(intent);
+                    local.expect(intent, whole);
                 }
                 self.changed = true;
             } else if local.kill(now_us, "replaced by a newer generation") {

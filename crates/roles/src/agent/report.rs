@@ -32,6 +32,7 @@ impl Agent {
                 transfer: local.outgoing.as_ref().map(|outgoing| outgoing.report.clone()),
                 disk: local.disk,
                 guard: local.guard.report(now_us),
+                whole: self.seen.whole.get(vm).is_some_and(|(generation, _)| *generation == local.generation),
             }
         };
         self.vms.iter().map(report).collect()

@@ -10,11 +10,16 @@ use dwcp_types::VmId;
 
 use super::vm::{Incoming, LocalVm, Outgoing};
 use super::{Agent, Effect};
-use crate::protocol::{HealthProbe, Phase, Stage, TransferReport, VmIntent};
+use crate::protocol::{ArrivalFrom, HealthProbe, Phase, Run, Stage, TransferReport, VmIntent};
 
 impl LocalVm {
-    /// It is to take a VM that runs elsewhere.
-    pub(super) fn expect(&mut self, intent: &VmIntent) {
+    /// It is to take a VM that runs elsewhere. One that is here as a whole already, and has lost its process since, only waits
+    /// until it is wanted to run: another arrival would put an empty disk in the place of its own.
+    pub(super) fn expect(&mut self, intent: &VmIntent, whole: bool) {
+        if whole {
+            self.phase = Phase::Stopped;
+            return;
+        }
         let migration = intent.arrival.as_ref().map_or(0, |arrival| arrival.migration);
         self.incoming = Some(Incoming { migration, ..Incoming::default() });
     }
@@ -202,7 +207,64 @@ impl Agent {
         }
     }
 
-    pub(super) fn heard_released(&mut self, vm: VmId, generation: u64, migration: u64, from: (&str, &str)) {
+    /// Notes for good that everything of a VM is here, before its own host hears of it and gives it away. What is given up
+    /// already stays given up.
+    pub(super) fn arrived_whole(&mut self, vm: VmId, generation: u64, migration: u64, out: &mut Vec<Effect>) {
+        let intent = self.intents.as_ref().and_then(|intents| intents.get(&vm));
+        let expected = intent.is_some_and(|intent| {
+            let arrival = intent.arrival.as_ref().filter(|arrival| arrival.migration == migration);
+            intent.generation == generation && arrival.is_some() && !self.is_given_up(intent)
+        });
+        let Some(local) = self.vms.get(&vm).filter(|local| local.generation == generation) else { return };
+        let waits = local.incoming.is_some_and(|of| of.migration == migration);
+        if expected && waits && local.process && !local.killing {
+            self.note_whole(vm, generation, migration, out);
+            out.push(Effect::SayWhole { vm, generation, migration });
+        }
+    }
+
+    fn note_whole(&mut self, vm: VmId, generation: u64, migration: u64, out: &mut Vec<Effect>) {
+        if self.seen.whole.insert(vm, (generation, migration)) != Some((generation, migration)) {
+            self.changed = true;
+            out.push(Effect::SaveSeen(self.seen.clone()));
+        }
+    }
+
+    /// True for a VM that does not come any more: its host is lost, and not everything of it is here. Whoever acts on intents
+    /// that say so never lets it go on; those that come later say the same.
+    pub(super) fn is_given_up(&self, intent: &VmIntent) -> bool {
+        let settling = intent.arrival.as_ref().is_some_and(|arrival| arrival.settling);
+        let goes_on = self.vms.get(&intent.vm).is_some_and(|local| {
+            local.generation == intent.generation && local.process && local.incoming.is_none()
+        });
+        settling && intent.run == Run::Incoming && !self.is_whole(intent) && !goes_on
+    }
+
+    /// True when it is noted that everything of the VM that is expected is here.
+    pub(super) fn is_whole(&self, intent: &VmIntent) -> bool {
+        let noted =
+            |of: &ArrivalFrom| Some(&(intent.generation, of.migration)) == self.seen.whole.get(&intent.vm);
+        intent.arrival.as_ref().is_some_and(noted)
+    }
+
+    /// That a VM is here as a whole is remembered as long as it is wanted here, unless it is to come once more.
+    pub(super) fn forget_whole(&mut self, wanted: &BTreeMap<VmId, VmIntent>) {
+        self.seen.whole.retain(|vm, (generation, _)| {
+            wanted.get(vm).is_some_and(|intent| {
+                intent.generation == *generation
+                    || (intent.generation > *generation && intent.run != Run::Incoming)
+            })
+        });
+    }
+
+    pub(super) fn heard_released(
+        &mut self,
+        vm: VmId,
+        generation: u64,
+        migration: u64,
+        from: (&str, &str),
+        out: &mut Vec<Effect>,
+    ) {
         let intent = self.intents.as_ref().and_then(|intents| intents.get(&vm));
         let expected = intent.and_then(|intent| intent.arrival.as_ref()).is_some_and(|arrival| {
             arrival.migration == migration && (arrival.region.as_str(), arrival.host.as_str()) == from
@@ -210,8 +272,13 @@ impl Agent {
         let Some(local) = self.vms.get_mut(&vm).filter(|local| local.generation == generation) else {
             return;
         };
+        let given_up = local.killing;
         if let Some(incoming) = local.incoming.as_mut().filter(|of| expected && of.migration == migration) {
-            incoming.released = true;
+            incoming.released = !given_up;
+            // A host that is of an earlier version gives it away without having heard that it is whole here.
+            if !given_up {
+                self.note_whole(vm, generation, migration, out);
+            }
         }
     }
 

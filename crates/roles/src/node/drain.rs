@@ -90,12 +90,10 @@ impl Node {
                 },
                 (None, Some(ended)) => {
                     progress.failing += 1;
-                    progress.waiting.push(format!(
-                        "{} is where it was: {} ({})",
-                        ended.name,
-                        ended.reason,
-                        ended.state.name()
-                    ));
+                    let (name, why, how) = (&ended.name, &ended.reason, ended.state.name());
+                    let lost = ended.state == MigrationState::Lost;
+                    let stays = if lost { "was not moved" } else { "is where it was" };
+                    progress.waiting.push(format!("{name} {stays}: {why} ({how})"));
                 }
                 // Ended so long ago that it is no longer kept.
                 (None, None) => progress.done += 1,

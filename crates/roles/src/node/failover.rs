@@ -126,6 +126,7 @@ impl Node {
         let facts = &self.facts.regions[region];
         let settled = planned
             && waiting == 0
+            && self.moves_are_settled(region, failover)
             && facts.departures.values().all(|departure| departure.failover != Some(failover.id));
         if (!settled && !out_of_time) || !self.due(format!("end {}", failover.id), END_AGAIN_MS) {
             return;
@@ -139,6 +140,20 @@ impl Node {
         let done = done && vms.iter().all(|vm| vm.state == MoveState::Verified);
         let state = if done { FailoverState::Done } else { FailoverState::Partial };
         self.record(failover, vms, |id, rest| Command::EndFailover((id, (state, rest))));
+    }
+
+    /// False while VMs of the region are moving, and until those that were lost in mid-copy are planned.
+    fn moves_are_settled(&self, region: &RegionId, failover: &Failover) -> bool {
+        let facts = &self.facts.regions[region];
+        let planned = |vm: &Vm| {
+            vm.priority < failover.min_priority
+                || vm.want == Want::Deleted
+                || failover.vms.iter().any(|planned| planned.vm == vm.id)
+        };
+        facts
+            .vms
+            .values()
+            .all(|vm| facts.moving(vm.id).is_none() && (facts.lost_in_mid_copy(vm).is_none() || planned(vm)))
     }
 
     /// VMs that are where they were and that no plan names: nothing was decided about them.

@@ -63,7 +63,9 @@ impl Node {
             Command::StartMigrations(vms) | Command::StopMigrations((vms, _)) => {
                 vms.iter().map(|(vm, _)| *vm).collect()
             }
-            Command::AimMigration((vm, _)) | Command::EndMigration((vm, _)) => vec![*vm],
+            Command::AimMigration((vm, _))
+            | Command::EndMigration((vm, _))
+            | Command::LoseMigration((vm, _)) => vec![*vm],
             Command::Switch(switch) => vec![switch.vm],
             Command::LoseCopies(vms) | Command::DropCopies(vms) => vms.clone(),
             // An operation that is called off stops its migrations.
@@ -171,6 +173,7 @@ fn expected(arrival: &Arrival) -> VmIntent {
             migration: arrival.migration.0,
             region: arrival.from.clone(),
             host: arrival.from_host.clone(),
+            settling: arrival.settling,
         }),
         ..intent(&arrival.vm)
     }

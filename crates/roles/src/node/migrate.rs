@@ -85,13 +85,18 @@ impl Node {
             let ends = acted && !copying;
             return ends.then_some(Command::EndMigration((vm.id, migration.id)));
         }
+        let refused = self.facts.regions.get(&migration.to).and_then(|target| target.declined.get(&vm.id));
+        if let Some((_, reason)) = refused.filter(|(generation, _)| *generation == migration.generation) {
+            return Some(stop(migration, format!("{}: {reason}", migration.to)));
+        }
         match migration.mode {
             Mode::Live => self.next_of_live(region, vm, migration, report),
             Mode::Cold => self.next_of_cold(region, migration, report, acted),
         }
     }
 
-    /// A VM whose host is lost goes to the target of its migration, where it may run already, and nowhere else.
+    /// A VM whose host is lost goes to the target of its migration when everything of it is there: it may run there already.
+    /// Otherwise it goes on as any other VM of a lost host, once its target has given it up for good.
     fn next_of_lost(
         &self,
         group: GroupId,
@@ -103,6 +108,15 @@ impl Node {
         let whose = if evacuated { None } else { Some(&vm.host) };
         if !self.may_move() || !self.is_fenced(group, whose) {
             return None;
+        }
+        let target = self.facts.regions.get(&migration.to);
+        let arrival = target.and_then(|target| target.arrival(vm.id, migration.generation));
+        let whole = arrival.is_some_and(|arrival| arrival.migration == migration.id && arrival.whole);
+        if !whole {
+            let refused = target.is_some_and(|target| target.barred(vm.id) >= migration.generation);
+            // Without an aim its host was never told where to.
+            let given_up = migration.aim.is_none() || (arrival.is_none() && refused);
+            return given_up.then_some(Command::LoseMigration((vm.id, migration.id)));
         }
         let failover = self.facts.core.running_failover(region).map(|failover| failover.id);
         let switch =
@@ -183,10 +197,6 @@ impl Node {
             let aim = Aim { host, endpoint, rate_bytes_per_s: mbit_per_s * 1_000_000 / 8 };
             return Some(Command::AimMigration((migration.vm, (migration.id, aim))));
         }
-        let declined = target.declined.get(&migration.vm);
-        if let Some((_, reason)) = declined.filter(|(generation, _)| *generation == migration.generation) {
-            return Some(stop(migration, format!("{}: {reason}", migration.to)));
-        }
         if self.age_of(migration) >= AIM_LIMIT_MS {
             let from = if migration.to == *region { "this region" } else { migration.to.as_str() };
             return Some(stop(migration, format!("{from} made no room in {} s", AIM_LIMIT_MS / 1_000)));
@@ -264,13 +274,20 @@ impl Node {
         }
     }
 
-    /// Gives the room of VMs back that do not come: once their migration has ended, and nothing of them is left.
+    /// Notes what has arrived whole, and gives the room of VMs back that do not come: once their migration has ended, or their
+    /// host was lost before they were whole, and nothing of them is left.
     pub(super) fn end_arrivals(&mut self, group: GroupId) {
         let Some(here) = self.facts.region_of(group).cloned() else { return };
         let arrivals: Vec<Arrival> = self.facts.regions[&here].arrivals.values().cloned().collect();
         for arrival in arrivals {
             let (vm, generation) = (arrival.vm.id, arrival.vm.generation);
-            if arrival.withdrawn {
+            if !arrival.whole && self.is_whole(group, &arrival) {
+                if self.due(format!("whole {}", arrival.migration), AGAIN_MS) {
+                    self.conclude(group, Command::NoteWhole((vm, generation)));
+                }
+                continue;
+            }
+            if arrival.withdrawn || (arrival.settling && !arrival.whole) {
                 if self.nothing_left(group, &here, vm, generation, &arrival.vm.host)
                     && self.due(format!("drop arrival {}", arrival.migration), AGAIN_MS)
                 {
@@ -279,14 +296,29 @@ impl Node {
                 continue;
             }
             let Some(source) = self.facts.regions.get(&arrival.from) else { continue };
-            if source.revision == Revision(0) || comes(source, vm, arrival.migration, generation) {
+            if source.revision == Revision(0) {
                 continue;
             }
             let looked_at = vec![(arrival.from.clone(), source.revision)];
+            if comes(source, vm, arrival.migration, generation) {
+                let lost = !arrival.whole && is_lost(source, vm);
+                if lost && self.due(format!("settle {}", arrival.migration), AGAIN_MS) {
+                    self.conclude_from(group, Command::SettleArrival((vm, generation)), looked_at);
+                }
+                continue;
+            }
             if self.due(format!("withdraw {}", arrival.migration), AGAIN_MS) {
                 self.conclude_from(group, Command::Withdraw((vm, generation)), looked_at);
             }
         }
+    }
+
+    /// True when its host says that everything of it is there.
+    fn is_whole(&self, group: GroupId, arrival: &Arrival) -> bool {
+        let vm = &arrival.vm;
+        let report = self.leases.hosts.get(&(group, vm.host.clone()));
+        let report = report.and_then(|session| session.reports.get(&vm.id));
+        report.is_some_and(|report| report.generation == vm.generation.0 && report.whole)
     }
 
     fn nothing_left(
@@ -308,6 +340,13 @@ impl Node {
         let acted = self.leases.place_of(group, host).is_some_and(|place| session.acted >= place);
         acted && session.reports.get(&vm).is_none_or(|report| report.generation != generation.0)
     }
+}
+
+/// True when a VM's migration is open and the host that it comes from gets no leases any more.
+fn is_lost(source: &dwcp_state::RegionFacts, vm: VmId) -> bool {
+    let Some(vm) = source.moving(vm).and_then(|moving| source.vms.get(&moving.vm)) else { return false };
+    let host = source.hosts.get(&vm.host);
+    source.evacuation.is_some() || host.is_some_and(|host| host.standing == HostStanding::Lost)
 }
 
 /// True while a VM may still come: its migration is open, or it has left under it.

@@ -23,6 +23,7 @@ fn state(migration: &Migration) -> ApiState {
         MigrationState::Failed => ApiState::Failed,
         MigrationState::Cancelled => ApiState::Cancelled,
         MigrationState::TakenOver => ApiState::TakenOver,
+        MigrationState::Lost => ApiState::Lost,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rules broken on purpose are found: the checkers are not blind.
 
-use dwcp_sim::migrations::{Break, Moment, run_with};
+use dwcp_sim::migrations::{Break, Case, Moment, run_with};
 use dwcp_sim::options::{Mutation, Options};
 use dwcp_sim::run;
 use dwcp_sim::world::World;
@@ -34,7 +34,8 @@ fn acting_on_old_generations_is_caught() {
 #[test]
 fn letting_a_vm_go_on_that_its_host_has_not_released_is_caught() {
     let options = Options { mutation: Some(Mutation::GoOnUnasked), ..Options::quiet(0) };
-    let violation = run_with(options, Moment::Copied, Break::SourceAgent).expect_err("both run it");
+    let case = Case { moment: Moment::Copied, broke: Break::SourceAgent, protected: false };
+    let violation = run_with(options, case).expect_err("both run it");
     assert!(violation.contains("let go on generation 1"), "{violation}");
 }
 

@@ -227,3 +227,91 @@ fn calling_an_operation_off_stops_its_migrations() {
     let stopping = world.facts(1).migrations[&VM].stopping.clone();
     assert_eq!(stopping.map(|stopping| stopping.state), Some(MigrationState::Cancelled));
 }
+
+fn note_whole(world: &mut World) {
+    world.accept(2, Command::NoteWhole((VM, Generation(2))));
+}
+
+#[test]
+fn a_vm_whose_host_is_lost_before_its_target_has_everything_is_brought_back_like_any_other() {
+    let mut world = aimed();
+    assert_eq!(world.refuse(1, Command::LoseMigration((VM, ID))), Code::WrongState, "its host gets leases");
+    assert_eq!(world.refuse(2, Command::DropArrival((VM, Generation(2)))), Code::WrongState);
+    world.accept(1, Command::LoseHost((host("h1"), 1)));
+    accepted(informed(&mut world, 2, Command::SettleArrival((VM, Generation(2)))));
+    // Its target's host has ended what waited for it.
+    world.accept(2, Command::DropArrival((VM, Generation(2))));
+    assert_eq!(world.facts(2).hosts[&host("h2")].used, size(0, 0, 0));
+    assert_eq!(world.facts(2).barred(VM), Generation(2), "nobody ever runs it there under that generation");
+    let late = arrival(&world, "h2");
+    assert_eq!(refused(expect(&mut world, 2, late)), Code::OldGeneration);
+    world.accept(1, Command::LoseMigration((VM, ID)));
+    let ended = world.facts(1).migrated[0].clone();
+    assert_eq!(ended.state, MigrationState::Lost);
+    assert!(ended.reason.contains("h1 was lost before everything was copied"), "{}", ended.reason);
+    assert!(ended.reason.contains("new disk"), "{}", ended.reason);
+    let left = world.facts(1).vms[&VM].clone();
+    assert_eq!(world.facts(1).lost_in_mid_copy(&left).map(|of| of.id), Some(ID));
+    let step = dwcp_state::HostMove { vm: VM, generation: Generation(1), to: host("h2") };
+    assert_eq!(world.accept(1, Command::MoveVms(vec![step])).vms, vec![(VM, Generation(3))]);
+    assert_eq!(world.facts(1).lost_in_mid_copy(&world.facts(1).vms[&VM]), None, "it is back");
+    assert_eq!(world.view.flaws(), vec![]);
+}
+
+#[test]
+fn what_is_noted_whole_stays_when_its_host_is_lost() {
+    let mut world = aimed();
+    note_whole(&mut world);
+    world.accept(1, Command::LoseHost((host("h1"), 1)));
+    accepted(informed(&mut world, 2, Command::SettleArrival((VM, Generation(2)))));
+    assert_eq!(world.refuse(2, Command::DropArrival((VM, Generation(2)))), Code::WrongState, "it may run");
+    world.accept(1, switch(false));
+    assert_eq!(world.facts(1).migrated[0].state, MigrationState::TakenOver);
+    let there = admit(&world, "h2");
+    accepted(informed(&mut world, 2, there));
+    assert_eq!(world.facts(2).vms[&VM].generation, Generation(2));
+    assert_eq!(world.view.flaws(), vec![]);
+}
+
+#[test]
+fn what_turns_out_to_be_whole_after_its_host_was_lost_stays_too() {
+    let mut world = aimed();
+    world.accept(1, Command::LoseHost((host("h1"), 1)));
+    accepted(informed(&mut world, 2, Command::SettleArrival((VM, Generation(2)))));
+    note_whole(&mut world);
+    assert_eq!(world.refuse(2, Command::DropArrival((VM, Generation(2)))), Code::WrongState);
+    // Its own region says that it does not come after all.
+    accepted(informed(&mut world, 2, Command::Withdraw((VM, Generation(2)))));
+    world.accept(2, Command::DropArrival((VM, Generation(2))));
+}
+
+#[test]
+fn a_refusal_is_kept_while_a_migration_still_asks_for_it() {
+    let mut world = aimed();
+    world.accept(1, Command::LoseHost((host("h1"), 1)));
+    accepted(informed(&mut world, 2, Command::SettleArrival((VM, Generation(2)))));
+    world.accept(2, Command::DropArrival((VM, Generation(2))));
+    let unbarrable = |world: &World| {
+        let others = world.view.regions.values().filter(|facts| facts.name != region("b"));
+        world.facts(2).unbarrable(others, dwcp_types::Wall(10), 9)
+    };
+    assert_eq!(unbarrable(&world), vec![]);
+    world.accept(1, Command::LoseMigration((VM, ID)));
+    assert_eq!(unbarrable(&world), vec![(VM, Generation(2))]);
+}
+
+#[test]
+fn within_a_region_a_target_that_may_have_everything_is_asked_first() {
+    let mut world = moving("a");
+    let arrival = arrival(&world, "h2");
+    accepted(expect(&mut world, 1, arrival));
+    let aim = Aim { host: host("h2"), endpoint: "127.77.2.12:1".into(), rate_bytes_per_s: 1 };
+    world.accept(1, Command::AimMigration((VM, (ID, aim))));
+    world.accept(1, Command::LoseHost((host("h1"), 1)));
+    assert_eq!(world.refuse(1, Command::LoseMigration((VM, ID))), Code::WrongState);
+    accepted(informed(&mut world, 1, Command::SettleArrival((VM, Generation(2)))));
+    world.accept(1, Command::DropArrival((VM, Generation(2))));
+    world.accept(1, Command::LoseMigration((VM, ID)));
+    assert_eq!(world.facts(1).migrated[0].state, MigrationState::Lost);
+    assert_eq!(world.view.flaws(), vec![]);
+}

@@ -9,6 +9,9 @@ use dwcp_types::*;
 #[path = "drill_samples.rs"]
 mod drill_samples;
 pub use drill_samples::{drill, drill_news};
+#[path = "move_samples.rs"]
+mod move_samples;
+pub use move_samples::{arrival, migration};
 
 pub fn vm() -> Vm {
     let relation = |target, scope| Relation { target, scope };
@@ -360,25 +363,12 @@ pub fn commands() -> Vec<Command> {
 
 /// Commands that came after the files of version 1 were written.
 pub fn later_commands() -> Vec<Command> {
-    vec![
+    let first = vec![
         Command::Unbar(vec![(VmId(1), Generation(2))]),
         Command::RecordVms((FailoverId(4), vec![failover_vm()])),
         Command::CancelFailover(FailoverId(4)),
-        Command::BeginMigrations((vec![new_migration()], drain())),
-        Command::StartMigrations(vec![(VmId(1), MigrationId(7))]),
-        Command::AimMigration((VmId(1), (MigrationId(7), aim()))),
-        Command::StopMigrations((vec![(VmId(1), MigrationId(7))], stopping())),
-        Command::EndMigration((VmId(1), MigrationId(7))),
-        Command::Switch(Switch {
-            vm: VmId(1),
-            migration: MigrationId(7),
-            released: true,
-            failover: Some(FailoverId(4)),
-            took: took(),
-        }),
-        Command::Expect(Box::new(arrival())),
-        Command::Withdraw((VmId(1), Generation(2))),
-        Command::DropArrival((VmId(1), Generation(2))),
+    ];
+    let then = vec![
         Command::SetProtection(ProtectionChange {
             vm: VmId(1),
             mode: ProtectionMode::Async(5_000),
@@ -423,31 +413,9 @@ pub fn later_commands() -> Vec<Command> {
         Command::RestoreDrill(DrillId(2)),
         Command::LoseCopies(vec![VmId(1)]),
         Command::DropCopies(vec![VmId(1)]),
-    ]
-}
-
-fn aim() -> Aim {
-    Aim { host: "h9".into(), endpoint: "127.77.1.11:7500".into(), rate_bytes_per_s: 125_000_000 }
-}
-
-fn stopping() -> Stopping {
-    Stopping { state: MigrationState::Failed, reason: "the link broke".into() }
-}
-
-fn took() -> Took {
-    Took { bytes: 1 << 28, copy_ms: 1_800, downtime_ms: 90 }
-}
-
-fn new_migration() -> NewMigration {
-    NewMigration {
-        id: MigrationId(7),
-        vm: VmId(1),
-        to: "b".into(),
-        host: Some("h9".into()),
-        mode: Mode::Cold,
-        max_downtime_ms: 300,
-        reason: "nearest".into(),
-    }
+    ];
+    let [moves, arrivals] = move_samples::commands();
+    [first, moves, then, arrivals].concat()
 }
 
 /// A maintenance window with every part filled.
@@ -466,57 +434,6 @@ pub fn window() -> Window {
         closed: true,
         cancelled_at: Some(Wall(15)),
         revision: Revision(8),
-    }
-}
-
-/// An operation of a kind that came later.
-pub fn drain() -> Operation {
-    let drain = Drain {
-        host: Some("h1".into()),
-        to: vec!["b".into()],
-        timeout_ms: 300_000,
-        mode: Mode::Cold,
-        max_downtime_ms: 300,
-        placement_before: true,
-    };
-    Operation { kind: OperationKind::Drain(drain), ..operation() }
-}
-
-/// A migration with every part filled.
-pub fn migration() -> Migration {
-    Migration {
-        id: MigrationId(7),
-        vm: VmId(1),
-        name: "web-1".into(),
-        priority: Priority(75),
-        from_host: "h1".into(),
-        to: "b".into(),
-        host: Some("h9".into()),
-        mode: Mode::Cold,
-        max_downtime_ms: 300,
-        generation: Generation(4),
-        aim: Some(aim()),
-        operation: OperationId(55),
-        state: MigrationState::TakenOver,
-        stopping: Some(stopping()),
-        asked_at: Wall(1),
-        started_at: Some(Wall(2)),
-        ended_at: Some(Wall(3)),
-        reason: "nearest".into(),
-        took: took(),
-    }
-}
-
-/// An arrival with every part filled.
-pub fn arrival() -> Arrival {
-    Arrival {
-        vm: Vm { promised: Generation(9), ..vm() },
-        migration: MigrationId(7),
-        from: "a".into(),
-        from_host: "h1".into(),
-        mode: Mode::Cold,
-        at: Wall(5),
-        withdrawn: true,
     }
 }
 
@@ -582,6 +499,9 @@ pub fn position(command: &Command) -> usize {
         Command::RestoreDrill(_) => 56,
         Command::LoseCopies(_) => 57,
         Command::DropCopies(_) => 58,
+        Command::NoteWhole(_) => 59,
+        Command::SettleArrival(_) => 60,
+        Command::LoseMigration(_) => 61,
     }
 }
 

@@ -17,7 +17,8 @@ fn leaving(migration: u64) -> VmIntent {
 }
 
 fn arriving(run: Run) -> VmIntent {
-    let arrival = ArrivalFrom { migration: 7, region: "a".into(), host: "h1".into() };
+    let arrival =
+        ArrivalFrom { migration: 7, region: "a".into(), host: "h1".into(), ..ArrivalFrom::default() };
     VmIntent { run, arrival: Some(arrival), ..intent(1, TO) }
 }
 
@@ -199,4 +200,103 @@ fn what_does_not_come_any_more_is_ended() {
     assert_eq!(goes_on(&world), 0);
     world.exited(1, TO);
     assert_eq!(world.agent.vm(VmId(1)), None);
+}
+
+fn arrived(world: &mut World) {
+    world.input(Input::ArrivedWhole { vm: VM, generation: TO, migration: 7 });
+}
+
+/// What is wanted of the host that a VM comes to once the host that it comes from is lost.
+fn settling() -> VmIntent {
+    let wanted = arriving(Run::Incoming);
+    VmIntent { arrival: wanted.arrival.map(|of| ArrivalFrom { settling: true, ..of }), ..wanted }
+}
+
+fn says_whole(world: &World) -> usize {
+    world.count(|e| matches!(e, Effect::SayWhole { migration: 7, .. }))
+}
+
+#[test]
+fn that_everything_is_here_is_noted_durably_before_its_host_hears_of_it() {
+    let mut world = waiting();
+    arrived(&mut world);
+    let saved = world
+        .effects
+        .iter()
+        .position(|e| matches!(e, Effect::SaveSeen(seen) if seen.whole.get(&VM) == Some(&(TO, 7))));
+    let told = world.effects.iter().position(|e| matches!(e, Effect::SayWhole { .. }));
+    assert!(saved.is_some() && saved < told, "{:?}", world.effects);
+    assert!(world.report(1).whole);
+    assert_eq!(goes_on(&world), 0, "it is not ours yet");
+}
+
+#[test]
+fn what_is_not_whole_when_its_host_is_lost_is_ended_and_never_goes_on() {
+    let mut world = waiting();
+    world.want(vec![settling()]);
+    assert!(world.effects.contains(&kill(1, TO)));
+    // Late words of its host, and a late end of the copy.
+    arrived(&mut world);
+    released(&mut world, "h1");
+    assert_eq!((says_whole(&world), goes_on(&world)), (0, 0));
+    world.exited(1, TO);
+    world.pass_led(1_000);
+    assert_eq!(world.agent.vm(VmId(1)), None, "nothing is left of it");
+    assert_eq!(world.count(|e| matches!(e, Effect::LaunchIncoming { .. })), 0);
+}
+
+#[test]
+fn what_is_whole_when_its_host_is_lost_waits_for_its_region_and_goes_on() {
+    let mut world = waiting();
+    arrived(&mut world);
+    world.effects.clear();
+    world.want(vec![settling()]);
+    assert_eq!(world.count(|e| matches!(e, Effect::Kill { .. })), 0);
+    assert!(world.report(1).whole);
+    world.want(vec![intent(1, TO)]);
+    assert_eq!(goes_on(&world), 1);
+}
+
+#[test]
+fn what_was_released_and_runs_here_is_whole_whoever_is_lost() {
+    let mut world = waiting();
+    arrived(&mut world);
+    released(&mut world, "h1");
+    world.input(Input::WentOn { vm: VM, generation: TO, result: Ok(()) });
+    world.answered(1, TO);
+    world.effects.clear();
+    world.want(vec![settling()]);
+    assert_eq!(world.count(|e| matches!(e, Effect::Kill { .. })), 0);
+    assert_eq!((world.phase(1), world.report(1).whole), (Some(Phase::Running), true));
+}
+
+#[test]
+fn what_is_whole_and_lost_its_process_starts_from_its_own_disk_and_waits_for_no_other() {
+    let mut world = waiting();
+    arrived(&mut world);
+    released(&mut world, "h1");
+    world.exited(1, TO);
+    world.effects.clear();
+    world.pass_led(5_000);
+    let incoming = |world: &World| world.count(|e| matches!(e, Effect::LaunchIncoming { .. }));
+    assert_eq!((incoming(&world), world.launches()), (0, vec![]), "its region has not said that it is ours");
+    assert!(world.report(1).whole);
+    world.want(vec![intent(1, TO)]);
+    world.pass_led(1_000);
+    assert_eq!(world.launches(), vec![(1, TO)]);
+    assert_eq!(world.count(|e| matches!(e, Effect::Remove { .. })), 0, "its disk is kept");
+}
+
+#[test]
+fn what_is_whole_is_known_to_the_next_agent_also_after_its_host_lost_power() {
+    let seen = Seen { generations: [(VM, TO)].into(), whole: [(VM, (TO, 7))].into(), ..Seen::default() };
+    let mut world = World::with(seen, vec![], 10_000_000);
+    world.input(Input::Connected);
+    world.want(vec![settling()]);
+    world.pass_led(2_000);
+    assert!(world.report(1).whole);
+    assert_eq!(world.count(|e| matches!(e, Effect::LaunchIncoming { .. })), 0, "its disk would be lost");
+    world.want(vec![intent(1, TO)]);
+    world.pass_led(1_000);
+    assert_eq!(world.launches(), vec![(1, TO)]);
 }
