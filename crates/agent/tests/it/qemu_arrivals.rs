@@ -137,6 +137,56 @@ async fn a_running_vm_moves_from_agent_to_agent_and_its_old_host_keeps_nothing()
     pair.stop();
 }
 
+/// Writes one record after the other until none is taken any more; the last that was acknowledged.
+fn write_until_it_is_gone(service: &str) -> u64 {
+    let (mut acknowledged, mut refused) = (0, 0);
+    for number in 1u64.. {
+        match request(service, "PUT", "/record", number.to_string().as_bytes()) {
+            Some((200, _)) => (acknowledged, refused) = (number, 0),
+            _ => refused += 1,
+        }
+        if refused == 5 {
+            break;
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emulator_that_dies_between_the_release_and_the_going_on_leaves_its_disk_with_every_record() {
+    let Some(pair) = Pair::start("dies", [17, 18]).await else { return };
+    let (from, to) = ("127.91.17.32:8080", "127.91.18.32:8080");
+    write(from, "0").await;
+    let first = wait_for("an answer", LONG, || ask_guest(from)).await;
+    let writer = tokio::task::spawn_blocking(move || write_until_it_is_gone(from));
+    pair.a.0.want(vec![leaving(pair.ticket(8 << 20))]);
+    let copying = |r: &VmReport| r.transfer.as_ref().is_some_and(|t| t.bytes_done > 200_000);
+    wait_for("the midst of the copy", LONG, || report(&pair.a.0, VM, copying)).await;
+    // The release is not heard at B: by what is wanted there, it would have to come from somewhere else.
+    let from_nobody = arriving().arrival.map(|of| ArrivalFrom { host: "h9".into(), ..of });
+    pair.b.0.want(vec![VmIntent { arrival: from_nobody, ..arriving() }]);
+    wait_for("A to release it", LONG, || report(&pair.a.0, VM, |r| r.phase == Phase::Moved)).await;
+    let acknowledged = writer.await.expect("no panic");
+    assert!(acknowledged > 0, "{acknowledged} records were acknowledged");
+    let whole = |r: &VmReport| r.whole && r.phase == Phase::Arriving;
+    wait_for("B to say that it has everything", LONG, || report(&pair.b.0, VM, whole)).await;
+    signal(pair.b.1.children("qemu")[0], libc::SIGKILL);
+    let ended = |r: &VmReport| r.whole && r.phase == Phase::Failed;
+    wait_for("B to notice", LONG, || report(&pair.b.0, VM, ended)).await;
+
+    // It is B's, and boots there from the disk that came.
+    pair.b.0.want(vec![wanted(2, Run::Running)]);
+    running(&pair.b.0, VM, 2).await;
+    let other = wait_for("an answer at B", LONG, || ask_guest(to)).await;
+    assert_ne!(other["boot_id"], first["boot_id"], "its memory is gone");
+    let get = || request(to, "GET", "/record", b"").filter(|(status, _)| *status == 200);
+    let (_, body) = wait_for("the record", LONG, get).await;
+    let record: u64 = String::from_utf8_lossy(&body).parse().expect("a number");
+    // One may have been written and not been acknowledged any more.
+    assert!((acknowledged..=acknowledged + 1).contains(&record), "{record} after {acknowledged}");
+    pair.stop();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_dies_in_the_midst_of_a_copy_leaves_the_vm_running() {
     let Some(pair) = Pair::start("midst", [13, 14]).await else { return };
