@@ -3,6 +3,7 @@
 //! Each drill ends with everything healthy again, so that several can follow each other on one
 //! federation. The federation is the drill's own and goes with it, also when a drill fails.
 
+mod breaks;
 mod control_plane;
 mod cut;
 mod leaks;
@@ -20,7 +21,8 @@ use crate::federation::{down, process};
 use crate::flags::Flags;
 use crate::run::Failure;
 use crate::tree::Tree;
-use stage::{Built, Stage};
+use breaks::Chosen;
+use stage::{Built, Setting, Stage};
 use std::time::Instant;
 
 /// How often a drill in rounds does what it does.
@@ -29,7 +31,7 @@ const ROUNDS: usize = 20;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 14] = [
+const DRILLS: [(&str, &str, bool, Run); 15] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -67,6 +69,12 @@ const DRILLS: [(&str, &str, bool, Run); 14] = [
     ),
     ("drain", "a region of six VMs is emptied while they run, and filled again", false, moves::drain),
     (
+        "breaks",
+        "one thing dies at one moment of a move: a table of both (--phases=, --faults=)",
+        false,
+        breaks::breaks,
+    ),
+    (
         "single-kills",
         "one process dies in the middle of an operation, ten times",
         false,
@@ -87,7 +95,7 @@ pub struct Outcome {
     pub held: bool,
 }
 
-/// `cargo xtask drill [--no-build] [--rounds=N] [NAME…]`: runs those drills, or lists them.
+/// `cargo xtask drill [--no-build] [--rounds=N] [--phases=…] [--faults=…] [NAME…]`: runs those drills, or lists them.
 ///
 /// # Errors
 /// Wrong usage for an unknown name; exit 1 when one does not hold.
@@ -101,6 +109,7 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
         Some(Ok(rounds)) if rounds > 0 => rounds,
         Some(_) => return Err(Failure::usage("--rounds=N takes a number above 0")),
     };
+    let chosen = Chosen::take(&mut names)?;
     if names.is_empty() {
         for (name, shows, in_ci, _) in DRILLS {
             println!("  {name:<14} {shows}{}", if in_ci { " (in `test`)" } else { "" });
@@ -112,8 +121,9 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
     {
         return Err(Failure::usage(format!("no drill {unknown:?}; `cargo xtask drill` lists them")));
     }
+    let setting = Setting { built, rounds, chosen };
     let outcomes =
-        run(tree, (built, rounds), |name, _| names.iter().any(|wanted| wanted == name || wanted == "all"))?;
+        run(tree, setting, |name, _| names.iter().any(|wanted| wanted == name || wanted == "all"))?;
     if outcomes.iter().all(|outcome| outcome.held) { Ok(()) } else { Err(Failure::told()) }
 }
 
@@ -122,22 +132,18 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
 /// # Errors
 /// As [`run`].
 pub fn in_ci(tree: &Tree) -> Result<Vec<Outcome>, Failure> {
-    run(tree, (Built::Now, ROUNDS), |_, in_ci| in_ci)
+    run(tree, Setting { built: Built::Now, rounds: ROUNDS, chosen: Chosen::default() }, |_, in_ci| in_ci)
 }
 
 /// Runs the picked drills on a federation of their own and takes it down again, whatever happens.
 ///
 /// # Errors
 /// When a federation runs here already, does not come up, or cannot be taken down.
-fn run(
-    tree: &Tree,
-    (built, rounds): (Built, usize),
-    picked: impl Fn(&str, bool) -> bool,
-) -> Result<Vec<Outcome>, Failure> {
+fn run(tree: &Tree, setting: Setting, picked: impl Fn(&str, bool) -> bool) -> Result<Vec<Outcome>, Failure> {
     if !process::owned(&tree.dev).is_empty() {
         return Err(Failure::new("a development federation runs here; `cargo xtask down` first"));
     }
-    let outcomes = Stage::set(tree, built, rounds).map(|stage| {
+    let outcomes = Stage::set(tree, setting).map(|stage| {
         let mut outcomes = Vec::new();
         for (name, shows, _, drill) in DRILLS.into_iter().filter(|drill| picked(drill.0, drill.2)) {
             stage.say(&format!("== {name}: {shows}"));

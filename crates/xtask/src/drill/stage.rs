@@ -1,5 +1,6 @@
 //! What every drill stands on: the running federation, the probe, and the way back to health.
 
+use super::breaks::Chosen;
 use super::probe::{self, Probe};
 use super::writer::{self, Written};
 use crate::federation::demo::{self, Vm};
@@ -27,6 +28,17 @@ pub enum Built {
     Before,
 }
 
+/// How drills are run.
+#[derive(Debug)]
+pub struct Setting {
+    /// Which programs.
+    pub built: Built,
+    /// How often a drill in rounds does what it does.
+    pub rounds: usize,
+    /// Which cells of the table of breaks.
+    pub chosen: Chosen,
+}
+
 /// A running federation under probes.
 pub struct Stage<'a> {
     /// Where things are.
@@ -37,6 +49,8 @@ pub struct Stage<'a> {
     pub regions: Vec<String>,
     /// How often a drill in rounds does what it does.
     pub rounds: usize,
+    /// Which cells of the table of breaks.
+    pub chosen: Chosen,
     since: Instant,
 }
 
@@ -45,13 +59,14 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// When `up` fails.
-    pub fn set(tree: &'a Tree, built: Built, rounds: usize) -> Result<Stage<'a>, Failure> {
+    pub fn set(tree: &'a Tree, setting: Setting) -> Result<Stage<'a>, Failure> {
         let since = Instant::now();
-        let flags = if built == Built::Before { "--no-build" } else { "" };
+        let flags = if setting.built == Built::Before { "--no-build" } else { "" };
         up::up(tree, &Flags::parse(words(flags), &[], &["no-build"])?)?;
         let regions = federation::regions(&federation::planned(tree)?);
         let probe = Probe::start(regions.len());
-        Ok(Stage { tree, probe, regions, rounds, since })
+        let Setting { rounds, chosen, .. } = setting;
+        Ok(Stage { tree, probe, regions, rounds, chosen, since })
     }
 
     /// Tells what happens, with the seconds since the drills began.
