@@ -142,8 +142,9 @@ impl RegionFacts {
                     stamp.event(Severity::Info, "vm.protected", seen.vm, text)
                 }
                 GuardState::Degraded => {
-                    // Until a moment before this was concluded nothing was acknowledged that the copy lacks.
-                    if is_sync && before == GuardState::Protected {
+                    // Until a moment before this was concluded nothing was acknowledged that the copy lacks; points that
+                    // are late are points all the same.
+                    if !is_sync || before == GuardState::Protected {
                         guard.point = guard.point.max(seen.point);
                     }
                     guard.released = is_sync && on_loss == OnReplicaLoss::GoOn;

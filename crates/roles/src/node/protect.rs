@@ -277,7 +277,7 @@ fn concluded(vm: &Vm, seen: &GuardReport, now: Wall) -> Option<GuardNews> {
         ProtectionMode::Async(interval_ms) => point.0 >= guard.point.0 + (interval_ms / 2).max(1_000),
         _ => false,
     };
-    if guard.released || (guard.state == state && !(newer && state == GuardState::Protected)) {
+    if guard.released || (guard.state == state && !newer) {
         return None;
     }
     let (epoch, reason) = (seen.epoch, seen.reason.clone());

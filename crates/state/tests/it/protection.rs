@@ -239,6 +239,10 @@ fn points_that_are_late_let_nobody_off() {
     world.accept(1, Command::SetProtection(change));
     let guard = &of(&world).protection.guard;
     assert_eq!((guard.released, guard.epoch, guard.point), (false, 1, Wall(40_000)));
+    let since = guard.since;
+    say(&mut world, 1, GuardState::Degraded, 90_000);
+    let guard = &of(&world).protection.guard;
+    assert_eq!((guard.state, guard.point, guard.since), (GuardState::Degraded, Wall(90_000), since));
 }
 
 #[test]

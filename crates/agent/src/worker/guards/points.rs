@@ -29,11 +29,18 @@ use crate::journal;
 /// Between two looks at the emulator's copy.
 const JOB_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// The newest point that the other host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Newest {
+    since: Since,
+    /// How old it was when that was heard, ms; 0: another worker heard it.
+    took_ms: u64,
+}
+
 /// What is known of the points while one is made.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    /// The newest that the other host has.
-    newest: Option<Since>,
+    newest: Option<Newest>,
     /// It has one that an earlier process left there.
     before: bool,
     /// What is being done.
@@ -41,11 +48,21 @@ struct Known {
     percent: u32,
 }
 
-/// How old the newest point is, and whether that is too old: each interval one is begun, and it may take as long to be whole.
-fn lateness(newest: Option<Since>, begun_us: u64, now_us: u64, interval_ms: u64) -> (u64, bool) {
+/// How old the newest point is, ms, and whether points are late: it is older than two intervals, since each interval one is
+/// begun, and it may take as long to be whole. Points that were late are again in time once one took no longer than that.
+fn lateness(
+    newest: Option<Newest>,
+    was_late: bool,
+    begun_us: u64,
+    now_us: u64,
+    interval_ms: u64,
+) -> (u64, bool) {
     let age_ms = |since_us: u64| now_us.saturating_sub(since_us) / 1_000;
     match newest {
-        Some(newest) => (age_ms(newest.taken_us), age_ms(newest.taken_us) > 2 * interval_ms),
+        Some(Newest { since, took_ms }) => {
+            let age_ms = age_ms(since.taken_us);
+            (age_ms, age_ms > 2 * interval_ms || (was_late && took_ms > interval_ms))
+        }
         // The first one is all of the disk: it takes as long as it takes.
         None => (NEVER_MS, age_ms(begun_us) > 2 * interval_ms),
     }
@@ -70,7 +87,7 @@ impl Guard {
         let mut failed = None;
         while let Some(to) = self.points_to() {
             let newest = locked(&known).newest;
-            let due_us = newest.map_or(0, |newest| newest.taken_us + to.interval_ms * 1_000);
+            let due_us = newest.map_or(0, |newest| newest.since.taken_us + to.interval_ms * 1_000);
             self.busy.send_replace(true);
             if *self.moving.borrow() || monotonic_us() < due_us {
                 self.busy.send_replace(false);
@@ -163,7 +180,9 @@ impl Guard {
     /// Tells how old the newest point is, when that is news.
     fn look(&mut self, to: &ProtectTo, known: &Mutex<Known>, begun_us: u64, failed: Option<&str>) {
         let Known { newest, before, stage, percent } = locked(known).clone();
-        let (age_ms, late) = lateness(newest, begun_us, monotonic_us(), to.interval_ms);
+        let was_late = self.told.is_some_and(|(told, _)| told == GuardPhase::Lost);
+        let (age_ms, late) = lateness(newest, was_late, begun_us, monotonic_us(), to.interval_ms);
+        let newest = newest.map(|newest| newest.since);
         let copying_first = newest.is_none() && failed.is_none() && !before;
         if late && !copying_first {
             let each = format!("each {} s one is wanted", to.interval_ms / 1_000);
@@ -273,7 +292,10 @@ impl Attempt {
         let (point, since) = next_point(&have, self.epoch, wall_ms(), &bitmaps);
         {
             let mut known = locked(&self.known);
-            (known.newest, known.before) = (since, have.number > 0);
+            if known.newest.map(|newest| newest.since) != since {
+                known.newest = since.map(|since| Newest { since, took_ms: 0 });
+            }
+            known.before = have.number > 0;
         }
         let keep: Vec<Since> = since.into_iter().collect();
         off(&self.snapshot, move |snapshot| snapshot.keep_bitmaps(&keep)).await?;
@@ -283,7 +305,8 @@ impl Attempt {
         let (next, sent) = self.copy(&mut from, to, point, since).await?;
         self.stage("the copy's host has not noted it yet");
         self.whole(&mut from, sent.to, sent.words).await?;
-        locked(&self.known).newest = Some(next);
+        let took_ms = monotonic_us().saturating_sub(next.taken_us) / 1_000;
+        locked(&self.known).newest = Some(Newest { since: next, took_ms });
         off(&self.snapshot, move |snapshot| snapshot.keep_bitmaps(&[next])).await?;
         let said = json!({
             "vm": self.process.vm, "epoch": point.epoch, "point": point.number, "since": begin.since.number,
@@ -425,11 +448,18 @@ mod tests {
     }
 
     #[test]
-    fn points_are_late_when_the_newest_is_older_than_two_intervals() {
-        let newest = Some(since(1, 1, 1_000_000));
-        assert_eq!(lateness(newest, 0, 11_000_000, 5_000), (10_000, false));
-        assert_eq!(lateness(newest, 0, 11_001_000, 5_000), (10_001, true));
-        assert_eq!(lateness(None, 1_000_000, 11_000_000, 5_000), (NEVER_MS, false));
-        assert_eq!(lateness(None, 1_000_000, 12_000_000, 5_000), (NEVER_MS, true));
+    fn points_are_late_when_the_newest_is_older_than_two_intervals_until_one_is_in_time() {
+        let newest = |took_ms| Some(Newest { since: since(1, 1, 1_000_000), took_ms });
+        assert_eq!(lateness(newest(0), false, 0, 11_000_000, 5_000), (10_000, false));
+        assert_eq!(lateness(newest(0), false, 0, 11_001_000, 5_000), (10_001, true));
+        assert_eq!(
+            lateness(newest(5_001), true, 0, 7_000_000, 5_000),
+            (6_000, true),
+            "the next is late again"
+        );
+        assert_eq!(lateness(newest(5_001), false, 0, 7_000_000, 5_000), (6_000, false));
+        assert_eq!(lateness(newest(5_000), true, 0, 7_000_000, 5_000), (6_000, false));
+        assert_eq!(lateness(None, false, 1_000_000, 11_000_000, 5_000), (NEVER_MS, false));
+        assert_eq!(lateness(None, false, 1_000_000, 12_000_000, 5_000), (NEVER_MS, true));
     }
 }
