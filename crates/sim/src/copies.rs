@@ -1,13 +1,15 @@
 //! Copies of simulated disks. A disk is a count of the writes that its guest was told are done; a copy holds such a count.
 //!
 //! A guest that is told so writes when its host is looked at, again and again. With a copy that is kept up to date, both counts
-//! rise together, or none does while the copy can't be reached. A VM that starts from a copy must find in it what the facts
-//! promised when they let it start there.
+//! rise together, or none does while the copy can't be reached. A copy in points in time holds the count of a moment, and its
+//! guest waits for nothing. A VM that starts from a copy must find in it what the facts promised when they let it start there:
+//! all of it, or all that was written before the point that they name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_roles::agent::{Input, Kept};
 use dwcp_roles::protocol::{GuardPhase, GuardReport, NEVER_MS, ProtectTo};
+use dwcp_state::DiskProof;
 use dwcp_types::{NodeId, VmId};
 
 use crate::world::{Event, World};
@@ -29,6 +31,10 @@ struct Guarded {
     told: Option<GuardPhase>,
     /// It was whole once: from then on a guest waits for it.
     whole: bool,
+    /// The moment of the newest point that is whole over there, µs.
+    point_us: Option<u64>,
+    /// A point on its way: its moment, and the writes in it.
+    making: Option<(u64, u64)>,
 }
 
 /// Disks and their copies.
@@ -39,6 +45,8 @@ pub struct Copies {
     guarded: BTreeMap<(usize, VmId), Guarded>,
     /// Writes that each VM's guest was told are done, ever.
     written: BTreeMap<VmId, u64>,
+    /// When each of them was, of disks that are kept in points in time, µs.
+    moments: BTreeMap<VmId, Vec<u64>>,
     /// By host and VM: the epoch of the copy and the writes in it.
     copied: BTreeMap<(usize, VmId), (u64, u64)>,
     /// Copies that became disks: host, VM, epoch.
@@ -63,6 +71,8 @@ impl World {
                     reached_us: now_us,
                     told: None,
                     whole: false,
+                    point_us: None,
+                    making: None,
                 };
                 if self.copies.guarded.insert((host, vm), guarded).is_none() {
                     self.schedule(LOOK_US, Event::Copying { host, vm });
@@ -73,6 +83,9 @@ impl World {
 
     /// The agent of a host is told which copies to keep.
     pub(crate) fn keep_copies(&mut self, host: usize, kept: Kept) {
+        let stays =
+            |vm: &VmId| kept.serve.iter().any(|of| of.vm == *vm) || kept.hold.iter().any(|(of, _)| of == vm);
+        self.copies.copied.retain(|(at, vm), _| *at != host || stays(vm));
         self.copies.kept.insert(host, kept);
     }
 
@@ -84,13 +97,20 @@ impl World {
         let name = self.hosts[host].name.clone();
         let written = self.copies.written.get(&vm).copied().unwrap_or(0);
         match self.copies.copied.get(&(host, vm)).copied() {
-            Some((of, there)) if of == epoch => {
-                self.note(format!("host {name}: {vm} starts from its copy of epoch {epoch}"));
-                if there != written && self.was_promised_whole(vm) {
-                    let text = format!("{vm} starts on {name} with {there} of {written} acknowledged writes");
+            // A point stays one when another epoch goes on from it.
+            Some((of, there)) if of == epoch || (of < epoch && self.copies.moments.contains_key(&vm)) => {
+                self.note(format!("host {name}: {vm} starts from its copy of epoch {of}"));
+                let promised = self.promised(vm, written);
+                if there < promised {
+                    let text = format!(
+                        "{vm} starts on {name} with {there} of {written} acknowledged writes; {promised} were promised"
+                    );
                     self.checkers.object(text);
                 }
                 self.copies.written.insert(vm, there);
+                if let Some(moments) = self.copies.moments.get_mut(&vm) {
+                    moments.truncate(there as usize);
+                }
             }
             found => {
                 self.checkers.object(format!("{vm} starts on {name} from epoch {epoch}; there is {found:?}"))
@@ -98,12 +118,20 @@ impl World {
         }
     }
 
-    /// True when the newest failover that names the VM says that nothing is lost.
-    fn was_promised_whole(&self, vm: VmId) -> bool {
+    /// How many of the VM's writes the newest failover that names it says are not lost.
+    fn promised(&self, vm: VmId, written: u64) -> u64 {
         let nodes = self.nodes.values().filter_map(|slot| slot.node.as_ref());
-        let Some(newest) = nodes.max_by_key(|node| node.facts().revision(0)) else { return false };
+        let Some(newest) = nodes.max_by_key(|node| node.facts().revision(0)) else { return 0 };
         let mut named = newest.facts().core.failovers.values().rev().flat_map(|failover| &failover.vms);
-        named.find(|of| of.vm == vm).is_some_and(|of| of.disk == dwcp_state::DiskProof::Zero)
+        match named.find(|of| of.vm == vm).map(|of| of.disk) {
+            Some(DiskProof::Zero) => written,
+            Some(DiskProof::Point(point)) => {
+                let before_us = point.0.saturating_sub(crate::world::EPOCH_MS) * 1_000;
+                let moments = self.copies.moments.get(&vm);
+                moments.map_or(0, |moments| moments.partition_point(|at_us| *at_us < before_us) as u64)
+            }
+            _ => 0,
+        }
     }
 
     /// Looks at a disk that is copied: its guest writes, if it is told that it may.
@@ -122,6 +150,15 @@ impl World {
         let whole = keeper.is_some() && now_us >= of.begun_us + COPY_US;
         if keeper.is_some() {
             of.reached_us = now_us;
+        }
+        if of.to.interval_ms > 0 {
+            if runs {
+                *self.copies.written.entry(vm).or_default() += 1;
+                self.copies.moments.entry(vm).or_default().push(now_us);
+            }
+            self.keep_point(host, vm, &mut of, keeper.filter(|_| whole && runs), agent);
+            self.copies.guarded.insert((host, vm), of);
+            return;
         }
         let phase = match (of.to.go_on, whole, keeper.is_some()) {
             (true, ..) => GuardPhase::Released,
@@ -147,6 +184,32 @@ impl World {
             self.later(host, 1_000, Input::Guarded { vm, generation: of.generation, report });
         }
         self.copies.guarded.insert((host, vm), of);
+    }
+
+    /// A point that is on its way arrives if the copy can be reached, else it is thrown away; the next one begins when it is due.
+    fn keep_point(&mut self, host: usize, vm: VmId, of: &mut Guarded, keeper: Option<usize>, agent: bool) {
+        let (now_us, interval_us) = (self.now_us, of.to.interval_ms * 1_000);
+        let mut news = false;
+        if let (Some((point_us, written)), Some(keeper)) = (of.making.take(), keeper) {
+            self.copies.copied.insert((keeper, vm), (of.to.epoch, written));
+            (of.point_us, news) = (Some(point_us), true);
+        }
+        if keeper.is_some() && of.point_us.is_none_or(|at_us| now_us >= at_us + interval_us) {
+            of.making = Some((now_us, self.copies.written.get(&vm).copied().unwrap_or(0)));
+        }
+        let late = now_us > of.point_us.unwrap_or(of.begun_us) + 2 * interval_us;
+        let phase = match (late, of.point_us) {
+            (true, _) => GuardPhase::Lost,
+            (_, Some(_)) => GuardPhase::Synced,
+            (_, None) => GuardPhase::Syncing,
+        };
+        if agent && (news || of.told != Some(phase)) {
+            of.told = Some(phase);
+            let point_age_ms = of.point_us.map_or(NEVER_MS, |at_us| (now_us - at_us) / 1_000);
+            let reason = if late { "out of reach".to_string() } else { String::new() };
+            let report = GuardReport { epoch: of.to.epoch, phase, percent: 100, point_age_ms, reason };
+            self.later(host, 1_000, Input::Guarded { vm, generation: of.generation, report });
+        }
     }
 
     /// The host that takes the writes of a copy now; none while it can't be reached or does not take them.

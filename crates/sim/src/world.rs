@@ -22,7 +22,7 @@ pub const REGIONS: [&str; 6] =
     ["us-east-1", "eu-west-1", "ap-south-1", "sa-east-1", "au-southeast-1", "eu-central-1"];
 
 /// Wall time at the beginning of a run, ms since the epoch: 2026-11-23 00:00 UTC.
-const EPOCH_MS: u64 = 1_795_392_000_000;
+pub(crate) const EPOCH_MS: u64 = 1_795_392_000_000;
 
 /// Something to come.
 #[derive(Clone, Debug)]

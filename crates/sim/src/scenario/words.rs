@@ -280,8 +280,14 @@ impl Story {
             template.spec.size.memory_mib =
                 memory.parse().map_err(|_| format!("`{memory}` is not a size"))?;
         }
-        if value(words, "--protection") == Some("sync") {
-            template.protection.mode = ProtectionMode::Sync;
+        if let Some(mode) = value(words, "--protection") {
+            let seconds =
+                mode.strip_prefix("async:").and_then(|text| text.strip_suffix('s')?.parse::<u64>().ok());
+            template.protection.mode = match (mode, seconds) {
+                ("sync", _) => ProtectionMode::Sync,
+                (_, Some(seconds)) => ProtectionMode::Async(seconds * 1_000),
+                _ => return Err(format!("`{mode}` is not a protection")),
+            };
         }
         if value(words, "--on-replica-loss") == Some("go-on") {
             template.protection.on_loss = OnReplicaLoss::GoOn;
