@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dwcp_roles::protocol::{GuardPhase, GuardReport, NEVER_MS, VmIntent};
+use dwcp_roles::protocol::{
+    ArrivalFrom, GuardPhase, GuardReport, NEVER_MS, Phase, Run, TransferTo, VmIntent,
+};
 use dwcp_types::VmId;
 
 use super::agent::{images, request, signal, wait_for};
-use super::qemu_protect::{Pair, Writer, with_disk};
+use super::leader::{HOST, REGION};
+use super::qemu_protect::{Pair, THERE, Writer, with_disk};
 use super::wanted::{LONG, report, running};
 
 const INTERVAL_MS: u64 = 2_000;
@@ -196,5 +199,43 @@ async fn another_process_of_the_guest_makes_a_whole_point_over_the_one_that_is_t
     take_over(&pair).await;
     let last = *acknowledged.last_key_value().expect("records").0;
     assert_eq!(there(&pair, last).await, (1..=last).collect::<Vec<u64>>());
+    pair.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vm_moves_while_a_point_is_made_and_takes_every_record_along() {
+    let Some(images) = images() else { return };
+    let pair = Pair::start("points-move", &images, 70).await;
+    pair.protect_each(1, false, INTERVAL_MS);
+    running(&pair.here, 7, 1).await;
+    pair.wait_phase(1, GuardPhase::Synced).await;
+    let writer = Writer::start(&pair.address, 1);
+    writer.wait_for_more(20).await;
+    pair.pace(Some(300_000)).await;
+    let old = pair.dir.join("a/data/vms").join(VmId(7).to_string()).join("point.qcow2");
+    wait_for("a point that is made", LONG, || old.exists().then_some(())).await;
+
+    // What copies the disk away comes when the filter over it is gone, or the guest's writes would pass it by.
+    let to = TransferTo {
+        migration: 21,
+        region: THERE.0.into(),
+        host: THERE.1.into(),
+        endpoint: pair.there.transfer(),
+        generation: 2,
+        max_downtime_ms: 100,
+        rate_bytes_per_s: 0,
+    };
+    let protect = Some(pair.to(1, false, INTERVAL_MS));
+    pair.here.want(vec![VmIntent { transfer: Some(to), protect, ..with_disk(1) }]);
+    let from = ArrivalFrom { migration: 21, region: REGION.into(), host: HOST.into() };
+    pair.there.keep(Vec::new());
+    pair.there.want(vec![VmIntent { arrival: Some(from), run: Run::Incoming, ..with_disk(2) }]);
+    pair.pace(None).await;
+    wait_for("the move", LONG, || report(&pair.here, 7, |of| of.phase == Phase::Moved)).await;
+    let acknowledged = writer.finish();
+    running(&pair.there, 7, 2).await;
+    let last = *acknowledged.last_key_value().expect("records").0;
+    assert_eq!(there(&pair, last).await, (1..=last).collect::<Vec<u64>>());
+    assert!(pair.host.log().contains("it was given up for something else"), "{}", pair.host.log());
     pair.stop();
 }

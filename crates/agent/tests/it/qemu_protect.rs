@@ -16,7 +16,7 @@ use super::agent::{Host, images, request, signal, wait_for};
 use super::leader::{FEDERATION, HOST, Leader, REGION};
 use super::wanted::{LONG, directory, intent, report, running};
 
-const THERE: (&str, &str) = ("eu-west-1", "h2");
+pub const THERE: (&str, &str) = ("eu-west-1", "h2");
 /// Agents look at the table of links every 100 ms.
 const TABLE_SEEN: Duration = Duration::from_millis(300);
 
@@ -93,15 +93,20 @@ impl Pair {
             points: interval_ms > 0,
         };
         self.there.keep(vec![kept]);
-        let to = ProtectTo {
+        let to = self.to(epoch, go_on, interval_ms);
+        self.here.want(vec![VmIntent { protect: Some(to), ..with_disk(1) }]);
+    }
+
+    /// Where the copy is kept.
+    pub fn to(&self, epoch: u64, go_on: bool, interval_ms: u64) -> ProtectTo {
+        ProtectTo {
             epoch,
             region: THERE.0.into(),
             host: THERE.1.into(),
             endpoint: self.there.transfer(),
             interval_ms,
             go_on,
-        };
-        self.here.want(vec![VmIntent { protect: Some(to), ..with_disk(1) }]);
+        }
     }
 
     fn phase(&self) -> Option<(u64, GuardPhase)> {
