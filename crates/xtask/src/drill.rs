@@ -3,6 +3,7 @@
 //! Each drill ends with everything healthy again, so that several can follow each other on one
 //! federation. The federation is the drill's own and goes with it, also when a drill fails.
 
+mod async_loss;
 mod breaks;
 mod control_plane;
 mod cut;
@@ -31,7 +32,7 @@ const ROUNDS: usize = 20;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 15] = [
+const DRILLS: [(&str, &str, bool, Run); 16] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -86,6 +87,12 @@ const DRILLS: [(&str, &str, bool, Run); 15] = [
         "a region dies under a guest that writes to a protected disk: no record is lost",
         false,
         sync_loss::sync_loss,
+    ),
+    (
+        "async-loss",
+        "a region and the copy's server die under a guest whose disk is kept in points in time: what came before the point is there",
+        false,
+        async_loss::async_loss,
     ),
 ];
 

@@ -11,14 +11,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The VM; drills take away what begins so.
 const NAME: &str = "drill-sync";
 /// How long the guest writes before its region dies.
 const WRITES: Duration = Duration::from_secs(3);
 /// A VM whose region is lost answers elsewhere within this.
-const PROMISED: Duration = Duration::from_secs(30);
+pub const PROMISED: Duration = Duration::from_secs(30);
 /// A new copy of a disk of 1 GiB is whole within this, on a machine that runs everything at once.
 const WHOLE: Duration = Duration::from_secs(120);
 /// Longest wait for one answer of a guest; under a writer that waits for its copy it is long.
@@ -56,14 +56,18 @@ pub fn must(stage: &Stage, words: &[&str]) -> Result<(), Failure> {
     if output.status.success() { Ok(()) } else { Err(Failure::new(format!("{words:?}: {}", told(&output)))) }
 }
 
-fn vm(stage: &Stage) -> Result<Vm, Failure> {
-    demo::vms(stage.tree)?.remove(NAME).ok_or_else(|| Failure::new(format!("no VM {NAME}")))
+/// The VM of this name.
+///
+/// # Errors
+/// There is none.
+pub fn vm(stage: &Stage, name: &str) -> Result<Vm, Failure> {
+    demo::vms(stage.tree)?.remove(name).ok_or_else(|| Failure::new(format!("no VM {name}")))
 }
 
 /// One round: how many records, and how long until the VM answered elsewhere.
 fn lose(stage: &Stage, round: usize) -> Result<(usize, Duration), Failure> {
-    wait_whole(stage)?;
-    let before = vm(stage)?;
+    wait_whole(stage, NAME)?;
+    let before = vm(stage, NAME)?;
     let address = before.address.ok_or_else(|| Failure::new(format!("{NAME} has no address")))?;
     let writer = Writer::start(address, round as u64 * 1_000);
     std::thread::sleep(WRITES);
@@ -75,19 +79,9 @@ fn lose(stage: &Stage, round: usize) -> Result<(usize, Duration), Failure> {
             WRITES.as_secs()
         )));
     }
-    let returned = || {
-        probe::answered_above(&stage.probe.book(), &before.id, before.generation)
-            .map(|at| at.saturating_sub(cut))
-    };
-    wait_until(3 * PROMISED, Duration::from_millis(100), || returned().is_some());
-    let took = returned().ok_or_else(|| Failure::new(format!("round {round}: {NAME} did not come back")))?;
-    let mut after = Vm::default();
-    wait_until(Duration::from_secs(10), Duration::from_millis(100), || {
-        after = vm(stage).unwrap_or_default();
-        after.generation > before.generation && after.address.is_some()
-    });
+    let (after, took) = back(stage, NAME, &before, cut)?;
     let missing = missing(&after, &written);
-    let proven = proven(stage, &before.region);
+    let proven = proven(stage, NAME, &before.region);
     stage.say(&format!(
         "round {round}: {} lost; {NAME} answers in {} after {:.1} s; {} records acknowledged, {} missing; the record says {proven:?}",
         before.region,
@@ -111,27 +105,49 @@ fn lose(stage: &Stage, round: usize) -> Result<(usize, Duration), Failure> {
     Ok((written.len(), took))
 }
 
+/// The VM once it answers elsewhere, and how long that took.
+///
+/// # Errors
+/// It does not come back.
+pub fn back(stage: &Stage, name: &str, before: &Vm, cut: Duration) -> Result<(Vm, Duration), Failure> {
+    let returned = || {
+        probe::answered_above(&stage.probe.book(), &before.id, before.generation)
+            .map(|at| at.saturating_sub(cut))
+    };
+    wait_until(3 * PROMISED, Duration::from_millis(100), || returned().is_some());
+    let took = returned().ok_or_else(|| Failure::new(format!("{name} did not come back")))?;
+    let mut after = Vm::default();
+    wait_until(Duration::from_secs(10), Duration::from_millis(100), || {
+        after = vm(stage, name).unwrap_or_default();
+        after.generation > before.generation && after.address.is_some()
+    });
+    Ok((after, took))
+}
+
 /// Waits until the copy is whole.
-fn wait_whole(stage: &Stage) -> Result<(), Failure> {
+///
+/// # Errors
+/// It is not in time; says what it is.
+pub fn wait_whole(stage: &Stage, name: &str) -> Result<(), Failure> {
     let mut last = String::new();
     let whole = wait_until(WHOLE, Duration::from_millis(300), || {
-        let shown = stage.json_at(&stage.other_than(&[]), &["vm", "show", NAME]);
+        let shown = stage.json_at(&stage.other_than(&[]), &["vm", "show", name]);
         let protection = shown.map(|shown| shown["protection"].clone()).unwrap_or_default();
         last = format!("{} ({})", protection["state"], protection["reason"]);
         protection["state"] == "protected"
     });
-    if whole { Ok(()) } else { Err(Failure::new(format!("the copy of {NAME} is not whole: {last}"))) }
+    if whole { Ok(()) } else { Err(Failure::new(format!("the copy of {name} is not whole: {last}"))) }
 }
 
 /// What the failover's record says of the VM's disk; it is known for sure once the VM is verified.
-fn proven(stage: &Stage, lost: &str) -> String {
+pub fn proven(stage: &Stage, name: &str, lost: &str) -> String {
     let other = stage.other_than(&[lost]);
     let mut said = String::new();
     wait_until(Duration::from_secs(10), Duration::from_millis(300), || {
         let list = stage.json_at(&other, &["federation", "failover", "list", "--region", lost]);
         let list = list.unwrap_or_default();
         let vms = list["items"][0]["vms"].as_array().cloned().unwrap_or_default();
-        let of = vms.iter().find(|vm| vm["name"] == NAME);
+        let of = vms.iter().find(|vm| vm["name"] == name);
         said = of.and_then(|vm| vm["rpo"].as_str()).unwrap_or_default().to_owned();
         of.is_some_and(|vm| vm["state"] == "verified")
     });
@@ -139,37 +155,47 @@ fn proven(stage: &Stage, lost: &str) -> String {
 }
 
 /// The records that the VM does not have, each asked for until it answers.
-fn missing(vm: &Vm, written: &BTreeMap<u64, String>) -> Vec<u64> {
+pub fn missing(vm: &Vm, written: &BTreeMap<u64, Record>) -> Vec<u64> {
     let Some(address) = vm.address else { return written.keys().copied().collect() };
-    let lacks = |(number, text): &(&u64, &String)| {
+    let lacks = |(number, record): &(&u64, &Record)| {
         let mut found = None;
         wait_until(Duration::from_secs(20), Duration::from_millis(50), || {
             found = ask(address, "GET", **number, "");
             found.as_ref().is_some_and(|(status, _)| *status != 503)
         });
-        found.is_none_or(|(status, body)| status != 200 || body != **text)
+        found.is_none_or(|(status, body)| status != 200 || body != record.text)
     };
     written.iter().filter(lacks).map(|(number, _)| *number).collect()
 }
 
+/// A record that the guest said is written.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub text: String,
+    /// When it was heard that it is, ms since the Unix epoch.
+    pub at_ms: u64,
+}
+
 /// Writes one record after the other, each in a place of its own.
-struct Writer {
-    written: Arc<Mutex<BTreeMap<u64, String>>>,
+pub struct Writer {
+    written: Arc<Mutex<BTreeMap<u64, Record>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    fn start(address: SocketAddr, first: u64) -> Writer {
+    /// Begins with this number.
+    pub fn start(address: SocketAddr, first: u64) -> Writer {
         let (written, stop) =
-            (Arc::<Mutex<BTreeMap<u64, String>>>::default(), Arc::new(AtomicBool::new(false)));
+            (Arc::<Mutex<BTreeMap<u64, Record>>>::default(), Arc::new(AtomicBool::new(false)));
         let (kept, end) = (Arc::clone(&written), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             let mut number = first;
             while !end.load(Ordering::Relaxed) {
                 let text = format!("record {number} under the writer");
                 if ask(address, "PUT", number, &text).is_some_and(|(status, _)| status == 200) {
-                    kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(number, text);
+                    let record = Record { text, at_ms: wall_ms() };
+                    kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(number, record);
                     number += 1;
                 }
             }
@@ -177,13 +203,19 @@ impl Writer {
         Writer { written, stop, thread: Some(thread) }
     }
 
-    fn finish(mut self) -> BTreeMap<u64, String> {
+    /// What was written.
+    pub fn finish(mut self) -> BTreeMap<u64, Record> {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
         self.written.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
+}
+
+/// Now, ms since the Unix epoch.
+pub fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Asks for a record or writes one: status and body, or nothing in time.
