@@ -99,6 +99,8 @@ struct Inner {
     leaving: Mutex<BTreeMap<VmId, Leaving>>,
     /// Copies to here, by VM: whom to tell that it is noted that everything is here.
     arriving: Mutex<BTreeMap<VmId, Arriving>>,
+    /// Processes that were started to take a VM, and by which migration.
+    expected: Mutex<BTreeMap<VmId, (Process, u64)>>,
 }
 
 struct Arriving {
@@ -133,8 +135,15 @@ impl Mover {
             Ok(Admission::Noted)
         };
         link.register(Kind::Released, None, Arc::new(hear));
-        let (monitors, leaving, arriving) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Mover { inner: Arc::new(Inner { link, tell, monitors, leaving, arriving }) }
+        let inner = Inner {
+            link,
+            tell,
+            monitors: Mutex::default(),
+            leaving: Mutex::default(),
+            arriving: Mutex::default(),
+            expected: Mutex::default(),
+        };
+        Mover { inner: Arc::new(inner) }
     }
 
     /// The session with a process's second monitor; all who need it share it.
@@ -149,6 +158,7 @@ impl Mover {
     /// `forwards` are the ports by which it will be reached here: that they can be had is tried now.
     pub fn expect(&self, process: Process, migration: u64, from: Option<PeerId>, forwards: Vec<String>) {
         let inner = self.inner.clone();
+        locked(&inner.expected).insert(process.vm, (process, migration));
         tokio::spawn(async move {
             let Process { vm, generation, .. } = process;
             let result = target::expect(&inner, process, migration, from, &forwards).await;
@@ -292,6 +302,12 @@ impl Mover {
         locked(&self.inner.monitors).remove(&process.pid);
         locked(&self.inner.arriving).remove(&process.vm);
         self.inner.refuse(process.vm);
+        let expected = locked(&self.inner.expected).get(&process.vm).copied();
+        if let Some((_, migration)) = expected.filter(|(of, _)| *of == process) {
+            // The other host would wait for it as for one that has not started yet.
+            let refused = target::refuse_ended(process, migration);
+            self.inner.link.register(Kind::Move, Some(process.vm.0), refused);
+        }
     }
 }
 

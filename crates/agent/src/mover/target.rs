@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dwcp_mesh::PeerId;
-use dwcp_mesh::transfer::{Acceptor, Admission, Kind, Opening};
+use dwcp_mesh::transfer::{Acceptor, Admission, Kind, NOBODY, Opening};
 use dwcp_roles::agent::Input;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
@@ -221,6 +221,14 @@ async fn arrived(monitor: &Monitor, process: Process) -> Result<bool, String> {
 
 fn ended(error: String) -> String {
     format!("its emulator there ended: {error}")
+}
+
+/// Says to whoever brings a VM by this migration that the emulator for it was there and has ended.
+pub(super) fn refuse_ended(process: Process, migration: u64) -> Acceptor {
+    Arc::new(move |_, opening| {
+        let ours = (opening.generation, opening.migration) == (process.generation, migration);
+        Err(if ours { "its emulator there ended".to_string() } else { NOBODY.to_string() })
+    })
 }
 
 /// Lets an arrived VM run: nobody writes its disk from outside any more, and the disk gets its name.

@@ -251,6 +251,22 @@ async fn when_the_other_emulator_is_killed_in_the_midst_the_guest_runs_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emulator_that_has_ended_before_the_copy_is_not_waited_for() {
+    let Some((mut pair, first)) = begun("ended", Disk::None, shape(10, None), 53).await else { return };
+    let process = pair.b.process();
+    pair.b.kill();
+    pair.b.mover.ended(process);
+    let lateness = Lateness::start();
+    let began = Instant::now();
+    pair.a.mover.begin(pair.a.process(), pair.ticket());
+    let reason = failed(&mut pair).await;
+    lateness.assert_within("failed", began, Duration::from_millis(4_300));
+    assert!(reason.contains("its emulator there ended"), "{reason}");
+    assert_goes_on_at_a(&mut pair, &first, false).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_cancelled_leaves_the_guest_where_it_is_and_the_next_one_moves_it() {
     let Some((mut pair, first)) = begun("cancel", Disk::Own, shape(10, None), 48).await else { return };
     in_the_midst(&mut pair).await;
