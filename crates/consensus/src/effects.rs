@@ -1,5 +1,7 @@
 //! What goes into the consensus and what comes out of it.
 
+use std::collections::BTreeSet;
+
 use dwcp_types::{GroupId, NodeId};
 
 /// The caller's name for one of its requests. Unique among the requests of a process that are not yet answered.
@@ -98,6 +100,12 @@ pub enum Input {
         group: GroupId,
         /// The voter.
         to: NodeId,
+    },
+    /// Nodes that hear a majority of the voters and are heard by it. By itself leadership goes to no other, for that one could
+    /// not lead. Before the first word of it every node counts as one.
+    CouldLead {
+        /// All of them.
+        nodes: BTreeSet<NodeId>,
     },
     /// The transport could not deliver to this node lately.
     Unreachable {

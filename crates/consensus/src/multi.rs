@@ -24,6 +24,8 @@ pub struct MultiRaft {
     next_tick_us: Option<u64>,
     now_us: u64,
     ignored: u64,
+    /// As the caller said last.
+    could_lead: Option<BTreeSet<NodeId>>,
 }
 
 /// What was found when a group was opened.
@@ -80,6 +82,7 @@ impl MultiRaft {
             next_tick_us: None,
             now_us: 0,
             ignored: 0,
+            could_lead: None,
         }
     }
 
@@ -96,6 +99,7 @@ impl MultiRaft {
         let mut turn = Turn {
             now_us: self.now_us,
             config: &self.config,
+            could_lead: self.could_lead.as_ref(),
             stage: &mut self.stage,
             mail: &mut self.mail,
             out: &mut out,
@@ -180,6 +184,7 @@ impl MultiRaft {
             Input::TransferLeader { group, to } => {
                 self.with(group, out, |group, _| group.transfer(to));
             }
+            Input::CouldLead { nodes } => self.could_lead = Some(nodes),
             Input::Unreachable { node } => self.with_all(out, |group, _| group.unreachable(node)),
         }
     }
@@ -248,6 +253,7 @@ impl MultiRaft {
         let mut turn = Turn {
             now_us: self.now_us,
             config: &self.config,
+            could_lead: self.could_lead.as_ref(),
             stage: &mut self.stage,
             mail: &mut self.mail,
             out,
@@ -275,7 +281,8 @@ impl MultiRaft {
 
     /// To whom this node would best hand a group that it leads; None when it does not lead or nobody else is alive.
     pub fn successor(&self, group: GroupId) -> Option<NodeId> {
-        self.groups.get(&group).and_then(|group| group.successor(&self.config))
+        let found = self.groups.get(&group)?;
+        found.successor(&self.config, self.could_lead.as_ref())
     }
 
     /// The term of an entry that is still in this node's log, for checkers that compare logs.

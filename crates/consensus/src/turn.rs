@@ -71,6 +71,8 @@ impl Mail {
 pub(crate) struct Turn<'a> {
     pub now_us: u64,
     pub config: &'a Config,
+    /// As the caller said last; see [`Input::CouldLead`](crate::Input::CouldLead).
+    pub could_lead: Option<&'a BTreeSet<NodeId>>,
     pub stage: &'a mut Stage,
     pub mail: &'a mut Mail,
     pub out: &'a mut Vec<Output>,

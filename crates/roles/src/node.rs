@@ -19,6 +19,7 @@ mod foresee;
 mod groups;
 mod handoff;
 mod hosts;
+mod in_touch;
 mod intents;
 mod leases;
 mod leaving;

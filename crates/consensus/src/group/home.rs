@@ -2,8 +2,10 @@
 
 use super::Group;
 use crate::config::{Config, GroupSetup};
+use crate::turn::Turn;
 use crate::{GroupId, NodeId};
 use raft::ProgressState;
+use std::collections::BTreeSet;
 
 /// Entries that home may lack when leadership is handed to it. The hand-over waits for them.
 const LAG_LIMIT: u64 = 64;
@@ -30,6 +32,10 @@ impl Home {
     pub fn became_leader(&mut self, ticks: u64) {
         self.not_before = ticks + self.backoff;
     }
+}
+
+fn could(could_lead: Option<&BTreeSet<NodeId>>, node: NodeId) -> bool {
+    could_lead.is_none_or(|nodes| nodes.contains(&node))
 }
 
 fn mix(seed: u64, group: GroupId, node: NodeId) -> u64 {
@@ -106,17 +112,21 @@ impl Group {
         self.raft.set_priority(priority);
     }
 
-    /// Who would lead next by the order of succession: the first of the other voters that are alive. None on a follower.
-    pub fn successor(&self, config: &Config) -> Option<NodeId> {
+    /// Who would lead next by the order of succession: the first of the other voters that are alive and could lead. None on a
+    /// follower.
+    pub fn successor(&self, config: &Config, could_lead: Option<&BTreeSet<NodeId>>) -> Option<NodeId> {
         let status = self.status();
-        let able = status.peers.iter().filter(|peer| peer.active && status.voters.contains(&peer.node));
+        let able = status
+            .peers
+            .iter()
+            .filter(|peer| peer.active && status.voters.contains(&peer.node) && could(could_lead, peer.node));
         let order = |node: NodeId| (self.home.node != Some(node), mix(config.seed, self.id, node), node);
         able.map(|peer| peer.node).min_by_key(|node| order(*node))
     }
 
-    /// A leader that is not home hands over when home is alive and caught up. Home that could not keep leadership gets
-    /// it again only after a growing pause.
-    pub(super) fn tick_home(&mut self) {
+    /// A leader that is not home hands over when home is alive, caught up and could lead. Home that could not keep leadership
+    /// gets it again only after a growing pause.
+    pub(super) fn tick_home(&mut self, turn: &Turn) {
         let Some(home) = self.home.node else { return };
         if self.leader() == Some(home) {
             let since = *self.home.leads_since.get_or_insert(self.ticks);
@@ -127,6 +137,11 @@ impl Group {
         }
         self.home.leads_since = None;
         if !self.leads() || self.ticks < self.home.not_before || self.repairing.contains_key(&home) {
+            return;
+        }
+        // One that answers this leader and not enough of the others would be elected by nobody, and then nobody leads for a
+        // while: long enough for leases to run out.
+        if !could(turn.could_lead, home) {
             return;
         }
         let raft = &self.raft.raft;

@@ -17,7 +17,7 @@ impl Group {
         self.make_room_when_stuck(turn.config);
         self.make_room_when_alone(turn.config);
         self.tick_priority(turn.config);
-        self.tick_home();
+        self.tick_home(turn);
         self.tick_joint();
         self.tick_snapshots(turn);
         self.tick_repair(turn);

@@ -1,5 +1,6 @@
 use crate::world::World;
 use dwcp_consensus::{Config, DropReason, Input, Output};
+use std::collections::BTreeSet;
 
 fn defaults(_: &mut Config) {}
 
@@ -27,6 +28,34 @@ fn leadership_goes_elsewhere_when_home_dies_and_back_when_it_returns() {
         world.run_until(20_000_000, "home leads", |world| world.leader(2) == Some(2));
         world.heal_and_check();
     }
+}
+
+#[test]
+fn leadership_stays_away_from_a_home_that_could_not_lead() {
+    let mut world = World::new(3, defaults);
+    world.run_for(10_000_000);
+    world.isolate(2);
+    world.run_until(8_000_000, "another leader", |world| world.leader(2).is_some_and(|leader| leader != 2));
+    let leader = world.leader(2).unwrap();
+    let term = world.status(leader, 2).term;
+    // It hears all, and only the leader hears it: whoever it asks for a vote does not answer.
+    let others = [1, 3, 4, 5];
+    world.cut.clear();
+    world.cut.extend(others.iter().filter(|node| **node != leader).map(|node| (2, *node)));
+    let tell = |world: &mut World, nodes: &[u64]| {
+        let nodes: BTreeSet<u64> = nodes.iter().copied().collect();
+        others.iter().for_each(|node| world.input(*node, Input::CouldLead { nodes: nodes.clone() }));
+    };
+    tell(&mut world, &others);
+    world.run_for(60_000_000);
+    assert_eq!(world.leader(2), Some(leader), "it leads on");
+    assert_eq!(world.status(leader, 2).term, term, "and nobody campaigned");
+    let successor = |world: &World| world.nodes[&leader].raft.as_ref().unwrap().successor(2);
+    world.run_until(2_000_000, "somebody to hand over to", |world| successor(world).is_some());
+    assert_ne!(successor(&world), Some(2), "nor would it be handed over there");
+    world.cut.clear();
+    tell(&mut world, &[1, 2, 3, 4, 5]);
+    world.run_until(10_000_000, "home leads", |world| world.leader(2) == Some(2));
 }
 
 #[test]

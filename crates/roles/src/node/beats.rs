@@ -187,6 +187,7 @@ impl Node {
         self.beats.next = now.plus_ms(self.config.beat_ms);
         self.beats.seq += 1;
         self.refresh_freshness();
+        self.tell_who_could_lead();
         let hosts = self.next_host_words();
         let message = MeshMessage::Beat(Box::new(Beat { hosts, ..self.own_beat() }));
         let others: Vec<NodeId> = self.beats.peers.keys().copied().collect();
