@@ -21,6 +21,8 @@ request! {
         /// Record a real failure of the region, whose links the caller cuts: development federations only.
         #[serde(default)]
         pub live: bool,
+        /// It ends by itself after so long, 30000 to 86400000; `null`: 1800000 (30 min).
+        pub max_time_ms: Option<u64>,
         pub reason: Option<String>,
     }
 
@@ -147,6 +149,9 @@ wire! {
         pub state: DrillState,
         pub by: String,
         pub started_at_ms: u64,
+        /// When it ends by itself unless somebody ends it before.
+        #[serde(default)]
+        pub ends_by_ms: u64,
         /// When everything was measured.
         pub measured_at_ms: Option<u64>,
         pub ended_at_ms: Option<u64>,

@@ -75,6 +75,9 @@ request! {
         #[serde(default)]
         pub label: Vec<String>,
         pub tenant: Option<String>,
+        /// Also the copies that drills have made.
+        #[serde(default)]
+        pub drills: bool,
         pub limit: Option<u32>,
         pub cursor: Option<String>,
         #[serde(default)]
@@ -125,7 +128,7 @@ request! {
 
     /// Which VMs to probe: those named, or those of a region, or all.
     pub struct VmHealthCheckRequest {
-        /// Ids or names; empty: all.
+        /// Ids or names; empty: all but the copies of drills.
         #[serde(default)]
         pub vms: Vec<String>,
         pub region: Option<String>,
@@ -189,6 +192,9 @@ wire! {
         /// The copy of its disk in another region; `null`: it has none.
         #[serde(default)]
         pub protection: Option<Protection>,
+        /// The drill that it is a copy of; `null`: people run it.
+        #[serde(default)]
+        pub drill: Option<String>,
     }
 
     /// One VM, with how old the answer is.

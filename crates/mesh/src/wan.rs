@@ -137,6 +137,22 @@ impl LinkTable {
         }
     }
 
+    /// Makes one direction as published: whole, without loss, jitter or limit.
+    pub fn mend(&mut self, from: &str, to: &str) {
+        let rtt_ms = published_rtt_ms(from, to).unwrap_or(0.0);
+        let delay_us = (rtt_ms * 500.0).round() as u64;
+        self.edit(from, to, |shape| *shape = LinkShape { delay_us, ..LinkShape::default() });
+    }
+
+    /// Makes every link of a region as published, both directions.
+    pub fn mend_region(&mut self, region: &str) {
+        let others: Vec<String> = self.regions.keys().filter(|r| *r != region).cloned().collect();
+        for other in others {
+            self.mend(region, &other);
+            self.mend(&other, region);
+        }
+    }
+
     /// Reads a table from its text.
     pub fn parse(text: &str) -> Result<Self, LinkTableError> {
         text::parse(text)

@@ -238,6 +238,12 @@ pub enum Effect {
         /// The answer.
         reply: Reply,
     },
+    /// Make every link of a region as it is without a drill: a live one of it is over. Nobody else's to do: what a drill cut
+    /// must not outlive it, whoever began it.
+    MendLinks {
+        /// Whose.
+        region: RegionId,
+    },
     /// Write a line into the log.
     Log {
         /// Which part speaks: `federation-controller`, `state-manager`, `monitor`.

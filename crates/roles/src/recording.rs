@@ -284,6 +284,7 @@ impl Digest {
             Effect::SendAgent { session, bytes } => self.frame(3, *session, 0, bytes),
             // Replies are made of names, numbers and texts in order; they have no byte form as they go to nobody else.
             Effect::Reply { ticket, reply } => self.frame(4, *ticket, 0, format!("{reply:?}").as_bytes()),
+            Effect::MendLinks { region } => self.frame(6, 0, 0, region.as_str().as_bytes()),
             Effect::Log { component, level, text } => {
                 self.frame(5, *level as u64, 0, component.as_bytes());
                 self.piece(text.as_bytes());
@@ -305,6 +306,7 @@ pub fn kind_of_effect(effect: &Effect) -> &'static str {
         Effect::Persist { .. } => "batches for the disk",
         Effect::SendAgent { .. } => "frames to agents",
         Effect::Reply { .. } => "replies",
+        Effect::MendLinks { .. } => "orders to mend links",
         Effect::Log { level: Level::Info, .. } => "log lines",
         Effect::Log { .. } => "warnings and errors",
     }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dwcp_mesh::MeshHandle;
+use dwcp_mesh::{LinkTable, MeshHandle};
 use dwcp_roles::node::{Class, Effect, Input, Node, Reply, Request};
+use dwcp_types::RegionId;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
@@ -32,6 +34,29 @@ pub struct Outlets {
     pub recorder: Option<Recorder>,
     /// How long placement decisions take.
     pub placements: PlacementTimes,
+    /// The file of emulated links, in a development federation.
+    pub wan: Option<PathBuf>,
+}
+
+impl Outlets {
+    /// Makes every link of a region as published again. Nobody waits for it: the node says so again.
+    fn mend_links(&self, region: &RegionId) {
+        let log = self.log.clone();
+        let Some(path) = self.wan.clone() else {
+            let text = format!("the links of {region} can't be mended from here: no file of emulated links");
+            return log.warning("federation-controller", text);
+        };
+        let region = region.as_str().to_owned();
+        let mended = move || match LinkTable::load(&path).and_then(|mut table| {
+            table.mend_region(&region);
+            table.store(&path)
+        }) {
+            Ok(()) => log.info("federation-controller", format!("the links of {region} are mended")),
+            Err(error) => log.error("federation-controller", format!("{}: {error}", path.display())),
+        };
+        // Not on the node's own thread: it would wait for a disk.
+        drop(std::thread::Builder::new().name("dwcpd-links".into()).spawn(mended));
+    }
 }
 
 /// Starts the thread. It ends at [`Task::Stop`] or when the last door is gone, with everything written. A panic in it
@@ -153,6 +178,7 @@ impl NodeLoop {
                     let _ = waiting.send(reply);
                 }
             }
+            Effect::MendLinks { region } => self.outlets.mend_links(&region),
             Effect::Log { component, level, text } => self.outlets.log.line(component, level, &text),
         }
     }

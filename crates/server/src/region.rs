@@ -99,6 +99,7 @@ impl Region {
             log: log.clone(),
             recorder,
             placements: placements.clone(),
+            wan: config.wan.as_ref().filter(|_| config.dev).map(Into::into),
         };
         let thread = node_loop::start(node, inbox, outlets).map_err(started("the node's thread"))?;
         let tasks = vec![

@@ -380,6 +380,10 @@ impl World {
                 let lines = crate::client::hear(self, number, ticket, reply);
                 lines.into_iter().for_each(|line| self.note(line));
             }
+            Effect::MendLinks { region } => {
+                let Some(at) = REGIONS.iter().position(|name| *name == region.as_str()) else { return };
+                self.strike(Fault::HealRegion(at as NodeId + 1));
+            }
             Effect::Log { component, text, .. } => {
                 if self.options.verbose {
                     self.note(format!("node {number} {component}: {text}"));

@@ -178,6 +178,8 @@ pub struct Drill {
     pub result: String,
     /// The region's own failover, in a live drill.
     pub failover: Option<FailoverId>,
+    /// Nobody has ended it so long after it began: then it ends by itself, ms; 0: [`Drill::UNATTENDED_MS`].
+    pub limit_ms: u64,
 }
 
 /// News of a drill.
@@ -203,6 +205,15 @@ pub struct DrillMark {
 }
 
 impl Drill {
+    /// A drill that nobody ends is ended then unless it was begun with another limit, ms.
+    pub const UNATTENDED_MS: u64 = 1_800_000;
+
+    /// When it ends by itself at the latest.
+    pub fn ends_at(&self) -> Wall {
+        let limit_ms = if self.limit_ms == 0 { Self::UNATTENDED_MS } else { self.limit_ms };
+        Wall(self.started_at.0.saturating_add(limit_ms))
+    }
+
     /// True until nothing of it is left.
     pub fn is_open(&self) -> bool {
         matches!(self.state, DrillState::Running | DrillState::Done)

@@ -166,7 +166,7 @@ wire_struct!(DrillVm {
 });
 wire_struct!(Drill {
     1 id, 2 region, 3 mode, 4 by, 5 started_at, 6 vms, 7 left_out, 8 times, 9 state, 10 measured_at,
-    11 restoring_since, 12 ended_at, 13 result, 14 failover
+    11 restoring_since, 12 ended_at, 13 result, 14 failover, 15 limit_ms
 });
 wire_struct!(DrillNews { 1 drill, 2 vms, 3 times, 4 failover });
 wire_struct!(DrillMark { 1 drill, 2 lost });

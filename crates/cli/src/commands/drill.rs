@@ -50,8 +50,12 @@ fn simulate(session: &Session, wanted: &SimulateFailure) -> Ended {
             format!("{} is really cut off: every VM there is lost until it is restored", wanted.region);
         super::confirmed(session, &question, &again)?;
     }
-    let request =
-        DrillRequest { region: wanted.region.clone(), live: wanted.live, reason: wanted.reason.clone() };
+    let request = DrillRequest {
+        region: wanted.region.clone(),
+        live: wanted.live,
+        max_time_ms: Some(wanted.max_time),
+        reason: wanted.reason.clone(),
+    };
     let mut drill = session.call::<DrillStart>(&request)?.drill;
     if wanted.live {
         session.call::<LinkSet>(&links(&wanted.region, true))?;
@@ -107,7 +111,7 @@ fn follow(
                 format!("{} is not known to be that far", drill.drill),
             )
             .because(why)
-            .and_then("it goes on by itself, and ends by itself after 30 minutes")
+            .and_then("it goes on by itself, and ends by itself when its time is up")
             .suggest(format!("dwcp-cli federation dr-drill list --region {}", drill.region)));
         }
         std::thread::sleep(LOOK_EVERY);
@@ -153,35 +157,38 @@ fn restore(session: &Session, region: &str) -> Ended {
             follow(session, drill.clone(), "failover", |drill| {
                 drill.state != DrillState::Running || began.elapsed() >= PATIENCE
             })?;
+            // The leader mends them too; from inside the region that is cut off nobody else is reached.
             session.call::<LinkSet>(&links(region, false))?;
-            bring_back(session, region)?;
         }
         let request = DrillRestoreRequest { drill: drill.drill.clone(), reason: None };
         let asked = session.call::<DrillRestore>(&request)?.drill;
         ended = follow(session, asked, "what was made", over)?;
     }
+    if drill.mode == DrillMode::Live {
+        bring_back(session, region)?;
+    }
     session.show(&shown(&ended))?;
     Ok(if ended.state == DrillState::Failed { Exit::Failed } else { Exit::Done })
 }
 
-/// Waits until a region whose links were healed is heard, and takes it into service again.
+/// Waits until a region whose links were healed is heard, and takes it into service again if its return waits for that.
 fn bring_back(session: &Session, region: &str) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
         let request = RegionReadRequest { region: region.to_owned(), watch: false };
         match session.call::<RegionRead>(&request)?.summary.lifecycle {
-            Lifecycle::Active => return Ok(()),
             Lifecycle::Lost if began.elapsed() < PATIENCE => std::thread::sleep(LOOK_EVERY),
             Lifecycle::Lost => {
                 return Err(Failure::new(Exit::Unreachable, format!("{region} is not heard again"))
                     .because(format!("{} s after its links were healed", PATIENCE.as_secs()))
                     .suggest(format!("dwcp-cli federation dr-drill restore --region {region}")));
             }
-            _ => {
+            Lifecycle::Standby => {
                 let request = RegionEnableRequest { region: region.to_owned(), ..Default::default() };
                 session.call::<RegionEnable>(&request)?;
                 return Ok(());
             }
+            _ => return Ok(()),
         }
     }
 }
@@ -262,6 +269,7 @@ fn shown(drill: &Drill) -> Document {
         ("mode", words::name(&drill.mode).into()),
         ("state", words::state(&drill.state)),
         ("started", format!("{} by {}", words::instant(drill.started_at_ms), drill.by).into()),
+        ("ends by", words::instant(drill.ends_by_ms).into()),
         ("rto", words::known(drill.rto_ms.map(seconds))),
         ("rpo", records),
         ("migrated", format!("{} of {} that were lost", drill.migrated, drill.lost).into()),

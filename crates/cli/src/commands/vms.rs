@@ -29,13 +29,14 @@ const STATES: [&str; 10] = [
 pub fn run(session: &Session, command: &VmCommand) -> Ended {
     match command {
         VmCommand::Create(wanted) => create(session, wanted),
-        VmCommand::List { region, host, state, label, tenant, limit } => {
+        VmCommand::List { region, host, state, label, tenant, drills, limit } => {
             let request = VmListRequest {
                 region: region.clone(),
                 host: host.clone(),
                 state: choice("--state", state, &STATES)?,
                 label: label.clone(),
                 tenant: tenant.clone(),
+                drills: *drills,
                 limit: *limit,
                 ..Default::default()
             };

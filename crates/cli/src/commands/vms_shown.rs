@@ -24,6 +24,8 @@ pub fn list(page: &Page<Vm>) -> Document {
         "ADDRESS~2",
     ];
     heads.extend(protected.then_some("PROTECTION"));
+    let copies = page.items.iter().any(|vm| vm.drill.is_some());
+    heads.extend(copies.then_some("DRILL"));
     let mut table = Table::new(&heads).or("no VMs");
     for vm in &page.items {
         let mut row = vec![
@@ -41,6 +43,9 @@ pub fn list(page: &Page<Vm>) -> Document {
         ];
         if protected {
             row.push(vm.protection.as_ref().map_or_else(|| words::or_dash::<&str>(None), protection::state));
+        }
+        if copies {
+            row.push(words::or_dash(vm.drill.as_ref()));
         }
         table.row(row);
     }
@@ -81,6 +86,9 @@ pub fn one(vm: &Vm) -> Document {
         ("created", words::instant(vm.created_at_ms).into()),
         ("revision", vm.revision.into()),
     ];
+    if let Some(drill) = &vm.drill {
+        pairs.push(("drill", format!("a copy made by {drill}; it goes away with it").into()));
+    }
     if let Some(of) = &vm.protection {
         let tone = protection::state(of).tone;
         pairs.push(("protection", Cell::toned(protection::sentence(of), tone)));

@@ -47,6 +47,9 @@ pub struct SimulateFailure {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
         hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub live: bool,
+    /// End it by itself after so long: the copies go away, links that it cut are whole again.
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = units::duration_ms)]
+    pub max_time: u64,
     /// Why; it stands in the events and in the audit log.
     #[arg(long)]
     pub reason: Option<String>,

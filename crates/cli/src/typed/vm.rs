@@ -29,6 +29,10 @@ pub enum VmCommand {
         /// Tenant it belongs to.
         #[arg(long)]
         tenant: Option<String>,
+        /// Also the copies that drills have made, each with its drill.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+            hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+        drills: bool,
         /// At most so many.
         #[arg(long, value_parser = units::count)]
         limit: Option<u32>,

@@ -75,7 +75,7 @@ pub fn drill(state: &str) -> Value {
     let time = |moment: &str, after_ms: u64, note: &str| json!({ "moment": moment, "at_ms": NINE + after_ms, "after_ms": after_ms, "note": note });
     json!({
         "drill": "drill-001", "region": "us-east-1", "mode": "isolated", "state": state, "by": "ops@example.com",
-        "started_at_ms": NINE - 9_000, "measured_at_ms": NINE + 9_400, "ended_at_ms": null, "restoring": false,
+        "started_at_ms": NINE - 9_000, "ends_by_ms": NINE + 1_791_000, "measured_at_ms": NINE + 9_400, "ended_at_ms": null, "restoring": false,
         "times": [
             time("cut", 0, "2 copies are killed at once; the region itself goes on"),
             time("detected", 2_500, "waited: the policy counts a region as lost after 2500 ms"),
@@ -446,6 +446,11 @@ pub fn answer(request: &Arrived) -> Reply {
         "POST /v1/operations/op_7f3/cancel" => operation("vm_create", "cancelling", 1),
         "POST /v1/vms" => {
             json!({ "vms": [vm("web", "waiting")], "operation": accepted("vm_create"), "placement": placement() })
+        }
+        "GET /v1/vms" if request.target.contains("drills=true") => {
+            let mut copy = vm("drill-001-web", "running");
+            copy["drill"] = json!("drill-001");
+            page(vec![vm("web", "running"), copy])
         }
         "GET /v1/vms" => page(vec![vm("web", "running"), vm("batch", "unknown")]),
         "GET /v1/vms/web" | "GET /v1/vms/vm_web" => json!({ "vm": vm("web", "running"), "as_of": as_of() }),

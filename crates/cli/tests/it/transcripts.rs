@@ -61,6 +61,7 @@ const FILES: [(&str, &[&str]); 8] = [
             "vm create --name web --explain",
             "vm create --name web --detach",
             "vm list",
+            "vm list --drills",
             "vm list --format json",
             "vm list --state runing",
             "vm show web",

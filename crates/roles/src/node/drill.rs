@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use dwcp_decide::FailoverLimits;
 use dwcp_state::{
     Command, Drill, DrillMode, DrillMoment, DrillNews, DrillState, DrillTime, DrillVm, DrillVmState,
-    FailoverState, MoveState, PhaseName, Vm, Want,
+    FailoverState, MoveState, PhaseName, Standing, Vm, Want,
 };
 use dwcp_types::{Code, DrillId, Priority, Refusal, RegionId, VmId, Wall};
 
 use super::requests::unknown_region;
-use super::{Asked, Node};
+use super::{Asked, Effect, Node};
 
 /// Most copies of a drill.
 const COPIES: usize = 20;
@@ -26,13 +26,21 @@ const LOOK_MS: u64 = 200;
 const ANSWER_LIMIT_MS: u64 = 120_000;
 /// Nobody has read the records so long after the last answer: how many there are stays unknown, ms.
 const READ_LIMIT_MS: u64 = 15_000;
-/// A drill that nobody ends is ended then, ms.
-const UNATTENDED_MS: u64 = 1_800_000;
+/// Between two orders to mend the links of a region whose live drill is over, ms.
+const MEND_MS: u64 = 3_000;
+/// A region whose links were mended and which is silent so long after is not waited for, ms.
+const HEARD_LIMIT_MS: u64 = 60_000;
 /// Between two looks at drills that are over, ms.
 const OVER_MS: u64 = 5_000;
 
 impl Node {
-    pub(super) fn begin_drill(&mut self, ticket: u64, asked: &Asked, region: &RegionId, mode: DrillMode) {
+    pub(super) fn begin_drill(
+        &mut self,
+        ticket: u64,
+        asked: &Asked,
+        region: &RegionId,
+        (mode, limit_ms): (DrillMode, u64),
+    ) {
         let Some(facts) = self.facts.regions.get(region).filter(|_| self.facts.region(region).is_some())
         else {
             self.refuse(ticket, unknown_region(region));
@@ -63,7 +71,7 @@ impl Node {
                 vms.push(DrillVm { of, vm, name, priority, disk, ..DrillVm::default() });
             }
         }
-        let drill = Drill { region: region.clone(), mode, vms, left_out, ..Drill::default() };
+        let drill = Drill { region: region.clone(), mode, vms, left_out, limit_ms, ..Drill::default() };
         self.ask_federation(ticket, asked, Command::BeginDrill(Box::new(drill)));
     }
 
@@ -95,7 +103,7 @@ impl Node {
             self.wind_up(drill);
             return;
         }
-        if drill.restoring_since.is_none() && self.now.wall.ms_since(drill.started_at) >= UNATTENDED_MS {
+        if drill.restoring_since.is_none() && self.now.wall >= drill.ends_at() {
             self.tell_again(0, Command::RestoreDrill(drill.id));
             return;
         }
@@ -130,13 +138,25 @@ impl Node {
 
     /// What a drill made goes away; it is over when nothing of it is left.
     fn wind_up(&mut self, drill: &Drill) {
-        if self.drop_copies_of(drill) > 0 {
+        if self.drop_copies_of(drill) > 0 || (drill.mode == DrillMode::Live && self.mend_links(drill)) {
             return;
         }
         let measured = drill.measured_at.is_some();
         let state = if measured { DrillState::Restored } else { DrillState::Failed };
         let result = if measured { "restored" } else { "ended before it was measured" };
         self.end_drill(drill, state, result.to_string());
+    }
+
+    /// Has the links of a live drill's region mended; true while there is something to wait for.
+    fn mend_links(&mut self, drill: &Drill) -> bool {
+        if self.due(format!("mend links of {}", drill.id), MEND_MS) {
+            self.out.push(Effect::MendLinks { region: drill.region.clone() });
+            return true;
+        }
+        let lost = |region: &dwcp_state::Region| region.standing == Standing::Lost;
+        let silent = self.facts.region(&drill.region).is_some_and(lost);
+        let since_ms = drill.restoring_since.map_or(0, |since| self.now.wall.ms_since(since));
+        silent && since_ms < HEARD_LIMIT_MS
     }
 
     /// From the failure on: what a real loss waits for, then what was planned, then what has become of it.

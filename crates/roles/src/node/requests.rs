@@ -122,8 +122,8 @@ pub enum Request {
     Migrate(Asked, MigrateRequest),
     /// Empty a region, or one host of it.
     Drain(Asked, RegionId, Drain),
-    /// Rehearse the failure of a region.
-    BeginDrill(Asked, RegionId, DrillMode),
+    /// Rehearse the failure of a region; it ends by itself after so many ms, 0: [`dwcp_state::Drill::UNATTENDED_MS`].
+    BeginDrill(Asked, RegionId, DrillMode, u64),
     /// End a drill: what it made goes away.
     RestoreDrill(Asked, DrillId),
     /// What was counted of a drill's VMs.
@@ -205,7 +205,9 @@ impl Node {
             Request::Migrate(asked, migrate) => self.migrate(ticket, &asked, migrate),
             Request::Drain(asked, region, drain) => self.begin_drain(ticket, &asked, &region, drain),
             Request::CancelMigrations(asked, vms) => self.cancel_migrations(ticket, &asked, &vms),
-            Request::BeginDrill(asked, region, mode) => self.begin_drill(ticket, &asked, &region, mode),
+            Request::BeginDrill(asked, region, mode, limit_ms) => {
+                self.begin_drill(ticket, &asked, &region, (mode, limit_ms))
+            }
             Request::RestoreDrill(asked, id) => {
                 self.ask_federation(ticket, &asked, Command::RestoreDrill(id))
             }

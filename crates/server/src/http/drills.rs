@@ -11,14 +11,22 @@ use dwcp_roles::node::Request;
 use dwcp_state::{Drill, DrillLoss, DrillMode, DrillMoment, DrillState, DrillVm, DrillVmState};
 use dwcp_types::{Code, DrillId, Refusal};
 
-use super::call::{Call, reason};
+use super::call::{Call, bad_value, reason};
 use super::routes::Serve;
 use super::{names, page};
 use crate::handle::View;
 
+/// A drill ends by itself after, ms.
+const MIN_TIME_MS: u64 = 30_000;
+const MAX_TIME_MS: u64 = 86_400_000;
+
 impl Serve for DrillStart {
     async fn answer(call: &Call, asked: DrillRequest) -> Result<DrillAnswer, Problem> {
         let why = reason(asked.reason.as_deref())?;
+        let limit_ms = match asked.max_time_ms.unwrap_or(Drill::UNATTENDED_MS) {
+            ms @ MIN_TIME_MS..=MAX_TIME_MS => ms,
+            _ => return Err(bad_value("max_time_ms", "30000 (30 s) to 86400000 (24 h)")),
+        };
         let name = asked.region.clone();
         let region = call.find(move |view| Ok(names::region(view, &name)?.0.id.clone())).await?;
         if asked.live && call.api.wan.is_none() {
@@ -31,7 +39,8 @@ impl Serve for DrillStart {
             return Err(Problem::from(&refusal));
         }
         let mode = if asked.live { DrillMode::Live } else { DrillMode::Isolated };
-        let receipt = call.change(Request::BeginDrill(call.asked_because(why, None), region, mode)).await?;
+        let receipt =
+            call.change(Request::BeginDrill(call.asked_because(why, None), region, mode, limit_ms)).await?;
         answer(call, receipt.drill).await
     }
 }
@@ -112,6 +121,7 @@ fn show(drill: &Drill) -> ApiDrill {
         },
         by: drill.by.clone(),
         started_at_ms: drill.started_at.0,
+        ends_by_ms: drill.ends_at().0,
         measured_at_ms: drill.measured_at.map(|at| at.0),
         ended_at_ms: drill.ended_at.map(|at| at.0),
         restoring: drill.restoring_since.is_some(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use dwcp_api::Problem;
 use dwcp_api::link::{Link, LinkList, LinkSet, LinkSetRequest, LinkTable as ApiTable};
 use dwcp_api::page::Nothing;
-use dwcp_mesh::wan::{LinkShape, LinkTable, published_rtt_ms};
+use dwcp_mesh::wan::LinkTable;
 use dwcp_types::{Code, Refusal};
 
 use super::call::{Call, bad_value};
@@ -100,12 +100,10 @@ impl Change {
     }
 
     fn apply(&self, table: &mut LinkTable, from: &str, to: &str) {
+        if self.heal {
+            return table.mend(from, to);
+        }
         table.edit(from, to, |shape| {
-            if self.heal {
-                let rtt_ms = published_rtt_ms(from, to).unwrap_or(0.0);
-                *shape = LinkShape { delay_us: (rtt_ms * 500.0).round() as u64, ..LinkShape::default() };
-                return;
-            }
             shape.delay_us = self.delay_us.unwrap_or(shape.delay_us);
             shape.jitter_us = self.jitter_us.unwrap_or(shape.jitter_us);
             shape.loss_ppm = self.loss_ppm.map_or(shape.loss_ppm, |ppm| ppm as u32);

@@ -124,6 +124,7 @@ fn named(view: &View<'_>, asked: &ApiRequest) -> Result<BTreeMap<RegionId, BTree
             label.is_none_or(|(key, value)| vm.vm.labels.get(key).is_some_and(|v| v == value))
         };
         let all = names::every_vm(view).filter(|vm| vm.departure.is_none() && vm.vm.want != Want::Deleted);
+        let all = all.filter(|vm| vm.vm.drill.is_none());
         all.filter(there).filter(carries).for_each(add);
     } else if asked.vms.is_empty() {
         return Err(bad_value("vms", "name VMs, or a label, or a region that they leave"));

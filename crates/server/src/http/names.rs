@@ -146,11 +146,13 @@ pub fn unknown_vm(name: &str) -> Problem {
     Problem::from(&Refusal::new(Code::UnknownVm, format!("no VM {name}")).try_this("dwcp-cli vm list"))
 }
 
-/// VMs that live in a region: those placed there, and those that left it and arrived nowhere yet.
+/// VMs that live in a region: those placed there, and those that left it and arrived nowhere yet. Copies of drills do not
+/// count.
 pub fn vms_in(view: &View<'_>, facts: &RegionFacts) -> u64 {
     let all = view.node.facts();
-    let leaving = facts.departures.keys().filter(|id| all.vm(**id).is_none()).count();
-    (facts.vms.len() + leaving) as u64
+    let departures = facts.departures.values().filter(|leaving| all.vm(leaving.vm.id).is_none());
+    let leaving = departures.filter(|leaving| leaving.vm.drill.is_none()).count();
+    (facts.vms.values().filter(|vm| vm.drill.is_none()).count() + leaving) as u64
 }
 
 /// Whether what a region's facts say of running VMs is recent enough to be believed.

@@ -136,6 +136,7 @@ fn status(view: &View<'_>, request: &ProtectionReadRequest) -> Result<Protection
         names::region(view, region)?;
     }
     let mut vms: Vec<ProtectedVm> = names::every_vm(view)
+        .filter(|found| found.vm.drill.is_none())
         .filter(|found| request.region.as_ref().is_none_or(|region| found.region.as_str() == region))
         .filter_map(|found| {
             Some(ProtectedVm {

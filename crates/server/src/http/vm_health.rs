@@ -46,7 +46,11 @@ fn chosen(view: &View<'_>, request: &VmHealthCheckRequest) -> Result<Vec<(VmId, 
     }
     Ok(names::every_vm(view)
         .filter(|found| names::is_wanted(found.vm))
-        .filter(|found| request.vms.is_empty() || named.contains(&found.vm.id))
+        // Copies of a drill are lost on purpose; who means one names it.
+        .filter(|found| match request.vms.is_empty() {
+            true => found.vm.drill.is_none(),
+            false => named.contains(&found.vm.id),
+        })
         .filter(|found| request.region.as_ref().is_none_or(|region| found.region.as_str() == region))
         .map(|found| (found.vm.id, found.vm.want == Want::Running))
         .collect())

@@ -49,6 +49,7 @@ pub fn show(view: &View<'_>, found: &Found<'_>) -> ApiVm {
         created_at_ms: vm.created_at.0,
         revision: vm.revision.0,
         protection: super::protection::show(view, vm),
+        drill: vm.drill.map(|mark| mark.drill.to_string()),
     }
 }
 

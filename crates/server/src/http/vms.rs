@@ -30,6 +30,7 @@ fn list(view: &View<'_>, request: &VmListRequest) -> Result<Page<dwcp_api::vm::V
         labels.push(pair.ok_or_else(|| bad_value("label", format!("'{label}' is not key=value")))?);
     }
     let mut found: Vec<(String, names::Found<'_>)> = names::every_vm(view)
+        .filter(|found| request.drills || found.vm.drill.is_none())
         .filter(|found| request.region.as_ref().is_none_or(|region| found.region.as_str() == region))
         .filter(|found| request.host.as_ref().is_none_or(|host| is_on(found, host)))
         .filter(|found| request.tenant.as_ref().is_none_or(|tenant| found.vm.tenant == *tenant))

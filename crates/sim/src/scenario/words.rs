@@ -244,7 +244,8 @@ impl Story {
         match words {
             ["simulate-failure", "--region", name, rest @ ..] => {
                 let mode = if rest.contains(&"--live") { DrillMode::Live } else { DrillMode::Isolated };
-                Ok(Request::BeginDrill(asked, (*name).into(), mode))
+                let limit_us = value(rest, "--max-time").map_or(Ok(0), seconds_us)?;
+                Ok(Request::BeginDrill(asked, (*name).into(), mode, limit_us / 1_000))
             }
             ["restore", "--region", name, ..] => {
                 let nodes = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());

@@ -36,6 +36,7 @@ pub fn drill() -> Drill {
         ended_at: Some(Wall(90)),
         result: "1 of 1".into(),
         failover: Some(FailoverId(4)),
+        limit_ms: 60_000,
     }
 }
 
