@@ -54,6 +54,7 @@ rows! {
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;
     failover: FailoverStart FailoverList FailoverRead;
+    configuration: ConfigurationRead;
     drill: DrillStart DrillList DrillRead DrillRestore;
     migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback Rebalance;
     freeze: FreezeRead FreezeSet;

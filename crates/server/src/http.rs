@@ -6,6 +6,7 @@
 mod auth;
 mod body;
 mod call;
+mod configuration;
 mod console;
 mod controller;
 mod door;

@@ -18,7 +18,7 @@ const PATIENCE_US: u64 = 7_000_000;
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // A handful live at once.
 enum Wish {
-    Create { name: String, rules: Rules },
+    Create(Box<CreateVm>),
     Change { vm: VmId, change: Change },
     Write { value: u64 },
     Read { floor: u64 },
@@ -134,7 +134,7 @@ fn wish(world: &mut World) {
             let name = format!("vm-{}", world.client.names);
             let rules = rules(&mut world.client.rng);
             world.checkers.acknowledged.asked.insert(name.clone(), 0);
-            Some(Wish::Create { name, rules })
+            Some(wish_for(template(&name, rules)))
         }
         25..35 => pick(world).map(|vm| Wish::Change { vm, change: Change::Stop }),
         35..48 => pick(world).map(|vm| Wish::Change { vm, change: Change::Start }),
@@ -175,7 +175,18 @@ pub fn create(world: &mut World, ruled: bool) {
     let name = format!("vm-{}", world.client.names);
     let rules = if ruled { rules(&mut world.client.rng) } else { Rules::default() };
     world.checkers.acknowledged.asked.insert(name.clone(), 0);
-    request(world, Wish::Create { name, rules });
+    request(world, wish_for(template(&name, rules)));
+}
+
+/// Asks for a VM of a configuration that was read, in the region of a node: its users are there.
+pub fn create_there(world: &mut World, node: NodeId, vm: Vm) {
+    world.checkers.acknowledged.asked.insert(vm.name.clone(), 0);
+    let users_in = Some(world.options.region(node));
+    request(world, Wish::Create(Box::new(CreateVm { template: vm, users_in, ..CreateVm::default() })));
+}
+
+fn wish_for(template: Vm) -> Wish {
+    Wish::Create(Box::new(CreateVm { template, ..CreateVm::default() }))
 }
 
 fn request(world: &mut World, wish: Wish) {
@@ -223,10 +234,7 @@ fn send(world: &mut World, wish: Wish, asked: Asked) {
     let at = world.client.rng.below(alive.len().max(1) as u64) as usize;
     let node = alive.get(at).copied().unwrap_or(1);
     let request = match &wish {
-        Wish::Create { name, rules } => {
-            let template = template(name, rules.clone());
-            Request::CreateVm(asked.clone(), Box::new(CreateVm { template, ..CreateVm::default() }))
-        }
+        Wish::Create(create) => Request::CreateVm(asked.clone(), create.clone()),
         Wish::Change { vm, change } => Request::ChangeVm(asked.clone(), *vm, *change),
         Wish::Write { value } => {
             // The register is a part of a record that nothing else in the simulation changes: it counts up from the default.
@@ -262,7 +270,7 @@ fn send(world: &mut World, wish: Wish, asked: Asked) {
 fn home_of(world: &World, node: NodeId, vm: VmId) -> RegionId {
     let machine = world.nodes.get(&node).and_then(|slot| slot.node.as_ref());
     let found = machine.and_then(|machine| machine.facts().vm(vm).map(|(region, _)| region.clone()));
-    found.unwrap_or_else(|| REGIONS[0].into())
+    found.unwrap_or_else(|| world.options.region(1))
 }
 
 /// Takes a reply; returns lines for the log.
@@ -274,7 +282,8 @@ pub fn hear(world: &mut World, node: NodeId, ticket: u64, reply: Reply) -> Vec<S
     let Some(open) = world.client.open.remove(&ticket) else { return Vec::new() };
     let known = &mut world.checkers.acknowledged;
     match (&open.wish, &reply) {
-        (Wish::Create { name, .. }, Reply::Placed { created: Some((vm, ..)), .. }) => {
+        (Wish::Create(create), Reply::Placed { created: Some((vm, ..)), .. }) => {
+            let name = &create.template.name;
             known.created.insert(name.clone(), *vm);
             known.wanted.insert(*vm, Some(Want::Running));
             return vec![format!("client: {name} is {vm}")];

@@ -9,6 +9,8 @@ use dwcp_roles::agent::{Adopted, Agent, AgentConfig, Seen};
 use dwcp_roles::protocol::{Hello, VmSpec};
 use dwcp_types::{HostId, NodeId, RegionId, VmId};
 
+use crate::layout::LaidHost;
+
 /// A VM's process.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -118,6 +120,17 @@ impl Host {
             clock_offset_us: 0,
             wake_at_us: 0,
         }
+    }
+
+    /// A host of a configuration that was read.
+    pub fn laid(region: RegionId, laid: &LaidHost, config: AgentConfig) -> Host {
+        let mut host =
+            Host::new(region, laid.node, HostId::from(laid.name.as_str()), laid.zone.as_str(), config);
+        let hello = &mut host.config.hello;
+        (hello.vcpus, hello.memory_mib) = (laid.capacity.vcpus, laid.capacity.memory_mib);
+        hello.disk_gib = laid.capacity.disk_gib;
+        hello.labels.clone_from(&laid.labels);
+        host
     }
 
     /// The host's monotonic clock at a moment of simulated time, µs.

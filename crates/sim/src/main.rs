@@ -5,12 +5,16 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use dwcp_sim::arguments::Arguments;
+use dwcp_sim::layout::Layout;
 use dwcp_sim::options::{Mutation, Options};
 use dwcp_sim::partitions::Partition;
 use dwcp_sim::partitions::table::Table;
+use dwcp_sim::prove::Tried;
 use dwcp_sim::recording::{self, Verdict};
+use dwcp_sim::run::Schedule;
 use dwcp_sim::{run, scenario, swarm};
 
 const HELP: &str = "\
@@ -20,6 +24,7 @@ usage:
   dwcp-sim swarm    [--seed N | --seeds N | --seeds A..B] [--jobs N] [--mutation NAME] [--verbose]
   dwcp-sim partitions [--seed N | --seeds N | --seeds A..B] [--jobs N] [--verbose]
   dwcp-sim migrations [--seed N | --seeds N | --seeds A..B]
+  dwcp-sim prove    --config FILE|- [--seed N | --seeds N | --seeds A..B] [--jobs N] [--verbose]
   dwcp-sim twice    [--seed N | --seeds N | --seeds A..B] [--jobs N]
   dwcp-sim scenario [NAME | FOLDER]... [--bless] [--verbose]
   dwcp-sim replay   FILE
@@ -32,6 +37,10 @@ partitions  breaks links between regions in a way drawn from each seed (full, on
           within 60 s, no VM is moved to and fro (without a flag: seeds 0..50)
 migrations  moves a VM between two regions and breaks one thing at one moment of it, each thing at each moment: agents,
           processes, controllers, hosts, links, regions; prints how each ended (without a flag: seed 0)
+prove       runs a federation as it is configured: its regions, hosts, VMs with their rules, policies and measured round
+          trips, as `GET /v1/configuration` answers them (`dwcp-cli federation dr-drill prove` fetches and runs them);
+          every seed kills a region, cuts one off, breaks links or draws mixed faults, in turn; what is too large to be
+          run is made smaller, and that is said (without a flag: seeds 0..100)
 twice     runs each seed twice and compares everything that was said (without a flag: seeds 0..5)
 scenario  tells the stories below scenarios/ and compares them with their expected.log
 replay    runs what `dwcpd run --record FILE` wrote again and compares what every step decides; a recording whose end is
@@ -57,6 +66,7 @@ fn main() {
         Some("swarm") => swarm(rest),
         Some("partitions") => partitions(rest),
         Some("migrations") => migrations(rest),
+        Some("prove") => prove(rest),
         Some("twice") => twice(rest),
         Some("scenario") => tell(rest),
         Some("replay") => replay(rest),
@@ -181,6 +191,44 @@ fn partitions(words: &[String]) -> Result<i32, String> {
     });
     table.lines().iter().for_each(|line| say(line));
     Ok(i32::from(table.violations() > 0))
+}
+
+fn prove(words: &[String]) -> Result<i32, String> {
+    let arguments = Arguments::parse(words, &["config", "seed", "seeds", "jobs"], &["verbose"])?;
+    no_names(&arguments)?;
+    let name = arguments.value("config").ok_or("--config is missing")?;
+    let text = match name {
+        "-" => std::io::read_to_string(std::io::stdin()),
+        file => std::fs::read_to_string(file),
+    };
+    let text = text.map_err(|error| format!("{name}: {error}"))?;
+    let layout = Arc::new(Layout::read(&text).map_err(|why| format!("{name}: {why}"))?);
+    let (seeds, jobs) = (arguments.seeds(0..100)?, arguments.jobs(swarm::cores())?);
+    let verbose = arguments.has("verbose");
+    let (regions, vms) = (layout.regions.len(), layout.vms.len());
+    say(&format!("{}: {regions} regions, {} hosts, {vms} VMs", layout.core.name, layout.hosts.len()));
+    layout.notes.iter().for_each(|note| say(&format!("  {note}")));
+    let mut tally = Tried::default();
+    let run_one = |seed| {
+        let mut ended = run::swarm(Options { verbose, ..Options::proof(seed, Arc::clone(&layout)) });
+        if !verbose {
+            ended.log.clear();
+        }
+        ended
+    };
+    swarm::in_order(seeds, jobs, run_one, |seed, ended| {
+        let schedule = Schedule::draw(seed, regions);
+        ended.log.iter().for_each(|line| say(line));
+        tally.count(&schedule, &ended);
+        if let Some(violation) = ended.violation {
+            say(&format!("seed {seed} ({}): VIOLATION {violation}", Schedule::KINDS[schedule.kind()]));
+            let file = if name == "-" { "FILE" } else { name };
+            say(&format!("  again: dwcp-sim prove --config {file} --seed {seed} --verbose"));
+        }
+        true
+    });
+    tally.lines(vms).iter().for_each(|line| say(line));
+    Ok(i32::from(tally.broken()))
 }
 
 fn twice(words: &[String]) -> Result<i32, String> {

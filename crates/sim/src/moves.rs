@@ -5,7 +5,6 @@ use dwcp_roles::protocol::TransferTo;
 use dwcp_types::VmId;
 
 use crate::host::Process;
-use crate::net::Net;
 use crate::options::Mutation;
 use crate::world::{Event, World};
 
@@ -149,7 +148,8 @@ impl World {
         }
         self.whole_copies.remove(&(vm, migration));
         let completed = Input::TransferCompleted { vm, generation: copy.generation, migration };
-        self.later(copy.host, Net::delay_us(home, there), completed);
+        let in_us = self.net.delay_us(home, there);
+        self.later(copy.host, in_us, completed);
     }
 
     /// A source that has not heard in time that everything is noted lets its guest go on.
@@ -176,7 +176,7 @@ impl World {
                 (self.hosts[id].region.to_string(), self.hosts[id].name.to_string());
             let (generation, migration) = (to.generation, to.migration);
             let input = Input::Released { vm, generation, migration, from_region, from_host };
-            self.later(target, Net::delay_us(home, there), input);
+            self.later(target, self.net.delay_us(home, there), input);
             return;
         }
         let again = Event::Released { host: id, incarnation, vm, to, tries: left };

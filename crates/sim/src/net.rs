@@ -17,6 +17,8 @@ const RTT_TENTHS_MS: [[u64; 5]; 5] = [
 #[derive(Clone, Debug, Default)]
 pub struct Net {
     cuts: BTreeSet<(NodeId, NodeId)>,
+    /// One-way delays of a configuration that was read, µs; empty: those of the matrix.
+    pub delays_us: BTreeMap<(NodeId, NodeId), u64>,
     last_due: BTreeMap<(NodeId, NodeId), u64>,
     /// Frames lost, per thousand.
     pub loss_permille: u64,
@@ -24,7 +26,11 @@ pub struct Net {
 
 impl Net {
     /// One-way delay without jitter, µs.
-    pub fn delay_us(from: NodeId, to: NodeId) -> u64 {
+    pub fn delay_us(&self, from: NodeId, to: NodeId) -> u64 {
+        const WITHIN_US: u64 = 50;
+        if !self.delays_us.is_empty() {
+            return self.delays_us.get(&(from, to)).copied().unwrap_or(WITHIN_US);
+        }
         let row = ((from - 1) % 5) as usize;
         let column = ((to - 1) % 5) as usize;
         RTT_TENTHS_MS[row][column] * 50
@@ -35,7 +41,7 @@ impl Net {
         if self.is_cut(from, to) || rng.chance(self.loss_permille, 1_000) {
             return None;
         }
-        let delay_us = Net::delay_us(from, to);
+        let delay_us = self.delay_us(from, to);
         let due = now_us + delay_us + rng.below(delay_us / 20 + 200);
         let last = self.last_due.entry((from, to)).or_insert(0);
         *last = due.max(*last);

@@ -1,6 +1,13 @@
 //! What kind of run it is.
 
+use std::sync::Arc;
+
+use dwcp_types::{NodeId, RegionId};
+
+use crate::layout::Layout;
 use crate::partitions::Partition;
+use crate::run::Schedule;
+use crate::world::REGIONS;
 
 /// A deliberate break of a rule, to prove that a checker finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +29,15 @@ impl Mutation {
         ("ack-before-fsync", Mutation::AckBeforeFsync),
         ("ignore-generation", Mutation::IgnoreGeneration),
     ];
+}
+
+/// A configuration to run, and what fails.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// What is run.
+    pub layout: Arc<Layout>,
+    /// What fails.
+    pub schedule: Schedule,
 }
 
 /// Which kinds of misfortune happen, each with its own weight; 0: never in this run.
@@ -89,6 +105,8 @@ pub struct Options {
     pub ruled: bool,
     /// Instead of all that: links between regions break.
     pub partition: Option<Partition>,
+    /// Instead of all that, and of the simulator's own regions: a configuration that was read.
+    pub proof: Option<Proof>,
     /// A replica's log is cut behind a snapshot after so many entries.
     pub snapshot_every: u64,
     /// People make tokens and revoke them.
@@ -106,6 +124,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// The name of a region, by its number.
+    pub fn region(&self, node: NodeId) -> RegionId {
+        match &self.proof {
+            Some(proof) => proof.layout.regions[node as usize - 1].clone(),
+            None => RegionId::from(REGIONS[node as usize - 1]),
+        }
+    }
+
     /// A run whose shape follows from the seed: which faults happen, how often, how many VMs there are. Every fourth is a
     /// drill.
     pub fn swarm(seed: u64, mutation: Option<Mutation>) -> Options {
@@ -152,6 +178,7 @@ impl Options {
             drill: seed % 4 == 3 && mutation.is_none(),
             ruled: seed % 8 == 3,
             partition: None,
+            proof: None,
             snapshot_every: [SNAPSHOT_EVERY, 300, 60][rng.below(3) as usize],
             revocations: rng.chance(1, 2),
             moves: seed.is_multiple_of(2),
@@ -177,6 +204,7 @@ impl Options {
             drill: false,
             ruled: true,
             partition: None,
+            proof: None,
             snapshot_every: SNAPSHOT_EVERY,
             revocations: false,
             moves: false,

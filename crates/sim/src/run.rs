@@ -2,16 +2,20 @@
 
 mod drill;
 mod partition;
+mod proof;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dwcp_state::Standing;
+use dwcp_types::RegionId;
 
 use crate::client;
 use crate::faults::Fault;
 use crate::options::Options;
-use crate::world::{Event, REGIONS, World};
+use crate::world::{Event, World};
+
+pub use proof::Schedule;
 
 /// Faults begin after, µs.
 pub const FAULTS_BEGIN_US: u64 = 15_000_000;
@@ -46,6 +50,7 @@ pub fn swarm(options: Options) -> Ended {
     // An assertion that fails is a violation like any other: it is told with its seed, and the next one is run.
     let outcome = catch_unwind(AssertUnwindSafe(|| match world.options.partition.clone() {
         Some(partition) => partition::live(&mut world, &partition),
+        None if world.options.proof.is_some() => proof::live(&mut world),
         None if world.options.drill => drill::live(&mut world, &mut returned_ms),
         None => live(&mut world),
     }));
@@ -122,18 +127,11 @@ pub fn settle(world: &mut World) -> Result<u64, String> {
 fn enable_returned(world: &mut World, tickets: &mut u64) {
     let Some(node) = world.alive().first().copied() else { return };
     let Some(machine) = world.nodes[&node].node.as_ref() else { return };
-    let returned: Vec<&str> = REGIONS
-        .iter()
-        .copied()
-        .filter(|name| {
-            machine
-                .facts()
-                .region(&(*name).into())
-                .is_some_and(|region| region.standing == Standing::Returned)
-        })
-        .collect();
+    let all = machine.facts().core.regions.values();
+    let returned: Vec<RegionId> =
+        all.filter(|region| region.standing == Standing::Returned).map(|region| region.id.clone()).collect();
     for region in returned {
         *tickets += 1;
-        client::enable_region(world, node, region, true, *tickets);
+        client::enable_region(world, node, region.as_str(), true, *tickets);
     }
 }

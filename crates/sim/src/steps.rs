@@ -5,7 +5,6 @@ use dwcp_roles::protocol::{AgentMessage, Checked, Console, ControllerMessage, He
 use dwcp_types::{NodeId, VmId, decode, encode};
 
 use crate::host::{Connection, Process};
-use crate::net::Net;
 use crate::world::{Event, World};
 
 /// A broken connection is noticed after, µs.
@@ -320,11 +319,11 @@ impl World {
         let name = self.hosts[id].name.clone();
         self.note(format!("host {name} connects to node {node}"));
         self.schedule(0, Event::Session { node, life, host: id, session, up: true });
-        self.later(id, Net::delay_us(home, node) * 2, Input::Connected);
+        self.later(id, self.net.delay_us(home, node) * 2, Input::Connected);
     }
 
     fn agent_delay_us(&self, home: NodeId, node: NodeId) -> u64 {
-        if home == node { LOCAL_US } else { Net::delay_us(home, node) }
+        if home == node { LOCAL_US } else { self.net.delay_us(home, node) }
     }
 
     fn send_from_agent(&mut self, id: usize, message: &AgentMessage) {

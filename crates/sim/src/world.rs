@@ -151,6 +151,9 @@ impl World {
             rng,
             options,
         };
+        if let Some(proof) = &world.options.proof {
+            world.net.delays_us.clone_from(&proof.layout.delays_us);
+        }
         if world.options.revocations {
             world.schedule(0, Event::Tokens);
         }
@@ -172,22 +175,39 @@ impl World {
             };
             world.nodes.insert(number, slot);
             world.start_node(number);
-            for index in 0..world.options.hosts {
-                world.add_host(number, index);
-            }
+            world.add_hosts(number);
         }
         world
     }
 
-    fn add_host(&mut self, number: NodeId, index: usize) {
-        let region = REGIONS[number as usize - 1];
-        let zone = if index.is_multiple_of(2) { "a" } else { "b" };
-        let name = format!("{region}-{zone}{}", index / 2 + 1);
-        let config = AgentConfig {
+    /// The hosts of a region: those of the configuration that is run, or so many alike ones.
+    fn add_hosts(&mut self, number: NodeId) {
+        let region = self.options.region(number);
+        let config = |index: usize| AgentConfig {
             addresses: (0..32).map(|slot| format!("127.77.{number}.{}", (index + 1) * 32 + slot)).collect(),
             ..AgentConfig::default()
         };
-        let mut host = Host::new(region.into(), number, HostId::from(name.as_str()), zone, config);
+        let hosts: Vec<Host> = match &self.options.proof {
+            None => (0..self.options.hosts)
+                .map(|index| {
+                    let zone = if index.is_multiple_of(2) { "a" } else { "b" };
+                    let name = format!("{region}-{zone}{}", index / 2 + 1);
+                    Host::new(region.clone(), number, HostId::from(name.as_str()), zone, config(index))
+                })
+                .collect(),
+            Some(proof) => proof
+                .layout
+                .hosts
+                .iter()
+                .filter(|laid| laid.node == number)
+                .enumerate()
+                .map(|(index, laid)| Host::laid(region.clone(), laid, config(index)))
+                .collect(),
+        };
+        hosts.into_iter().for_each(|host| self.add_host(host));
+    }
+
+    fn add_host(&mut self, mut host: Host) {
         host.drift_ppm = self.rng.below(20_000) as i64 - 10_000;
         host.clock_offset_us = self.rng.below(1_000_000_000);
         host.start_agent(self.now_us);
@@ -278,11 +298,14 @@ impl World {
 
     /// Starts a node's process from what its disk holds.
     pub fn start_node(&mut self, number: NodeId) {
-        let regions: BTreeMap<NodeId, RegionId> = (1..=self.options.regions as NodeId)
-            .map(|n| (n, RegionId::from(REGIONS[n as usize - 1])))
-            .collect();
+        let regions: BTreeMap<NodeId, RegionId> =
+            (1..=self.options.regions as NodeId).map(|n| (n, self.options.region(n))).collect();
         let seed = self.rng.next_u64();
-        let mut config = NodeConfig::new(number, regions, genesis(self.options.regions), seed);
+        let founded = match &self.options.proof {
+            Some(proof) => Core { tokens: bootstrap(), ..proof.layout.core.clone() },
+            None => genesis(self.options.regions),
+        };
+        let mut config = NodeConfig::new(number, regions, founded, seed);
         config.mutation = (self.options.mutation == Some(Mutation::SkipLeaseWait))
             .then_some(dwcp_roles::node::Mutation::SkipLeaseWait);
         config.consensus.snapshot_every_entries = self.options.snapshot_every;
@@ -381,8 +404,10 @@ impl World {
                 lines.into_iter().for_each(|line| self.note(line));
             }
             Effect::MendLinks { region } => {
-                let Some(at) = REGIONS.iter().position(|name| *name == region.as_str()) else { return };
-                self.strike(Fault::HealRegion(at as NodeId + 1));
+                let all = 1..=self.options.regions as NodeId;
+                for node in all.filter(|node| self.options.region(*node) == region).collect::<Vec<_>>() {
+                    self.strike(Fault::HealRegion(node));
+                }
             }
             Effect::Log { component, text, .. } => {
                 if self.options.verbose {
@@ -452,7 +477,12 @@ pub fn genesis(regions: usize) -> Core {
         };
         core.regions.insert(record.id.clone(), record);
     }
-    let id = TokenId::from("token-bootstrap");
-    core.tokens.insert(id.clone(), Token { id, user: "admin".into(), role: Role::Admin, ..Token::default() });
+    core.tokens = bootstrap();
     core
+}
+
+/// The token that a federation is founded with.
+fn bootstrap() -> BTreeMap<TokenId, Token> {
+    let id = TokenId::from("token-bootstrap");
+    [(id.clone(), Token { id, user: "admin".into(), role: Role::Admin, ..Token::default() })].into()
 }

@@ -7,6 +7,7 @@ mod it {
     mod migrations;
     mod mutations;
     mod partitions;
+    mod prove;
     mod recording;
     mod regressions;
     mod stories;

@@ -1,5 +1,7 @@
 //! Drills: a region's failure rehearsed, ended, shown.
 
+mod prove;
+
 use std::time::{Duration, Instant};
 
 use dwcp_api::drill::{
@@ -25,6 +27,7 @@ pub fn run(session: &Session, command: &DrillCommand) -> Ended {
         DrillCommand::SimulateFailure(wanted) => simulate(session, wanted),
         DrillCommand::Restore { region } => restore(session, region),
         DrillCommand::Results { metric, region } => results(session, *metric, region.as_deref()),
+        DrillCommand::Prove(wanted) => prove::run(session, wanted),
         DrillCommand::List { region, limit } => read(session, || {
             let page = all_pages::<DrillList, Drill>(session, *limit, |cursor| DrillListRequest {
                 region: region.clone(),

@@ -1,5 +1,7 @@
 //! Commands about drills.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use dwcp_config::units;
 
@@ -27,6 +29,11 @@ pub enum DrillCommand {
         #[arg(long)]
         region: Option<String>,
     },
+    /// Run the federation as it is configured now in the simulator, through many failures of each kind.
+    ///
+    /// Regions are killed and cut off, links, hosts and processes break, each as drawn from a seed; no VM may run twice or be
+    /// lost, and all of it must settle. Exit 1 when a seed shows otherwise. Needs `dwcp-sim` beside `dwcp-cli`.
+    Prove(Prove),
     /// List drills, newest first.
     List {
         /// The region.
@@ -53,6 +60,19 @@ pub struct SimulateFailure {
     /// Why; it stands in the events and in the audit log.
     #[arg(long)]
     pub reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Prove {
+    /// So many schedules; A..B: those from A up to B, B not included.
+    #[arg(long, value_name = "N|A..B", default_value = "100")]
+    pub seeds: String,
+    /// So many at once; without it one a core.
+    #[arg(long, value_parser = units::count)]
+    pub jobs: Option<u32>,
+    /// Also keep the configuration in this file, for `dwcp-sim prove`.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
 }
 
 /// What a drill measures.

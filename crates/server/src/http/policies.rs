@@ -59,7 +59,8 @@ pub async fn set(call: &Call, policy: Policy, before: &Policy, expected: Option<
     Ok(())
 }
 
-fn show(view: &View<'_>, policy: &Policy) -> Policies {
+/// The policies as the API shows them.
+pub fn show(view: &View<'_>, policy: &Policy) -> Policies {
     Policies {
         auto_failover: policy.auto_failover,
         loss_after_ms: policy.loss_after_ms,

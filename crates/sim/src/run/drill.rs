@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_state::{MoveState, Want};
-use dwcp_types::{NodeId, RegionId, VmId};
+use dwcp_types::{NodeId, VmId};
 
 use super::settle;
 use crate::client;
 use crate::faults::Fault;
-use crate::world::{Event, REGIONS, World};
+use crate::world::{Event, World};
 
 /// VMs with room elsewhere answer after, µs.
 const RETURN_US: u64 = 30_000_000;
@@ -56,7 +56,7 @@ pub(super) fn live(world: &mut World, returned_ms: &mut Option<u64>) -> Result<u
     let without_room = if world.options.ruled { left(world, node) } else { BTreeSet::new() };
     if let Some(vm) = missing.iter().find(|vm| !without_room.contains(*vm)) {
         let seconds = RETURN_US / 1_000_000;
-        let region = REGIONS[node as usize - 1];
+        let region = world.options.region(node);
         return Err(format!("{} ({vm}) does not answer {seconds} s after {region} was killed", doomed[vm]));
     }
     world.run_until(kill_us + ALONE_US)?;
@@ -83,7 +83,7 @@ fn target(world: &mut World) -> NodeId {
 
 /// VMs that answer in a region and are wanted, with their names.
 fn running_in(world: &World, node: NodeId) -> BTreeMap<VmId, String> {
-    let region = RegionId::from(REGIONS[node as usize - 1]);
+    let region = world.options.region(node);
     let Some(machine) = world.nodes[&node].node.as_ref() else { return BTreeMap::new() };
     let answering: BTreeSet<VmId> = world
         .hosts
@@ -99,7 +99,7 @@ fn running_in(world: &World, node: NodeId) -> BTreeMap<VmId, String> {
 
 /// VMs that fit nowhere else, as the failover says.
 fn left(world: &World, node: NodeId) -> BTreeSet<VmId> {
-    let region = RegionId::from(REGIONS[node as usize - 1]);
+    let region = world.options.region(node);
     let alive = world.nodes.values().filter_map(|slot| slot.node.as_ref());
     let newest = alive.max_by_key(|machine| machine.facts().revision(0));
     let failovers = newest.iter().flat_map(|machine| machine.facts().core.failovers.values());
