@@ -227,7 +227,7 @@ async fn a_vm_moves_while_a_point_is_made_and_takes_every_record_along() {
     };
     let protect = Some(pair.to(1, false, INTERVAL_MS));
     pair.here.want(vec![VmIntent { transfer: Some(to), protect, ..with_disk(1) }]);
-    let from = ArrivalFrom { migration: 21, region: REGION.into(), host: HOST.into() };
+    let from = ArrivalFrom { migration: 21, region: REGION.into(), host: HOST.into(), settling: false };
     pair.there.keep(Vec::new());
     pair.there.want(vec![VmIntent { arrival: Some(from), run: Run::Incoming, ..with_disk(2) }]);
     pair.pace(None).await;
