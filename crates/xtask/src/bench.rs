@@ -106,6 +106,22 @@ const BENCHMARKS: &[Named] = &[
         ]),
     },
     Named {
+        name: "sync-write",
+        about: "a guest's write that is on its drive, with a disk that is protected over emulated links, against the round trip and an unprotected disk",
+        // By the real agents: only a test has their program.
+        work: Work::Cargo(&[
+            "test",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-agent",
+            "--test=it",
+            "--",
+            "--ignored",
+            "--nocapture",
+            "bench_sync_write",
+        ]),
+    },
+    Named {
         name: "cli-start",
         about: "a cold start of dwcp-cli, against /bin/true",
         work: Work::Own(cli_start::measure),

@@ -13,7 +13,7 @@ use dwcp_types::{Wire, decode, encode};
 use crate::Target;
 
 #[path = "../../../state/tests/it/samples.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod samples;
 
 pub fn all() -> Vec<Target> {
