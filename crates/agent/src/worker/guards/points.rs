@@ -4,6 +4,7 @@
 //! goes on, and what changed is kept in mind until the next point gets there.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use dwcp_mesh::PeerId;
 use dwcp_mesh::transfer::{Kind, Opening, Pace, TransferHandle};
@@ -27,7 +28,10 @@ use crate::clock::{monotonic_us, wall_ms};
 use crate::journal;
 
 /// Between two looks at the emulator's copy.
-const JOB_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+const JOB_LOOK: Duration = Duration::from_millis(50);
+
+/// Longest pause between two tries.
+const AGAIN_MAX: Duration = Duration::from_secs(10);
 
 /// The newest point that the other host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +72,11 @@ fn lateness(
     }
 }
 
+/// How long to wait after a try that failed, when it was `last` before: ever longer, but never long against the interval.
+fn pause(last: Duration, interval_ms: u64) -> Duration {
+    (last * 2).min(Duration::from_millis(interval_ms / 2)).clamp(BEGIN_AGAIN, AGAIN_MAX)
+}
+
 /// Which point comes after the one that the other host has, and what it builds on: on nothing, when the emulator does not
 /// know what changed since.
 fn next_point(have: &Point, epoch: u64, at_ms: u64, bitmaps: &[Since]) -> (Point, Option<Since>) {
@@ -84,7 +93,7 @@ impl Guard {
         let snapshot = Arc::new(Snapshot::of(&self.process));
         let known = Arc::new(Mutex::new(Known::default()));
         let begun_us = monotonic_us();
-        let mut failed = None;
+        let (mut failed, mut again) = (None, BEGIN_AGAIN);
         while let Some(to) = self.points_to() {
             let newest = locked(&known).newest;
             let due_us = newest.map_or(0, |newest| newest.since.taken_us + to.interval_ms * 1_000);
@@ -99,12 +108,13 @@ impl Guard {
             self.cleared(&snapshot).await;
             self.busy.send_replace(false);
             failed = made.err();
+            again = if failed.is_some() { pause(again, to.interval_ms) } else { BEGIN_AGAIN };
             if let Some(reason) = &failed {
                 let said = json!({"vm": self.process.vm, "epoch": self.epoch, "error": reason});
                 journal::warn("point-not-made", said);
                 // What was said of it may be said of the next one too: the reason is told once points are late.
                 self.look(&to, &known, begun_us, failed.as_deref());
-                let _ = tokio::time::timeout(BEGIN_AGAIN, self.wanted.changed()).await;
+                let _ = tokio::time::timeout(again, self.wanted.changed()).await;
             }
         }
         self.busy.send_replace(true);
@@ -445,6 +455,13 @@ mod tests {
         assert_eq!(next(Point::default(), &[since(0, 0, 1)]), (point(2, 1), None));
         // The same process under a later epoch goes on from the point that is there.
         assert_eq!(next(point(1, 9), &[since(1, 9, 7)]), (point(2, 1), Some(since(1, 9, 7))));
+    }
+
+    #[test]
+    fn tries_that_fail_get_rarer_up_to_half_an_interval() {
+        let seconds = |last, interval_ms| pause(Duration::from_secs(last), interval_ms).as_secs_f64();
+        assert_eq!([seconds(1, 30_000), seconds(4, 30_000), seconds(8, 30_000)], [2.0, 8.0, 10.0]);
+        assert_eq!([seconds(4, 5_000), seconds(1, 1_000)], [2.5, 1.0]);
     }
 
     #[test]
