@@ -71,10 +71,11 @@ impl Children {
             return Err(format!("{} processes are all that can be watched", self.processes.len()));
         }
         let (program, arguments) = line.split_first().ok_or("an empty command line")?;
-        let path = Path::new(dir).join(ERRORS_FILE);
         // It appends, so that the file can be emptied while it runs.
-        let errors = File::create(&path).and_then(|_| File::options().append(true).open(&path));
+        let errors = File::options().create(true).append(true).open(Path::new(dir).join(ERRORS_FILE));
         let errors = errors.map_err(|e| format!("{dir}/{ERRORS_FILE}: {e}"))?;
+        // What its last process complained of matters no more.
+        let _ = errors.set_len(0);
         let mut command = Command::new(program);
         command.args(arguments).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         die_with_parent(&mut command, 5);
