@@ -23,7 +23,7 @@ const RATE: &str = "40";
 /// A region's server, or the link, is gone for so long.
 const GONE: Duration = Duration::from_secs(8);
 /// Until the federation is as it was before a cell.
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_secs(120);
 
 /// A moment of a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,31 +135,34 @@ fn pick<T: Copy>(all: &[(&'static str, T)], names: &[String]) -> Result<Vec<(&'s
 /// # Errors
 /// How many cells did not hold; or the federation could not be brought back to where it was.
 pub fn breaks(stage: &Stage) -> Result<(), Failure> {
-    let chosen = &stage.chosen;
-    let (mut table, mut records, mut wrong) = (vec![head(chosen)], (0, 0), Vec::new());
-    for (phase_name, phase) in &chosen.phases {
-        let mut line = format!("{phase_name:<8}");
-        for (fault_name, fault) in &chosen.faults {
+    let (mut table, mut records, mut wrong) = (vec![head(&stage.chosen)], (0, 0), Vec::new());
+    let cells = all(stage, &mut table, |name, found| {
+        records = (records.0 + found.records, records.1 + found.missing);
+        if !found.wrong.is_empty() {
+            wrong.push(format!("{name}: {}", found.wrong.join("; ")));
+        }
+    });
+    table.iter().for_each(|line| stage.say(line));
+    stage.say(&format!("{} records acknowledged and looked for, {} missing", records.0, records.1));
+    wrong.iter().for_each(|line| stage.say(&format!("did not hold: {line}")));
+    cells?;
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::new(format!("{} cells did not hold", wrong.len()))) }
+}
+
+fn all(stage: &Stage, table: &mut Vec<String>, mut tell: impl FnMut(&str, &Found)) -> Result<(), Failure> {
+    for (phase_name, phase) in &stage.chosen.phases {
+        table.push(format!("{phase_name:<8}"));
+        for (fault_name, fault) in &stage.chosen.faults {
             let name = format!("{phase_name} x {fault_name}");
             let found = one_cell(stage, &name, *phase, *fault)?;
             stage.say(&format!("{name}: {}", found.told()));
-            records = (records.0 + found.records, records.1 + found.missing);
-            line.push_str(&format!(" {:>16}", found.short()));
-            if !found.wrong.is_empty() {
-                wrong.push(format!("{name}: {}", found.wrong.join("; ")));
-                // What is wrong with this VM must not be found again in the next cell.
-                must(stage, &["vm", "delete", NAME, "--yes"])?;
+            tell(&name, &found);
+            if let Some(line) = table.last_mut() {
+                line.push_str(&format!(" {:>16}", found.short()));
             }
         }
-        table.push(line);
     }
-    table.iter().for_each(|line| stage.say(line));
-    stage.say(&format!("{} records acknowledged and looked for, {} missing", records.0, records.1));
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    wrong.iter().for_each(|line| stage.say(&format!("did not hold: {line}")));
-    Err(Failure::new(format!("{} cells did not hold", wrong.len())))
+    Ok(())
 }
 
 fn head(chosen: &Chosen) -> String {
@@ -176,11 +179,19 @@ fn one_cell(stage: &Stage, name: &str, phase: Phase, fault: Fault) -> Result<Fou
         let target = stage.regions[(at + 1) % stage.regions.len()].clone();
         led_at_home(stage, &[&vm.region, &target])?;
         link(stage, (&vm.region, &target), &["--rtt", RTT, "--rate", RATE])?;
-        let result = cell::strike(stage, &vm, &target, (phase, fault));
+        found = cell::strike(stage, &vm, &target, (phase, fault)).unwrap_or_else(|failure| Found {
+            outcome: "not begun".to_owned(),
+            wrong: vec![failure.message],
+            ..Found::default()
+        });
         // Whatever happened, what is broken must not outlive the cell.
         link(stage, (&vm.region, &target), &["--heal"])?;
         up::again(stage.tree)?;
-        found = result?;
+        if !found.wrong.is_empty() {
+            // What is wrong with this VM must not be found again in the next cell.
+            must(stage, &["vm", "delete", NAME, "--yes"])?;
+        }
+        stage.heal(&[&vm.region, &target])?;
         if !found.missed {
             break;
         }
@@ -195,7 +206,7 @@ fn one_cell(stage: &Stage, name: &str, phase: Phase, fault: Fault) -> Result<Fou
 /// The VM, running and answering; made when it is not there.
 fn ready(stage: &Stage) -> Result<Vm, Failure> {
     if !demo::vms(stage.tree)?.contains_key(NAME) {
-        must(stage, &["vm", "create", "--name", NAME, "--disk", "1GiB"])?;
+        must(stage, &["--detach", "vm", "create", "--name", NAME, "--disk", "1GiB"])?;
     }
     let mut vm = Vm::default();
     let answers = wait_until(SETTLED, Duration::from_millis(200), || {

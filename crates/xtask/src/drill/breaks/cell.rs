@@ -118,20 +118,22 @@ fn move_and_strike(
     let operation = begun["operations"][0]["operation"].as_str().unwrap_or_default().to_owned();
     let cell = Cell { stage, vm, target, witness, operation };
     let mut found = Found::default();
-    let seen = cell.wait_for(phase);
-    if let Err(seen) = seen {
-        found.missed = true;
-        found.outcome = seen;
-        cell.wait_for_end(Instant::now())?;
-        return Ok(found);
-    }
+    let seen = match cell.wait_for(phase) {
+        Ok(seen) => seen,
+        Err(seen) => {
+            found.missed = true;
+            found.outcome = seen;
+            cell.wait_for_end(Instant::now());
+            return Ok(found);
+        }
+    };
     let (struck, at) = (Instant::now(), stage.probe.now());
     let killed = cell.kill(fault)?;
     let what = killed.as_deref().unwrap_or("nothing there to kill");
-    stage.say(&format!("  {}: {what}", seen.unwrap_or_default()));
+    stage.say(&format!("  {seen}: {what}"));
     std::thread::scope(|scope| {
         let mending = killed.is_some().then(|| scope.spawn(|| cell.mend_later(fault)));
-        cell.judge(&mut found, (struck, at), (&boot, fault.may_boot()))?;
+        cell.judge(&mut found, (struck, at), (&boot, fault.may_boot()));
         match mending.map(std::thread::ScopedJoinHandle::join) {
             Some(mended) => mended.unwrap_or_else(|_| Err(Failure::new("nothing was mended"))),
             None => Ok(()),
@@ -152,7 +154,7 @@ impl Cell<'_> {
             let Some(seen) = Sight::of(self.stage, &self.vm.region, &self.operation) else { continue };
             let there = sight::emulators(self.stage, &self.vm.id);
             let now = seen.phase(there.iter().any(|(one, _)| one.region == self.target));
-            last = format!("{now:?}: {}", seen.told());
+            last = now.map_or_else(|| "over".to_owned(), |now| format!("{now:?}")) + ": " + &seen.told();
             match now {
                 Some(now) if now == phase => return Ok(last),
                 Some(now) if now < phase => {}
@@ -200,7 +202,7 @@ impl Cell<'_> {
     }
 
     /// Waits until the operation has ended; how the move ended, and how long after `since`.
-    fn wait_for_end(&self, since: Instant) -> Result<(Option<Sight>, Duration), Failure> {
+    fn wait_for_end(&self, since: Instant) -> (Option<Sight>, Duration) {
         let mut seen = None;
         let over = wait_until(ENDED, Duration::from_millis(200), || {
             let shown = self.stage.json_at(&self.witness, &["operation", "show", &self.operation]);
@@ -208,16 +210,11 @@ impl Cell<'_> {
             let ended = shown.is_ok_and(|shown| shown["ended_at_ms"].is_u64());
             ended && seen.as_ref().is_some_and(|seen| !seen.is_open())
         });
-        Ok((seen.filter(|_| over), since.elapsed()))
+        (seen.filter(|_| over), since.elapsed())
     }
 
-    fn judge(
-        &self,
-        found: &mut Found,
-        (struck, at): (Instant, Duration),
-        (boot, may_boot): (&str, bool),
-    ) -> Result<(), Failure> {
-        let (end, ended) = self.wait_for_end(struck)?;
+    fn judge(&self, found: &mut Found, (struck, at): (Instant, Duration), (boot, may_boot): (&str, bool)) {
+        let (end, ended) = self.wait_for_end(struck);
         found.ended = ended;
         match end {
             Some(end) => found.said = format!("{} {}", end.state, end.reason).trim().to_owned(),
@@ -250,7 +247,6 @@ impl Cell<'_> {
         }
         let doubles = probe::doubles(&self.stage.probe.book());
         found.wrong.extend(doubles.into_iter().filter(|double| double.starts_with(&self.vm.id)));
-        Ok(())
     }
 }
 
