@@ -5,16 +5,22 @@
 
 mod async_loss;
 mod breaks;
+mod closely;
 mod control_plane;
 mod cut;
+mod dr;
+mod home;
 mod leaks;
 mod moves;
 mod partitions;
 mod probe;
 mod regions;
+mod runbook;
+mod script;
 mod single;
 mod stage;
 mod sync_loss;
+mod traces;
 mod writer;
 mod zone;
 
@@ -32,7 +38,7 @@ const ROUNDS: usize = 20;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 16] = [
+const DRILLS: [(&str, &str, bool, Run); 19] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -93,6 +99,24 @@ const DRILLS: [(&str, &str, bool, Run); 16] = [
         "a region and the copy's server die under a guest whose disk is kept in points in time: what came before the point is there",
         false,
         async_loss::async_loss,
+    ),
+    (
+        "dr",
+        "a region's loss is rehearsed: nobody is disturbed, the figures are true, nothing is left",
+        false,
+        dr::dr,
+    ),
+    (
+        "home",
+        "a region dies and returns: its VMs come home while they run, one by one, and are protected as before",
+        false,
+        home::home,
+    ),
+    (
+        "runbook",
+        "the emergency runbook against a region that was killed, line by line and as one command",
+        false,
+        runbook::runbook,
     ),
 ];
 

@@ -35,7 +35,7 @@ pub fn check(stage: &Stage) -> Result<(), Failure> {
 }
 
 /// The VM that a QEMU runs, out of the command line it gives the guest's kernel.
-fn vm_of(arguments: &[String]) -> Option<String> {
+pub fn vm_of(arguments: &[String]) -> Option<String> {
     let words = arguments.iter().flat_map(|argument| argument.split_whitespace());
     words.filter_map(|word| word.strip_prefix("dwcp.vm=")).map(str::to_owned).next()
 }

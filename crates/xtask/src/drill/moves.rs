@@ -135,18 +135,22 @@ fn twice(answers: &[Answer]) -> Vec<String> {
 }
 
 /// The value that so many percent of all do not exceed.
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let at = (sorted.len() * percent).div_ceil(100).max(1) - 1;
     sorted.get(at).copied().unwrap_or_default()
 }
 
-fn told_times(times: &mut [Duration]) -> String {
+pub fn told_times(times: &mut [Duration]) -> String {
     times.sort_unstable();
     let ms = |percent| percentile(times, percent).as_millis();
     format!("P50 {} ms, P99 {} ms, longest {} ms", ms(50), ms(99), ms(100))
 }
 
-fn vm(stage: &Stage, name: &str) -> Result<Vm, Failure> {
+/// A VM by its name.
+///
+/// # Errors
+/// When there is none.
+pub fn vm(stage: &Stage, name: &str) -> Result<Vm, Failure> {
     demo::vms(stage.tree)?.remove(name).ok_or_else(|| Failure::new(format!("no VM {name}")))
 }
 

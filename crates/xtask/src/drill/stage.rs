@@ -150,7 +150,10 @@ impl<'a> Stage<'a> {
     }
 
     /// Closes every other region for new VMs, or opens them again.
-    fn place_only_in(&self, region: &str, only: bool) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// When one can't be.
+    pub fn place_only_in(&self, region: &str, only: bool) -> Result<(), Failure> {
         let what = if only { "disable-placement" } else { "enable-placement" };
         for other in self.regions.iter().filter(|name| *name != region) {
             let output = self.cli(&["federation", "region", what, "--region", other])?;

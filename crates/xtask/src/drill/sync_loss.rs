@@ -4,10 +4,12 @@
 use super::probe;
 use super::stage::{Stage, told};
 use crate::federation::demo::{self, Vm};
-use crate::run::{Failure, wait_until};
+use crate::run::{Failure, text_of, wait_until};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -124,19 +126,25 @@ pub fn back(stage: &Stage, name: &str, before: &Vm, cut: Duration) -> Result<(Vm
     Ok((after, took))
 }
 
-/// Waits until the copy is whole.
+/// Waits until the copy of a VM's disk is whole; returns what is said of it.
 ///
 /// # Errors
-/// It is not in time; says what it is.
-pub fn wait_whole(stage: &Stage, name: &str) -> Result<(), Failure> {
-    let mut last = String::new();
+/// When it is not in two minutes.
+pub fn wait_whole(stage: &Stage, name: &str) -> Result<Value, Failure> {
+    let (mut last, mut protection) = (String::new(), Value::Null);
     let whole = wait_until(WHOLE, Duration::from_millis(300), || {
-        let shown = stage.json_at(&stage.other_than(&[]), &["vm", "show", name]);
-        let protection = shown.map(|shown| shown["protection"].clone()).unwrap_or_default();
+        let shown = demo::cli(stage.tree);
+        protection = show(shown, name)["protection"].take();
         last = format!("{} ({})", protection["state"], protection["reason"]);
         protection["state"] == "protected"
     });
-    if whole { Ok(()) } else { Err(Failure::new(format!("the copy of {name} is not whole: {last}"))) }
+    if whole { Ok(protection) } else { Err(Failure::new(format!("the copy of {name} is not whole: {last}"))) }
+}
+
+/// A VM as any region that answers shows it; nothing when none does.
+fn show(mut cli: Command, name: &str) -> Value {
+    let text = text_of(cli.args(["--timeout", "15s", "--format", "json", "vm", "show", name]));
+    text.ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
 /// What the failover's record says of the VM's disk; it is known for sure once the VM is verified.
