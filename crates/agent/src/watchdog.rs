@@ -23,7 +23,7 @@ use crate::lease_file::{LeaseFile, LeaseView};
 use crate::watch_protocol::{Ask, Tell};
 use crate::{journal, qmp, quiet_thread};
 use children::Children;
-pub(crate) use children::die_with_parent;
+pub(crate) use children::{die_with_parent, own_nice};
 use fence::{Fence, Urgency};
 use worker_process::WorkerProcess;
 
@@ -73,11 +73,13 @@ pub fn run(config: WatchdogConfig) -> Result<(), String> {
     lease.write(0).map_err(|e| format!("{}: {e}", path.display()))?;
     let fence = Arc::new(Fence::new(LeaseView::map(&lease).map_err(|e| format!("{}: {e}", path.display()))?));
     let urgency = fence.start().map_err(|e| format!("the fence's thread: {e}"))?;
+    // Its children are to keep it, while this process raises itself.
+    let nice = own_nice();
     prepare_process(urgency);
     let mut watchdog = Watchdog {
         fence: fence.clone(),
-        children: Children::new(fence),
-        worker: WorkerProcess::new(&config),
+        children: Children::new(fence, nice),
+        worker: WorkerProcess::new(&config, nice),
         stopping: false,
     };
     while !STOP.load(Ordering::Relaxed) {

@@ -14,6 +14,9 @@ use crate::journal;
 use crate::qemu::ERRORS_FILE;
 use crate::watch_protocol::Tell;
 
+/// An emulator is so much nicer than the worker: many guests that boot at once must not keep it from renewing the lease.
+const GUEST_NICER: libc::c_int = 5;
+
 struct Process {
     generation: u64,
     child: Child,
@@ -26,11 +29,13 @@ struct Process {
 pub(super) struct Children {
     fence: Arc<Fence>,
     processes: BTreeMap<u64, Process>,
+    /// The niceness that this process was started with.
+    nice: libc::c_int,
 }
 
 impl Children {
-    pub(super) fn new(fence: Arc<Fence>) -> Children {
-        Children { fence, processes: BTreeMap::new() }
+    pub(super) fn new(fence: Arc<Fence>, nice: libc::c_int) -> Children {
+        Children { fence, processes: BTreeMap::new(), nice }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -78,7 +83,7 @@ impl Children {
         let _ = errors.set_len(0);
         let mut command = Command::new(program);
         command.args(arguments).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-        die_with_parent(&mut command, 5);
+        die_with_parent(&mut command, self.nice + GUEST_NICER);
         // What comes before may have waited for the disk.
         if !self.fence.leased() {
             return Err("the host has no lease".to_string());
@@ -171,6 +176,12 @@ fn reason(status: ExitStatus, done: Done, dir: &str) -> String {
         Some(line) => format!("{how}: {}", line.chars().take(300).collect::<String>()),
         None => how,
     }
+}
+
+/// The niceness of this process.
+pub(crate) fn own_nice() -> libc::c_int {
+    // SAFETY: plain numbers.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 
 /// Makes the kernel kill the child when this process dies, and gives it its own priority.

@@ -25,6 +25,7 @@ const LINE_MAX: usize = 1 << 20;
 
 pub(super) struct WorkerProcess {
     line: Vec<String>,
+    nice: libc::c_int,
     child: Option<Child>,
     stream: Option<UnixStream>,
     received: Vec<u8>,
@@ -33,10 +34,11 @@ pub(super) struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    pub(super) fn new(config: &WatchdogConfig) -> WorkerProcess {
+    pub(super) fn new(config: &WatchdogConfig, nice: libc::c_int) -> WorkerProcess {
         let line = config.worker.clone();
         WorkerProcess {
             line,
+            nice,
             child: None,
             stream: None,
             received: Vec::new(),
@@ -89,7 +91,7 @@ impl WorkerProcess {
         let (program, arguments) = self.line.split_first().ok_or(ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null());
-        die_with_parent(&mut command, 0);
+        die_with_parent(&mut command, self.nice);
         let fd = theirs.as_raw_fd();
         // SAFETY: dup2 and fcntl may be called between fork and exec; `theirs` is open until after the spawn.
         unsafe {

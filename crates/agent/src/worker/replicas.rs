@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 
 use super::prepare::empty_removed;
 use crate::journal;
-use crate::watchdog::die_with_parent;
+use crate::watchdog::{die_with_parent, own_nice};
 pub(super) use files::promote;
 use files::{dir_of, put_away, ready};
 use replies::Replies;
@@ -373,7 +373,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors);
-        die_with_parent(&mut command, 0);
+        die_with_parent(&mut command, own_nice());
         let child = command.spawn().map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => {
                 format!("this host has no `{PROGRAM}` (Debian's package qemu-system-common)")

@@ -186,3 +186,23 @@ async fn an_ordered_stop_gives_vms_their_ten_seconds_under_the_lease() {
     drop(host);
     std::fs::remove_dir_all(dir).expect("remove");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guests_are_nicer_than_their_agent_however_nice_that_is() {
+    // SAFETY: plain numbers; on this thread alone, and what it starts inherits it.
+    let nice = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 3) };
+    assert_eq!(nice, 0, "anybody may be nicer than before");
+    let dir = directory("nice");
+    let leader = Leader::start(&dir.join("pki"), "127.0.0.1:0".parse().expect("address")).await;
+    let mut host = Host::start_sleepers(&dir, &leader, "127.91.8", &[], Stdio::null());
+    leader.want(vec![intent(1)]);
+    let guests = running(&leader, &host, 1).await;
+    // SAFETY: plain numbers.
+    let nice_of = |pid: u32| unsafe { libc::getpriority(libc::PRIO_PROCESS, pid) };
+    let workers = host.children("worker");
+    assert_eq!(workers.iter().map(|pid| nice_of(*pid)).collect::<Vec<_>>(), [3], "as it was started");
+    assert_eq!(nice_of(guests[0]), 8);
+    assert!(host.stop());
+    drop(host);
+    std::fs::remove_dir_all(dir).expect("remove");
+}
