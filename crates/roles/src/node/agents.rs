@@ -14,13 +14,15 @@ struct Session {
     region: RegionId,
     host: HostId,
     hello: Option<Vec<u8>>,
-    heard: Mono,
 }
 
 /// Every connection of this node.
 #[derive(Default)]
 pub(super) struct Agents {
     sessions: BTreeMap<u64, Session>,
+    /// When each host was last heard here, also after its connection has ended: when it goes back to its own region's node, that
+    /// node's first word reaches the others later than the end of the connection here.
+    heard: BTreeMap<(RegionId, HostId), Mono>,
     /// Who said in a beat that it leads a group, and in which term.
     leaders: BTreeMap<GroupId, (u64, NodeId)>,
 }
@@ -29,8 +31,8 @@ impl Agents {
     /// How many hosts of each region were heard here since `since`.
     pub(super) fn heard_since(&self, since: Mono) -> BTreeMap<RegionId, u64> {
         let mut counts = BTreeMap::new();
-        for session in self.sessions.values().filter(|session| session.heard >= since) {
-            *counts.entry(session.region.clone()).or_insert(0) += 1;
+        for ((region, _), _) in self.heard.iter().filter(|(_, heard)| **heard >= since) {
+            *counts.entry(region.clone()).or_insert(0) += 1;
         }
         counts
     }
@@ -38,8 +40,8 @@ impl Agents {
 
 impl Node {
     pub(super) fn agent_up(&mut self, session: u64, region: RegionId, host: HostId) {
-        let heard = self.now.mono;
-        self.agents.sessions.insert(session, Session { region, host, hello: None, heard });
+        self.agents.heard.insert((region.clone(), host.clone()), self.now.mono);
+        self.agents.sessions.insert(session, Session { region, host, hello: None });
     }
 
     pub(super) fn agent_down(&mut self, session: u64) {
@@ -56,7 +58,7 @@ impl Node {
             }
             known.hello = Some(bytes.to_vec());
         }
-        known.heard = self.now.mono;
+        self.agents.heard.insert((known.region.clone(), known.host.clone()), self.now.mono);
         self.pass_to_leader(session, bytes.to_vec());
     }
 

@@ -1,8 +1,10 @@
 //! What a region tells the others of its hosts.
 
+use dwcp_roles::node::Input;
 use dwcp_sim::faults::Fault;
 use dwcp_sim::options::Options;
-use dwcp_sim::world::World;
+use dwcp_sim::world::{REGIONS, World};
+use dwcp_state::Standing;
 use dwcp_types::NodeId;
 
 /// Age of the word on every host as a node has it, in ms; none where it has no word.
@@ -66,4 +68,27 @@ fn an_agent_whose_introduction_got_lost_on_its_way_to_a_distant_leader_is_soon_k
     world.run_until(28_000_000).expect("it goes well");
     assert_eq!(registered(&world, 1, host), (leader, before + 1));
     assert!(world.hosts[host].lease_until_us > until_us, "and has a lease again");
+}
+
+#[test]
+fn a_region_is_not_lost_because_its_hosts_leave_for_its_own_server_that_has_just_come_back() {
+    let mut world = World::new(Options::quiet(1));
+    world.run_until(12_000_000).expect("it goes well");
+    world.kill_node(1);
+    world.run_until(30_000_000).expect("it goes well");
+    let present = |world: &World| {
+        let region = REGIONS[0].into();
+        let (_, node) = leader(world, 0);
+        node.facts().core.regions[&region].standing == Standing::Present
+    };
+    assert!(present(&world), "its hosts are heard of");
+    // They hang up at the other region's node; the first word of their own is still on its way to the others.
+    for host in 0..world.hosts.len() {
+        if world.hosts[host].home == 1 {
+            let connection = world.hosts[host].connection.take().expect("it found another region's node");
+            world.step_node(connection.node, Input::AgentDown { session: connection.session });
+        }
+    }
+    world.run_until(30_700_000).expect("it goes well");
+    assert!(present(&world), "they were heard of a moment ago");
 }

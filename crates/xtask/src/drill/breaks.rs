@@ -135,6 +135,8 @@ fn pick<T: Copy>(all: &[(&'static str, T)], names: &[String]) -> Result<Vec<(&'s
 /// # Errors
 /// How many cells did not hold; or the federation could not be brought back to where it was.
 pub fn breaks(stage: &Stage) -> Result<(), Failure> {
+    // On a machine that has just started all of it a region may have counted as lost for a moment.
+    stage.heal(&stage.regions.iter().map(String::as_str).collect::<Vec<_>>())?;
     let (mut table, mut records, mut wrong) = (vec![head(&stage.chosen)], (0, 0), Vec::new());
     let cells = all(stage, &mut table, |name, found| {
         records = (records.0 + found.records, records.1 + found.missing);
