@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_roles::agent::{Input, Kept};
 use dwcp_roles::protocol::{GuardPhase, GuardReport, NEVER_MS, ProtectTo};
-use dwcp_state::DiskProof;
+use dwcp_state::{DiskProof, MigrationState};
 use dwcp_types::{NodeId, VmId};
 
 use crate::world::{Event, World};
@@ -118,10 +118,15 @@ impl World {
         }
     }
 
-    /// How many of the VM's writes the newest failover that names it says are not lost.
+    /// How many of the VM's writes the newest failover that names it says are not lost, or a move since: all of them.
     fn promised(&self, vm: VmId, written: u64) -> u64 {
         let nodes = self.nodes.values().filter_map(|slot| slot.node.as_ref());
         let Some(newest) = nodes.max_by_key(|node| node.facts().revision(0)) else { return 0 };
+        let of_now = newest.facts().vm(vm).map(|(_, vm)| vm.generation);
+        let mut moved = newest.facts().regions.values().flat_map(|facts| &facts.migrated);
+        if moved.any(|of| of.vm == vm && of.state == MigrationState::Done && Some(of.generation) == of_now) {
+            return written;
+        }
         let mut named = newest.facts().core.failovers.values().rev().flat_map(|failover| &failover.vms);
         match named.find(|of| of.vm == vm).map(|of| of.disk) {
             Some(DiskProof::Zero) => written,

@@ -1,7 +1,7 @@
 //! A VM moves between two regions, and one thing breaks at one moment of it: every moment, every thing.
 
 use dwcp_roles::node::{Asked, CreateVm, MigrateRequest, Node, Reply, Request};
-use dwcp_state::{DiskProof, Migration, MigrationState, NewMigration, ProtectionMode, Rules, Want};
+use dwcp_state::{DiskProof, Migration, MigrationState, Mode, NewMigration, ProtectionMode, Rules, Want};
 use dwcp_types::{NodeId, VmId};
 
 use crate::client::{self, SCENARIO_TICKETS};
@@ -100,7 +100,7 @@ pub struct Case {
     pub moment: Moment,
     /// What breaks.
     pub broke: Break,
-    /// The VM has a whole copy of its disk in a third region.
+    /// The VM's disk is protected: it moves cold, to the whole copy in a third region.
     pub protected: bool,
 }
 
@@ -111,7 +111,7 @@ pub struct Outcome {
     pub moment: Moment,
     /// What broke.
     pub broke: Break,
-    /// The VM had a whole copy of its disk in a third region.
+    /// The VM's disk was protected, and it was to move to its copy.
     pub protected: bool,
     /// How the migration ended.
     pub ended: MigrationState,
@@ -128,7 +128,6 @@ const TARGET: &str = REGIONS[1];
 /// Keeps the copy of a protected VM.
 const KEEPER: &str = REGIONS[2];
 const SOURCE_NODE: NodeId = 1;
-const TARGET_NODE: NodeId = 2;
 /// What broke is whole again after, µs.
 const WHOLE_AFTER_US: u64 = 8_000_000;
 /// An agent's watchdog starts it again after, µs.
@@ -143,6 +142,7 @@ struct Story {
     vm: VmId,
     boot_id: String,
     source: usize,
+    protected: bool,
     /// When it was struck: whether the target had noted that it had everything.
     whole: bool,
 }
@@ -166,7 +166,8 @@ pub fn run_with(options: Options, case: Case) -> Result<Outcome, String> {
         from: SOURCE.into(),
         vms: vec![NewMigration {
             vm: story.vm,
-            to: TARGET.into(),
+            to: story.to().into(),
+            mode: if protected { Mode::Cold } else { Mode::Live },
             max_downtime_ms: 300,
             ..NewMigration::default()
         }],
@@ -208,7 +209,7 @@ fn begin(options: Options, protected: bool) -> Result<Story, String> {
         let next_us = world.now_us + 1_000_000;
         world.run_until(next_us)?;
         if let Some((vm, source, boot_id)) = serving(&world, protected) {
-            return Ok(Story { world, vm, boot_id, source, whole: false });
+            return Ok(Story { world, vm, boot_id, source, protected, whole: false });
         }
     }
     let said = world.client.heard.get(&CREATE_TICKET).map(|reply| format!("{reply:?}"));
@@ -229,6 +230,11 @@ fn serving(world: &World, protected: bool) -> Option<(VmId, usize, String)> {
 }
 
 impl Story {
+    /// The region that it is to move to.
+    fn to(&self) -> &'static str {
+        if self.protected { KEEPER } else { TARGET }
+    }
+
     fn node(&self) -> Option<&Node> {
         let alive = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
         // Of those that are there, the one that has heard most.
@@ -249,7 +255,7 @@ impl Story {
     /// The host at the target with its process.
     fn target(&self) -> Option<(usize, &Process)> {
         let mut there =
-            self.world.hosts.iter().enumerate().filter(|(_, host)| host.region.as_str() == TARGET);
+            self.world.hosts.iter().enumerate().filter(|(_, host)| host.region.as_str() == self.to());
         there.find_map(|(at, host)| Some((at, host.processes.get(&self.vm)?)))
     }
 
@@ -261,7 +267,7 @@ impl Story {
         let node = self.node();
         let admitted = node
             .and_then(|node| node.facts().vm(self.vm))
-            .is_some_and(|(region, _)| region.as_str() == TARGET);
+            .is_some_and(|(region, _)| region.as_str() == self.to());
         match moment {
             Moment::Asked => migration.state == MigrationState::Running && migration.aim.is_none(),
             Moment::Ready => self.target().is_some() && migration.aim.is_none(),
@@ -300,8 +306,9 @@ impl Story {
         let target = self
             .target()
             .map(|(at, _)| at)
-            .or_else(|| self.world.hosts.iter().position(|host| host.region.as_str() == TARGET));
+            .or_else(|| self.world.hosts.iter().position(|host| host.region.as_str() == self.to()));
         let target = target.unwrap_or(source);
+        let target_node = self.world.hosts[target].home;
         let faults = match broke {
             Break::Nothing => vec![],
             Break::SourceAgent => vec![Fault::KillAgent(source)],
@@ -309,14 +316,14 @@ impl Story {
             Break::SourceVm => vec![Fault::KillVm(source)],
             Break::TargetVm => vec![Fault::KillVm(target)],
             Break::SourceNode => vec![Fault::KillNode(SOURCE_NODE)],
-            Break::TargetNode => vec![Fault::KillNode(TARGET_NODE)],
+            Break::TargetNode => vec![Fault::KillNode(target_node)],
             Break::SourceHost => vec![Fault::KillHost(source)],
             Break::TargetHost => vec![Fault::KillHost(target)],
             Break::Link => {
-                vec![Fault::CutLink(SOURCE_NODE, TARGET_NODE), Fault::CutLink(TARGET_NODE, SOURCE_NODE)]
+                vec![Fault::CutLink(SOURCE_NODE, target_node), Fault::CutLink(target_node, SOURCE_NODE)]
             }
             Break::SourceRegion => vec![Fault::CutRegion(SOURCE_NODE)],
-            Break::TargetRegion => vec![Fault::CutRegion(TARGET_NODE)],
+            Break::TargetRegion => vec![Fault::CutRegion(target_node)],
             Break::SourceLost => vec![Fault::KillRegion(SOURCE_NODE)],
         };
         for fault in faults {
@@ -355,10 +362,16 @@ impl Story {
     /// it up, and it starts from its protected copy where there is one. What became of it is said.
     fn judge_lost(&self, outcome: &Outcome) -> Result<(), String> {
         let Outcome { moment, broke, ended, on, .. } = outcome;
+        let node = self.node().ok_or("no node is left")?;
+        let (region, record) = node.facts().vm(self.vm).ok_or("the VM is gone")?;
+        let from_copy = record.protection.boot > 0 && region.as_str() == KEEPER;
+        let at_target = if self.protected { from_copy } else { on.ends_with(TARGET) && outcome.same_boot };
+        if *broke == Break::Nothing && !(at_target && *ended == MigrationState::Done) {
+            return Err(format!("nothing broke, and it is {} on {on}", ended.name()));
+        }
         if !matches!(broke, Break::SourceHost | Break::SourceLost) || *moment > Moment::Released {
             return Ok(());
         }
-        let at_target = on.ends_with(TARGET) && outcome.same_boot;
         match ended {
             MigrationState::Done | MigrationState::TakenOver if at_target => return Ok(()),
             MigrationState::Lost if !self.whole => {}
@@ -367,8 +380,6 @@ impl Story {
                 return Err(format!("{whole} at the target, and it is {} on {on}", ended.name()));
             }
         }
-        let node = self.node().ok_or("no node is left")?;
-        let (region, record) = node.facts().vm(self.vm).ok_or("the VM is gone")?;
         let migration = self.migration().ok_or("the migration is not kept")?;
         if record.generation == migration.generation {
             return Err(format!("it runs under generation {}, which was promised", record.generation.0));
@@ -377,7 +388,6 @@ impl Story {
         if record.generation < migration.generation && record.host == migration.from_host {
             return Ok(());
         }
-        let from_copy = record.protection.boot > 0 && region.as_str() == KEEPER;
         if outcome.protected && !from_copy {
             return Err(format!("it has a protected copy in {KEEPER} and starts without it on {on}"));
         }
@@ -418,12 +428,11 @@ pub fn lines(outcomes: &[Result<Outcome, String>]) -> Vec<String> {
     lines
 }
 
-/// Every moment with every break, and a protected VM whose source dies at each.
+/// Every moment with every break. What has a protected disk is copied nowhere: it has only the first moment and the last.
 pub fn cases() -> Vec<Case> {
-    let case = |moment, broke, protected| Case { moment, broke, protected };
-    let alone = Moment::ALL.iter().flat_map(|moment| Break::ALL.map(|broke| case(*moment, broke, false)));
-    let dies = [Break::SourceHost, Break::SourceLost];
-    let protected = Moment::ALL.iter().flat_map(|moment| dies.map(|broke| case(*moment, broke, true)));
+    let breaks = |moment, protected| Break::ALL.map(|broke| Case { moment, broke, protected });
+    let alone = Moment::ALL.into_iter().flat_map(|moment| breaks(moment, false));
+    let protected = [Moment::Asked, Moment::Admitted].into_iter().flat_map(|moment| breaks(moment, true));
     alone.chain(protected).collect()
 }
 

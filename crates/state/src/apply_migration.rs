@@ -92,6 +92,7 @@ impl RegionFacts {
             }
             _ => {}
         }
+        vm.check_protected_move(new.mode, &new.to, new.host.as_ref())?;
         if new.to == self.name && new.host.as_ref() == Some(&vm.host) {
             return wrong(format!("{} is on {} already", vm.name, vm.host));
         }
@@ -122,6 +123,12 @@ impl RegionFacts {
                 .get_mut(id)
                 .filter(|m| m.id == *migration && m.state == MigrationState::Queued);
             let (Some(migration), Some(vm)) = (queued, self.vms.get_mut(id)) else { continue };
+            // An earlier version took it in.
+            let moves = vm.check_protected_move(migration.mode, &migration.to, migration.host.as_ref());
+            if let Err(refusal) = moves {
+                self.close(*id, MigrationState::Failed, refusal.causes.join("; "), stamp);
+                continue;
+            }
             migration.state = MigrationState::Running;
             migration.started_at = Some(stamp.envelope.at);
             migration.from_host = vm.host.clone();
@@ -293,8 +300,11 @@ impl RegionFacts {
         migration.took = switch.took;
         let migration = migration.clone();
         let vm = self.vms.get(&switch.vm).ok_or_else(|| unknown_vm(switch.vm))?;
-        if !switch.released {
-            self.check_no_leases(vm)?;
+        match (switch.released, migration.mode) {
+            (false, _) => self.check_no_leases(vm)?,
+            // The copy that it starts from may have fallen behind in the last moment.
+            (true, Mode::Cold) => vm.check_protected_move(Mode::Cold, &migration.to, None)?,
+            (true, Mode::Live) => {}
         }
         let (how, why) = match switch.released {
             true => (MigrationState::Done, String::new()),
@@ -334,6 +344,9 @@ impl RegionFacts {
         let Some(vm) = self.unsettle(migration.vm) else { return Err(unknown_vm(migration.vm)) };
         let mut moved =
             Vm { host, generation, observed: Observed::default(), placed_at: stamp.envelope.at, ..vm };
+        // Its disk came along, and its copy goes on from here.
+        moved.protection.boot = 0;
+        moved.copy_anew(stamp.envelope.at);
         moved.changed(stamp.revision);
         self.settle(moved);
         self.close(migration.vm, how, why, stamp);

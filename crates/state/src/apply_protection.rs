@@ -41,8 +41,12 @@ impl Vm {
 impl RegionFacts {
     pub(crate) fn set_protection(&mut self, change: &ProtectionChange, stamp: &Stamp<'_>) -> Applied {
         let here = self.name.clone();
+        self.check_not_moving(change.vm)?;
+        check_wanted(self.vms.get(&change.vm).ok_or_else(|| unknown_vm(change.vm))?, change, &here)?;
+        if change.mode != ProtectionMode::None {
+            self.drop_queued(change.vm, "its disk was protected before its turn came", stamp);
+        }
         let vm = self.vms.get_mut(&change.vm).ok_or_else(|| unknown_vm(change.vm))?;
-        check_wanted(vm, change, &here)?;
         let before = vm.protection.mode;
         let kind = |mode: ProtectionMode| std::mem::discriminant(&mode);
         let degraded = vm.protection.guard.state == GuardState::Degraded && vm.protection.guard.epoch > 0;

@@ -5,9 +5,9 @@
 //! ([`Replica`]). Both name the same *epoch*: it rises each time a copy is begun anew, and a copy of another epoch is never
 //! written by this VM nor started from.
 
-use dwcp_types::{HostId, RegionId, Revision, VmId, Wall};
+use dwcp_types::{Code, HostId, Refusal, RegionId, Revision, VmId, Wall};
 
-use crate::Vm;
+use crate::{Mode, Vm};
 
 /// How a VM's disk is kept in another region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,6 +171,51 @@ impl Vm {
         };
         let region = guard.region.as_ref().filter(|_| self.is_protected() && whole)?;
         Some((region, &guard.host))
+    }
+
+    /// Refuses a move of a VM with a protected disk, unless it is stopped and starts on the host of its copy, from all of it; or is
+    /// copied while it runs, and its disk is kept in points in time: those can wait for it.
+    ///
+    /// # Errors
+    /// What is in the way, and what to type instead.
+    pub fn check_protected_move(
+        &self,
+        mode: Mode,
+        to: &RegionId,
+        on: Option<&HostId>,
+    ) -> Result<(), Refusal> {
+        let points = matches!(self.protection.mode, ProtectionMode::Async(_));
+        if !self.is_protected() || (points && mode == Mode::Live) {
+            return Ok(());
+        }
+        let (name, kind) = (&self.name, self.protection.mode);
+        if points {
+            return Err(Refusal::new(Code::ProtectedDisk, format!("{name} can't be moved to {to} cold"))
+                .because(format!(
+                    "its disk is protected ({kind}): its copy is a point in time, behind its disk"
+                ))
+                .then("nothing was changed")
+                .try_this(format!("dwcp-cli federation migrate --vm {name} --target {to}")));
+        }
+        let whole = self.usable_replica().filter(|_| self.disk_proof() == DiskProof::Zero);
+        let there = whole.is_some_and(|(region, host)| region == to && on.is_none_or(|on| on == host));
+        if there && mode == Mode::Cold {
+            return Ok(());
+        }
+        let how = if mode == Mode::Live { " while it runs" } else { "" };
+        let mut refusal = Refusal::new(Code::ProtectedDisk, format!("{name} can't be moved to {to}{how}"));
+        refusal = match (&self.protection.guard.region, whole) {
+            (_, Some((region, host))) => refusal
+                .because(format!("its disk is protected ({kind}): its copy is whole on {host} in {region}, where it can start"))
+                .try_this(format!("dwcp-cli federation migrate --vm {name} --cold --target {region}")),
+            (Some(region), None) => {
+                refusal.because(format!("its disk is protected ({kind}), and its copy in {region} is not whole"))
+            }
+            (None, None) => refusal.because(format!("its disk is protected ({kind}), and its copy has no place yet")),
+        };
+        Err(refusal
+            .then(format!("nothing was changed; once it has moved: dwcp-cli vm protect {name} --mode {kind}"))
+            .try_this(format!("dwcp-cli vm protect {name} --mode none")))
     }
 
     /// What it would have of its disk if it started from its copy now; without a usable copy, of a new disk.

@@ -57,6 +57,8 @@ codes! {
         "Links can be shaped and cut only where the federation's configuration says `dev: true`.";
     IdempotencyMismatch "DWCP-R0045" Rule "the idempotency key was used for another request"
         "A key stands for one request. Use a new key for a new request.";
+    ProtectedDisk "DWCP-R0048" Rule "its disk is protected, so it does not move that way"
+        "A synchronously protected disk is copied to another region all the time, and an emulator copies a disk to one place at a time. Such a VM moves with `--cold` to the host of its copy once that is whole: it is stopped and starts there from the copy. To move it anywhere else, or while it runs: `dwcp-cli vm protect VM --mode none`, move it, protect it again.";
     NoLeader "DWCP-R0050" Unavailable "no majority can be reached"
         "The group that must agree on this write has no leader now: a majority of its regions can't be reached from here. Reads and running VMs go on. DWCP tries again by itself when regions return.";
     TimedOut "DWCP-R0051" Unavailable "no answer in time"

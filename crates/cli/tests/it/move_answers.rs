@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::answers::{NINE, as_of, operation, page};
-use super::fake::Arrived;
+use super::fake::{Arrived, Reply};
 
 fn step(name: &str, to: Option<&str>, reason: &str) -> Value {
     json!({
@@ -12,7 +12,7 @@ fn step(name: &str, to: Option<&str>, reason: &str) -> Value {
     })
 }
 
-/// Two VMs of which one has no place.
+/// VMs of which some have no place.
 fn started(request: &Arrived, planned: Vec<Value>, notes: &[&str], warnings: &[&str]) -> Value {
     let dry = request.body.contains("\"dry_run\":true");
     let operations =
@@ -38,15 +38,51 @@ fn migration(name: &str, state: &str) -> Value {
     })
 }
 
+fn refusal(code: &str, what: &str, cause: &str, next: &str, attempts: &[&str]) -> Reply {
+    let body = json!({
+        "type": format!("urn:dwcp:problem:{code}"), "title": what, "status": 409, "code": code, "cause": [cause],
+        "next": next, "try": attempts, "request_id": "req_42",
+    });
+    (409, body.to_string())
+}
+
+/// What can't be asked of VMs that move, or that have a protected disk.
+pub fn refused(request: &Arrived) -> Option<Reply> {
+    let next = "nothing was changed; once it has moved: dwcp-cli vm protect db --mode sync";
+    let cold = "dwcp-cli federation migrate --vm db --cold --target eu-west-1";
+    let protected = |cause: &str, attempts: &[&str]| {
+        refusal("DWCP-R0048", "db can't be moved to sa-east-1 while it runs", cause, next, attempts)
+    };
+    let none = "dwcp-cli vm protect db --mode none";
+    match request.route().as_str() {
+        "POST /v1/migrations" if request.body.contains("\"db\"") => {
+            let cause =
+                "its disk is protected (sync): its copy is whole on host-2 in eu-west-1, where it can start";
+            Some(protected(cause, &[cold, none]))
+        }
+        "PUT /v1/vms/web/protection" => Some(refusal(
+            "DWCP-R0035",
+            "web is moving to eu-west-1",
+            "mig_web has started and not ended",
+            "nothing was changed",
+            &["dwcp-cli federation migrate cancel --vm web"],
+        )),
+        _ => None,
+    }
+}
+
 /// None: about something else.
 pub fn moves(request: &Arrived) -> Option<Value> {
     let there = || step("web", Some("eu-west-1"), "score 812, 80 ms away");
     let big = || step("big", None, "needs 64 vCPUs; the largest host has 32");
+    let held = "its disk is protected (sync): its copy is whole on host-2 in eu-west-1, where it can start; try: dwcp-cli \
+                federation migrate --vm db --cold --target eu-west-1";
+    let db = || step("db", None, held);
     let warning =
         "survivability: 1 VM would not survive the loss of eu-west-1 (0 before this change): web (no room)";
     Some(match request.route().as_str() {
         "POST /v1/migrations" => started(request, vec![there()], &[], &[]),
-        "POST /v1/regions/us-east-1/drain" => started(request, vec![there(), big()], &[], &[warning]),
+        "POST /v1/regions/us-east-1/drain" => started(request, vec![there(), big(), db()], &[], &[warning]),
         "POST /v1/hosts/host-1/drain" => started(request, vec![there()], &[], &[]),
         "POST /v1/regions/us-east-1/failback" => started(request, vec![there()], &[], &[]),
         "POST /v1/regions/eu-west-1/failback" => started(request, Vec::new(), &[], &[]),

@@ -174,6 +174,7 @@ impl Node {
             }
         }
         steps.retain(|step| !facts.migrations.contains_key(&step.vm));
+        self.hold_protected(&mut steps, drain.mode);
         if drain.mode == Mode::Live {
             self.foresee(region, &mut steps, drain.max_downtime_ms);
         }

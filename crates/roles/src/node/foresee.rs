@@ -2,12 +2,30 @@
 
 use std::fmt::Write;
 
-use dwcp_types::RegionId;
+use dwcp_state::{Mode, Want};
+use dwcp_types::{Refusal, RegionId};
 
 use super::{DrainStep, Node};
 use crate::protocol::least_downtime_ms;
 
 impl Node {
+    /// Takes the place from each step of a VM whose protected disk forbids it, and says why and what to type instead. What is
+    /// off moves cold whatever was asked for.
+    pub fn hold_protected(&self, steps: &mut [DrainStep], mode: Mode) -> Vec<Refusal> {
+        let mut held = Vec::new();
+        for step in steps {
+            let (Some((to, host)), Some((_, vm))) = (&step.to, self.facts.vm(step.vm)) else { continue };
+            let mode = if vm.want == Want::Stopped { Mode::Cold } else { mode };
+            if let Err(refusal) = vm.check_protected_move(mode, to, host.as_ref()) {
+                let instead = refusal.tries.first().cloned().unwrap_or_default();
+                step.reason = format!("{}; try: {instead}", refusal.causes.join("; "));
+                step.to = None;
+                held.push(refusal);
+            }
+        }
+        held
+    }
+
     /// Says with each step of live moves from a region when the measured way to its target allows no stop as short as
     /// `max_downtime_ms`.
     pub fn foresee(&self, from: &RegionId, steps: &mut [DrainStep], max_downtime_ms: u64) {

@@ -141,14 +141,17 @@ fn wanted_on(facts: &RegionFacts, host: &HostId) -> Vec<VmIntent> {
     here.chain(left).chain(coming.map(expected)).collect()
 }
 
-/// A VM that moves is copied while it runs, or held off when it is moved cold, from when its target has room until somebody
-/// stops that.
+/// A VM that moves is copied while it runs, or held off when it is moved cold, from when its target has room, or a copy to start
+/// from, until somebody stops that.
 fn with_migration(facts: &RegionFacts, vm: &Vm) -> VmIntent {
     let mut wanted = intent(vm);
     let moving = facts.moving(vm.id).filter(|migration| migration.stopping.is_none());
-    let Some((migration, aim)) = moving.and_then(|moving| Some((moving, moving.aim.as_ref()?))) else {
-        return wanted;
-    };
+    let Some(migration) = moving else { return wanted };
+    // What starts from its copy needs no other room.
+    if migration.mode == Mode::Cold && vm.is_protected() {
+        wanted.run = Run::Stopped;
+    }
+    let Some(aim) = migration.aim.as_ref() else { return wanted };
     match migration.mode {
         Mode::Cold => wanted.run = Run::Stopped,
         Mode::Live => {

@@ -91,6 +91,7 @@ impl Node {
         }
         match migration.mode {
             Mode::Live => self.next_of_live(region, vm, migration, report),
+            Mode::Cold if vm.is_protected() => self.next_to_copy(vm, migration, report, acted),
             Mode::Cold => self.next_of_cold(region, migration, report, acted),
         }
     }
@@ -176,6 +177,24 @@ impl Node {
         None
     }
 
+    /// A VM with a protected disk is stopped, and handed over to the host of its copy.
+    fn next_to_copy(
+        &self,
+        vm: &Vm,
+        migration: &Migration,
+        report: &VmReport,
+        acted: bool,
+    ) -> Option<Command> {
+        if let Err(refusal) = vm.check_protected_move(Mode::Cold, &migration.to, migration.host.as_ref()) {
+            return Some(stop(migration, refusal.causes.join("; ")));
+        }
+        if acted && report.phase == Phase::Stopped {
+            return Some(Command::Switch(released(migration, report)));
+        }
+        let late = self.age_of(migration) >= BEGIN_LIMIT_MS;
+        late.then(|| stop(migration, "it did not stop in time"))
+    }
+
     fn age_of(&self, migration: &Migration) -> u64 {
         migration.started_at.map_or(0, |at| self.now.wall.ms_since(at))
     }
@@ -215,6 +234,11 @@ impl Node {
         for (from, source) in &self.facts.regions {
             let running = source.migrations.values().filter(|m| m.state == MigrationState::Running);
             for migration in running.filter(|m| m.to == here && m.aim.is_none() && m.stopping.is_none()) {
+                // It starts from its copy, which has its room.
+                if migration.mode == Mode::Cold && source.vms.get(&migration.vm).is_some_and(Vm::is_protected)
+                {
+                    continue;
+                }
                 let known = facts.arrivals.contains_key(&migration.vm)
                     || (*from != here && facts.fate(migration.vm, migration.generation) != Fate::Open);
                 if !known {

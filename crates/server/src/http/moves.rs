@@ -32,6 +32,8 @@ pub struct Moves {
     goes: Vec<Goes>,
     requests: Vec<MigrateRequest>,
     notes: Vec<String>,
+    /// Why VMs with protected disks stay.
+    held: Vec<Refusal>,
 }
 
 impl Moves {
@@ -43,7 +45,8 @@ impl Moves {
         notes: Vec<String>,
     ) -> Moves {
         let mut moves = Moves { notes, ..Moves::default() };
-        for (from, steps) in steps {
+        for (from, mut steps) in steps {
+            moves.held.extend(view.node.hold_protected(&mut steps, Mode::Live));
             moves.add(view, &from, &steps, request_of(&from, &steps, Mode::Live, max_downtime_ms));
         }
         moves
@@ -206,6 +209,7 @@ fn plan(view: &View<'_>, asked: &ApiRequest) -> Result<Moves, Problem> {
     let mut moves = Moves::default();
     for (from, vms) in named(view, asked)? {
         let mut steps = steps(view, &from, &vms, &to, host.as_ref());
+        moves.held.extend(view.node.hold_protected(&mut steps, mode(asked.cold)));
         if !asked.cold {
             view.node.foresee(&from, &mut steps, max_downtime_ms);
         }
@@ -226,6 +230,15 @@ fn nothing_moves(planned: &[PlannedMigration]) -> Problem {
     Problem::from(&refusal.try_this("dwcp-cli vm list"))
 }
 
+/// Refuses when every VM stays because of its protected disk: as the first does, with why the others do.
+fn all_held(first: &Refusal, others: &[Refusal]) -> Problem {
+    let mut refusal = first.clone();
+    for other in others.iter().take(4) {
+        refusal = refusal.because(format!("{}: {}", other.what, other.causes.join("; ")));
+    }
+    Problem::from(&refusal)
+}
+
 /// Begins what was planned, or only tells it.
 ///
 /// # Errors
@@ -236,9 +249,12 @@ pub async fn carry_out(
     why: String,
     dry_run: bool,
 ) -> Result<MovesStarted, Problem> {
-    let Moves { planned, goes, requests, notes } = moves;
+    let Moves { planned, goes, requests, notes, held } = moves;
     if requests.is_empty() && !dry_run {
-        return Err(nothing_moves(&planned));
+        return Err(match held.first() {
+            Some(refusal) if planned.len() == held.len() => all_held(refusal, &held[1..]),
+            _ => nothing_moves(&planned),
+        });
     }
     // By the facts as they are before anything moves.
     let worse = outlook::of_moves(call, goes, None).await;
@@ -410,6 +426,7 @@ fn home_plan(view: &View<'_>, asked: &FailbackRequest) -> Result<Moves, Problem>
     let mut moves = Moves::default();
     for (from, vms) in away {
         let mut steps = view.node.move_plan(&from, std::slice::from_ref(&home), vms);
+        moves.held.extend(view.node.hold_protected(&mut steps, Mode::Live));
         view.node.foresee(&from, &mut steps, max_downtime_ms);
         let request = request_of(&from, &steps, Mode::Live, max_downtime_ms).map(|mut request| {
             request.title = format!("bring {} VMs home to {home}", request.vms.len());

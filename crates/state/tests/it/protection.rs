@@ -1,10 +1,11 @@
 //! Copies of VMs' disks: both groups' facts, and what a VM starts from.
 
 use dwcp_state::{
-    Admission, Command, Departing, DiskProof, GuardNews, GuardState, HostMove, OnReplicaLoss, Protection,
-    ProtectionChange, ProtectionMode, Replica, ReplicaChoice, ReplicaLocation, Vm,
+    Admission, Arrival, Command, Departing, DiskProof, GuardNews, GuardState, HostMove, MigrationState, Mode,
+    NewMigration, OnReplicaLoss, Operation, OperationKind, Protection, ProtectionChange, ProtectionMode,
+    Replica, ReplicaChoice, ReplicaLocation, Switch, Vm,
 };
-use dwcp_types::{Code, Generation, Revision, VmId, Wall};
+use dwcp_types::{Code, Generation, MigrationId, Revision, VmId, Wall};
 
 use super::samples;
 use super::world::{World, create, host, operation, region, size, vm};
@@ -278,4 +279,94 @@ fn copies_are_read_back_byte_for_byte() {
         read.restore(group, &bytes).expect("it is read");
         assert_eq!(read, world.view);
     }
+}
+
+const ID: MigrationId = MigrationId(7);
+
+fn migrate(mode: Mode, to: &str) -> Command {
+    let new = NewMigration { id: ID, vm: VM, to: region(to), mode, ..NewMigration::default() };
+    let operation = Operation { kind: OperationKind::MigrateVms(vec![VM]), ..operation(2) };
+    Command::BeginMigrations((vec![new], operation))
+}
+
+fn protect(mode: ProtectionMode) -> Command {
+    Command::SetProtection(ProtectionChange { vm: VM, mode, ..ProtectionChange::default() })
+}
+
+fn released() -> Command {
+    Command::Switch(Switch { vm: VM, migration: ID, released: true, ..Switch::default() })
+}
+
+#[test]
+fn a_vm_with_a_protected_disk_moves_only_cold_and_only_to_its_whole_copy() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::Stop);
+    for (mode, to) in [(Mode::Live, "b"), (Mode::Live, "a"), (Mode::Cold, "b")] {
+        assert_eq!(world.refuse(1, migrate(mode, to)), Code::ProtectedDisk, "its copy is not whole");
+    }
+    say(&mut world, 1, GuardState::Protected, 0);
+    for (mode, to) in [(Mode::Live, "b"), (Mode::Cold, "c"), (Mode::Cold, "a")] {
+        assert_eq!(world.refuse(1, migrate(mode, to)), Code::ProtectedDisk);
+    }
+    let refusal = of(&world).check_protected_move(Mode::Live, &region("c"), None).expect_err("it is refused");
+    let tries =
+        ["dwcp-cli federation migrate --vm vm-1 --cold --target b", "dwcp-cli vm protect vm-1 --mode none"];
+    assert_eq!(refusal.tries, tries, "{refusal}");
+
+    world.accept(1, migrate(Mode::Cold, "b"));
+    world.accept(1, Command::StartMigrations(vec![(VM, ID)]));
+    assert_eq!(world.refuse(1, protect(ProtectionMode::None)), Code::WrongState, "it is moving");
+    world.accept(1, released());
+    let left = world.facts(1).departures[&VM].clone();
+    assert_eq!((left.to.clone(), left.vm.generation), (region("b"), Generation(2)));
+    let admission = Admission { vm: left.vm, host: host("h1"), from: region("a"), failover: None };
+    world.accept(2, Command::Admit(Box::new(admission)));
+    let there = &world.facts(2).vms[&VM];
+    assert_eq!((there.protection.boot, there.host.clone()), (1, host("h1")), "it starts from its copy");
+    assert_eq!(world.facts(2).hosts[&host("h1")].used, size(2, 2_048, 10), "whose room is its own");
+    world.accept(1, Command::Forget((VM, Generation(2))));
+    assert_eq!(world.view.flaws(), vec![]);
+}
+
+#[test]
+fn a_copy_that_falls_behind_at_the_last_moment_is_not_moved_to() {
+    let mut world = protected(ProtectionMode::Sync, OnReplicaLoss::GoOn);
+    say(&mut world, 1, GuardState::Protected, 0);
+    world.accept(1, migrate(Mode::Cold, "b"));
+    world.accept(1, Command::StartMigrations(vec![(VM, ID)]));
+    say(&mut world, 1, GuardState::Degraded, 500);
+    assert_eq!(world.refuse(1, released()), Code::ProtectedDisk);
+    assert_eq!(of(&world).generation, Generation(1));
+}
+
+#[test]
+fn what_waits_for_its_turn_to_move_is_dropped_when_its_disk_is_protected() {
+    let mut world = World::new();
+    world.accept(1, create(vec![vm(1, "h1")]));
+    world.accept(1, migrate(Mode::Live, "b"));
+    world.accept(1, protect(ProtectionMode::Sync));
+    assert_eq!(world.facts(1).migrated[0].state, MigrationState::Cancelled);
+    world.accept(1, protect(ProtectionMode::None));
+    world.accept(1, migrate(Mode::Live, "b"));
+    world.accept(1, Command::StartMigrations(vec![(VM, ID)]));
+    assert_eq!(world.refuse(1, protect(ProtectionMode::Sync)), Code::WrongState, "it is moving");
+}
+
+#[test]
+fn a_vm_whose_disk_is_kept_in_points_in_time_moves_while_it_runs_and_is_copied_anew_from_there() {
+    let mut world = protected(ProtectionMode::Async(30_000), OnReplicaLoss::Stop);
+    say(&mut world, 1, GuardState::Protected, 500);
+    let (epoch, point) = (of(&world).protection.guard.epoch, of(&world).protection.guard.point);
+    let refusal = of(&world).check_protected_move(Mode::Cold, &region("b"), None).expect_err("it is refused");
+    assert_eq!(refusal.tries, ["dwcp-cli federation migrate --vm vm-1 --target b"], "{refusal}");
+
+    world.accept(1, migrate(Mode::Live, "a"));
+    world.accept(1, Command::StartMigrations(vec![(VM, ID)]));
+    let vm = Vm { host: host("h2"), generation: Generation(2), ..of(&world).clone() };
+    let arrival =
+        Arrival { vm, migration: ID, from: region("a"), from_host: host("h1"), ..Arrival::default() };
+    world.accept(1, Command::Expect(Box::new(arrival)));
+    world.accept(1, released());
+    let guard = &of(&world).protection.guard;
+    assert_eq!((of(&world).host.clone(), guard.state), (host("h2"), GuardState::Syncing));
+    assert_eq!((guard.epoch, guard.point), (epoch + 1, point), "the copy is another, its point is still one");
 }
