@@ -77,7 +77,7 @@ impl RegionFacts {
         operation: OperationId,
         stamp: &Stamp<'_>,
     ) -> Result<(), Refusal> {
-        let vm = self.vms.get(&new.vm).ok_or_else(|| unknown_vm(new.vm))?;
+        let vm = self.vms.get(&new.vm).ok_or_else(|| self.not_here(new.vm))?;
         let wrong = |why: String| Err(Refusal::new(Code::WrongState, why));
         if self.evacuation.is_some() {
             return wrong(format!("{} is being evacuated", self.name));
@@ -264,6 +264,22 @@ impl RegionFacts {
         }
         let of_it = |of: &&Migration| of.vm == vm.id && of.generation == vm.promised;
         self.migrated.iter().rev().find(of_it).filter(|of| of.state == MigrationState::Lost)
+    }
+
+    /// Says where a VM has gone that is not here any more, as far as it is known here.
+    pub fn not_here(&self, id: VmId) -> Refusal {
+        let left = self.departures.get(&id).map(|left| (&left.vm.name, &left.to));
+        let moved = || {
+            let moved =
+                |of: &&Migration| matches!(of.state, MigrationState::Done | MigrationState::TakenOver);
+            let newest = self.migrated.iter().rev().find(|of| of.vm == id).filter(moved)?;
+            (newest.to != self.name).then_some((&newest.name, &newest.to))
+        };
+        let Some((name, to)) = left.or_else(moved) else { return unknown_vm(id) };
+        Refusal::new(Code::WrongState, format!("{name} has left {} for {to}", self.name))
+            .because(format!("it is moved from where it is, and that is {to} now"))
+            .then("nothing was changed; ask again in a moment")
+            .try_this(format!("dwcp-cli vm show {name}"))
     }
 
     /// Moves a migration to those that ended.

@@ -60,6 +60,13 @@ pub fn refused(request: &Arrived) -> Option<Reply> {
                 "its disk is protected (sync): its copy is whole on host-2 in eu-west-1, where it can start";
             Some(protected(cause, &[cold, none]))
         }
+        "POST /v1/migrations" if request.body.contains("\"cache\"") => Some(refusal(
+            "DWCP-R0035",
+            "cache has left us-east-1 for eu-west-1",
+            "it is moved from where it is, and that is eu-west-1 now",
+            "nothing was changed; ask again in a moment",
+            &["dwcp-cli vm show cache"],
+        )),
         "PUT /v1/vms/web/protection" => Some(refusal(
             "DWCP-R0035",
             "web is moving to eu-west-1",

@@ -136,6 +136,7 @@ const FILES: [(&str, &[&str]); 8] = [
             "federation migrate --vm web --to eu-west-1 --detach",
             "federation migrate --vm web --max-downtime soon",
             "federation migrate --vm db --to sa-east-1",
+            "federation migrate --vm cache --to sa-east-1",
             "vm protect web --mode sync",
             "explain R0048",
             "federation migrate status",

@@ -31,6 +31,10 @@ impl Node {
             return;
         };
         let ids: Vec<VmId> = request.vms.iter().map(|new| new.vm).collect();
+        if let Some(refusal) = self.refused_elsewhere(&request.from, &ids) {
+            self.refuse(ticket, refusal);
+            return;
+        }
         let operation = self.operation(asked, OperationKind::MigrateVms(ids), request.title, &request.from);
         let mut begin = request.vms;
         for new in &mut begin {
@@ -38,6 +42,19 @@ impl Node {
         }
         let envelope = self.envelope(asked, Command::BeginMigrations((begin, operation)));
         self.propose(group, envelope, Purpose::Answer(ticket));
+    }
+
+    /// When none of these VMs is in the region any more: where the first of them is now.
+    fn refused_elsewhere(&self, from: &RegionId, vms: &[VmId]) -> Option<Refusal> {
+        let facts = self.facts.regions.get(from)?;
+        let first = *vms.first()?;
+        if vms.iter().any(|vm| facts.vms.contains_key(vm)) {
+            return None;
+        }
+        let Some((region, vm)) = self.facts.vm(first) else { return Some(facts.not_here(first)) };
+        let what = format!("{} is in {region} now, on {}", vm.name, vm.host);
+        let refusal = Refusal::new(Code::WrongState, what).because(format!("it has left {from}"));
+        Some(refusal.try_this(format!("dwcp-cli vm show {}", vm.name)))
     }
 
     fn refused_targets(&self, request: &MigrateRequest) -> Option<Refusal> {

@@ -92,6 +92,19 @@ fn regions(view: &View<'_>, given: &[String]) -> Result<Vec<RegionId>, Problem> 
     Ok(found)
 }
 
+/// Where a VM has moved that no region's facts show here: its old region has let go of it, and what the new one says has not
+/// come yet.
+fn moved_away(view: &View<'_>, name: &str) -> Option<Problem> {
+    let regions = view.node.facts().regions.values();
+    let named = |vm: VmId, called: &str| called == name || name.parse() == Ok(vm);
+    let newest = regions
+        .flat_map(|facts| facts.migrated.iter().map(move |ended| (facts, ended)))
+        .filter(|(_, ended)| named(ended.vm, &ended.name))
+        .max_by_key(|(_, ended)| (ended.ended_at, ended.generation))?;
+    let refusal = newest.0.not_here(newest.1.vm);
+    (refusal.code == Code::WrongState).then(|| Problem::from(&refusal))
+}
+
 /// The VMs a request names, by the region they live in.
 fn named(view: &View<'_>, asked: &ApiRequest) -> Result<BTreeMap<RegionId, BTreeSet<VmId>>, Problem> {
     let mut found: BTreeMap<RegionId, BTreeSet<VmId>> = BTreeMap::new();
@@ -99,12 +112,11 @@ fn named(view: &View<'_>, asked: &ApiRequest) -> Result<BTreeMap<RegionId, BTree
         found.entry(found_vm.region.clone()).or_default().insert(found_vm.vm.id);
     };
     for name in &asked.vms {
-        let vm = names::vm(view, name)?;
-        if let Some(departure) = vm.departure {
-            let what = format!("{name} is on its way to {}", departure.to);
-            return Err(Problem::from(
-                &Refusal::new(Code::WrongState, what).then("try again when it is there"),
-            ));
+        let vm = names::vm(view, name).map_err(|problem| moved_away(view, name).unwrap_or(problem))?;
+        if vm.departure.is_some() {
+            let facts = view.node.facts().regions.get(vm.region);
+            let refusal = facts.map(|facts| facts.not_here(vm.vm.id));
+            return Err(refusal.map_or_else(|| names::unknown_vm(name), |refusal| Problem::from(&refusal)));
         }
         add(vm);
     }

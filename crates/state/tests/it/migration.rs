@@ -315,3 +315,21 @@ fn within_a_region_a_target_that_may_have_everything_is_asked_first() {
     assert_eq!(world.facts(1).migrated[0].state, MigrationState::Lost);
     assert_eq!(world.view.flaws(), vec![]);
 }
+
+#[test]
+fn who_asks_to_move_a_vm_that_has_just_left_hears_where_it_is() {
+    let mut world = aimed();
+    world.accept(1, switch(true));
+    let asked =
+        |world: &mut World| match world.apply(1, Command::BeginMigrations((vec![new("c")], migrate(5)))) {
+            Outcome::Refused(refusal) => refusal,
+            Outcome::Accepted(receipt) => panic!("accepted: {receipt:?}"),
+        };
+    let leaving = asked(&mut world);
+    assert_eq!((leaving.code, leaving.what.as_str()), (Code::WrongState, "vm-1 has left a for b"));
+    let there = admit(&world, "h2");
+    accepted(informed(&mut world, 2, there));
+    world.accept(1, Command::Forget((VM, Generation(2))));
+    assert_eq!(asked(&mut world).what, "vm-1 has left a for b");
+    assert_eq!(world.facts(1).not_here(VmId(9)).code, Code::UnknownVm);
+}
