@@ -126,13 +126,21 @@ pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, toke
     text
 }
 
+/// How many VMs boot at once on each of the hosts that share this machine's cores, at least one. Guests that starve beside each
+/// other use more than a boot costs, and none of them comes up.
+fn boots_at_once(cores: usize, hosts: usize) -> usize {
+    ((cores + 1) / hosts.max(1)).max(1)
+}
+
 /// `host.yaml` of a host.
 pub(super) fn host(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: &DevHost) -> String {
     let path = |rest: &str| scalar(&dir.join(rest).to_string_lossy());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let boots = boots_at_once(cores, regions.iter().map(|region| region.hosts.len()).sum());
     let mut text = format!(
         "# Host {} of a development federation; written once by `dwcpd dev init`, yours to change.\n\
          federation: {FEDERATION}\nregion: {}\nzone: {}\nhost: {}\ndata_dir: {}\n\
-         pki:\n  dir: {}\n  name: {}\nvcpus: 8\nmemory_mib: 4096\ndisk_gib: 64\n\
+         pki:\n  dir: {}\n  name: {}\nvcpus: 8\nmemory_mib: 4096\ndisk_gib: 64\nboot_concurrency: {boots}\n\
          labels:\n  cpu: emulated\n  disk: local\n  rack: rack-{}\n\
          vm_addresses:\n  base: \"127.77.{}\"\n  first: {}\n  count: 32\naccelerator: tcg\n\
          bind: \"127.77.{}.{}:0\"\nwan_file: {}\nregions:\n",
@@ -176,4 +184,17 @@ pub(super) fn processes(dir: &Path, regions: &[DevRegion]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_share_a_machine_share_its_boots() {
+        assert_eq!(boots_at_once(2, 10), 1, "never none");
+        assert_eq!(boots_at_once(64, 10), 6);
+        assert_eq!(boots_at_once(2, 1), 3, "as a host of its own");
+        assert_eq!(boots_at_once(1, 0), 2);
+    }
 }

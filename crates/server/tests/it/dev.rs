@@ -35,5 +35,6 @@ fn a_development_federation_is_written_once_and_kept() {
     assert_eq!(processes.lines().filter(|line| line.contains("\tagentd\t")).count(), 10);
     let host = fs::read_to_string(scratch.path().join("config/us-east-1-b1.yaml")).expect("host");
     assert!(host.contains("first: 64"), "{host}");
+    assert!(host.contains("boot_concurrency: "), "not as many as a host with all cores for itself: {host}");
     assert!(host.contains("accelerator: tcg\n"), "emulated, whatever this machine has: {host}");
 }
