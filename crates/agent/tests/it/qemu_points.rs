@@ -236,6 +236,7 @@ async fn a_vm_moves_while_a_point_is_made_and_takes_every_record_along() {
     running(&pair.there, 7, 2).await;
     let last = *acknowledged.last_key_value().expect("records").0;
     assert_eq!(there(&pair, last).await, (1..=last).collect::<Vec<u64>>());
-    assert!(pair.host.log().contains("it was given up for something else"), "{}", pair.host.log());
+    // By whichever of the two came first: the move, or its keeper that is to keep nothing any more.
+    assert!(pair.host.log().contains("point-not-made"), "{}", pair.host.log());
     pair.stop();
 }
