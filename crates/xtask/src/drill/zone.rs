@@ -5,11 +5,9 @@ use super::stage::Stage;
 use super::writer::Writer;
 use crate::federation::process;
 use crate::run::{Failure, wait_until};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The zone that dies.
-const ZONE: &str = "a";
 /// How many VMs the region has at least.
 const VMS: usize = 4;
 /// A host's VMs answer elsewhere within this of its death.
@@ -24,18 +22,15 @@ const UNDISTURBED: Duration = Duration::from_secs(3);
 pub fn zone(stage: &Stage) -> Result<(), Failure> {
     let region = stage.regions[1].clone();
     let before = stage.fill(&region, VMS)?;
-    let hosts = hosts_of(stage, &region)?;
+    let (zone, hosts) = fullest_zone(stage, &region)?;
     let (hit, spared): (Vec<_>, Vec<_>) = before.iter().partition(|(_, vm)| hosts.contains(&vm.host));
-    if hit.is_empty() {
-        return Err(Failure::new(format!("no VM runs in zone {ZONE} of {region}")));
-    }
     let writer = Writer::start(stage.tree);
     std::thread::sleep(Duration::from_secs(2));
     let cut = stage.probe.now();
     let names: BTreeSet<String> = hosts.iter().map(|host| format!("agentd-{host}")).collect();
     let (killed, left) = process::stop(&stage.tree.dev, Duration::ZERO, |one| names.contains(&one.name));
     if killed == 0 || !left.is_empty() {
-        return Err(Failure::new(format!("could not kill zone {ZONE} of {region}")));
+        return Err(Failure::new(format!("could not kill zone {zone} of {region}")));
     }
     let mut missing = Vec::new();
     let back = wait_until(2 * PROMISED, Duration::from_millis(100), || {
@@ -49,7 +44,7 @@ pub fn zone(stage: &Stage) -> Result<(), Failure> {
     });
     let took = stage.probe.now() - cut;
     stage.say(&format!(
-        "zone {ZONE} of {region}: {killed} processes killed, {} VMs, the last answers again after {:.1} s",
+        "zone {zone} of {region}: {killed} processes killed, {} VMs, the last answers again after {:.1} s",
         hit.len(),
         took.as_secs_f64()
     ));
@@ -96,21 +91,22 @@ fn stay_in_the_region(stage: &Stage, region: &str, dead: &BTreeSet<String>) -> R
     Ok(())
 }
 
-/// The names of the hosts of that zone.
-fn hosts_of(stage: &Stage, region: &str) -> Result<BTreeSet<String>, Failure> {
+/// The zone with the most VMs, and the names of its hosts.
+fn fullest_zone(stage: &Stage, region: &str) -> Result<(String, BTreeSet<String>), Failure> {
     let list = stage.json_at(region, &["host", "list", "--region", region])?;
-    let items = list["items"].as_array().cloned().unwrap_or_default();
-    let hosts: BTreeSet<String> = items
-        .iter()
-        .filter(|host| host["zone"] == ZONE)
-        .filter_map(|host| host["host"].as_str().map(str::to_owned))
-        .collect();
-    if hosts.is_empty() || hosts.len() == items.len() {
-        return Err(Failure::new(format!(
-            "{region} has {} hosts, {} in zone {ZONE}",
-            items.len(),
-            hosts.len()
-        )));
+    let mut zones: BTreeMap<String, (u64, BTreeSet<String>)> = BTreeMap::new();
+    for host in list["items"].as_array().into_iter().flatten() {
+        let (Some(zone), Some(name)) = (host["zone"].as_str(), host["host"].as_str()) else { continue };
+        let (vms, hosts) = zones.entry(zone.to_owned()).or_default();
+        *vms += host["vms"].as_u64().unwrap_or(0);
+        hosts.insert(name.to_owned());
     }
-    Ok(hosts)
+    if zones.len() < 2 {
+        return Err(Failure::new(format!("{region} has {} zones", zones.len())));
+    }
+    let (zone, (vms, hosts)) = zones.into_iter().max_by_key(|(_, (vms, _))| *vms).expect("two or more");
+    if vms == 0 {
+        return Err(Failure::new(format!("no VM runs in {region}")));
+    }
+    Ok((zone, hosts))
 }
