@@ -36,7 +36,7 @@ const GUIDE: [(&str, &[i32]); 9] = [
     ),
 ];
 /// Not carried out by this version, and said so.
-const REFUSED: [i32; 1] = [5];
+const REFUSED: [i32; 1] = [2];
 /// The whole runbook as one command.
 const RUNBOOK: &str = "dwcp-cli runbook run emergency-failover --region us-east-1 --to-regions eu-west-1,ap-south-1 --max-time 30s";
 /// How many VMs the region has at least.

@@ -38,7 +38,7 @@ pub struct Owned {
 impl Owned {
     /// Whether it is a virtual machine.
     pub fn is_vm(&self) -> bool {
-        self.program.starts_with("qemu")
+        self.program.starts_with("qemu-system")
     }
 }
 
