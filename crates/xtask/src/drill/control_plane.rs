@@ -1,6 +1,5 @@
 //! Every controller of the federation dies: VMs serve on, and all that was acknowledged is there when they are back.
 
-use super::probe;
 use super::stage::{Stage, told};
 use super::writer::Writer;
 use crate::federation::{demo, process};
@@ -9,8 +8,6 @@ use std::time::Duration;
 
 /// How long there is no control plane.
 const GONE: Duration = Duration::from_secs(30);
-/// VMs that nothing happened to are never silent for longer.
-const UNDISTURBED: Duration = Duration::from_secs(3);
 
 /// Kills all servers at once, asks for something meanwhile, and starts them again.
 ///
@@ -40,20 +37,7 @@ pub fn control_plane(stage: &Stage) -> Result<(), Failure> {
     let whole = stage.probe.now();
     // Also while the servers came back nothing may be started anew.
     std::thread::sleep(Duration::from_secs(10));
-    let (book, window) = (stage.probe.book().clone(), (cut, stage.probe.now()));
-    let mut longest = Duration::ZERO;
-    for (name, vm) in &before {
-        let gap = probe::longest_gap(&book, &vm.id, window);
-        let newest = probe::newest(&book, &vm.id).map_or(0, |boot| boot.generation);
-        if newest != vm.generation || gap > UNDISTURBED {
-            return Err(Failure::new(format!(
-                "{name} was disturbed: silent for {} ms, generation {} then {newest}",
-                gap.as_millis(),
-                vm.generation
-            )));
-        }
-        longest = longest.max(gap);
-    }
+    let longest = stage.undisturbed(&before, (cut, stage.probe.now()))?;
     stage.say(&format!(
         "{killed} servers gone for {} s: {} VMs went on, longest silence {} ms; all whole {:.1} s after their start",
         (back - cut).as_secs(),

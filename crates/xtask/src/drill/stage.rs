@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// How long the federation may take to be whole again after everything was brought back.
 const HEAL_LIMIT: Duration = Duration::from_secs(120);
 
+/// VMs that nothing happened to are never silent for longer; the machine is busy booting others.
+const UNDISTURBED: Duration = Duration::from_secs(3);
+
 /// How the names of VMs begin that drills make.
 const MADE_BY_DRILLS: [&str; 2] = ["drill-", "single-"];
 
@@ -239,6 +242,33 @@ impl<'a> Stage<'a> {
             .ok()
             .and_then(|value| value["summary"]["lifecycle"].as_str().map(str::to_owned))
             .unwrap_or_default()
+    }
+
+    /// That these VMs went on under the same boot all the while, never silent for long; returns the longest silence.
+    ///
+    /// # Errors
+    /// Names the first that did not.
+    pub fn undisturbed<'v>(
+        &self,
+        vms: impl IntoIterator<Item = (&'v String, &'v Vm)>,
+        window: (Duration, Duration),
+    ) -> Result<Duration, Failure> {
+        let book = self.probe.book();
+        let mut longest = Duration::ZERO;
+        for (name, vm) in vms {
+            let gap = probe::longest_gap(&book, &vm.id, window);
+            let newest = probe::newest(&book, &vm.id).map_or(0, |boot| boot.generation);
+            if newest != vm.generation || gap > UNDISTURBED {
+                return Err(Failure::new(format!(
+                    "{name} on {} was disturbed: silent for {} ms, generation {} then {newest}",
+                    vm.host,
+                    gap.as_millis(),
+                    vm.generation
+                )));
+            }
+            longest = longest.max(gap);
+        }
+        Ok(longest)
     }
 
     /// Fails when a VM answered twice at one time since the drills began.

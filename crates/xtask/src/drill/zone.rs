@@ -12,8 +12,6 @@ use std::time::Duration;
 const VMS: usize = 4;
 /// A host's VMs answer elsewhere within this of its death.
 const PROMISED: Duration = Duration::from_secs(30);
-/// VMs that nothing happened to are never silent for longer; the machine is busy booting others.
-const UNDISTURBED: Duration = Duration::from_secs(3);
 
 /// Kills every host of a zone at once. Its VMs must answer in the region's other zone, and nothing else may move.
 ///
@@ -56,19 +54,7 @@ pub fn zone(stage: &Stage) -> Result<(), Failure> {
         )));
     }
     let written = writer.finish();
-    let (book, window) = (stage.probe.book().clone(), (cut, stage.probe.now()));
-    for (name, vm) in spared {
-        let gap = probe::longest_gap(&book, &vm.id, window);
-        let newest = probe::newest(&book, &vm.id).map_or(0, |boot| boot.generation);
-        if newest != vm.generation || gap > UNDISTURBED {
-            return Err(Failure::new(format!(
-                "{name} on {} was disturbed: silent for {} ms, generation {} then {newest}",
-                vm.host,
-                gap.as_millis(),
-                vm.generation
-            )));
-        }
-    }
+    stage.undisturbed(spared, (cut, stage.probe.now()))?;
     stay_in_the_region(stage, &region, &hosts)?;
     stage.check_written(&written, &stage.regions)?;
     stage.heal(&[])?;
