@@ -1,10 +1,9 @@
 //! A region dies under a guest whose disk is kept elsewhere in points in time, and with it the server of the copy: what was
 //! written before the point that was told is there afterwards, and no more is lost than was said.
 
-use super::single::arguments;
+use super::single::kill_workers;
 use super::stage::Stage;
 use super::sync_loss::{PROMISED, Record, Writer, back, missing, must, proven, vm, wait_whole, wall_ms};
-use crate::federation::process;
 use crate::run::Failure;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -133,14 +132,6 @@ fn lost_ms(
 /// The seconds in what a failover's record says of a point.
 fn seconds(proven: &str) -> Option<u64> {
     proven.strip_prefix("at most ")?.split(' ').next()?.parse().ok()
-}
-
-/// Kills the agents' workers of a region, which their watchdogs start again; returns how many.
-fn kill_workers(stage: &Stage, region: &str) -> usize {
-    let owned = process::owned(&stage.tree.dev).into_iter();
-    let agents = owned.filter(|one| one.region == region && one.program.starts_with("dwcp-agent"));
-    let workers = agents.map(|one| one.id).filter(|id| arguments(*id).iter().any(|word| word == "worker"));
-    workers.map(|id| id.signal(libc::SIGKILL)).count()
 }
 
 #[cfg(test)]

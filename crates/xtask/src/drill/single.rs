@@ -164,24 +164,22 @@ pub fn agents(stage: &Stage) -> Result<(), Failure> {
     stage.check_no_doubles()
 }
 
+/// Kills the agents' workers of a region, which their watchdogs start again; returns how many.
+pub fn kill_workers(stage: &Stage, region: &str) -> usize {
+    let owned = process::owned(&stage.tree.dev).into_iter();
+    let agents = owned.filter(|one| one.region == region && one.program.starts_with("dwcp-agent"));
+    let workers = agents.map(|one| one.id).filter(|id| arguments(*id).iter().any(|word| word == "worker"));
+    workers.map(|id| id.signal(libc::SIGKILL)).count()
+}
+
 fn worker_dies(stage: &Stage, region: &str) -> Result<(), Failure> {
     let before = demo::vms(stage.tree)?;
     let at = stage.probe.now();
-    let workers: Vec<ProcessId> = process::owned(&stage.tree.dev)
-        .into_iter()
-        .filter(|one| one.region == region && one.program.starts_with("dwcp-agent"))
-        .filter(|one| arguments(one.id).iter().any(|word| word == "worker"))
-        .map(|one| one.id)
-        .collect();
-    workers.iter().for_each(|id| id.signal(libc::SIGKILL));
+    let killed = kill_workers(stage, region);
     std::thread::sleep(Duration::from_secs(8));
     let gap = went_on(stage, &before, region, at)?;
-    stage.say(&format!(
-        "{} workers of {region} killed: longest silence {} ms",
-        workers.len(),
-        gap.as_millis()
-    ));
-    if workers.is_empty() { Err(Failure::new(format!("no worker runs in {region}"))) } else { Ok(()) }
+    stage.say(&format!("{killed} workers of {region} killed: longest silence {} ms", gap.as_millis()));
+    if killed == 0 { Err(Failure::new(format!("no worker runs in {region}"))) } else { Ok(()) }
 }
 
 /// That every VM of the region still is the same boot; returns the longest silence.
