@@ -294,10 +294,11 @@ impl Guard {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    mirror: &Arc<Mirror>,
-    work: impl FnOnce(&Mirror) -> Result<T, String> + Send + 'static,
+/// Asks the emulator, which may take a while, on a thread for that. It is always waited for.
+async fn blocking<D: Send + Sync + 'static, T: Send + 'static>(
+    disk: &Arc<D>,
+    work: impl FnOnce(&D) -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    let mirror = mirror.clone();
-    tokio::task::spawn_blocking(move || work(&mirror)).await.unwrap_or_else(|e| Err(e.to_string()))
+    let disk = disk.clone();
+    tokio::task::spawn_blocking(move || work(&disk)).await.unwrap_or_else(|e| Err(e.to_string()))
 }

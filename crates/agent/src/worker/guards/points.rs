@@ -23,7 +23,7 @@ use super::super::points::{self, About, Begin, HEAD_BYTES, Head, Point};
 use super::intake::{Intake, Sent};
 use super::mirror::Mirror;
 use super::snapshot::{Progress, Since, Snapshot};
-use super::{BEGIN_AGAIN, Guard, LOOK_EVERY, Process};
+use super::{BEGIN_AGAIN, Guard, LOOK_EVERY, Process, blocking};
 use crate::clock::{monotonic_us, wall_ms};
 use crate::journal;
 
@@ -171,12 +171,12 @@ impl Guard {
         let snapshot = Arc::new(Snapshot::of(&self.process));
         self.cleared(&snapshot).await;
         // A VM without a disk has none of it.
-        let _ = off(&snapshot, |snapshot| snapshot.keep_bitmaps(&[])).await;
+        let _ = blocking(&snapshot, |snapshot| snapshot.keep_bitmaps(&[])).await;
     }
 
     /// Gives the guest its disk back; until that is done nothing else is.
     async fn cleared(&self, snapshot: &Arc<Snapshot>) {
-        while let Err(error) = off(snapshot, Snapshot::clear).await {
+        while let Err(error) = blocking(snapshot, Snapshot::clear).await {
             if !std::path::Path::new(&format!("/proc/{}", self.process.pid)).exists() {
                 return;
             }
@@ -261,7 +261,7 @@ impl Attempt {
     async fn run(self, to: ProtectTo) -> Result<(), String> {
         let began_us = monotonic_us();
         self.stage("the copy's host is not reached yet");
-        off(&self.snapshot, Snapshot::clear).await?;
+        blocking(&self.snapshot, Snapshot::clear).await?;
         let (ours, carrying) = self.unless_cancelled(self.connect(&to)).await?;
         let made = self.over(ours, began_us).await;
         let ended = if carrying.is_finished() { carrying.await.ok() } else { None };
@@ -298,7 +298,7 @@ impl Attempt {
             About::Have => decode(&payload).map_err(|e| format!("not understood: {e}"))?,
             _ => return Err(format!("the copy's host says: {}", String::from_utf8_lossy(&payload))),
         };
-        let bitmaps = off(&self.snapshot, Snapshot::bitmaps).await?;
+        let bitmaps = blocking(&self.snapshot, Snapshot::bitmaps).await?;
         let (point, since) = next_point(&have, self.epoch, wall_ms(), &bitmaps);
         {
             let mut known = locked(&self.known);
@@ -308,7 +308,7 @@ impl Attempt {
             known.before = have.number > 0;
         }
         let keep: Vec<Since> = since.into_iter().collect();
-        off(&self.snapshot, move |snapshot| snapshot.keep_bitmaps(&keep)).await?;
+        blocking(&self.snapshot, move |snapshot| snapshot.keep_bitmaps(&keep)).await?;
         let begin = Begin { point, since: since.map(|since| since.point).unwrap_or_default() };
         to.write_all(&points::word(About::Begin, &encode(&begin))).await.map_err(|e| e.to_string())?;
         self.stage("what changed is being copied");
@@ -317,7 +317,7 @@ impl Attempt {
         self.whole(&mut from, sent.to, sent.words).await?;
         let took_ms = monotonic_us().saturating_sub(next.taken_us) / 1_000;
         locked(&self.known).newest = Some(Newest { since: next, took_ms });
-        off(&self.snapshot, move |snapshot| snapshot.keep_bitmaps(&[next])).await?;
+        blocking(&self.snapshot, move |snapshot| snapshot.keep_bitmaps(&[next])).await?;
         let said = json!({
             "vm": self.process.vm, "epoch": point.epoch, "point": point.number, "since": begin.since.number,
             "bytes": sent.bytes, "took_ms": monotonic_us().saturating_sub(began_us) / 1_000,
@@ -335,9 +335,9 @@ impl Attempt {
         since: Option<Since>,
     ) -> Result<(Since, Sent<OwnedWriteHalf>), String> {
         let intake = Intake::open(&self.process.dir)?;
-        let size = off(&self.snapshot, Snapshot::size).await?;
+        let size = blocking(&self.snapshot, Snapshot::size).await?;
         let mut taking = Taking(tokio::spawn(intake.take(size, to)));
-        let begun = off(&self.snapshot, move |snapshot| snapshot.begin(point, since)).await;
+        let begun = blocking(&self.snapshot, move |snapshot| snapshot.begin(point, since)).await;
         let copied = match begun {
             Ok(next) => self.watch(from, &mut taking).await.map(|()| next),
             Err(error) => Err(error),
@@ -350,7 +350,7 @@ impl Attempt {
                 return Err(error);
             }
         };
-        off(&self.snapshot, Snapshot::clear).await?;
+        blocking(&self.snapshot, Snapshot::clear).await?;
         let sent = (&mut taking.0).await.map_err(|e| e.to_string())??;
         Ok((next, sent))
     }
@@ -368,7 +368,7 @@ impl Attempt {
                 () = tokio::time::sleep(JOB_LOOK) => {}
             }
             // An emulator that is held still does not answer.
-            match off(&self.snapshot, Snapshot::progress).await {
+            match blocking(&self.snapshot, Snapshot::progress).await {
                 Ok(Progress::Copied) => return Ok(()),
                 Ok(Progress::Copying(percent)) => locked(&self.known).percent = percent,
                 Ok(Progress::Failed(error)) => {
@@ -423,15 +423,6 @@ async fn heard(from: &mut OwnedReadHalf) -> Result<(About, Vec<u8>), String> {
 
 fn locked(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(|e| e.into_inner())
-}
-
-/// Asks the emulator, which may take a while, on a thread for that. It is always waited for.
-async fn off<T: Send + 'static>(
-    snapshot: &Arc<Snapshot>,
-    work: impl FnOnce(&Snapshot) -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let snapshot = snapshot.clone();
-    tokio::task::spawn_blocking(move || work(&snapshot)).await.unwrap_or_else(|e| Err(e.to_string()))
 }
 
 #[cfg(test)]
