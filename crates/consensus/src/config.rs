@@ -16,7 +16,8 @@ pub struct Config {
     /// The soonest a follower campaigns after it last heard its leader, ticks. Also how long a leader may go without
     /// a quorum before it steps down, and how long a follower that hears its leader refuses to vote.
     pub election_ticks: u32,
-    /// Each rank in the order of succession campaigns this much later than the rank before it, ticks.
+    /// Each rank in the order of succession campaigns this much later than the rank before it, ticks. At least the longest
+    /// round trip: a rank that campaigns before it can have heard the one before splits the votes.
     pub stagger_ticks: u32,
     /// A snapshot is asked for when this many entries were applied since the last one.
     pub snapshot_every_entries: u64,
@@ -76,7 +77,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Settings for links with round trips up to 309 ms: tick 50 ms, heartbeat 150 ms, elections after 1.2 to 1.8 s.
+    /// Settings for links with round trips up to 309 ms: tick 50 ms, heartbeat 150 ms, elections after 1.2 to 2.4 s.
     pub fn new(node: NodeId, seed: u64) -> Self {
         Self {
             node,
@@ -84,7 +85,7 @@ impl Config {
             tick_us: 50_000,
             heartbeat_ticks: 3,
             election_ticks: 24,
-            stagger_ticks: 3,
+            stagger_ticks: 6,
             snapshot_every_entries: 10_000,
             keep_entries: 2_000,
             max_inflight_messages: 256,

@@ -67,7 +67,6 @@ pub(crate) struct Group {
     /// (leader, term) as last told to the caller.
     told: (NodeId, u64),
     ticks: u64,
-    leaderless_ticks: u64,
     pace: Pace,
     /// In the order of succession, 0 first.
     rank: u32,
@@ -99,7 +98,7 @@ impl Group {
         let repair_recorded = found.repair_recorded;
         let empty = found.snapshot == StoredSnapshot::default();
         let log = Log::new(found.hard, found.snapshot, found.entries);
-        let raft = raft_node(config, rank, applied, log)?;
+        let raft = raft_node(config, applied, log)?;
         let named = setup.voters.iter().chain(&setup.learners).copied();
         let mut group = Self {
             id: setup.group,
@@ -118,7 +117,6 @@ impl Group {
             members_at: BTreeMap::new(),
             told: (0, 0),
             ticks: 0,
-            leaderless_ticks: 0,
             pace: Pace::default(),
             leader_since: None,
             heard: BTreeMap::new(),
@@ -301,7 +299,7 @@ fn sorted(mut members: ConfState) -> ConfState {
     members
 }
 
-fn raft_node(config: &Config, rank: u32, applied: u64, log: Log) -> Result<RawNode<Log>, String> {
+fn raft_node(config: &Config, applied: u64, log: Log) -> Result<RawNode<Log>, String> {
     let timeout = home::crate_timeout(config);
     let settings = raft::Config {
         id: config.node,
@@ -319,7 +317,8 @@ fn raft_node(config: &Config, rank: u32, applied: u64, log: Log) -> Result<RawNo
         read_only_option: ReadOnlyOption::Safe,
         skip_bcast_commit: false,
         batch_append: true,
-        priority: home::priority(rank),
+        // Whoever has the log may lead: home gets leadership back by a transfer.
+        priority: 0,
         max_uncommitted_size: config.max_inflight_bytes,
         max_committed_size_per_ready: 8 << 20,
     };

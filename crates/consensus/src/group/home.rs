@@ -11,8 +11,6 @@ use std::collections::BTreeSet;
 const LAG_LIMIT: u64 = 64;
 /// The back-off doubles this often.
 const DOUBLINGS: u32 = 6;
-/// What a replica asks of a candidate after a long time without leader: nothing but its log.
-const LOWEST_PRIORITY: i64 = 1;
 
 pub(super) struct Home {
     node: Option<NodeId>,
@@ -56,11 +54,6 @@ pub(super) fn rank(config: &Config, setup: &GroupSetup) -> u32 {
     others.filter(|node| order(**node) < mine).count() as u32
 }
 
-/// Replicas refuse candidates of lower priority whose log is no longer than theirs.
-pub(super) fn priority(rank: u32) -> i64 {
-    i64::from(100_u32.saturating_sub(rank).max(2))
-}
-
 /// The election timeout given to the Raft crate: longer than any that is used here.
 pub(super) fn crate_timeout(config: &Config) -> usize {
     (config.election_ticks + 1_000 * config.stagger_ticks.max(1)) as usize
@@ -77,8 +70,8 @@ pub(super) struct Pace {
 
 impl Group {
     /// Makes the Raft crate campaign with its next tick when it is time. The first campaign after a leader fell silent
-    /// goes by rank. Later ones are spread by the seed: two candidates that keep the same distance in time would split
-    /// the votes for ever.
+    /// goes by rank. Later ones come soon and are spread by the seed: two candidates that keep the same distance in time
+    /// would split the votes for ever. Why these times: `docs/decisions/2026-11-28-elections.md`.
     pub(super) fn pace_elections(&mut self, config: &Config, now_us: u64) {
         let election = u64::from(config.election_ticks);
         if self.leader().is_some() {
@@ -86,7 +79,10 @@ impl Group {
         }
         let wait = match self.pace.attempts {
             0 => election + u64::from(self.rank * config.stagger_ticks),
-            attempt => election / 2 + mix(config.seed ^ attempt.rotate_left(8), self.id, self.me) % election,
+            attempt => {
+                election / 4
+                    + mix(config.seed ^ attempt.rotate_left(8), self.id, self.me) % (election / 2).max(1)
+            }
         };
         let due = self.raft.raft.election_elapsed as u64 + 1 >= wait;
         if self.leads() || !due || self.ticks < self.pace.give_way_until || self.lease.promised(now_us) {
@@ -101,15 +97,6 @@ impl Group {
     /// This replica said that it would vote for another: a campaign of its own would only split the votes.
     pub(super) fn give_way(&mut self, config: &Config) {
         self.pace.give_way_until = self.ticks + u64::from(config.election_ticks / 3);
-    }
-
-    /// Priorities can lock each other out: a better ranked replica with an older log of the same length refuses every
-    /// lower ranked candidate and cannot win itself. After two election times without leader nobody insists.
-    pub(super) fn tick_priority(&mut self, config: &Config) {
-        let patience = 2 * u64::from(config.election_ticks + 5 * config.stagger_ticks);
-        self.leaderless_ticks = if self.leader().is_some() { 0 } else { self.leaderless_ticks + 1 };
-        let priority = if self.leaderless_ticks > patience { LOWEST_PRIORITY } else { priority(self.rank) };
-        self.raft.set_priority(priority);
     }
 
     /// Who would lead next by the order of succession: the first of the other voters that are alive and could lead. None on a

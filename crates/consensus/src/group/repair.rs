@@ -135,7 +135,7 @@ impl Group {
         let repair = Repair { vote_lost: true };
         let hard = Hard { term: self.term(), vote: self.raft.raft.vote, ..Hard::default() };
         let log = Log::new(hard, StoredSnapshot::default(), VecDeque::new());
-        let Ok(raft) = raft_node(turn.config, self.rank, 0, log) else { return };
+        let Ok(raft) = raft_node(turn.config, 0, log) else { return };
         self.raft = raft;
         self.held.clear();
         self.members_at.clear();

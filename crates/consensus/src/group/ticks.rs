@@ -16,7 +16,6 @@ impl Group {
         }
         self.make_room_when_stuck(turn.config);
         self.make_room_when_alone(turn.config);
-        self.tick_priority(turn.config);
         self.tick_home(turn);
         self.tick_joint();
         self.tick_snapshots(turn);

@@ -175,3 +175,80 @@ fn a_restarted_node_claims_no_age_beyond_its_start() {
     let age = world.nodes[&3].raft.as_ref().unwrap().older_leader_ack_age_us(1, world.now_us).unwrap();
     assert!(age <= 200_000);
 }
+
+/// Every node starts anew, some later than others, and its links take a few round trips to come up. How long after the last
+/// start the last of five groups was led, µs.
+fn led_after_a_restart(seed: u64) -> u64 {
+    let mut world = World::of_groups(seed, defaults, (1..=5).collect());
+    world.run_for(12_000_000);
+    for group in 1..=5 {
+        world.propose(group, group);
+    }
+    let under_way = world.rng.below(300_000);
+    world.run_for(under_way);
+    (1..=5).for_each(|node| world.crash(node));
+    let begin = world.now_us + 1_000_000;
+    let spread = if seed.is_multiple_of(2) { 300_000 } else { 800_000 };
+    let starts: Vec<u64> = (0..5).map(|_| begin + world.rng.below(spread)).collect();
+    let start = |node: u64| starts[node as usize - 1];
+    (1..=5).for_each(|node| world.isolate(node));
+    let mut led = BTreeSet::new();
+    while led.len() < 5 {
+        for node in 1..=5 {
+            if world.nodes[&node].raft.is_none() && start(node) <= world.now_us {
+                world.start(node);
+            }
+        }
+        let now_us = world.now_us;
+        world.cut.retain(|(from, to)| now_us <= start(*from).max(start(*to)) + 4 * World::rtt_us(*from, *to));
+        world.run_for(10_000);
+        led.extend((1..=5).filter(|group| world.leader(*group).is_some()));
+        assert!(world.now_us < begin + 60_000_000, "seed {seed}: only {led:?} are led");
+    }
+    world.now_us.saturating_sub(starts.into_iter().max().unwrap())
+}
+
+/// How long after its home died another leads the group, µs.
+fn led_after_a_death(group: u64, seed: u64) -> u64 {
+    let mut world = World::of_groups(seed, defaults, vec![group]);
+    let before = 10_000_000 + world.rng.below(1_000_000);
+    world.run_for(before);
+    assert_eq!(world.leader(group), Some(group));
+    world.propose(group, group);
+    let under_way = world.rng.below(400_000);
+    world.run_for(under_way);
+    world.crash(group);
+    world.run_until(60_000_000, "another leader", |world| world.leader(group).is_some())
+}
+
+#[test]
+fn after_a_restart_of_everything_each_group_is_led_again_soon() {
+    for seed in 0..30 {
+        let took = led_after_a_restart(seed);
+        assert!(took < 3_000_000, "seed {seed}: after {took} us");
+    }
+}
+
+#[test]
+fn a_group_whose_home_dies_is_led_by_the_next_at_the_first_try() {
+    for (group, seed) in (1..=5).flat_map(|group| (0..10).map(move |seed| (group, seed))) {
+        let took = led_after_a_death(group, seed);
+        assert!(took < 2_400_000, "group {group}, seed {seed}: after {took} us");
+    }
+}
+
+/// The figures of `docs/decisions/2026-11-28-elections.md`.
+#[test]
+#[ignore = "long"]
+fn a_long_night_of_elections() {
+    let show = |what: &str, mut took: Vec<u64>| {
+        took.sort_unstable();
+        let at = |percent: usize| took[(took.len() - 1) * percent / 100] / 1_000;
+        println!("{what}: P50 {} P90 {} P99 {} longest {} ms", at(50), at(90), at(99), at(100));
+        assert!(at(99) < 3_000);
+    };
+    show("all restart", (0..600).map(led_after_a_restart).collect());
+    for group in 1..=5 {
+        show(&format!("home {group} dies"), (0..600).map(|seed| led_after_a_death(group, seed)).collect());
+    }
+}

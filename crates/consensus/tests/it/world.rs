@@ -164,9 +164,14 @@ pub struct World {
 impl World {
     /// Five nodes; group 0 and a group with its home on each node, all five voting.
     pub fn new(seed: u64, tune: fn(&mut Config)) -> Self {
+        Self::of_groups(seed, tune, vec![0, 1, 2, 4])
+    }
+
+    /// Five nodes and these groups, all five voting; each but group 0 has its home on the node of its number.
+    pub fn of_groups(seed: u64, tune: fn(&mut Config), groups: Vec<GroupId>) -> Self {
         let members: Vec<NodeId> = (1..=5).collect();
         let mut world = Self::empty(seed, tune);
-        world.groups = vec![0, 1, 2, 4];
+        world.groups = groups;
         for group in world.groups.clone() {
             for node in 1..=5 {
                 let home = Some(group.max(1)).filter(|_| group != 0);
@@ -462,6 +467,10 @@ impl World {
 
     pub fn status(&self, node: NodeId, group: GroupId) -> dwcp_consensus::GroupStatus {
         self.nodes[&node].raft.as_ref().unwrap().status(group).unwrap()
+    }
+
+    pub fn rtt_us(a: NodeId, b: NodeId) -> u64 {
+        RTT_MS[a as usize - 1][b as usize - 1] * 1_000
     }
 
     pub fn isolate(&mut self, node: NodeId) {
