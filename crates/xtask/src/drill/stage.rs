@@ -175,7 +175,9 @@ impl<'a> Stage<'a> {
         let mut silent = Vec::new();
         let all = wait_until(limit, Duration::from_millis(300), || {
             let Ok(vms) = demo::vms(self.tree) else { return false };
-            let (now, book) = (self.probe.now(), self.probe.book());
+            // The time is read while nothing can be written down: an answer is never later.
+            let book = self.probe.book();
+            let now = self.probe.now();
             // A guest that moved while it ran knows the generation that it was booted under.
             let answers = |vm: &Vm| {
                 let boots = book.get(&vm.id).into_iter().flat_map(|boots| boots.values());
