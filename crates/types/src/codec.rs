@@ -61,6 +61,16 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
 pub struct Writer(Vec<u8>);
 
 impl Writer {
+    /// What was collected.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// How many bytes were collected.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// An unsigned integer in LEB128.
     pub fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
@@ -100,6 +110,11 @@ impl<'a> Reader<'a> {
     /// A reader over `bytes`.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader(bytes)
+    }
+
+    /// Whether everything was read.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// An unsigned integer in LEB128, at most 64 bits.

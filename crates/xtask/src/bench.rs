@@ -122,6 +122,18 @@ const BENCHMARKS: &[Named] = &[
         ]),
     },
     Named {
+        name: "backup",
+        about: "backups of 1 GiB of records: full, after 1 % changed, verified, restored, against restic on the same bytes",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-backup",
+            "--example=bench-backup",
+            "--",
+        ]),
+    },
+    Named {
         name: "cli-start",
         about: "a cold start of dwcp-cli, against /bin/true",
         work: Work::Own(cli_start::measure),
@@ -173,10 +185,12 @@ pub fn fuzz(tree: &Tree, arguments: &[String]) -> Result<(), Failure> {
     };
     match arguments.first().map(String::as_str) {
         Some("agent") => fuzz("dwcp-agent", "fuzz-agent", &arguments[1..]),
+        Some("backup") => fuzz("dwcp-backup", "fuzz-backup", &arguments[1..]),
         Some(name) if !name.starts_with("--") => fuzz("dwcp-server", "fuzz", arguments),
         _ => {
             fuzz("dwcp-server", "fuzz", arguments)?;
-            fuzz("dwcp-agent", "fuzz-agent", arguments)
+            fuzz("dwcp-agent", "fuzz-agent", arguments)?;
+            fuzz("dwcp-backup", "fuzz-backup", arguments)
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::TextFile;
 
 /// Package folder, its level, and the packages it may use. ARCHITECTURE.md draws the same.
-pub const EDGES: [(&str, u8, &[&str]); 13] = [
+pub const EDGES: [(&str, u8, &[&str]); 14] = [
     ("types", 0, &[]),
     ("state", 0, &["types"]),
     ("consensus", 0, &["types"]),
@@ -12,6 +12,7 @@ pub const EDGES: [(&str, u8, &[&str]); 13] = [
     ("decide", 1, &["types", "state"]),
     ("roles", 2, &["types", "state", "consensus", "decide", "api", "config"]),
     ("mesh", 3, &["types"]),
+    ("backup", 3, &["types"]),
     ("server", 4, &["types", "state", "consensus", "decide", "roles", "api", "config", "mesh"]),
     ("agent", 4, &["types", "roles", "config", "mesh"]),
     ("cli", 4, &["types", "api", "config"]),
