@@ -37,14 +37,16 @@ pub(super) fn became(facts: &Federation, failover: &Failover, planned: &Failover
 /// True when a VM that is nowhere was deleted, and not only taken by a region whose facts here are from before.
 fn was_deleted(facts: &Federation, failover: &Failover, planned: &FailoverVm) -> bool {
     let let_go = |region: &dwcp_state::RegionFacts| region.tombstones.get(&planned.vm).copied();
-    let target = planned.to_region.as_ref().and_then(|to| facts.regions.get(to));
-    let taken_and_gone = target.and_then(let_go).is_some_and(|gone| gone >= planned.generation);
+    // Not only where it is recorded to go: a plan that was made at the same time may have sent it elsewhere.
+    let others =
+        || facts.regions.iter().filter(|(name, _)| **name != failover.from).map(|(_, region)| region);
+    let taken_and_gone = others().filter_map(let_go).any(|gone| gone >= planned.generation);
     let Some(gone) = facts.regions.get(&failover.from).and_then(let_go) else { return taken_and_gone };
     // Once it is known to be taken, the region lets go of the generation that it left with. What it lets go of before that
     // was deleted where it was, and what it lets go of after a refusal was deleted when it came back.
     let never_left = gone.next() == planned.generation;
-    let refused = target.and_then(|target| target.declined.get(&planned.vm));
-    let refused = refused.is_some_and(|(generation, _)| *generation >= planned.generation);
+    let mut refusals = others().filter_map(|region| region.declined.get(&planned.vm));
+    let refused = refusals.any(|(generation, _)| *generation >= planned.generation);
     taken_and_gone || never_left || (refused && gone == planned.generation.next())
 }
 
@@ -65,6 +67,7 @@ mod tests {
         let mut facts = Federation::default();
         facts.open_group(1, &region("r"));
         facts.open_group(2, &region("t"));
+        facts.open_group(3, &region("u"));
         change(&mut facts);
         let failover = Failover { from: region("r"), ..Failover::default() };
         let planned = FailoverVm {
@@ -111,6 +114,18 @@ mod tests {
         assert_eq!(state(|facts| let_go(facts, "r", 4)), MoveState::Verified);
         assert_eq!(state(|facts| let_go(facts, "t", 5)), MoveState::Verified);
         assert_eq!(state(|facts| let_go(facts, "t", 6)), MoveState::Verified);
+    }
+
+    #[test]
+    fn a_vm_that_was_deleted_where_another_plan_had_sent_it_is_done_with() {
+        let elsewhere = |gone: u64| {
+            state(|facts| {
+                let_go(facts, "r", 5);
+                let_go(facts, "u", gone);
+            })
+        };
+        assert_eq!(elsewhere(5), MoveState::Verified);
+        assert_eq!(elsewhere(4), MoveState::Waiting, "it was there once before");
     }
 
     #[test]
