@@ -100,7 +100,8 @@ async fn a_vm_starts_from_its_newest_whole_point_though_all_dies_while_the_next_
     let half = || std::fs::metadata(&part).ok().filter(|part| part.len() > 0);
     wait_for("a point that is half there", LONG, half).await;
     let newest = point(&pair).expect("a point");
-    assert!(newest >= third);
+    // It may be the same one: by a newer report it seems up to so much older.
+    assert!(newest + ON_ITS_WAY >= third);
     signal(pair.host.children("qemu-system")[0], libc::SIGKILL);
     signal(pair.keeper.children("worker")[0], libc::SIGKILL);
     let acknowledged = writer.finish();
