@@ -16,9 +16,6 @@ pub struct Config {
     /// The soonest a follower campaigns after it last heard its leader, ticks. Also how long a leader may go without
     /// a quorum before it steps down, and how long a follower that hears its leader refuses to vote.
     pub election_ticks: u32,
-    /// Each rank in the order of succession campaigns this much later than the rank before it, ticks. At least the longest
-    /// round trip: a rank that campaigns before it can have heard the one before splits the votes.
-    pub stagger_ticks: u32,
     /// A snapshot is asked for when this many entries were applied since the last one.
     pub snapshot_every_entries: u64,
     /// Entries kept behind a snapshot, so that a follower slightly behind gets entries instead of the snapshot.
@@ -62,8 +59,9 @@ pub enum Mutation {
     LongLease,
 }
 
+// Tag 6 was the stagger, which follows from the election time now.
 dwcp_types::wire_struct!(Config {
-    1 node, 2 seed, 3 tick_us, 4 heartbeat_ticks, 5 election_ticks, 6 stagger_ticks, 7 snapshot_every_entries,
+    1 node, 2 seed, 3 tick_us, 4 heartbeat_ticks, 5 election_ticks, 7 snapshot_every_entries,
     8 keep_entries, 9 max_inflight_messages, 10 max_inflight_bytes, 11 max_message_bytes, 12 max_proposal_bytes,
     13 read_timeout_ticks, 14 read_retry_ticks, 15 snapshot_retry_ticks, 16 repair_ticks, 17 home_backoff_ticks,
     18 ack_broadcast, 19 lease_reads
@@ -85,7 +83,6 @@ impl Config {
             tick_us: 50_000,
             heartbeat_ticks: 3,
             election_ticks: 24,
-            stagger_ticks: 6,
             snapshot_every_entries: 10_000,
             keep_entries: 2_000,
             max_inflight_messages: 256,
@@ -102,6 +99,12 @@ impl Config {
             #[cfg(feature = "mutations")]
             mutation: None,
         }
+    }
+
+    /// Each rank in the order of succession campaigns this much later than the rank before it, ticks. About the longest round
+    /// trip: a rank that campaigns before it can have heard the one before splits the votes.
+    pub fn stagger_ticks(&self) -> u32 {
+        (self.election_ticks / 4).max(1)
     }
 
     /// The length of the lease for reads, µs, given the right one.

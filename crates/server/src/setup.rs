@@ -72,7 +72,6 @@ pub fn node_config(config: &RegionConfig, seed: u64) -> Result<NodeConfig, Strin
     node.commit_timeout_ms = timing.commit_timeout_ms;
     node.consensus.tick_us = timing.tick_ms * 1_000;
     node.consensus.election_ticks = u32::try_from(timing.election_ms / timing.tick_ms).unwrap_or(u32::MAX);
-    node.consensus.stagger_ticks = (node.consensus.election_ticks / 4).max(1);
     Ok(node)
 }
 

@@ -56,7 +56,7 @@ pub(super) fn rank(config: &Config, setup: &GroupSetup) -> u32 {
 
 /// The election timeout given to the Raft crate: longer than any that is used here.
 pub(super) fn crate_timeout(config: &Config) -> usize {
-    (config.election_ticks + 1_000 * config.stagger_ticks.max(1)) as usize
+    (config.election_ticks + 1_000 * config.stagger_ticks()) as usize
 }
 
 /// When this replica campaigns.
@@ -78,7 +78,7 @@ impl Group {
             self.pace.attempts = 0;
         }
         let wait = match self.pace.attempts {
-            0 => election + u64::from(self.rank * config.stagger_ticks),
+            0 => election + u64::from(self.rank * config.stagger_ticks()),
             attempt => {
                 election / 4
                     + mix(config.seed ^ attempt.rotate_left(8), self.id, self.me) % (election / 2).max(1)

@@ -425,7 +425,7 @@ impl World {
         if self.cut.contains(&(from, to)) || self.rng.chance(self.loss_percent) {
             return;
         }
-        let one_way = RTT_MS[from as usize - 1][to as usize - 1] * 500;
+        let one_way = Self::rtt_us(from, to) / 2;
         let at = self.now_us + one_way + self.rng.below(self.jitter_us);
         if self.rng.chance(self.loss_percent / 4) {
             let late = at + self.rng.below(2_000_000);

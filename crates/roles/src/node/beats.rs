@@ -442,7 +442,7 @@ impl Node {
         let config = &self.config;
         let ranks = config.voters.len() as u64;
         let ticks =
-            u64::from(config.consensus.election_ticks) + u64::from(config.consensus.stagger_ticks) * ranks;
+            u64::from(config.consensus.election_ticks) + u64::from(config.consensus.stagger_ticks()) * ranks;
         let name = |node: &NodeId| config.regions.get(node).cloned();
         let limit_ms = self.facts.core.policy.loss_after_ms;
         let heard = |node: &&NodeId| {

@@ -148,7 +148,6 @@ mod tests {
             tick_us: 3,
             heartbeat_ticks: 4,
             election_ticks: 5,
-            stagger_ticks: 6,
             snapshot_every_entries: 7,
             keep_entries: 8,
             max_inflight_messages: 9,
