@@ -1,6 +1,6 @@
 //! What has become of one VM of a failover, by the facts that this node has, which of some regions may be old.
 
-use dwcp_state::{Failover, FailoverVm, Federation, MoveState};
+use dwcp_state::{Failover, FailoverVm, Fate, Federation, MoveState};
 
 use super::failover::is_as_wanted;
 
@@ -40,7 +40,7 @@ fn was_deleted(facts: &Federation, failover: &Failover, planned: &FailoverVm) ->
     // Not only where it is recorded to go: a plan that was made at the same time may have sent it elsewhere.
     let others =
         || facts.regions.iter().filter(|(name, _)| **name != failover.from).map(|(_, region)| region);
-    let taken_and_gone = others().filter_map(let_go).any(|gone| gone >= planned.generation);
+    let taken_and_gone = others().any(|region| region.fate(planned.vm, planned.generation) == Fate::Admitted);
     let Some(gone) = facts.regions.get(&failover.from).and_then(let_go) else { return taken_and_gone };
     // Once it is known to be taken, the region lets go of the generation that it left with. What it lets go of before that
     // was deleted where it was, and what it lets go of after a refusal was deleted when it came back.
