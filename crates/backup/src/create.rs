@@ -283,7 +283,7 @@ impl Repository {
             let body = Body::Backup(Box::new(manifest.clone()));
             let mut entry = Entry { at: create.at, body, ..Entry::default() };
             let judge = |chain: &Chain| still_holds(chain, base);
-            let head = self.append(&mut chain, &mut entry, judge, |_, _, _| Ok(()))?;
+            let head = self.append(&mut chain, &mut entry, judge, |_, _| Ok(()))?.head;
             Ok(Created { backup: Backup::of(head.sequence, create.at, &manifest), head })
         });
         added.map_err(|unadded| {

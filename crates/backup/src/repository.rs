@@ -164,12 +164,13 @@ impl Repository {
         fetch(&*self.destination, name, limit)
     }
 
-    /// Puts the repository's secret under a key; says whether it was not there.
-    pub(crate) fn put_secret(&self, key: &FederationKey) -> Result<bool, Error> {
+    /// Puts the repository's secret under a key, if it is not there.
+    pub(crate) fn put_secret(&self, key: &FederationKey) -> Result<(), Error> {
         let content = [self.secret.0, self.title_digest.0].concat();
         let mut bytes = vec![VERSION as u8];
         bytes.extend(seal_alone(&key.key.0, &secret_context(key.id()), &content));
-        Ok(self.destination.put_new(&secret_name(key.id()), &bytes)?)
+        self.destination.put_new(&secret_name(key.id()), &bytes)?;
+        Ok(())
     }
 
     /// Puts the data key of an entry under a key.
@@ -220,8 +221,8 @@ impl Repository {
         chain: &mut Chain,
         entry: &mut Entry,
         judge: impl Fn(&Chain) -> Result<(), Error>,
-        ready: impl Fn(&Chain, &EntryHead, &Bytes32) -> Result<(), Error>,
-    ) -> Result<Head, Unadded> {
+        ready: impl Fn(&EntryHead, &Bytes32) -> Result<(), Error>,
+    ) -> Result<Added, Unadded> {
         for _ in 0..TRIES {
             chain.writable(self)?;
             judge(chain)?;
@@ -235,8 +236,9 @@ impl Repository {
             if bytes.len() as u64 > LARGEST_ENTRY {
                 return Err(Error::Records(format!("{} bytes of metadata are too much", bytes.len())).into());
             }
+            let wrap = wrap_name(self.key.id(), head.sequence, &head.entry);
             self.put_wrap(&self.key, &head, &data_key)?;
-            ready(chain, &head, &data_key)?;
+            ready(&head, &data_key)?;
             let name = log_name(head.sequence);
             let put = self.destination.put_new(&name, &bytes);
             let added = match put {
@@ -246,20 +248,28 @@ impl Repository {
                 Err(error) => {
                     let refused = matches!(error.trouble, Trouble::NoSpace | Trouble::NotPermitted);
                     if refused {
-                        let _ =
-                            self.destination.delete(&wrap_name(self.key.id(), head.sequence, &head.entry));
+                        let _ = self.destination.delete(&wrap);
                     }
                     return Err(Unadded { error: error.into(), can_be_there: !refused });
                 }
             };
             if added {
-                return Ok(Head { sequence: head.sequence, digest: sha256(&bytes).0 });
+                let head = Head { sequence: head.sequence, digest: sha256(&bytes).0 };
+                return Ok(Added { head, wrap });
             }
-            self.destination.delete(&wrap_name(self.key.id(), head.sequence, &head.entry))?;
+            self.destination.delete(&wrap)?;
             *chain = Chain::read(self)?;
         }
         Err(Error::Overtaken(format!("other writers came first {TRIES} times; it can be tried again")).into())
     }
+}
+
+/// An entry that was added.
+pub(crate) struct Added {
+    /// The chain's newest entry now.
+    pub head: Head,
+    /// The object of its data key.
+    pub wrap: String,
 }
 
 /// An entry that was not added, as far as is known.

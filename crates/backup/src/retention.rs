@@ -1,6 +1,5 @@
 //! Retention: which backups are kept, and the removal of the others, which is written down before it happens.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,10 +9,9 @@ use crate::chain::{Chain, Head};
 use crate::destination::Listed;
 use crate::error::Error;
 use crate::format::{
-    Body, Entry, EntryHead, KEYS, LOG, PACKS, Removal, index_name, leading_number, pack_name, wrap_name,
+    Body, Entry, KEYS, LOG, PACKS, Removal, index_name, leading_number, pack_name, wrap_name,
 };
 use crate::repository::Repository;
-use crate::seal::Bytes32;
 
 /// How often a prune begins anew because other writers came between.
 const TRIES: usize = 5;
@@ -59,8 +57,6 @@ struct Needed {
     packs: BTreeSet<String>,
     wraps: BTreeSet<String>,
     replaced: Vec<String>,
-    /// The data key of the removal's own entry.
-    own: String,
 }
 
 impl Needed {
@@ -79,7 +75,7 @@ impl Needed {
             Body::NewKey(new) => Some(format!("{KEYS}{}/", new.from)),
             _ => None,
         });
-        Ok(Needed { floor, packs, wraps, replaced: replaced.collect(), own: String::new() })
+        Ok(Needed { floor, packs, wraps, replaced: replaced.collect() })
     }
 
     /// Whether an object belongs to nothing any more, as judged by entry `at` of the chain. What a writer that is at work now
@@ -95,7 +91,7 @@ impl Needed {
         }
         // Who tried for the number of the removal, or one before it, came too late.
         if number(&format!("{KEYS}{key}/")).is_some_and(|n| n <= at) {
-            return name != self.own && !self.wraps.contains(name);
+            return !self.wraps.contains(name);
         }
         self.replaced
             .iter()
@@ -159,13 +155,9 @@ impl Repository {
                 Err(Error::Overtaken("other writers came first each time; it can be tried again".to_owned()))
             }
         };
-        let own = RefCell::new(String::new());
-        let ready = |_: &Chain, head: &EntryHead, _: &Bytes32| {
-            *own.borrow_mut() = wrap_name(self.key.id(), head.sequence, &head.entry);
-            Ok(())
-        };
-        let head = self.append(&mut chain, &mut entry, judge, ready).map_err(|e| e.error)?;
-        needed.own = own.into_inner();
+        let added = self.append(&mut chain, &mut entry, judge, |_, _| Ok(())).map_err(|e| e.error)?;
+        let head = added.head;
+        needed.wraps.insert(added.wrap);
         let mut pruned = Pruned {
             removed: removed.into_iter().map(|(n, _)| n).collect(),
             head: Some(head),

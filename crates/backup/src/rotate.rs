@@ -43,9 +43,9 @@ impl Repository {
                 let mut known = chain.known.values();
                 known.try_for_each(|known| self.put_wrap(&new, &known.head, &known.data_key))?;
                 // Last, so that the new key opens everything or nothing.
-                self.put_secret(&new).map(drop)
+                self.put_secret(&new)
             };
-            self.append(&mut chain, &mut entry, all, |_, head, key| self.put_wrap(&new, head, key))
+            self.append(&mut chain, &mut entry, all, |head, key| self.put_wrap(&new, head, key))
                 .map_err(|unadded| unadded.error)?;
         }
         // Before the old key's are deleted, the new key must open everything.

@@ -18,9 +18,9 @@ use crate::seal::{Bytes32, Sealer};
 pub struct Verified {
     /// Backups of the chain.
     pub backups: u64,
-    /// Packs that were read, their bytes, and the bytes of records in them.
+    /// Packs that were read.
     pub packs: u64,
-    /// Of packs.
+    /// Their size, bytes.
     pub bytes: u64,
     /// What is not as it must be. Empty: everything that can be restored is whole.
     pub faults: Vec<Fault>,

@@ -1,9 +1,9 @@
 //! Signatures of requests as S3 wants them (AWS Signature Version 4), and the little of XML that answers need.
 
 use dwcp_types::Wall;
-use ring::{digest, hmac};
+use ring::hmac;
 
-use crate::seal::hex;
+use crate::seal::{hex, sha256};
 
 /// Who asks.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ pub fn headers(
 ) -> Vec<(&'static str, String)> {
     let stamp: String = now.utc().chars().filter(|c| !"-:".contains(*c)).collect();
     let day = stamp.split('T').next().unwrap_or_default();
-    let body = hex(digest::digest(&digest::SHA256, request.body).as_ref());
+    let body = hex(&sha256(request.body).0);
     let mut signed = vec![("x-amz-content-sha256", body.clone()), ("x-amz-date", stamp.clone())];
     if let Some(token) = &who.session_token {
         signed.push(("x-amz-security-token", token.clone()));
@@ -56,7 +56,7 @@ pub fn headers(
     let Request { method, path, query, .. } = request;
     let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{body}");
     let scope = format!("{day}/{region}/s3/aws4_request");
-    let canonical = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
+    let canonical = hex(&sha256(canonical.as_bytes()).0);
     let text = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{canonical}");
     let mut key = format!("AWS4{}", who.secret_key).into_bytes();
     for part in [day, region, "s3", "aws4_request"] {
