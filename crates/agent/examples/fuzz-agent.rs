@@ -12,10 +12,11 @@ use dwcp_agent::host_config::HostConfig;
 use dwcp_agent::qmp;
 use dwcp_agent::watch_protocol::{Ask, Tell};
 use dwcp_mesh::transfer::{Answer, Kind, Opening};
-use dwcp_types::Rng;
 
-#[path = "../../server/examples/fuzz/mutate.rs"]
-mod mutate;
+#[path = "../../server/examples/fuzz/rounds.rs"]
+mod rounds;
+
+use rounds::run;
 
 const SETTINGS: &str = "federation: dev\nregion: us-east-1\nzone: a\nhost: h1\nregions:\n  - {region: us-east-1, node: 1, \
     mesh: '127.77.1.1:7443', api: '127.77.1.1:7443'}\npki: {dir: pki, name: h1}\ndata_dir: data\nvcpus: 4\n\
@@ -28,25 +29,20 @@ const WATCHDOG: &str =
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let flag = |name: &str, default: u64| {
-        let at = arguments.iter().position(|word| word == name);
-        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
-    };
-    let (limit, seed) = (Duration::from_secs(flag("--seconds", 20)), flag("--seed", 1));
-    run("agent-host-yaml", SETTINGS, limit, seed, |input| {
+    let (_, limit, seed) = rounds::arguments();
+    run("agent-host-yaml", &[SETTINGS.into()], limit, seed, |input| {
         std::str::from_utf8(input).is_ok_and(|text| HostConfig::parse(text).is_ok())
     });
-    run("agent-watchdog", WATCHDOG, limit, seed, |input| {
+    run("agent-watchdog", &[WATCHDOG.into()], limit, seed, |input| {
         serde_json::from_slice::<Ask>(input).is_ok() || serde_json::from_slice::<Tell>(input).is_ok()
     });
     let opening =
         dwcp_types::encode(&Opening { kind: Kind::Disk, vm: 7, generation: 2, migration: 9, number: 1 });
-    run("agent-transfer-opening", &opening, limit, seed, |input| {
+    run("agent-transfer-opening", &[opening], limit, seed, |input| {
         Answer::read(input).reason().is_none() || Opening::read(input).is_ok()
     });
     let (socket, say) = monitor();
-    run("agent-qmp", MONITOR, limit, seed, |input| {
+    run("agent-qmp", &[MONITOR.into()], limit, seed, |input| {
         let _ = say.send(input.to_vec());
         let began = Instant::now();
         let answer = qmp::execute(&socket, "query-status", serde_json::Value::Null, ANSWER_LIMIT);
@@ -72,36 +68,4 @@ fn monitor() -> (PathBuf, Sender<Vec<u8>>) {
         }
     });
     (path, say)
-}
-
-fn run(
-    name: &str,
-    real: &(impl AsRef<[u8]> + ?Sized),
-    limit: Duration,
-    seed: u64,
-    mut read: impl FnMut(&[u8]) -> bool,
-) {
-    let mut rng = Rng::new(seed);
-    let real = real.as_ref();
-    let mut corpus = vec![real.to_vec()];
-    assert!(read(&corpus[0]), "{name}: the real input is not understood");
-    let (began, mut rounds, mut understood) = (Instant::now(), 0u64, 0u64);
-    while began.elapsed() < limit {
-        let mut input = corpus[rng.below(corpus.len() as u64) as usize].clone();
-        mutate::mutate(&mut rng, &mut input, real);
-        input.truncate(16 << 10);
-        rounds += 1;
-        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read(&input)));
-        let Ok(found) = found else {
-            eprintln!("{name}, round {rounds}, seed {seed}: {:?}", String::from_utf8_lossy(&input));
-            std::process::exit(1);
-        };
-        if found {
-            understood += 1;
-            if corpus.len() < 500 {
-                corpus.push(input);
-            }
-        }
-    }
-    println!("{name:<20} {rounds:>10} inputs, {understood} understood, seed {seed}");
 }
