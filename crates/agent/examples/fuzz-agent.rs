@@ -36,8 +36,14 @@ fn main() {
     run("agent-watchdog", &[WATCHDOG.into()], limit, seed, |input| {
         serde_json::from_slice::<Ask>(input).is_ok() || serde_json::from_slice::<Tell>(input).is_ok()
     });
-    let opening =
-        dwcp_types::encode(&Opening { kind: Kind::Disk, vm: 7, generation: 2, migration: 9, number: 1 });
+    let opening = dwcp_types::encode(&Opening {
+        kind: Kind::Disk,
+        vm: 7,
+        generation: 2,
+        migration: 9,
+        number: 1,
+        ..Opening::default()
+    });
     run("agent-transfer-opening", &[opening], limit, seed, |input| {
         Answer::read(input).reason().is_none() || Opening::read(input).is_ok()
     });

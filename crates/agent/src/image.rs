@@ -1,7 +1,9 @@
-//! Images on a host: `<data>/images/<name>/image.yaml` beside kernel, initrd and disk.
+//! Images on a host: `<data>/images/<name>/image.yaml` beside kernel, initrd and disk. What the federation distributes is
+//! kept elsewhere, by digest: see [`crate::images`].
 
 use std::path::{Path, PathBuf};
 
+use dwcp_types::{IMAGE_FILE, is_plain_name};
 use serde::Deserialize;
 
 /// What a VM boots whose specification names no image.
@@ -18,6 +20,31 @@ struct ImageFile {
     cpu: Option<String>,
     memory_min_mib: u64,
     hpet_timer: bool,
+}
+
+impl ImageFile {
+    fn read(dir: &Path, name: &str) -> Result<ImageFile, String> {
+        let path = dir.join(IMAGE_FILE);
+        let fault = |error: String| format!("image {name}: {}: {error}", path.display());
+        let text = std::fs::read_to_string(&path).map_err(|e| fault(e.to_string()))?;
+        serde_saphyr::from_str(&text).map_err(|e| fault(e.to_string()))
+    }
+}
+
+/// The files that an image in a folder is made of, each once.
+///
+/// # Errors
+/// There is none, or it names a file that lies elsewhere.
+pub fn files(dir: &Path, name: &str) -> Result<Vec<String>, String> {
+    let ImageFile { kernel, initrd, disk, .. } = ImageFile::read(dir, name)?;
+    let mut files = vec![IMAGE_FILE.to_string()];
+    files.extend([kernel, initrd, disk].into_iter().flatten());
+    files.sort();
+    files.dedup();
+    match files.iter().find(|file| !is_plain_name(file)) {
+        Some(file) => Err(format!("image {name}: `{file}` is no name of a file beside {IMAGE_FILE}")),
+        None => Ok(files),
+    }
 }
 
 /// An image that can be booted.
@@ -47,16 +74,18 @@ impl Image {
     /// The name, the file or what it points to is not fit; the message names it.
     pub fn load(images: &Path, name: &str) -> Result<Image, String> {
         let name = if name.is_empty() { DEFAULT_IMAGE } else { name };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.starts_with('.') || !name.chars().all(plain) {
+        if !is_plain_name(name) {
             return Err(format!("image name `{name}` is not letters, digits, - _ ."));
         }
-        let dir = images.join(name);
-        let path = dir.join("image.yaml");
-        let text =
-            std::fs::read_to_string(&path).map_err(|e| format!("image {name}: {}: {e}", path.display()))?;
-        let file: ImageFile =
-            serde_saphyr::from_str(&text).map_err(|e| format!("image {name}: {}: {e}", path.display()))?;
+        Image::load_from(&images.join(name), name)
+    }
+
+    /// Reads the image in a folder; its name is for people.
+    ///
+    /// # Errors
+    /// The file or what it points to is not fit; the message names it.
+    pub fn load_from(dir: &Path, name: &str) -> Result<Image, String> {
+        let file = ImageFile::read(dir, name)?;
         let part = |what: Option<String>| match what {
             None => Ok(None),
             Some(file) if dir.join(&file).is_file() => Ok(Some(dir.join(file))),

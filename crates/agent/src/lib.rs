@@ -9,6 +9,7 @@ pub mod clock;
 pub mod console;
 pub mod host_config;
 pub mod image;
+pub mod images;
 pub mod journal;
 pub mod lease_file;
 pub mod mover;

@@ -246,7 +246,8 @@ impl Mover {
         tokio::spawn(async move {
             let began = Instant::now();
             let (generation, migration) = (to.generation, to.migration);
-            let opening = Opening { kind: Kind::Released, vm: vm.0, generation, migration, number: 0 };
+            let opening =
+                Opening { kind: Kind::Released, vm: vm.0, generation, migration, ..Opening::default() };
             loop {
                 let said = async { inner.dial(&to).await?.say(&opening).await }.await;
                 let Err(error) = said else { return };

@@ -3,6 +3,7 @@
 mod checks;
 mod effects;
 mod guards;
+mod images;
 mod memory;
 mod moves;
 mod points;
@@ -37,6 +38,7 @@ use crate::watch_protocol::{Ask, Tell, line};
 use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
 use guards::Guards;
+use images::Images;
 use memory::Note;
 use moves::Moves;
 use prepare::Prepared;
@@ -89,6 +91,7 @@ struct Worker {
     replicas: Replicas,
     /// VMs whose disk is made from the copy of this epoch here at their next launch.
     boots: BTreeMap<VmId, u64>,
+    images: Images,
 }
 
 /// What comes back from work done aside.
@@ -200,6 +203,7 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
     let here: Vec<VmId> = adopted.iter().map(|one| one.vm).collect();
     let agent = machine(&config, accelerator, reached_at, adopted, lease.read().unwrap_or(0))?;
     let replicas = Replicas::start(&config.data_dir, &transfer);
+    let images = Images::start(&config, &transfer, &inputs)?;
     let worker = Worker {
         addresses: config.vm_addresses.all(),
         config,
@@ -218,6 +222,7 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
         guards: Guards::new(transfer.clone(), inputs.clone()),
         replicas,
         boots: BTreeMap::new(),
+        images,
         inputs,
     };
     here.into_iter().for_each(|vm| worker.tell_disk(vm));

@@ -17,6 +17,7 @@ pub mod failover;
 pub mod federation;
 pub mod freeze;
 pub mod host;
+pub mod image;
 pub mod link;
 pub mod maintenance;
 pub mod migration;

@@ -47,6 +47,7 @@ rows! {
     vm: VmCreate PlacementPreview VmList VmRead VmStart VmStop VmRestart VmDelete VmConsole VmExplain VmHealthCheck;
     protection: VmProtect ProtectionRead;
     host: HostList HostRead;
+    image: ImageList ImageRead ImagePublish ImageRemove;
     federation: FederationRead;
     survivability: SurvivabilityRead;
     promises: PromisesRead;

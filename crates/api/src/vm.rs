@@ -169,6 +169,9 @@ wire! {
         /// Raised by every start, move and takeover.
         pub generation: u64,
         pub image: String,
+        /// What the image held when the VM was created, by the catalogue; `null`: the image was not in it.
+        #[serde(default)]
+        pub image_digest: Option<String>,
         pub vcpus: u32,
         pub memory_mib: u64,
         pub disk_gib: u64,

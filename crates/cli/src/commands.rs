@@ -7,6 +7,7 @@ mod events;
 mod failover;
 mod federation;
 mod hosts;
+mod images;
 mod links;
 mod local;
 mod maintenance;
@@ -57,6 +58,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Operation(command) => operations::run(session, command),
         Command::Vm(command) => vms::run(session, command),
         Command::Host(command) => hosts::run(session, command),
+        Command::Image(command) => images::run(session, command),
         Command::Federation(command) => federation(session, command),
         Command::Maintenance(command) => maintenance::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),

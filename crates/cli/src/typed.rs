@@ -2,6 +2,7 @@
 
 mod drill;
 mod federation;
+mod image;
 mod local;
 mod maintenance;
 mod moves;
@@ -14,6 +15,7 @@ use dwcp_config::units;
 
 pub use drill::*;
 pub use federation::*;
+pub use image::*;
 pub use local::*;
 pub use maintenance::*;
 pub use moves::*;
@@ -118,6 +120,9 @@ pub enum Command {
     /// Hosts.
     #[command(subcommand)]
     Host(HostCommand),
+    /// Images: the catalogue, and what hosts have.
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// The federation: status, regions, failover, state, events.
     #[command(subcommand)]
     Federation(FederationCommand),

@@ -1,8 +1,9 @@
-//! Links between agents: the memory and the disks of VMs go from host to host over them, not by way of the regions.
+//! Links between agents: the memory and the disks of VMs and images go from host to host over them, not by way of the
+//! regions.
 //!
 //! One QUIC connection from one agent to another, with mutual TLS: both ends show a host's certificate, the one that dials
 //! says which host it expects, the one that is dialed learns who dialed. Each stream begins with an [`Opening`]; what
-//! becomes of it is decided by the [`Acceptor`] registered there for its kind and its VM: bytes are joined to a unix socket,
+//! becomes of it is decided by the [`Acceptor`] registered there for its kind and its VM: bytes are joined to a local stream,
 //! or it only stands as a sign of life, or it was all that was to be said.
 //!
 //! Streams of one connection are accepted in the order in which they were opened, so that a program that tells its
@@ -65,6 +66,8 @@ pub struct TransferConfig {
 pub enum Admission {
     /// Its bytes are joined to this unix socket, which somebody listens on.
     Socket(PathBuf),
+    /// Its bytes are joined to this local stream, whose other end somebody has.
+    Stream(UnixStream),
     /// No bytes: it stands until one side ends it.
     Standing {
         /// A text sent here ends the stream and is told to the opener. Dropping the sender says nothing and ends nothing.

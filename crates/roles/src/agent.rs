@@ -10,14 +10,16 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_types::{NodeId, VmId};
+use dwcp_types::{ImageDigest, NodeId, VmId};
 
 use crate::protocol::{
-    Accelerator, AgentMessage, Checked, Console, ControllerMessage, GuardReport, Health, Hello, Intents,
-    Phase, ProbeResult, Probed, ProtectTo, TransferReport, TransferTo, Usage, VmIntent, VmSpec, renewal_seq,
+    Accelerator, AgentMessage, Checked, Console, ControllerMessage, GuardReport, Health, Hello, ImageHere,
+    ImageRead, ImageSource, Intents, Phase, ProbeResult, Probed, ProtectTo, TransferReport, TransferTo,
+    Usage, VmIntent, VmSpec, renewal_seq,
 };
 
 mod guard;
+mod images;
 mod lease;
 mod probes;
 mod reconcile;
@@ -28,6 +30,8 @@ mod transfer;
 mod vm;
 
 pub use guard::Kept;
+pub use images::FetchFault;
+use images::Images;
 use lease::Lease;
 pub use lease::VoterState;
 use vm::LocalVm;
@@ -167,6 +171,16 @@ pub enum Input {
     WentOn { vm: VmId, generation: u64, result: Result<(), String> },
     /// How far the copy of a VM's disk is.
     Guarded { vm: VmId, generation: u64, report: GuardReport },
+    /// Every image on the host: told once at the start, and when that changed.
+    Images(Vec<ImageHere>),
+    /// How many of an image's bytes have come.
+    ImageProgress { fetch: u64, done: u64, total: u64 },
+    /// An image has come, and [`Input::Images`] has said so; or it has not.
+    ImageFetched { fetch: u64, result: Result<(), FetchFault> },
+    /// A copy of an image here is no longer what it was, and is taken away.
+    ImageChanged { digest: ImageDigest, reason: String },
+    /// What an image is made of, for a request of the leader.
+    ImageRead(ImageRead),
 }
 
 /// One thing to do. The shell does them in order.
@@ -221,6 +235,16 @@ pub enum Effect {
     KeepReplicas(Kept),
     /// The VM's disk is the copy of this epoch that is kept here; said right before its launch.
     BootFrom { vm: VmId, epoch: u64 },
+    /// Get an image, from the own image folder where no host is named; answered by [`Input::ImageFetched`]. One at a time.
+    FetchImage { fetch: u64, digest: ImageDigest, from: Option<ImageSource> },
+    /// Stop that; what has come is kept for the next time.
+    StopFetch { fetch: u64 },
+    /// Nobody wants this copy of an image any more.
+    RemoveImage { digest: ImageDigest },
+    /// VMs move, so that images are to take little of the links; or they no longer do.
+    PaceImages { gentle: bool },
+    /// Say what an image of the image folder is made of; answered by [`Input::ImageRead`].
+    ReadImage { request: u64, name: String },
 }
 
 /// Deliberate faults, for testing that the checkers find them.
@@ -251,6 +275,7 @@ pub struct Agent {
     usage: Option<Usage>,
     /// The copies that the shell was told to keep; none until the first intents of this incarnation.
     kept: Option<Kept>,
+    images: Images,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
 }
@@ -282,6 +307,7 @@ impl Agent {
             vms,
             usage: None,
             kept: None,
+            images: Images::default(),
             #[cfg(feature = "mutations")]
             mutation: None,
         };
@@ -312,9 +338,13 @@ impl Agent {
                 self.connected = true;
                 self.welcomed = false;
                 self.next_renew_us = now_us;
+                self.images_not_current();
                 self.introduce(now_us, out);
             }
-            Input::Disconnected => self.connected = false,
+            Input::Disconnected => {
+                self.connected = false;
+                self.images_not_current();
+            }
             Input::Message(message) => self.hear(now_us, message, out),
             Input::Launched { vm, generation, result } => self.launched(now_us, vm, generation, result),
             Input::Exited { vm, generation, reason } => self.exited(now_us, vm, generation, reason, out),
@@ -354,9 +384,15 @@ impl Agent {
             }
             Input::WentOn { vm, generation, result } => self.went_on(now_us, vm, generation, result, out),
             Input::Guarded { vm, generation, report } => self.guarded(now_us, vm, generation, report, out),
+            Input::Images(here) => self.images_here(here),
+            Input::ImageProgress { fetch, done, total } => self.image_progress(fetch, done, total),
+            Input::ImageFetched { fetch, result } => self.image_fetched(now_us, fetch, result),
+            Input::ImageChanged { digest, reason } => self.image_changed(now_us, &digest, &reason),
+            Input::ImageRead(read) => out.push(Effect::Send(AgentMessage::ImageRead(read))),
         }
         self.reconcile(now_us, out);
         self.guard(out);
+        self.keep_images(now_us, out);
         self.probe_due(now_us, out);
         self.renew_due(now_us, out);
     }
@@ -371,6 +407,10 @@ impl Agent {
                 out.push(Effect::ReadConsole { request: read.request, vm: read.vm, offset: read.offset });
             }
             ControllerMessage::Check(check) => out.push(Effect::Check { request: check.request }),
+            ControllerMessage::Images(images) => self.take_images(images),
+            ControllerMessage::ReadImage(read) => {
+                out.push(Effect::ReadImage { request: read.request, name: read.name });
+            }
         }
     }
 

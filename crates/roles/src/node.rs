@@ -19,6 +19,7 @@ mod foresee;
 mod groups;
 mod handoff;
 mod hosts;
+mod images;
 mod in_touch;
 mod intents;
 mod leases;
@@ -50,6 +51,7 @@ use dwcp_types::{GroupId, Mono, NodeId, Now, RegionId, Rng};
 pub use beats::{Beat, GroupBeat, LinkReading, Measures, PeerView};
 pub use drain::DrainStep;
 pub use hosts::HostSession;
+pub use images::ImageOffer;
 pub use proposals::Proposal;
 pub use questions::{Observation, RegionCheck};
 pub use requests::{Asked, Change, CreateVm, FailoverRequest, MigrateRequest, Reply, Request};
@@ -431,6 +433,7 @@ impl Node {
         self.keep_guards(group);
         self.keep_replicas(group);
         self.unbar(group);
+        self.tell_images(group);
         self.close_operations(group);
         self.keep_windows_of(group);
     }

@@ -9,13 +9,15 @@
 //!   takes VMs among it, may be that of the one before. It introduces itself again until it is welcomed.
 
 mod guard;
+mod image;
 mod switch;
 
 use std::collections::BTreeMap;
 
-use dwcp_types::{HostId, NodeId, Priority, RegionId, VmId, ZoneId, wire_enum, wire_struct};
+use dwcp_types::{HostId, ImageDigest, NodeId, Priority, RegionId, VmId, ZoneId, wire_enum, wire_struct};
 
 pub use guard::{GuardPhase, GuardReport, ProtectTo, ReplicaIntent};
+pub use image::{ImageDamage, ImageHere, ImageRead, ImageSource, ImageWanted, Images, ReadImage};
 pub use switch::{least_downtime_ms, memory_downtime_ms};
 
 /// From an agent to the leader of its region's group.
@@ -31,8 +33,10 @@ pub enum AgentMessage {
     Console(Console),
     /// Answers [`ControllerMessage::Check`].
     Checked(Checked),
+    /// Answers [`ControllerMessage::ReadImage`].
+    ImageRead(ImageRead),
 }
-wire_enum!(AgentMessage { 1 Hello(m), 2 Renew(m), 3 Probed(m), 4 Console(m), 5 Checked(m) });
+wire_enum!(AgentMessage { 1 Hello(m), 2 Renew(m), 3 Probed(m), 4 Console(m), 5 Checked(m), 130 ImageRead(m) });
 
 /// From the leader of a region's group to an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +53,13 @@ pub enum ControllerMessage {
     ReadConsole(ReadConsole),
     /// Check the host: disks, clock, certificates, processes, ports.
     Check(CheckRequest),
+    /// The full set of images that the host is to have. Only to agents that have said which they have.
+    Images(Images),
+    /// Say what an image of the image folder is made of.
+    ReadImage(ReadImage),
 }
 wire_enum!(ControllerMessage {
-    1 Welcome(m), 2 Grant(m), 3 Intents(m), 4 Probe(m), 5 ReadConsole(m), 6 Check(m)
+    1 Welcome(m), 2 Grant(m), 3 Intents(m), 4 Probe(m), 5 ReadConsole(m), 6 Check(m), 130 Images(m), 131 ReadImage(m)
 });
 
 /// Who an agent is and what its host has.
@@ -126,8 +134,12 @@ pub struct Renew {
     pub revision: u64,
     /// What the host really uses, when its agent could measure it.
     pub usage: Option<Usage>,
+    /// Every image on the host, now and then and when that changed; none: as it was said last.
+    pub images: Option<Vec<ImageHere>>,
+    /// What was discarded of late.
+    pub damages: Vec<ImageDamage>,
 }
-wire_struct!(Renew { 1 seq, 2 vms, 3 term, 4 revision, 5 usage });
+wire_struct!(Renew { 1 seq, 2 vms, 3 term, 4 revision, 5 usage, 130 images, 131 damages });
 
 /// The number of an incarnation's `count`th renewal.
 pub fn renewal_seq(incarnation: u64, count: u64) -> u64 {
@@ -351,9 +363,11 @@ pub struct VmSpec {
     pub probe: HealthProbe,
     /// Guest ports besides 80 that are forwarded from the VM's address, each under its own number.
     pub ports: Vec<u16>,
+    /// What the image holds; none: what the host has under its name in its image folder.
+    pub image_digest: ImageDigest,
 }
 wire_struct!(VmSpec {
-    1 name, 2 image, 3 vcpus, 4 memory_mib, 5 disk_gib, 6 network, 7 probe, 8 ports
+    1 name, 2 image, 3 vcpus, 4 memory_mib, 5 disk_gib, 6 network, 7 probe, 8 ports, 130 image_digest
 });
 
 /// The port of a VM's address that is forwarded to the guest's port 80 in user-mode networking.

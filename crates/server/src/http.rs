@@ -17,6 +17,7 @@ mod failovers;
 mod federation;
 mod freeze;
 mod hosts;
+mod images;
 mod links;
 mod listen;
 mod maintenance;

@@ -271,6 +271,7 @@ impl World {
         self.mutate_agent(&mut host);
         self.hosts[id] = host;
         self.schedule(0, Event::WakeAgent(id));
+        self.tell_images(id);
     }
 
     fn kill_some_vm(&mut self, host: usize) {

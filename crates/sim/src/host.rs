@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use dwcp_roles::agent::{Adopted, Agent, AgentConfig, Seen};
-use dwcp_roles::protocol::{Hello, VmSpec};
+use dwcp_roles::protocol::{Hello, ImageHere, VmSpec};
 use dwcp_types::{HostId, NodeId, RegionId, VmId};
 
 use crate::layout::LaidHost;
@@ -86,6 +86,10 @@ pub struct Host {
     pub clock_offset_us: u64,
     /// When the agent wants to be woken, µs of simulated time.
     pub wake_at_us: u64,
+    /// Images of its image folder, and copies, which have no name.
+    pub images: Vec<ImageHere>,
+    /// The fetch of an image that is going on.
+    pub fetch: Option<u64>,
 }
 
 impl Host {
@@ -119,6 +123,8 @@ impl Host {
             drift_ppm: 0,
             clock_offset_us: 0,
             wake_at_us: 0,
+            images: Vec::new(),
+            fetch: None,
         }
     }
 
@@ -170,6 +176,7 @@ impl Host {
         self.wake_at_us = sim_us;
         self.connection = None;
         self.broken_since_us = None;
+        self.fetch = None;
     }
 
     /// The machine loses power: VMs, agent and watchdog are gone.

@@ -11,6 +11,7 @@ pub mod copies;
 pub mod disk;
 pub mod faults;
 pub mod host;
+pub mod images;
 pub mod layout;
 pub mod migrations;
 pub mod moves;

@@ -2,7 +2,7 @@
 //!
 //! A story is a folder: `README.md` says what it is about, `world.toml` has `seed = N`, `hosts = N` a region and `regions = N` (5), `steps.txt` a line a
 //! step (`SECONDS WORDS…`), `expected.log` what was printed when it was last looked at and found right. The words are
-//! literal `dwcp-cli` lines (`$FAILOVER` stands for the operation of the newest failover), `fault …`, `expect …`, `remember` (which VMs answer, for `expect undisturbed N`) or `settle`
+//! literal `dwcp-cli` lines (`$FAILOVER` stands for the operation of the newest failover), `fault …`, `image HOST NAME DIGIT` (what is in a host's image folder), `expect …`, `remember` (which VMs answer, for `expect undisturbed N`) or `settle`
 //! (everything heals by itself from here on); [`words`] lists them.
 
 mod expect;
@@ -181,6 +181,13 @@ impl Story {
                 self.say(&format!("as expected: {}", what.join(" ")));
                 Ok(())
             }
+            ["image", host, name, digit] => {
+                self.say(&format!("host {host} has image {name} ({digit})"));
+                let id = self.world.hosts.iter().position(|of| of.name.as_str() == *host);
+                let digit = digit.chars().next().ok_or("an image needs a digit")?;
+                self.world.place_image(id.ok_or(format!("no host {host}"))?, name, digit);
+                Ok(())
+            }
             ["remember"] => {
                 self.boots = self.booted();
                 Ok(())
@@ -191,7 +198,10 @@ impl Story {
                 self.say(&format!("settled within {} s", ms.div_ceil(10_000) * 10));
                 Ok(())
             }
-            _ => Err(format!("`{}` is not dwcp-cli, fault, expect, remember or settle", words.join(" "))),
+            _ => Err(format!(
+                "`{}` is not dwcp-cli, fault, image, expect, remember or settle",
+                words.join(" ")
+            )),
         }
     }
 
@@ -218,7 +228,9 @@ impl Story {
             };
             let told = self.told.entry(group).or_default();
             for event in ledger.events.iter().filter(|event| event.revision > *told) {
-                let loud = event.severity > dwcp_state::Severity::Info || event.kind.starts_with("region.");
+                let loud = event.severity > dwcp_state::Severity::Info
+                    || event.kind.starts_with("region.")
+                    || event.kind.starts_with("image.");
                 if loud && event.kind != "vm.phase" {
                     news.push(words::without_numbers(&event.text));
                 }

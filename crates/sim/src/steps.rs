@@ -50,6 +50,7 @@ impl World {
             Event::Copied(copy) => self.copied(*copy),
             Event::NotNoted(copy) => self.not_noted(&copy),
             Event::Copying { host, vm } => self.copying(host, vm),
+            Event::ImageCame(coming) => self.image_came(*coming),
             Event::Released { host, incarnation, vm, to, tries } => {
                 if self.hosts[host].incarnation == incarnation && self.hosts[host].alive {
                     self.say_released(host, vm, to, tries);
@@ -167,7 +168,8 @@ impl World {
             Effect::Guard { vm, generation, to } => self.guard(id, vm, generation, to),
             Effect::KeepReplicas(kept) => self.keep_copies(id, kept),
             Effect::BootFrom { vm, epoch } => self.boot_from(id, vm, epoch),
-            moves => self.carry_out_move(id, moves),
+            Effect::PaceImages { .. } => {}
+            rest => self.carry_out_image(id, rest),
         }
     }
 

@@ -59,6 +59,8 @@ pub enum Event {
     Released { host: usize, incarnation: u64, vm: dwcp_types::VmId, to: TransferTo, tries: u32 },
     /// A disk that is copied is looked at.
     Copying { host: usize, vm: dwcp_types::VmId },
+    /// An image has come to a host, or not.
+    ImageCame(Box<crate::images::Coming>),
     /// Misfortune.
     Fault(Fault),
     /// The client does something.
@@ -120,6 +122,8 @@ pub struct World {
     pub checkers: Checkers,
     /// Disks and their copies.
     pub copies: Copies,
+    /// Agents look at their hosts' images: some host has one that matters.
+    pub(crate) images_told: bool,
     /// Copies of which everything is at the target, until the source has heard that it is noted there.
     pub(crate) whole_copies: BTreeMap<(dwcp_types::VmId, u64), crate::moves::Copy>,
     /// What happened, a line each.
@@ -141,6 +145,7 @@ impl World {
             hosts: Vec::new(),
             checkers: Checkers::default(),
             copies: Copies::default(),
+            images_told: false,
             whole_copies: BTreeMap::new(),
             log: Vec::new(),
             queue: BTreeMap::new(),

@@ -74,6 +74,8 @@ impl Core {
             Command::NoteDrill(news) => self.note_drill(news),
             Command::EndDrill((id, (state, result))) => self.end_drill(*id, *state, result, stamp),
             Command::RestoreDrill(id) => self.restore_drill(*id, stamp),
+            Command::PublishImage(image) => self.publish_image(image, stamp),
+            Command::RemoveImage(name) => self.remove_image(name, stamp),
             _ => Err(Refusal::new(Code::WrongState, "a region's command reached the federation's group")),
         }
     }

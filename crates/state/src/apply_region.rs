@@ -117,6 +117,7 @@ impl RegionFacts {
             Command::LoseCopies(vms) => self.lose_copies(vms, stamp),
             Command::DropCopies(vms) => self.drop_copies(vms, stamp),
             Command::Claim(claim) => self.claim(claim, stamp.envelope.digest),
+            Command::NoteImageFault(fault) => self.note_image_fault(fault, stamp),
             _ => Err(Refusal::new(Code::WrongState, "a federation command reached a region's group")),
         }
     }

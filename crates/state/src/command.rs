@@ -8,9 +8,9 @@ use dwcp_types::{
 use crate::maintenance::{Notice, Window};
 use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
-    Drill, DrillNews, DrillState, Failover, FailoverState, FailoverVm, Freeze, GuardState, HostFacts,
-    Observed, OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode, Region, Replica,
-    Token, Vm, Want,
+    Drill, DrillNews, DrillState, Failover, FailoverState, FailoverVm, Freeze, GuardState, HostFacts, Image,
+    ImageFault, Observed, OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode,
+    Region, Replica, Token, Vm, Want,
 };
 
 /// A command with who, when and under which request.
@@ -308,6 +308,14 @@ pub enum Command {
     LoseCopies(Vec<VmId>),
     /// Copies of a drill are to be deleted.
     DropCopies(Vec<VmId>),
+
+    /// An image comes into the catalogue, or what is under its name there is replaced. For the federation's group, like the
+    /// next.
+    PublishImage(Box<Image>),
+    /// An image goes out of the catalogue.
+    RemoveImage(String),
+    /// A host was given something else than the image that it asked for. For a region's group.
+    NoteImageFault(ImageFault),
 }
 
 /// A VM changes hosts.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_types::{DrillId, FailoverId, NodeId, OperationId, RegionId, Revision, TokenId, Wall, WindowId};
 
-use crate::{Drill, Failover, FailoverState, Freeze, Ledger, Operation, Policy, Token, Window};
+use crate::{Drill, Failover, FailoverState, Freeze, Image, Ledger, Operation, Policy, Token, Window};
 
 /// Where a region is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,6 +139,8 @@ pub struct Core {
     pub windows_numbered: u64,
     /// Drills, by number.
     pub drills: BTreeMap<DrillId, Drill>,
+    /// The catalogue of images, by name.
+    pub images: BTreeMap<String, Image>,
 }
 
 impl Core {

@@ -7,6 +7,7 @@ use crate::core_facts::*;
 use crate::drill::*;
 use crate::failover::*;
 use crate::host::*;
+use crate::image::*;
 use crate::ledger::*;
 use crate::maintenance::*;
 use crate::migration::*;
@@ -60,7 +61,7 @@ impl Wire for Body {
 wire_enum!(Want { 1 Running, 2 Stopped, 3 Deleted });
 wire_enum!(Network { 1 User, 2 Tap });
 wire_enum!(Probe { 1 Http(path), 2 Tcp(port), 3 None });
-wire_struct!(VmSpec { 1 image, 2 size, 3 network, 4 probe });
+wire_struct!(VmSpec { 1 image, 2 size, 3 network, 4 probe, 130 digest });
 wire_enum!(Scope { 1 Host, 2 Zone, 3 Region });
 wire_enum!(Target { 1 Vm(vm), 2 Label(label) });
 wire_struct!(Relation { 1 target, 2 scope });
@@ -146,7 +147,7 @@ wire_struct!(Region {
 });
 wire_struct!(Core {
     1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger,
-    10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills
+    10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills, 130 images
 });
 
 wire_enum!(Notice { 1 Planned, 2 Week, 3 Day, 4 Started, 5 Ended });
@@ -170,6 +171,9 @@ wire_struct!(Drill {
 });
 wire_struct!(DrillNews { 1 drill, 2 vms, 3 times, 4 failover });
 wire_struct!(DrillMark { 1 drill, 2 lost });
+
+wire_struct!(Image { 1 name, 2 digest, 3 parts, 4 region, 5 host, 6 by, 7 at, 8 revision });
+wire_struct!(ImageFault { 1 name, 2 digest, 3 host, 4 from_region, 5 from_host, 6 reason });
 
 wire_enum!(Trigger { 1 Automatic, 2 Manual });
 wire_enum!(FailoverState { 1 Running, 2 Done, 3 Partial, 4 Cancelled });
@@ -213,7 +217,8 @@ wire_enum!(Command {
     64 TakeReplica(replica), 65 DeclineReplica(vm), 66 DropReplica(vm),
     80 ScheduleWindow(window), 81 CancelWindow(id), 82 NoteWindow(note), 83 SettleWindow(id),
     100 BeginDrill(drill), 101 NoteDrill(news), 102 EndDrill(end), 103 RestoreDrill(id), 104 LoseCopies(vms),
-    105 DropCopies(vms)
+    105 DropCopies(vms),
+    130 PublishImage(image), 131 RemoveImage(name), 132 NoteImageFault(fault)
 });
 wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window, 80 drill });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_types::{Amount, FailoverId, Generation, HostId, Priority, RegionId, Revision, VmId, Wall};
+use dwcp_types::{
+    Amount, FailoverId, Generation, HostId, ImageDigest, Priority, RegionId, Revision, VmId, Wall,
+};
 
 use crate::{DrillMark, Protection};
 
@@ -43,7 +45,7 @@ pub enum Probe {
 /// What is needed to run it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VmSpec {
-    /// Name of the image in the hosts' image folder.
+    /// Name of the image.
     pub image: String,
     /// What it takes of a host.
     pub size: Amount,
@@ -51,6 +53,9 @@ pub struct VmSpec {
     pub network: Network,
     /// How to ask whether it serves.
     pub probe: Probe,
+    /// What the catalogue had under the image's name when the VM was created; none: the image was not in the catalogue, and
+    /// each host takes what it has under that name in its image folder.
+    pub digest: ImageDigest,
 }
 
 /// How far "together" or "apart" reaches.

@@ -11,6 +11,7 @@ mod it {
     mod golden;
     mod handoff;
     mod idempotency;
+    mod images;
     mod maintenance;
     mod migration;
     mod protection;

@@ -60,6 +60,22 @@ text_id!(
     /// A token's public id (`token-…`); never the secret.
     TokenId
 );
+text_id!(
+    /// What an image holds, whatever it is called: see [`crate::image_list`]. 64 hexadecimal digits; empty: none.
+    ImageDigest
+);
+
+impl ImageDigest {
+    /// True when it names nothing.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Its first twelve digits, for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
 
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {

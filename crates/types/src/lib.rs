@@ -5,6 +5,7 @@
 pub mod codec;
 mod codec_macros;
 mod ids;
+mod image;
 mod quantity;
 pub mod refusal;
 mod rng;
@@ -12,8 +13,12 @@ mod time;
 
 pub use codec::{DecodeError, Wire, decode, encode};
 pub use ids::{
-    DrillId, FailoverId, Generation, GroupId, HostId, MigrationId, NodeId, OperationId, RegionId, Revision,
-    TokenId, VmId, WindowId, ZoneId,
+    DrillId, FailoverId, Generation, GroupId, HostId, ImageDigest, MigrationId, NodeId, OperationId,
+    RegionId, Revision, TokenId, VmId, WindowId, ZoneId,
+};
+pub use image::{
+    IMAGE_FILE, IMAGE_LIST_BYTES, IMAGE_PARTS_MOST, ImagePart, check_parts, image_bytes, image_list,
+    is_plain_name, is_sha256, read_image_list,
 };
 pub use quantity::{Amount, Priority};
 pub use refusal::{Code, Refusal};

@@ -18,7 +18,7 @@ codes! {
     UnknownToken "DWCP-R0015" NotFound "no such token"
         "No token has that id. `dwcp-cli security token list` lists the tokens.";
     UnknownImage "DWCP-R0016" NotFound "no such image"
-        "The host has no image of that name in its image folder.";
+        "No image of that name is in the catalogue, or no host that is heard has it in its image folder. `dwcp-cli image list` lists both.";
     UnknownEndpoint "DWCP-R0017" NotFound "no such endpoint"
         "The API has no such path in this version. `/v1/openapi.json` lists what it has.";
     UnknownDrill "DWCP-R0019" NotFound "no such drill"
@@ -75,4 +75,8 @@ codes! {
         "Versions one step apart work together; these are further apart.";
     UnknownWindow "DWCP-R0062" NotFound "no such maintenance window"
         "No maintenance window has that id, or it was over so long ago that it is forgotten. `dwcp-cli maintenance list` shows those that are kept.";
+    ImageInUse "DWCP-R0070" Rule "VMs use the image"
+        "An image goes out of the catalogue only when no VM was created from it under its name. The causes name some of the VMs; delete them first. `dwcp-cli vm list` lists them.";
+    ImagesDiffer "DWCP-R0071" Rule "hosts have different images of one name"
+        "Several hosts have an image of that name in their image folders, and they hold different things. `--host` says whose is meant; `dwcp-cli image list` shows which host has what.";
 }

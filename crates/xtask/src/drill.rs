@@ -10,6 +10,7 @@ mod control_plane;
 mod cut;
 mod dr;
 mod home;
+mod images;
 mod leaks;
 mod moves;
 mod partitions;
@@ -38,7 +39,7 @@ const ROUNDS: usize = 20;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 19] = [
+const DRILLS: [(&str, &str, bool, Run); 20] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -111,6 +112,12 @@ const DRILLS: [(&str, &str, bool, Run); 19] = [
         "a region dies and returns: its VMs come home while they run, one by one, and are protected as before",
         false,
         home::home,
+    ),
+    (
+        "images",
+        "an image of one host comes to all, goes on after a kill, and is refused where a byte of it is wrong",
+        false,
+        images::images,
     ),
     (
         "runbook",

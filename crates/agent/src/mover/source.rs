@@ -128,6 +128,7 @@ async fn copy(
         generation: to.generation,
         migration: to.migration,
         number,
+        ..Opening::default()
     };
     let standing = stand(&link, &opening(Kind::Move, 1 + MEMORY_CHANNELS)).await?;
     let disk = super::disk(monitor).await?;

@@ -76,6 +76,11 @@ impl Worker {
             Effect::BootFrom { vm, epoch } => {
                 self.boots.insert(vm, epoch);
             }
+            Effect::FetchImage { fetch, digest, from } => self.images.fetch(fetch, digest, from),
+            Effect::StopFetch { fetch } => self.images.stop(fetch),
+            Effect::RemoveImage { digest } => self.images.remove(digest),
+            Effect::PaceImages { gentle } => self.images.set_gentle(gentle),
+            Effect::ReadImage { request, name } => self.images.read(request, &name),
         }
         Ok(())
     }

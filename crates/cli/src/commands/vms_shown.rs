@@ -77,7 +77,7 @@ pub fn one(vm: &Vm) -> Document {
         ("host", words::or_dash(vm.host.as_ref())),
         ("address", words::or_dash(vm.address.as_ref())),
         ("generation", vm.generation.into()),
-        ("image", Cell::from(&vm.image)),
+        ("image", image(vm)),
         ("size", format!("{} vCPU, {} MiB, {} GiB disk", vm.vcpus, vm.memory_mib, vm.disk_gib).into()),
         ("priority", vm.priority.into()),
         ("labels", words::or_dash((!labels.is_empty()).then(|| labels.join(", ")))),
@@ -207,4 +207,12 @@ pub fn health(report: &VmHealthReport) -> Document {
     let sum =
         format!("{} healthy, {} unhealthy, {} unknown", report.healthy, report.unhealthy, report.unknown);
     Document::of(report).table(table).text_block(sum).text_block(words::as_of(&report.as_of))
+}
+
+/// Its image, and by what digest it holds to it.
+fn image(vm: &Vm) -> Cell {
+    match vm.image_digest.as_deref().and_then(|digest| digest.get(..12)) {
+        Some(short) => Cell { raw: Some(vm.image.clone()), ..Cell::from(format!("{} {short}", vm.image)) },
+        None => Cell::from(&vm.image),
+    }
 }

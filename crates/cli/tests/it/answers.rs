@@ -476,11 +476,58 @@ pub fn answer(request: &Arrived) -> Reply {
               "healthy": null, "probe": "http", "detail": "its host can't be asked", "took_ms": null },
         ] })
         }
+        "GET /v1/images" => page(vec![image("web", true), image("web", false), image("small", false)]),
+        "GET /v1/images/web" => image_answer(),
+        "POST /v1/images/web/publish" => image_answer(),
+        "DELETE /v1/images/old" => json!({ "image": "old" }),
+        "POST /v1/images/shop/publish" | "DELETE /v1/images/web" => return image_refusal(&request.method),
         "GET /v1/hosts" => page(vec![host("host-1")]),
         "GET /v1/hosts/host-1" => json!({ "host": host("host-1"), "vms": ["vm_web"], "as_of": as_of() }),
         other => return problem(404, "DWCP-R0010", &format!("there is no {other}")),
     };
     (200, value.to_string())
+}
+
+fn image(name: &str, published: bool) -> Value {
+    json!({
+        "image": name, "digest": if published { "3f2a".repeat(16) } else { "90bc".repeat(16) }, "bytes": 50_331_648,
+        "published": published, "vms": 2, "hosts": if published { 9 } else { 1 }, "hosts_total": 10,
+        "regions": if published { 5 } else { 1 }, "published_at_ms": published.then_some(NINE),
+        "by": published.then_some("ops@example.com"), "from": published.then_some("us-east-1/host-1"),
+    })
+}
+
+fn image_answer() -> Value {
+    json!({
+        "image": image("web", true),
+        "parts": [
+            { "file": "image.yaml", "bytes": 120, "sha256": "aa".repeat(32) },
+            { "file": "disk.qcow2", "bytes": 50_331_528, "sha256": "bb".repeat(32) },
+        ],
+        "hosts": [
+            { "region": "us-east-1", "host": "host-1", "folder": "3f2a".repeat(16), "present": true },
+            { "region": "eu-west-1", "host": "host-1", "folder": null, "present": false },
+        ],
+        "older": [{ "digest": "90bc".repeat(16), "vms": 3 }],
+        "as_of": as_of(),
+    })
+}
+
+fn image_refusal(method: &str) -> Reply {
+    let (code, title, cause, attempt) = match method {
+        "DELETE" => ("DWCP-R0070", "2 VMs use image web", ["VM a", "VM b"], "dwcp-cli vm list"),
+        _ => (
+            "DWCP-R0071",
+            "hosts have different images shop",
+            ["3f2a3f2a3f2a on us-east-1/host-1", "90bc90bc90bc on eu-west-1/host-1"],
+            "dwcp-cli image publish shop --host us-east-1/host-1",
+        ),
+    };
+    let body = json!({
+        "type": format!("urn:dwcp:problem:{code}"), "title": title, "status": 409, "code": code, "cause": cause,
+        "next": "nothing was changed", "try": [attempt], "request_id": "req_42",
+    });
+    (409, body.to_string())
 }
 
 /// An error body.

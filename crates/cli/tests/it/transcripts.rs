@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 8] = [
+const FILES: [(&str, &[&str]); 9] = [
     (
         "federation",
         &[
@@ -155,6 +155,23 @@ const FILES: [(&str, &[&str]); 8] = [
         ],
     ),
     (
+        "images",
+        &[
+            "image list",
+            "image list --format csv",
+            "image show web",
+            "image show mars",
+            "image publish web --host host-1 --reason kernel",
+            "image publish web --dry-run",
+            "image publish shop",
+            "image remove old --reason unused",
+            "image remove old --dry-run",
+            "image remove web",
+            "explain R0070",
+            "explain R0071",
+        ],
+    ),
+    (
         "rest",
         &[
             "version",
@@ -248,6 +265,11 @@ fn commands_that_move_vms_print_what_their_transcript_says() {
 #[test]
 fn drill_commands_print_what_their_transcript_says() {
     holds("drill");
+}
+
+#[test]
+fn image_commands_print_what_their_transcript_says() {
+    holds("images");
 }
 
 #[test]

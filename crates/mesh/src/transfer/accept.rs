@@ -161,6 +161,7 @@ async fn decide(inner: &Inner, host: &PeerId, receive: &mut RecvStream) -> Resul
             let local = UnixStream::connect(&path).await.map_err(|e| format!("{}: {e}", path.display()))?;
             Ok(Some(Going::Joined(local)))
         }
+        Admission::Stream(local) => Ok(Some(Going::Joined(local))),
         Admission::Standing { end, gone } => Ok(Some(Going::Standing { end, gone })),
         Admission::Noted => Ok(None),
     }

@@ -1,6 +1,6 @@
 //! What is said at the beginning of a stream between agents, and the answer.
 
-use dwcp_types::{decode, encode, wire_enum, wire_struct};
+use dwcp_types::{ImageDigest, decode, encode, wire_enum, wire_struct};
 
 /// Longest opening and longest answer, bytes.
 pub const OPENING_BYTES: usize = 4096;
@@ -25,8 +25,10 @@ pub enum Kind {
     Replica,
     /// Says what the disk of a VM that moves lies over: `number` is told by what its file holds.
     Base,
+    /// Asks for a range of a part of an image: `number` says which part, 0 is the list of them.
+    Image,
 }
-wire_enum!(Kind { 1 Unknown, 2 Move, 3 Memory, 4 Disk, 5 Released, 6 Replica, 7 Base });
+wire_enum!(Kind { 1 Unknown, 2 Move, 3 Memory, 4 Disk, 5 Released, 6 Replica, 7 Base, 130 Image });
 
 /// The first words of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,8 +43,14 @@ pub struct Opening {
     pub migration: u64,
     /// Which connection of its kind, from 0; in the order of their opening.
     pub number: u64,
+    /// The image; none where there is none.
+    pub image: ImageDigest,
+    /// Where a range begins, bytes.
+    pub offset: u64,
+    /// Length of a range, bytes.
+    pub bytes: u64,
 }
-wire_struct!(Opening { 1 kind, 2 vm, 3 generation, 4 migration, 5 number });
+wire_struct!(Opening { 1 kind, 2 vm, 3 generation, 4 migration, 5 number, 130 image, 131 offset, 132 bytes });
 
 impl Opening {
     /// Reads what a peer sent.
@@ -96,7 +104,16 @@ mod tests {
 
     #[test]
     fn every_truncation_and_every_changed_byte_of_an_opening_is_read_without_a_panic() {
-        let whole = Opening { kind: Kind::Disk, vm: u64::MAX, generation: 7, migration: 1 << 40, number: 3 };
+        let whole = Opening {
+            kind: Kind::Disk,
+            vm: u64::MAX,
+            generation: 7,
+            migration: 1 << 40,
+            number: 3,
+            image: "abc".into(),
+            offset: 1 << 33,
+            bytes: 9,
+        };
         let bytes = encode(&whole);
         assert_eq!(Opening::read(&bytes), Ok(whole));
         for end in 0..bytes.len() {

@@ -80,7 +80,7 @@ impl Pair {
 }
 
 fn opening(kind: Kind, number: u64) -> Opening {
-    Opening { kind, vm: 7, generation: 2, migration: 9, number }
+    Opening { kind, vm: 7, generation: 2, migration: 9, number, ..Opening::default() }
 }
 
 fn content(bytes: usize) -> Vec<u8> {

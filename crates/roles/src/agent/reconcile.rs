@@ -163,14 +163,20 @@ impl Agent {
         let taken = self.vms.values().filter(|vm| booting(vm)).count();
         self.give_addresses();
         let pending = self.vms.iter().filter(|(_, local)| local.phase == Phase::Pending && !local.process);
-        let waiting: Vec<VmId> = pending.map(|(vm, _)| *vm).filter(|vm| !self.may_write(*vm)).collect();
+        let pending: Vec<VmId> = pending.map(|(vm, _)| *vm).collect();
+        let (mut waiting, may): (Vec<VmId>, _) = pending.into_iter().partition(|vm| !self.may_write(*vm));
         waiting.iter().for_each(|vm| self.wait_for_epoch(*vm));
+        let imageless: Vec<VmId> = may.into_iter().filter(|vm| !self.has_image(*vm)).collect();
+        imageless.iter().for_each(|vm| self.wait_for_image(*vm));
+        waiting.extend(imageless);
         let mut queue: Vec<(Reverse<u8>, VmId)> = Vec::new();
         for (vm, local) in &mut self.vms {
             if local.phase != Phase::Pending || local.process || waiting.contains(vm) {
                 continue;
             }
             if local.slot.is_some() {
+                // What it waited for is there; now it waits for its turn only.
+                local.reason.clear();
                 queue.push((Reverse(local.priority.0), *vm));
             } else {
                 local.reason = "every VM address of this host is taken".to_string();

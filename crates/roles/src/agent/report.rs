@@ -78,7 +78,9 @@ impl Agent {
             self.introduce(now_us, out);
         }
         let (term, revision) = self.acted_on();
-        let renew = Renew { seq, vms: self.reports(now_us), term, revision, usage: self.usage };
+        let (images, damages) = self.say_images(now_us);
+        let renew =
+            Renew { seq, vms: self.reports(now_us), term, revision, usage: self.usage, images, damages };
         out.push(Effect::Send(AgentMessage::Renew(renew)));
     }
 }

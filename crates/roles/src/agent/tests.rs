@@ -5,7 +5,7 @@ use crate::protocol::{Grant, HealthProbe, HttpProbe, Renew, Run, VmReport, Welco
 
 mod fence;
 mod guard;
-
+mod images;
 mod life;
 mod transfer;
 
@@ -171,7 +171,7 @@ pub(super) fn kill(vm: u64, generation: u64) -> Effect {
 fn messages_read_back() {
     let hello = Hello { labels: [("rack".to_string(), "7".to_string())].into(), ..config().hello };
     let report = VmReport { vm: VM, generation: 3, phase: Phase::Paused, ..VmReport::default() };
-    let renew = Renew { seq: 9, vms: vec![report], term: 2, revision: 5, usage: None };
+    let renew = Renew { seq: 9, vms: vec![report], term: 2, revision: 5, ..Renew::default() };
     for message in [AgentMessage::Hello(hello), AgentMessage::Renew(renew)] {
         assert_eq!(dwcp_types::decode(&dwcp_types::encode(&message)), Ok(message));
     }

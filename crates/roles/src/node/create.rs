@@ -70,7 +70,10 @@ impl Node {
         };
         self.creates.next += 1;
         let id = self.creates.next;
-        let vm = Vm { id: VmId(self.rng.next_u64()), ..create.template };
+        let mut vm = Vm { id: VmId(self.rng.next_u64()), ..create.template };
+        // What is published under the name later is for VMs created later.
+        let published = self.facts.core.images.get(&vm.spec.image);
+        vm.spec.digest = published.map(|image| image.digest.clone()).unwrap_or_default();
         let creating = Creating {
             ticket,
             asked,

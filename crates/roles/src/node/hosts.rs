@@ -8,7 +8,7 @@ use dwcp_types::{Amount, GroupId, HostId, Mono, NodeId, VmId, decode, encode};
 use super::beats::HOST_HEARD_MS;
 use super::wire::{Opaque, Relayed};
 use super::{Class, Level, MeshMessage, Node};
-use crate::protocol::{AgentMessage, ControllerMessage, Hello, Usage, VmReport, Welcome};
+use crate::protocol::{AgentMessage, ControllerMessage, Hello, ImageHere, Usage, VmReport, Welcome};
 
 /// A host without room in its region waits so long for its region's own loss to be noticed before its VMs go elsewhere, ms.
 const ELSEWHERE_AFTER_MS: u64 = 8_000;
@@ -34,6 +34,10 @@ pub struct HostSession {
     pub acted: (u64, u64),
     /// What it really uses, as it said last.
     pub usage: Option<Usage>,
+    /// Every image on it; none: its agent has not said.
+    pub images: Option<Vec<ImageHere>>,
+    /// The images that it was told to have last, as a digest, and when.
+    pub images_told: Option<(u64, Mono)>,
 }
 
 impl Node {
@@ -53,6 +57,8 @@ impl Node {
             reports: BTreeMap::new(),
             acted: (0, 0),
             usage: None,
+            images: None,
+            images_told: None,
         });
         host.relay = relay;
         host.session = relayed.session;
@@ -65,6 +71,9 @@ impl Node {
             }
             AgentMessage::Console(answer) => self.pass_answer(answer.request, AgentMessage::Console(answer)),
             AgentMessage::Checked(answer) => self.pass_answer(answer.request, AgentMessage::Checked(answer)),
+            AgentMessage::ImageRead(answer) => {
+                self.pass_answer(answer.request, AgentMessage::ImageRead(answer));
+            }
         }
     }
 
@@ -76,6 +85,7 @@ impl Node {
             session.acted = (hello.term, hello.revision);
             session.reports = hello.vms.iter().map(|report| (report.vm, report.clone())).collect();
             session.hello = Some(hello);
+            session.images_told = None;
         }
         self.register(group, host);
         self.tell_host(group, host, &ControllerMessage::Welcome(welcome));

@@ -239,6 +239,7 @@ fn intent(vm: &Vm) -> VmIntent {
                 dwcp_state::Probe::None => HealthProbe::Process,
             },
             ports: Vec::new(),
+            image_digest: vm.spec.digest.clone(),
         },
         protect: protect(vm),
         boot_replica: vm.protection.boot,

@@ -73,12 +73,16 @@ impl Node {
         if let Some(session) = self.leases.hosts.get_mut(&key) {
             session.acted = (renew.term, renew.revision);
             session.usage = renew.usage.or(session.usage);
+            if renew.images.is_some() {
+                session.images = renew.images;
+            }
             session.reports = renew.vms.iter().map(|report| (report.vm, report.clone())).collect();
         }
         self.leases.rounds.entry(group).or_default().next.insert(host.clone(), renew.seq);
         self.begin_round(group);
         self.conclude_reports(group, host);
         self.conclude_guards(group, host);
+        self.conclude_damages(group, host, renew.damages);
         self.resend_intents(group, host);
     }
 

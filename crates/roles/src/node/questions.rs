@@ -7,8 +7,8 @@ use dwcp_consensus::Input as RaftInput;
 use dwcp_types::{Code, GroupId, HostId, Mono, NodeId, Refusal, RegionId, VmId, decode, encode};
 
 use super::wire::{AskHost, HostAnswer, Opaque, PingFor, PingReport};
-use super::{Class, MeshMessage, Node, NodeConfig, Reply};
-use crate::protocol::{AgentMessage, ControllerMessage, ProbeRequest, ProbeResult, ReadConsole};
+use super::{Asked, Class, ImageOffer, MeshMessage, Node, NodeConfig, Reply};
+use crate::protocol::{AgentMessage, ControllerMessage, ProbeRequest, ProbeResult, ReadConsole, ReadImage};
 
 /// A question is answered with what came in by then, ms.
 const LIMIT_MS: u64 = 2_500;
@@ -40,6 +40,7 @@ enum Question {
     Probes { ticket: u64, waiting: usize, results: Vec<ProbeResult> },
     Check { ticket: u64, subject: NodeId, reports: BTreeMap<NodeId, u64> },
     Barrier { ticket: u64 },
+    Image { ticket: u64, asked: Box<Asked>, offer: Box<ImageOffer> },
 }
 
 /// All open questions.
@@ -77,6 +78,15 @@ impl Node {
             host,
             &ControllerMessage::ReadConsole(ReadConsole { request: id, vm, offset }),
         );
+    }
+
+    /// Asks a host what the image that it offers is made of; what it answers is proposed.
+    pub(super) fn ask_image(&mut self, ticket: u64, asked: Asked, offer: ImageOffer) {
+        let (region, host, name) = (offer.region.clone(), offer.host.clone(), offer.name.clone());
+        let deadline = self.now.mono.plus_ms(LIMIT_MS);
+        let question = Question::Image { ticket, asked: Box::new(asked), offer: Box::new(offer) };
+        let id = self.questions.open(question, deadline);
+        self.ask_host(id, region, host, &ControllerMessage::ReadImage(ReadImage { request: id, name }));
     }
 
     /// Asks the VMs' own probes, by way of their hosts; all running VMs when `vms` is empty.
@@ -179,6 +189,7 @@ impl Node {
             ControllerMessage::Probe(probe) => probe.request = number,
             ControllerMessage::ReadConsole(read) => read.request = number,
             ControllerMessage::Check(check) => check.request = number,
+            ControllerMessage::ReadImage(read) => read.request = number,
             _ => return,
         }
         self.tell_host(group, &ask.host, &question);
@@ -214,6 +225,12 @@ impl Node {
                 }
                 *waiting = waiting.saturating_sub(1);
                 *waiting == 0
+            }
+            (Question::Image { ticket, asked, offer }, Some(AgentMessage::ImageRead(read))) => {
+                let (ticket, asked, offer) = (*ticket, (**asked).clone(), (**offer).clone());
+                self.questions.open.remove(&answer.id);
+                self.propose_image(ticket, &asked, offer, read);
+                return;
             }
             (_, None) => true,
             _ => false,
@@ -264,6 +281,10 @@ impl Node {
                 self.refuse(ticket, refusal);
             }
             Question::Probes { ticket, results, .. } => self.reply(ticket, Reply::Probed(results)),
+            Question::Image { ticket, offer, .. } => {
+                let what = format!("host {}/{} does not answer", offer.region, offer.host);
+                self.refuse(ticket, Refusal::new(Code::TimedOut, what).then("nothing was changed"));
+            }
             Question::Barrier { ticket } => {
                 let refusal =
                     Refusal::new(Code::NoLeader, "no read that is certain to be current is possible now")

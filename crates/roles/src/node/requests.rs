@@ -7,7 +7,8 @@ use dwcp_state::{
     Want, Window,
 };
 use dwcp_types::{
-    Code, DrillId, GroupId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId, WindowId,
+    Code, DrillId, GroupId, HostId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId,
+    WindowId,
 };
 
 use super::proposals::Purpose;
@@ -114,6 +115,11 @@ pub enum Request {
     CancelWindow(Asked, WindowId),
     /// Stop an operation.
     CancelOperation(Asked, OperationId),
+    /// Put what a host has under a name in its image folder into the catalogue; without a host, what every host has that has
+    /// anything under it.
+    PublishImage(Asked, String, Option<(RegionId, HostId)>),
+    /// Take an image out of the catalogue.
+    RemoveImage(Asked, String),
     /// Read a VM's console.
     Console(VmId, u64),
     /// Ask VMs' own probes; all when empty.
@@ -200,6 +206,10 @@ impl Node {
                 self.ask_federation(ticket, &asked, Command::CancelWindow(id))
             }
             Request::CancelOperation(asked, id) => self.cancel(ticket, &asked, id),
+            Request::PublishImage(asked, name, host) => {
+                self.publish_image(ticket, asked, &name, host.as_ref())
+            }
+            Request::RemoveImage(asked, name) => self.remove_image(ticket, &asked, name),
             Request::Console(vm, offset) => self.ask_console(ticket, vm, offset),
             Request::Probe(vms) => self.ask_probes(ticket, &vms),
             Request::Migrate(asked, migrate) => self.migrate(ticket, &asked, migrate),

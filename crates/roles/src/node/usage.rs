@@ -6,7 +6,7 @@ use dwcp_state::Migration;
 use dwcp_types::{GroupId, HostId, Mono, RegionId, VmId, wire_struct};
 
 use super::{Beat, Node};
-use crate::protocol::{TransferReport, Usage, VmReport};
+use crate::protocol::{ImageHere, TransferReport, Usage, VmReport};
 
 /// Hosts that one beat speaks of: those of a large region take their turns.
 const HOSTS_A_BEAT: usize = 32;
@@ -26,8 +26,10 @@ pub struct HostWord {
     pub usage: Option<Usage>,
     /// VMs that are being copied from it to other hosts.
     pub transfers: Vec<(VmId, TransferReport)>,
+    /// Every image on it.
+    pub images: Vec<ImageHere>,
 }
-wire_struct!(HostWord { 1 group, 2 host, 3 heard_ms, 4 lease_left_ms, 5 usage, 6 transfers });
+wire_struct!(HostWord { 1 group, 2 host, 3 heard_ms, 4 lease_left_ms, 5 usage, 6 transfers, 130 images });
 
 /// What others said of their hosts, and whose turn it is to be spoken of here.
 #[derive(Default)]
@@ -82,6 +84,15 @@ impl Node {
         transfer.filter(|transfer| transfer.migration == migration.id.0)
     }
 
+    /// The images of a host, as it said last; none where nobody has heard of them.
+    pub fn images_on(&self, group: GroupId, host: &HostId) -> &[ImageHere] {
+        let key = (group, host.clone());
+        if self.leads(group) {
+            return self.leases.hosts.get(&key).and_then(|session| session.images.as_deref()).unwrap_or(&[]);
+        }
+        self.host_words.said.get(&key).map_or(&[], |(word, _)| word.images.as_slice())
+    }
+
     /// Words on the next hosts in turn, of all that this node leads.
     pub(super) fn next_host_words(&mut self) -> Vec<HostWord> {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -96,7 +107,8 @@ impl Node {
             let session = self.leases.hosts.get(&(group, host.clone()))?;
             let transfer = |(vm, report): (&VmId, &VmReport)| Some((*vm, report.transfer.clone()?));
             let transfers = session.reports.iter().filter_map(transfer).collect();
-            Some(HostWord { group, host, heard_ms, lease_left_ms, usage, transfers })
+            let images = session.images.clone().unwrap_or_default();
+            Some(HostWord { group, host, heard_ms, lease_left_ms, usage, transfers, images })
         };
         turn.into_iter().filter_map(word).collect()
     }

@@ -47,6 +47,8 @@ impl Wire for Request {
             Request::BeginDrill(asked, region, mode, limit) => choice!(w, 33, asked, region, mode, limit),
             Request::RestoreDrill(asked, id) => choice!(w, 31, asked, id),
             Request::NoteDrill(asked, news) => choice!(w, 32, asked, news),
+            Request::PublishImage(asked, name, host) => choice!(w, 130, asked, name, host),
+            Request::RemoveImage(asked, name) => choice!(w, 131, asked, name),
         }
     }
 
@@ -78,6 +80,8 @@ impl Wire for Request {
             33 => Request::BeginDrill(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
             31 => Request::RestoreDrill(Wire::get(r)?, Wire::get(r)?),
             32 => Request::NoteDrill(Wire::get(r)?, Wire::get(r)?),
+            130 => Request::PublishImage(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            131 => Request::RemoveImage(Wire::get(r)?, Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("a request", other)),
         })
     }

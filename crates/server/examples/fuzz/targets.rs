@@ -90,6 +90,7 @@ fn agent_messages() -> Vec<AgentMessage> {
         AgentMessage::Probed(Default::default()),
         AgentMessage::Console(Default::default()),
         AgentMessage::Checked(Default::default()),
+        AgentMessage::ImageRead(Default::default()),
     ]
 }
 
@@ -101,6 +102,8 @@ fn controller_messages() -> Vec<ControllerMessage> {
         ControllerMessage::Probe(Default::default()),
         ControllerMessage::ReadConsole(Default::default()),
         ControllerMessage::Check(Default::default()),
+        ControllerMessage::Images(dwcp_roles::protocol::Images { wanted: vec![Default::default()] }),
+        ControllerMessage::ReadImage(Default::default()),
     ]
 }
 

@@ -28,6 +28,7 @@ pub fn show(view: &View<'_>, found: &Found<'_>) -> ApiVm {
         host: (!vm.host.as_str().is_empty()).then(|| vm.host.as_str().to_owned()),
         generation: vm.generation.0,
         image: vm.spec.image.clone(),
+        image_digest: (!vm.spec.digest.is_none()).then(|| vm.spec.digest.to_string()),
         vcpus: vm.spec.size.vcpus,
         memory_mib: vm.spec.size.memory_mib,
         disk_gib: vm.spec.size.disk_gib,

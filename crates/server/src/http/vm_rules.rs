@@ -7,7 +7,7 @@ use dwcp_api::vm::VmCreateRequest;
 use dwcp_api::vm_spec::{Affinity, NetworkKind, OnRegionLoss, Policy, Probe as ApiProbe, Scope as ApiScope};
 use dwcp_roles::node::CreateVm;
 use dwcp_state::{Network, Probe, Relation, Rules, Scope, Target, Vm, VmSpec, Want};
-use dwcp_types::{Amount, Priority, RegionId};
+use dwcp_types::{Amount, ImageDigest, Priority, RegionId};
 
 use super::call::bad_value;
 use super::names;
@@ -62,6 +62,8 @@ pub fn template(view: &View<'_>, request: &VmCreateRequest) -> Result<CreateVm, 
                 NetworkKind::Tap => Network::Tap,
             },
             probe: probe(request.probe.as_ref())?,
+            // Set when it is created, by what the catalogue has then.
+            digest: ImageDigest::default(),
         },
         rules,
         priority: Priority(request.priority.0),
@@ -73,7 +75,8 @@ pub fn template(view: &View<'_>, request: &VmCreateRequest) -> Result<CreateVm, 
     Ok(CreateVm { template, users_in, dry_run: request.dry_run, explain: request.explain.unwrap_or(false) })
 }
 
-fn check_name(field: &str, name: &str) -> Result<(), Problem> {
+/// Refuses what may not name a VM or an image.
+pub fn check_name(field: &str, name: &str) -> Result<(), Problem> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let edges = name.starts_with('-') || name.ends_with('-');
     if name.is_empty() || name.len() > 63 || !name.bytes().all(plain) || edges {

@@ -132,6 +132,20 @@ impl Story {
         }
     }
 
+    /// Expectations of images: on how many hosts the catalogue's is; which a VM was created with.
+    fn image_holds(&self, what: &[&str]) -> Result<(), String> {
+        match what {
+            ["image-on", name, count] => {
+                Self::same(self.world.hosts_with_image(name).to_string(), count.to_string())
+            }
+            ["digest-of", name, digit] => {
+                let digest = self.record(name)?.1.spec.digest;
+                Self::same(digest.as_str().get(..1).unwrap_or("-").to_string(), digit.to_string())
+            }
+            _ => Err(format!("stories can't expect `{}`", what.join(" "))),
+        }
+    }
+
     fn holds(&self, what: &[&str]) -> Result<(), String> {
         let number = |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is not a number"));
         match what {
@@ -182,6 +196,7 @@ impl Story {
             }
             ["copy-of" | "disk-of", ..] => self.disk_holds(what),
             ["drill-is" | "drill-cut" | "drill-moved" | "drill-rto-s", ..] => self.drill_holds(what),
+            ["image-on" | "digest-of", ..] => self.image_holds(what),
             ["apart", one, other] => {
                 let (one, other) = (self.record(one)?.1.host, self.record(other)?.1.host);
                 if one == other { Err(format!("both are on {one}")) } else { Ok(()) }

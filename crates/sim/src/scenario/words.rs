@@ -228,9 +228,23 @@ impl Story {
                 },
             ),
             ["federation", "dr-drill", rest @ ..] => self.drill(asked, rest)?,
+            ["image", rest @ ..] => self.image(asked, rest)?,
             ["operation", "cancel", "$FAILOVER", ..] => self.cancel(asked)?,
             _ => return Err(format!("stories have no command `{}`", words.join(" "))),
         })
+    }
+
+    fn image(&self, asked: Asked, words: &[&str]) -> Result<Request, String> {
+        match words {
+            ["publish", name, rest @ ..] => {
+                let id = value(rest, "--host").map(|name| host(&self.world, name)).transpose()?;
+                let of = id.map(|id| &self.world.hosts[id]);
+                let of = of.map(|host| (host.region.clone(), host.name.clone()));
+                Ok(Request::PublishImage(asked, name.to_string(), of))
+            }
+            ["remove", name, ..] => Ok(Request::RemoveImage(asked, name.to_string())),
+            _ => Err(format!("images have no command `{}`", words.join(" "))),
+        }
     }
 
     fn cancel(&self, asked: Asked) -> Result<Request, String> {
@@ -280,6 +294,9 @@ impl Story {
         if let Some(memory) = value(words, "--memory-mib") {
             template.spec.size.memory_mib =
                 memory.parse().map_err(|_| format!("`{memory}` is not a size"))?;
+        }
+        if let Some(image) = value(words, "--image") {
+            template.spec.image = image.to_string();
         }
         if let Some(mode) = value(words, "--protection") {
             let seconds =

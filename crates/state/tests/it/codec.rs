@@ -58,11 +58,13 @@ fn what_was_added_since_version_1_is_read_back_too() {
     view.core.policy.rto_target_ms = 45_000;
     view.core.windows.insert(dwcp_types::WindowId(3), samples::window());
     view.core.windows_numbered = 3;
+    view.core.images.insert("web".into(), samples::image());
     let before = Some(view.core.regions[&"a".into()].clone());
     view.core.failovers.values_mut().for_each(|failover| failover.before = before.clone());
     let facts = view.regions.get_mut(&"a".into()).expect("the region");
     let mark = DrillMark { drill: DrillId(2), lost: Some((Generation(1), Wall(20))) };
     facts.vms.values_mut().for_each(|vm| (vm.revision, vm.drill) = (Revision(8), Some(mark)));
+    facts.vms.values_mut().for_each(|vm| vm.spec.digest = samples::image().digest);
     facts.hosts.values_mut().for_each(|host| host.revision = Revision(9));
     facts.born.insert(dwcp_types::VmId(9), Wall(10));
     facts.horizons.insert("b".into(), Revision(11));

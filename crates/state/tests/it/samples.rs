@@ -26,6 +26,7 @@ pub fn vm() -> Vm {
             size: Amount { vcpus: 2, memory_mib: 4_096, disk_gib: 20 },
             network: Network::Tap,
             probe: Probe::Http("/health".into()),
+            digest: ImageDigest::default(),
         },
         rules: Rules {
             allowed_regions: BTreeSet::from(["a".into(), "b".into()]),
@@ -270,6 +271,7 @@ pub fn core() -> Core {
         windows: BTreeMap::new(),
         windows_numbered: 0,
         drills: BTreeMap::new(),
+        images: BTreeMap::new(),
     }
 }
 
@@ -415,7 +417,12 @@ pub fn later_commands() -> Vec<Command> {
         Command::DropCopies(vec![VmId(1)]),
     ];
     let [moves, arrivals] = move_samples::commands();
-    [first, moves, then, arrivals].concat()
+    let images = vec![
+        Command::PublishImage(Box::new(image())),
+        Command::RemoveImage("web".into()),
+        Command::NoteImageFault(image_fault()),
+    ];
+    [first, moves, then, arrivals, images].concat()
 }
 
 /// A maintenance window with every part filled.
@@ -434,6 +441,33 @@ pub fn window() -> Window {
         closed: true,
         cancelled_at: Some(Wall(15)),
         revision: Revision(8),
+    }
+}
+
+/// An image of the catalogue with every part filled.
+pub fn image() -> Image {
+    let part =
+        |file: &str, bytes, digit: &str| ImagePart { file: file.into(), bytes, sha256: digit.repeat(64) };
+    Image {
+        name: "web".into(),
+        digest: ImageDigest::from("d".repeat(64).as_str()),
+        parts: vec![part("image.yaml", 40, "a"), part("vmlinuz", 8 << 20, "b")],
+        region: "a".into(),
+        host: "h1".into(),
+        by: "ann".into(),
+        at: Wall(9),
+        revision: Revision(7),
+    }
+}
+
+pub fn image_fault() -> ImageFault {
+    ImageFault {
+        name: "web".into(),
+        digest: image().digest,
+        host: "h2".into(),
+        from_region: "b".into(),
+        from_host: "h1".into(),
+        reason: "vmlinuz is not what it should be".into(),
     }
 }
 
@@ -502,6 +536,9 @@ pub fn position(command: &Command) -> usize {
         Command::NoteWhole(_) => 59,
         Command::SettleArrival(_) => 60,
         Command::LoseMigration(_) => 61,
+        Command::PublishImage(_) => 62,
+        Command::RemoveImage(_) => 63,
+        Command::NoteImageFault(_) => 64,
     }
 }
 

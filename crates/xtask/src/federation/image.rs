@@ -59,13 +59,22 @@ pub fn guest(tree: &Tree, _flags: &Flags) -> Result<(), Failure> {
 pub fn share(tree: &Tree, planned: &[Planned]) -> Result<(), Failure> {
     let images = tree.dev.join("cache/images");
     for entry in planned.iter().filter(|entry| entry.program == "dwcp-agentd") {
-        let config = entry.arguments.iter().skip_while(|argument| *argument != "--config").nth(1);
-        let Some(config) = config.map(|path| tree.dev.join(path)) else { continue };
-        let text = fs::read_to_string(&config).map_err(|e| fault("cannot read", &config, &e))?;
-        let Some(folder) = data_folder(&text) else { continue };
-        share_at(&tree.dev.join(folder), &images)?;
+        if let Some(folder) = data_of(tree, entry)? {
+            share_at(&folder, &images)?;
+        }
     }
     Ok(())
+}
+
+/// The data folder of a host's agent.
+///
+/// # Errors
+/// When its configuration cannot be read.
+pub fn data_of(tree: &Tree, agent: &Planned) -> Result<Option<PathBuf>, Failure> {
+    let config = agent.arguments.iter().skip_while(|argument| *argument != "--config").nth(1);
+    let Some(config) = config.map(|path| tree.dev.join(path)) else { return Ok(None) };
+    let text = fs::read_to_string(&config).map_err(|e| fault("cannot read", &config, &e))?;
+    Ok(data_folder(&text).map(|folder| tree.dev.join(folder)))
 }
 
 /// The value of `data_dir` in a host's configuration.

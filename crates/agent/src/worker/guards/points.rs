@@ -281,8 +281,7 @@ impl Attempt {
             kind: Kind::Replica,
             vm: self.process.vm.0,
             generation: self.epoch,
-            migration: 0,
-            number: 0,
+            ..Opening::default()
         };
         let link = self.link.link(&host, endpoint).await?;
         let opened = link.open(&opening).await?.accepted().await?;

@@ -49,7 +49,7 @@ impl Tunnel {
         let gap = Arc::new(Mutex::new(Some("the copy's host was not reached yet".to_string())));
         let (reached, changes) = watch::channel(false);
         let opening =
-            Opening { kind: Kind::Replica, vm: process.vm.0, generation: epoch, migration: 0, number: 0 };
+            Opening { kind: Kind::Replica, vm: process.vm.0, generation: epoch, ..Opening::default() };
         let (aim, aimed) = watch::channel(None);
         let way = Way { link, aim: aimed, opening, gap: gap.clone(), reached };
         Ok(Tunnel { gap, changes, aim, task: tokio::spawn(way.keep(dir, listener)) })

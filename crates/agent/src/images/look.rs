@@ -1,0 +1,202 @@
+//! Looks at what images there are.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use dwcp_roles::protocol::ImageHere;
+use dwcp_types::{ImageDigest, ImagePart, image_bytes, image_list, is_plain_name, is_sha256};
+
+use super::{COPIES_DIR, FETCHES_DIR, Held, Store, digest_of};
+use crate::image;
+
+/// What was begun and not gone on with for so long is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(86_400);
+
+/// What a look found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Every image.
+    pub here: Vec<ImageHere>,
+    /// Copies that hold something else than they did, and why: they were taken away.
+    pub changed: Vec<(ImageDigest, String)>,
+    /// Images of the image folder that can't be read, and why.
+    pub unfit: Vec<(String, String)>,
+}
+
+impl Store {
+    /// Looks at the image folder and at the copies. Files that were read before are not read again. Blocks.
+    pub fn look(&self) -> Looked {
+        let _one = self.looking.lock().unwrap_or_else(|e| e.into_inner());
+        let mut looked = Looked::default();
+        let mut held = Vec::new();
+        for name in names(&self.data.join("images")).filter(|name| is_plain_name(name)) {
+            match self.in_folder(&name) {
+                Ok(image) => held.push(image),
+                Err(why) => looked.unfit.push((name, why)),
+            }
+        }
+        for name in names(&self.data.join(COPIES_DIR)).filter(|name| is_sha256(name)) {
+            let digest = ImageDigest::from(name.as_str());
+            match self.copy(&digest) {
+                Ok(image) => held.push(image),
+                Err(why) => {
+                    self.set_back(&digest);
+                    looked.changed.push((digest, why));
+                }
+            }
+        }
+        held.sort_by(|a, b| (&a.name, &a.digest).cmp(&(&b.name, &b.digest)));
+        looked.here = held
+            .iter()
+            .map(|held| ImageHere {
+                name: held.name.clone(),
+                digest: held.digest.clone(),
+                bytes: image_bytes(&held.parts),
+            })
+            .collect();
+        *self.held() = held;
+        self.known().retain(|path, _| Path::new(path).exists());
+        self.save_known();
+        self.forget_fetches();
+        looked
+    }
+
+    fn in_folder(&self, name: &str) -> Result<Held, String> {
+        let dir = self.data.join("images").join(name);
+        let files = image::files(&dir, name)?;
+        let held = self.of_files(name, &dir, files).map_err(|e| format!("image {name}: {e}"))?;
+        image::Image::load_from(&dir, name).map(|_| held)
+    }
+
+    fn copy(&self, digest: &ImageDigest) -> Result<Held, String> {
+        let dir = super::copy_dir(&self.data, digest);
+        let held = self.of_files("", &dir, names(&dir).collect()).map_err(|e| e.to_string())?;
+        if held.digest == *digest { Ok(held) } else { Err("it holds something else than it did".to_string()) }
+    }
+
+    fn of_files(&self, name: &str, dir: &Path, files: Vec<String>) -> io::Result<Held> {
+        let (mut parts, mut stamps) = (Vec::new(), Vec::new());
+        for file in files {
+            let path = dir.join(&file);
+            let fault = |e: io::Error| io::Error::other(format!("{}: {e}", path.display()));
+            let (stamp, sha256) = self.sha256(&path).map_err(fault)?;
+            parts.push(ImagePart { file, bytes: stamp.bytes, sha256 });
+            stamps.push(stamp);
+        }
+        let digest = digest_of(&image_list(&parts));
+        Ok(Held { name: name.to_string(), digest, dir: dir.to_path_buf(), parts, stamps })
+    }
+
+    /// A copy that is no longer what it was is one that is not whole: what is good of it need not come again.
+    fn set_back(&self, digest: &ImageDigest) {
+        let to = self.data.join(FETCHES_DIR).join(digest.as_str());
+        let _ = std::fs::create_dir_all(self.data.join(FETCHES_DIR));
+        let _ = std::fs::remove_dir_all(&to);
+        let _ = std::fs::rename(super::copy_dir(&self.data, digest), to);
+    }
+
+    fn forget_fetches(&self) {
+        let dir = self.data.join(FETCHES_DIR);
+        for name in names(&dir) {
+            let path = dir.join(name);
+            let files = names(&path).map(|file| path.join(file));
+            let changed =
+                files.chain([path.clone()]).filter_map(|path| path.metadata().ok()?.modified().ok()).max();
+            let age = changed.and_then(|at| SystemTime::now().duration_since(at).ok());
+            if age.is_some_and(|age| age > FORGOTTEN) {
+                let _ = std::fs::remove_dir_all(path);
+            }
+        }
+    }
+}
+
+/// Names in a folder, in order; those that are no text are left out.
+fn names(dir: &Path) -> impl Iterator<Item = String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn folder(test: &str) -> PathBuf {
+        let data = std::env::temp_dir().join(format!("dwcp-images-{test}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&data);
+        std::fs::create_dir_all(data.join("images/web")).expect("temp dir");
+        std::fs::write(data.join("images/web/image.yaml"), "kernel: vmlinuz\n").expect("written");
+        std::fs::write(data.join("images/web/vmlinuz"), "kernel").expect("written");
+        data
+    }
+
+    fn only(looked: &Looked) -> &ImageHere {
+        assert_eq!(looked.here.len(), 1, "{looked:?}");
+        &looked.here[0]
+    }
+
+    #[test]
+    fn the_digest_is_of_what_the_image_holds_and_of_nothing_else() {
+        let (data, other) = (folder("digest"), folder("digest-too"));
+        std::fs::write(other.join("images/web/notes.txt"), "no part of it").expect("written");
+        std::fs::rename(other.join("images/web"), other.join("images/shop")).expect("renamed");
+        let (one, two) = (Store::open(&data).look(), Store::open(&other).look());
+        assert_eq!((only(&one).name.as_str(), only(&two).name.as_str()), ("web", "shop"));
+        assert_eq!((only(&one).bytes, &only(&one).digest), (22, &only(&two).digest));
+        std::fs::write(other.join("images/shop/vmlinuz"), "kernEl").expect("written");
+        assert_ne!(only(&Store::open(&other).look()).digest, only(&one).digest);
+        for dir in [data, other] {
+            std::fs::remove_dir_all(dir).expect("removed");
+        }
+    }
+
+    #[test]
+    fn a_file_that_did_not_change_is_not_read_again_by_another_process_either() {
+        let data = folder("known");
+        let first = Store::open(&data).look();
+        let path = data.join("images/web/vmlinuz");
+        let before = path.metadata().and_then(|meta| meta.modified()).expect("its time");
+        std::fs::write(&path, "KERNEL").expect("written");
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(before))
+            .expect("set");
+        assert_eq!(Store::open(&data).look(), first, "same size, time and inode");
+        std::fs::write(&path, "KERNEL").expect("written");
+        assert_ne!(Store::open(&data).look(), first);
+        std::fs::remove_dir_all(data).expect("removed");
+    }
+
+    #[test]
+    fn what_can_not_be_read_or_lies_elsewhere_has_no_digest() {
+        let data = folder("unfit");
+        std::fs::write(data.join("images/web/image.yaml"), "kernel: ../../etc/passwd\n").expect("written");
+        let looked = Store::open(&data).look();
+        assert!(looked.here.is_empty() && looked.unfit[0].1.contains("no name of a file"), "{looked:?}");
+        std::fs::write(data.join("images/web/image.yaml"), "kernel: missing\n").expect("written");
+        assert!(Store::open(&data).look().unfit[0].1.contains("missing"));
+        std::fs::remove_dir_all(data).expect("removed");
+    }
+
+    #[test]
+    fn a_copy_that_changed_is_none_any_more_and_what_is_good_of_it_stays_for_the_next_fetch() {
+        let data = folder("changed");
+        let digest = only(&Store::open(&data).look()).digest.clone();
+        let copy = super::super::copy_dir(&data, &digest);
+        std::fs::create_dir_all(copy.parent().expect("a folder")).expect("made");
+        std::fs::rename(data.join("images/web"), &copy).expect("moved");
+        let store = Store::open(&data);
+        assert!(only(&store.look()).is_copy());
+        std::fs::write(copy.join("vmlinuz"), "kernEl").expect("written");
+        let looked = store.look();
+        assert!(looked.here.is_empty() && looked.changed[0].0 == digest, "{looked:?}");
+        assert!(!copy.exists() && data.join(FETCHES_DIR).join(digest.as_str()).join("image.yaml").exists());
+        assert_eq!(store.look(), Looked::default(), "it is told once");
+        std::fs::remove_dir_all(data).expect("removed");
+    }
+}
