@@ -7,7 +7,7 @@ use dwcp_state::{
     Drain, Network, NewMigration, Probe, RegionChange, Relation, Rules, Scope, Target, Token, Vm, VmSpec,
     Want,
 };
-use dwcp_types::{Amount, Code, HostId, NodeId, Priority, RegionId, Rng, TokenId, VmId};
+use dwcp_types::{Amount, Code, HostId, ImageDigest, NodeId, Priority, RegionId, Rng, TokenId, VmId};
 
 use crate::world::{Event, REGIONS, World};
 
@@ -219,6 +219,7 @@ pub fn template(name: &str, rules: Rules) -> Vm {
             size: Amount { vcpus: 1, memory_mib: 256, disk_gib: 1 },
             network: Network::User,
             probe: Probe::Http("/health".to_string()),
+            digest: ImageDigest::default(),
         },
         rules,
         priority: Priority(50),
