@@ -20,7 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, VarInt};
@@ -83,6 +83,9 @@ pub enum Admission {
 /// text of a refusal goes back to the opener.
 pub type Acceptor = Arc<dyn Fn(&PeerId, &Opening) -> Result<Admission, String> + Send + Sync>;
 
+/// The connection to one host; locked while it is dialed.
+type Dialed = Arc<tokio::sync::Mutex<Option<Link>>>;
+
 type Acceptors = BTreeMap<(Kind, Option<u64>), Acceptor>;
 
 struct Inner {
@@ -90,7 +93,7 @@ struct Inner {
     endpoint: RwLock<Option<Endpoint>>,
     identity: Identity,
     acceptors: RwLock<Acceptors>,
-    dialed: tokio::sync::Mutex<BTreeMap<(PeerId, SocketAddr), Link>>,
+    dialed: Mutex<BTreeMap<(PeerId, SocketAddr), Dialed>>,
     /// Connections by the host that dialed.
     accepted: RwLock<BTreeMap<PeerId, usize>>,
     refused: AtomicU64,
@@ -100,6 +103,13 @@ struct Inner {
 impl Inner {
     fn endpoint(&self) -> Option<Endpoint> {
         self.endpoint.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    /// The place of the connection to a host; those of hosts that nobody dials and that are not connected go.
+    fn dialed(&self, host: &PeerId, address: SocketAddr) -> Dialed {
+        let mut dialed = self.dialed.lock().unwrap_or_else(|e| e.into_inner());
+        dialed.retain(|_, of| of.try_lock().map_or(true, |link| link.as_ref().is_some_and(Link::lives)));
+        dialed.entry((host.clone(), address)).or_default().clone()
     }
 
     /// The acceptor of this VM, else the one of all VMs.
@@ -136,7 +146,7 @@ impl TransferLink {
             endpoint: RwLock::new(Some(endpoint.clone())),
             identity: config.identity,
             acceptors: RwLock::default(),
-            dialed: tokio::sync::Mutex::default(),
+            dialed: Mutex::default(),
             accepted: RwLock::default(),
             refused: AtomicU64::new(0),
             stop: watch::Sender::new(false),
@@ -169,11 +179,10 @@ impl TransferHandle {
     /// # Errors
     /// Nobody answers within 3 s, or somebody else does; the text says which.
     pub async fn link(&self, host: &PeerId, address: SocketAddr) -> Result<Link, String> {
-        let key = (host.clone(), address);
-        // Two that ask at once share one dial.
-        let mut dialed = self.inner.dialed.lock().await;
-        dialed.retain(|_, link| link.connection.close_reason().is_none());
-        if let Some(link) = dialed.get(&key) {
+        let dialed = self.inner.dialed(host, address);
+        // Two that ask for one host at once share one dial.
+        let mut dialed = dialed.lock().await;
+        if let Some(link) = dialed.as_ref().filter(|link| link.lives()) {
             return Ok(link.clone());
         }
         let endpoint = self.inner.endpoint().ok_or("this link was shut down")?;
@@ -188,7 +197,7 @@ impl TransferHandle {
         };
         let link = Link { connection, host: host.clone(), users: Arc::new(()) };
         tokio::spawn(flow::keep(link.connection.clone(), Arc::downgrade(&link.users)));
-        dialed.insert(key, link.clone());
+        *dialed = Some(link.clone());
         Ok(link)
     }
 
@@ -212,7 +221,7 @@ impl TransferHandle {
         let Some(endpoint) = endpoint else { return };
         endpoint.close(VarInt::from_u32(0), b"shutdown");
         let _ = tokio::time::timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
-        self.inner.dialed.lock().await.clear();
+        self.inner.dialed.lock().unwrap_or_else(|e| e.into_inner()).clear();
     }
 }
 
@@ -229,6 +238,10 @@ impl Link {
     /// The host at the other end, as its certificate says.
     pub fn host(&self) -> &PeerId {
         &self.host
+    }
+
+    fn lives(&self) -> bool {
+        self.connection.close_reason().is_none()
     }
 
     /// The round trip.

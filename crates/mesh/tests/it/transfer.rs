@@ -136,6 +136,19 @@ async fn bytes_go_both_ways_between_sockets_of_two_hosts_and_both_ends_see_the_e
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_does_not_answer_keeps_nobody_from_another_one() {
+    let pair = Pair::start("silent", delay(1));
+    let silent = std::net::UdpSocket::bind((Ipv4Addr::new(127, 78, 3, 11), 0)).expect("a socket");
+    let (a, address) = (pair.a.clone(), silent.local_addr().expect("an address"));
+    let waits = tokio::spawn(async move { a.link(&host(2), address).await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    pair.link().await;
+    assert!(!waits.is_finished(), "it is still being asked");
+    assert!(within(5, "the end of it", waits).await.expect("no panic").is_err());
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_meet_the_socket_in_the_order_in_which_they_were_opened() {
     let pair = Pair::start("order", LinkShape { loss_ppm: 50_000, ..delay(5) });
     let listener = pair.socket(Kind::Memory);
