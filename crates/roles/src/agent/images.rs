@@ -88,6 +88,11 @@ impl Images {
         self.here.iter().flatten().any(|image| !image.is_copy() && image.digest == *digest)
     }
 
+    /// True when a host was asked for an image in vain, and how long ago does not matter.
+    fn failed(&self, digest: &ImageDigest, (region, host): &(RegionId, HostId)) -> bool {
+        self.avoided.contains_key(&(digest.clone(), region.clone(), host.clone()))
+    }
+
     /// An image is here.
     fn forget_trouble(&mut self, digest: &ImageDigest) {
         self.partly.remove(digest);
@@ -122,11 +127,13 @@ impl Agent {
         (self.config.hello.region.clone(), self.config.hello.host.clone())
     }
 
-    /// True when the image that a VM was created with is here, or the VM has none.
+    /// True when the image that a VM was created with is here, or the VM has none. What is in the image folder only is copied
+    /// first, so that nobody changes it under the VM's disk; where no copy of it can be made, the VM starts from there.
     pub(super) fn has_image(&self, vm: VmId) -> bool {
         let Some(local) = self.vms.get(&vm) else { return true };
-        let digest = &local.spec.image_digest;
-        digest.is_none() || self.images.has_copy(digest)
+        let (images, digest) = (&self.images, &local.spec.image_digest);
+        let uncopied = || images.in_folder(digest) && images.failed(digest, &self.own_name());
+        digest.is_none() || images.has_copy(digest) || uncopied()
     }
 
     /// A process that may not start yet because its image is not here says so.
@@ -202,17 +209,23 @@ impl Agent {
     }
 
     fn fetch_next(&mut self, now_us: u64, gentle: bool, out: &mut Vec<Effect>) {
-        let waited = self.waited_for();
-        let current = self.images.fetching.as_ref().map(|fetch| fetch.digest.clone());
+        let mut waited = self.waited_for();
+        let own = self.own_name();
+        let current = self.images.fetching.as_ref();
+        let copies = current.is_some_and(|fetch| fetch.from.is_none());
+        let current = current.map(|fetch| fetch.digest.clone());
         if current.as_ref().is_some_and(|digest| waited.contains(digest)) {
-            return;
+            // Only a copy of what is on this host is made meanwhile: that takes no other host, and little time.
+            waited.retain(|digest| !copies && self.images.source(now_us, digest, &own) == Some(None));
+            if waited.is_empty() {
+                return;
+            }
         }
         let missing = self.images.wanted.iter().flatten().map(|wanted| wanted.digest.clone());
         let missing: Vec<ImageDigest> =
             missing.filter(|digest| !self.images.has_copy(digest) && !waited.contains(digest)).collect();
         // What nobody waits for neither interrupts anything nor begins while VMs move.
         let others = if current.is_some() || gentle { Vec::new() } else { missing };
-        let own = self.own_name();
         let mut next = waited.into_iter().chain(others);
         let found = next.find_map(|digest| {
             let from = self.images.source(now_us, &digest, &own)?;

@@ -19,6 +19,8 @@ use crate::protocol::{
 const LOOK_MS: u64 = 2_000;
 /// Hosts are told again what they heard already, should it have been lost, ms.
 const TELL_AGAIN_MS: u64 = 30_000;
+/// A host that was not heard for so long is not counted on, ms. Others hear of a large region's hosts in turns.
+const HEARD_MS: u64 = 20_000;
 /// Hosts that an image may be had from are named to a host, at most.
 const SOURCES: usize = 8;
 /// What was discarded is told once in so long, ms.
@@ -42,11 +44,14 @@ pub struct ImageOffer {
 }
 
 impl Node {
-    /// Every host that leases are granted to, with its region, group and images.
+    /// Every host that leases are granted to and that was heard of late, with its region and its images.
     pub fn hosts_with_images(&self) -> impl Iterator<Item = (&RegionId, &HostId, &[ImageHere])> {
         self.facts.regions.iter().flat_map(move |(region, facts)| {
             let up = facts.hosts.iter().filter(|(_, host)| host.standing == HostStanding::Up);
-            up.map(move |(id, _)| (region, id, self.images_on(facts.number, id)))
+            let heard =
+                move |id: &HostId| self.host_now(facts.number, id).is_some_and(|now| now.heard_ms < HEARD_MS);
+            let heard = up.filter(move |(id, _)| heard(id));
+            heard.map(move |(id, _)| (region, id, self.images_on(facts.number, id)))
         })
     }
 
@@ -78,12 +83,12 @@ impl Node {
         let hosts: Vec<HostId> = known.map(|((_, host), _)| host.clone()).collect();
         let Some(region) = self.facts.region_of(group).cloned().filter(|_| !hosts.is_empty()) else { return };
         let wanted = self.wanted_images();
-        let sources = self.image_sources(&wanted);
+        let sources = self.image_sources(&wanted, &region);
         for host in hosts {
             let of = |(digest, name): (&ImageDigest, &String)| ImageWanted {
                 name: name.clone(),
                 digest: digest.clone(),
-                sources: ordered(&sources[digest], &region, &host),
+                sources: sources[digest].ordered(&region, &host),
             };
             let message = Images { wanted: wanted.iter().map(of).collect() };
             let hash = digest(&encode(&message));
@@ -97,20 +102,22 @@ impl Node {
         }
     }
 
-    /// Every host that has one of these images and can be reached for it.
+    /// Every host that has one of these images and can be reached for it, as a region's hosts are to ask them.
     fn image_sources(
         &self,
         wanted: &BTreeMap<ImageDigest, String>,
-    ) -> BTreeMap<ImageDigest, Vec<ImageSource>> {
-        let mut all: BTreeMap<ImageDigest, Vec<ImageSource>> =
-            wanted.keys().map(|digest| (digest.clone(), Vec::new())).collect();
+        own: &RegionId,
+    ) -> BTreeMap<ImageDigest, Sources> {
+        let mut all: BTreeMap<ImageDigest, Sources> =
+            wanted.keys().map(|digest| (digest.clone(), Sources::default())).collect();
         for (region, host, images) in self.hosts_with_images() {
             let endpoint = &self.facts.regions[region].hosts[host].facts.transfer;
             let digests: BTreeSet<&ImageDigest> = images.iter().map(|image| &image.digest).collect();
             for digest in digests.into_iter().filter(|_| !endpoint.is_empty()) {
                 if let Some(sources) = all.get_mut(digest) {
-                    let (region, host, endpoint) = (region.clone(), host.clone(), endpoint.clone());
-                    sources.push(ImageSource { region, host, endpoint });
+                    let (host, endpoint) = (host.clone(), endpoint.clone());
+                    let source = ImageSource { region: region.clone(), host, endpoint };
+                    if region == own { sources.near.push(source) } else { sources.far.push(source) }
                 }
             }
         }
@@ -121,6 +128,10 @@ impl Node {
     pub(super) fn conclude_damages(&mut self, group: GroupId, host: &HostId, damages: Vec<ImageDamage>) {
         for damage in damages {
             let ImageDamage { name, digest, from_region, from_host, reason } = damage;
+            // Of what nobody wants, nothing need be known; and a host can't fill the events with what it makes up.
+            if !self.wanted_images().contains_key(&digest) {
+                continue;
+            }
             let what = format!("image fault {group} {host} {digest} {from_region}/{from_host}");
             if self.due(what, DAMAGE_AGAIN_MS) {
                 let fault = ImageFault { name, digest, host: host.clone(), from_region, from_host, reason };
@@ -223,16 +234,22 @@ impl Node {
     }
 }
 
-/// The first hosts to ask for an image: those of the own region, then the others; which of them first differs from host to
-/// host, so that not all ask one.
-fn ordered(sources: &[ImageSource], region: &RegionId, host: &HostId) -> Vec<ImageSource> {
-    let others = sources.iter().filter(|source| source.region != *region || source.host != *host);
-    let turn = |source: &ImageSource| {
-        digest(format!("{region}/{host} {}/{}", source.region, source.host).as_bytes())
-    };
-    let mut others: Vec<&ImageSource> = others.collect();
-    others.sort_by_key(|source| (source.region != *region, turn(source), *source));
-    others.into_iter().take(SOURCES).cloned().collect()
+/// The hosts that have an image: those of the region that asks, and the others.
+#[derive(Default)]
+struct Sources {
+    near: Vec<ImageSource>,
+    far: Vec<ImageSource>,
+}
+
+impl Sources {
+    /// The first ones that a host of the region is to ask; which of them first differs from host to host, so that not all ask
+    /// one.
+    fn ordered(&self, region: &RegionId, host: &HostId) -> Vec<ImageSource> {
+        let turn = digest(format!("{region}/{host}").as_bytes()) as usize;
+        let turned = |count: usize| (0..count).map(move |at| (turn % count + at) % count);
+        let near = turned(self.near.len()).map(|at| &self.near[at]).filter(|source| source.host != *host);
+        near.chain(turned(self.far.len()).map(|at| &self.far[at])).take(SOURCES).cloned().collect()
+    }
 }
 
 #[cfg(test)]
@@ -245,16 +262,16 @@ mod tests {
 
     #[test]
     fn hosts_of_the_own_region_come_first_and_not_everybody_asks_the_same_one() {
-        let mut all: Vec<ImageSource> = (0..20).map(|n| source("b", &format!("h{n}"))).collect();
-        all.extend([source("a", "h1"), source("a", "h2"), source("a", "h3")]);
-        let asked = |host: &str| ordered(&all, &"a".into(), &host.into());
-        let first = asked("h1");
+        let far: Vec<ImageSource> = (0..20).map(|n| source("b", &format!("h{n}"))).collect();
+        let near = vec![source("a", "h1"), source("a", "h2"), source("a", "h3")];
+        let first = Sources { near, far: far.clone() }.ordered(&"a".into(), &"h1".into());
         assert_eq!(first.len(), SOURCES);
         assert!(first[..2].iter().all(|of| of.region.as_str() == "a") && first[2].region.as_str() == "b");
         assert!(!first.contains(&source("a", "h1")), "not itself");
-        let firsts: BTreeSet<ImageSource> = (0..20)
-            .map(|n| ordered(&all[..20], &"c".into(), &format!("h{n}").as_str().into())[0].clone())
-            .collect();
+        let others = Sources { near: Vec::new(), far };
+        let asked = |n: u32| others.ordered(&"c".into(), &format!("h{n}").as_str().into());
+        let firsts: BTreeSet<ImageSource> = (0..20).map(|n| asked(n)[0].clone()).collect();
+        assert_eq!(BTreeSet::from_iter(asked(1)).len(), SOURCES);
         assert!(firsts.len() > 5, "{firsts:?}");
     }
 }
