@@ -14,6 +14,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use dwcp_types::{ImageDigest, ImagePart, decode, encode, wire_struct};
 use ring::digest::{Context, SHA256};
@@ -26,6 +27,8 @@ const COPIES_DIR: &str = "image-copies";
 const FETCHES_DIR: &str = "image-fetches";
 /// Digests of files by their size, time and inode: what is not changed is not read again.
 const DIGESTS_FILE: &str = "image-digests";
+/// An image is doubted once in so long.
+const DOUBT_AGAIN: Duration = Duration::from_secs(600);
 /// Read at once, bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -81,6 +84,12 @@ struct Held {
     stamps: Vec<Stamp>,
 }
 
+impl Held {
+    fn is_copy(&self) -> bool {
+        self.name.is_empty()
+    }
+}
+
 /// The images of a host.
 pub struct Store {
     data: PathBuf,
@@ -89,6 +98,8 @@ pub struct Store {
     held: Mutex<Vec<Held>>,
     /// One look at a time.
     looking: Mutex<()>,
+    /// When an image was doubted last.
+    doubted: Mutex<BTreeMap<ImageDigest, Instant>>,
 }
 
 impl Store {
@@ -100,6 +111,7 @@ impl Store {
             known: Mutex::new(known.unwrap_or_default()),
             held: Mutex::default(),
             looking: Mutex::default(),
+            doubted: Mutex::default(),
         }
     }
 
@@ -122,7 +134,22 @@ impl Store {
     fn by_digest(&self, digest: &ImageDigest) -> Option<Held> {
         let held = self.held();
         let mut all = held.iter().filter(|held| held.digest == *digest);
-        all.clone().find(|held| held.name.is_empty()).or_else(|| all.next()).cloned()
+        all.clone().find(|held| held.is_copy()).or_else(|| all.next()).cloned()
+    }
+
+    /// The folder that a VM created with an image starts from: its copy, else what the image folder has of it.
+    ///
+    /// # Errors
+    /// It is not here, or has just changed.
+    pub fn dir(&self, digest: &ImageDigest) -> Result<PathBuf, String> {
+        let held = self.by_digest(digest).ok_or_else(|| format!("image {} is not here", digest.short()))?;
+        let same = |(part, stamp): (&ImagePart, &Stamp)| {
+            Stamp::of(&held.dir.join(&part.file)).is_ok_and(|now| now == *stamp)
+        };
+        if held.parts.iter().zip(&held.stamps).all(same) {
+            return Ok(held.dir);
+        }
+        Err(format!("image {} in {} has just changed", digest.short(), held.dir.display()))
     }
 
     /// The SHA-256 of a file; it is read only when it is not the one that was read before. Blocks.
@@ -140,8 +167,15 @@ impl Store {
         Ok((stamp, sha256))
     }
 
-    /// Somebody got something else than this image from here: its files are read again at the next look.
+    /// Somebody got something else than this image from here: its files are read again at the next look. Whoever says so for
+    /// nothing makes this host read no more than once in a while.
     fn doubt(&self, digest: &ImageDigest) {
+        let mut doubted = self.doubted.lock().unwrap_or_else(|e| e.into_inner());
+        doubted.retain(|_, at| at.elapsed() < DOUBT_AGAIN);
+        if doubted.contains_key(digest) {
+            return;
+        }
+        doubted.insert(digest.clone(), Instant::now());
         if let Some(held) = self.by_digest(digest) {
             let dir = held.dir.to_string_lossy().into_owned();
             self.known().retain(|path, _| Path::new(path).parent() != Some(Path::new(&dir)));

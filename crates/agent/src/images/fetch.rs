@@ -27,13 +27,13 @@ use super::{COPIES_DIR, FETCHES_DIR, Known, Stamp, Store, copy_dir, digest_of, r
 
 /// Most that is asked for at once, bytes.
 pub const RANGE_BYTES: u64 = 4 << 20;
-/// A range must be there by then.
-const RANGE_LIMIT: Duration = Duration::from_secs(120);
+/// A range must be there by then: longer than it takes of a host that gives little while VMs move.
+const RANGE_LIMIT: Duration = Duration::from_secs(30);
 /// A host that gives to others is asked again after this, and so often.
 const BUSY_WAIT: Duration = Duration::from_millis(300);
 const BUSY_TRIES: u32 = 30;
-/// Between two ranges while VMs move.
-const GENTLE_WAIT: Duration = Duration::from_secs(1);
+/// Between two ranges while VMs move: 2 MB/s at most.
+const GENTLE_WAIT: Duration = Duration::from_secs(2);
 /// Room that an image must leave on the data folder's disk, bytes.
 const LEFT_FREE: u64 = 512 << 20;
 
@@ -43,6 +43,8 @@ pub struct Fetcher {
     store: Arc<Store>,
     link: TransferHandle,
     gentle: Arc<AtomicBool>,
+    /// Whoever writes has it until that is written: what a fetch that was dropped still writes is there before the next begins.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 fn failed(why: impl ToString) -> FetchFault {
@@ -66,7 +68,7 @@ enum Origin {
 impl Fetcher {
     /// Gets what is missing in the store over the link.
     pub fn new(store: Arc<Store>, link: TransferHandle) -> Fetcher {
-        Fetcher { store, link, gentle: Arc::default() }
+        Fetcher { store, link, gentle: Arc::default(), writing: Arc::default() }
     }
 
     /// Leaves room for VMs that move, or no longer does.
@@ -87,7 +89,12 @@ impl Fetcher {
     ) -> Result<(), FetchFault> {
         let Some(source) = from else {
             let (origin, list) = self.own(digest)?;
-            return self.take(digest, &origin, &list, progress).await;
+            let taken = self.take(digest, &origin, &list, progress).await;
+            // Whoever changes an image in the image folder may do so.
+            return taken.map_err(|fault| match fault {
+                FetchFault::Wrong(why) => failed(format!("the image in the image folder has changed: {why}")),
+                fault => fault,
+            });
         };
         let link = self.dial(source).await?;
         let list = self.list(&link, digest).await?;
@@ -150,7 +157,9 @@ impl Fetcher {
     /// Makes the folder, and room in it: what is there and is no part goes.
     async fn begin(&self, dir: &Path, parts: &[ImagePart]) -> Result<(), FetchFault> {
         let (dir, parts) = (dir.to_path_buf(), parts.to_vec());
+        let writing = self.writing.clone().lock_owned().await;
         aside(move || {
+            let _writing = writing;
             std::fs::create_dir_all(&dir)?;
             let mut missing = image_bytes(&parts);
             for entry in std::fs::read_dir(&dir)?.flatten() {
@@ -184,57 +193,54 @@ impl Fetcher {
         progress: impl Fn(u64),
     ) -> Result<(), FetchFault> {
         let path = dir.join(&part.file);
-        let begun = path.metadata().map_or(0, |meta| meta.len());
-        let mut here = begun;
-        progress(here);
-        match origin {
-            Origin::Folder(folder) if here < part.bytes => {
-                let (from, to) = (folder.join(&part.file), path.clone());
-                aside(move || std::fs::copy(from, to)).await?;
+        loop {
+            let begun = path.metadata().map_or(0, |meta| meta.len());
+            progress(begun);
+            let mut here = begun;
+            while here < part.bytes {
+                let bytes = (part.bytes - here).min(RANGE_BYTES);
+                let opening = Opening { offset: here, bytes, ..opening.clone() };
+                self.piece(origin, &path, part, &opening).await?;
+                here += bytes;
+                progress(here);
             }
-            Origin::Folder(_) => {}
-            Origin::Host(link) => {
-                while here < part.bytes {
-                    let bytes = (part.bytes - here).min(RANGE_BYTES);
-                    let came =
-                        self.range(link, &Opening { offset: here, bytes, ..opening.clone() }, bytes).await?;
-                    if came.len() as u64 != bytes {
-                        return Err(failed(format!("{} of {bytes} bytes of {} came", came.len(), part.file)));
-                    }
-                    let to = path.clone();
-                    aside(move || {
-                        let file = File::options().create(true).truncate(false).write(true).open(to)?;
-                        file.write_all_at(&came, here)
-                    })
-                    .await?;
-                    here += bytes;
-                    progress(here);
-                }
+            if compare(&path, part).await? {
+                return Ok(());
+            }
+            // Who gave what is wrong in it is known only of what came as a whole.
+            if begun == 0 {
+                return Err(FetchFault::Wrong(format!("{} has not the SHA-256 of the list", part.file)));
             }
         }
-        self.compare(path, part, begun > 0).await
     }
 
-    async fn compare(&self, path: PathBuf, part: &ImagePart, pieced: bool) -> Result<(), FetchFault> {
-        let (asked, of) = (path.clone(), part.clone());
-        let same = aside(move || {
-            let file = File::options().create(true).truncate(false).write(true).open(&asked)?;
-            file.sync_all()?;
-            let same = asked.metadata()?.len() == of.bytes && read_sha256(&asked)? == of.sha256;
-            if !same {
-                std::fs::remove_file(&asked)?;
+    /// Gets one range of a part and writes it.
+    async fn piece(
+        &self,
+        origin: &Origin,
+        to: &Path,
+        part: &ImagePart,
+        opening: &Opening,
+    ) -> Result<(), FetchFault> {
+        let (offset, bytes) = (opening.offset, opening.bytes);
+        let came = match origin {
+            Origin::Host(link) => self.range(link, opening, bytes).await?,
+            Origin::Folder(folder) => {
+                let from = folder.join(&part.file);
+                aside(move || read_range(&from, offset, bytes)).await?
             }
-            Ok(same)
-        })
-        .await?;
-        match (same, pieced) {
-            (true, _) => Ok(()),
-            // Who gave what is wrong in it is not known: it comes again as a whole.
-            (false, true) => Err(failed(format!("{} came in pieces that do not make it up", part.file))),
-            (false, false) => {
-                Err(FetchFault::Wrong(format!("{} has not the SHA-256 of the list", part.file)))
-            }
+        };
+        if came.len() as u64 != bytes {
+            return Err(failed(format!("{} of {bytes} bytes of {} came", came.len(), part.file)));
         }
+        let to = to.to_path_buf();
+        let writing = self.writing.clone().lock_owned().await;
+        aside(move || {
+            let _writing = writing;
+            let file = File::options().create(true).truncate(false).write(true).open(to)?;
+            file.write_all_at(&came, offset)
+        })
+        .await
     }
 
     /// Makes it durable and visible.
@@ -276,6 +282,27 @@ impl Fetcher {
         }
         Err(failed(BUSY))
     }
+}
+
+/// Makes a part durable and compares it; one that is not what it should be is deleted.
+async fn compare(path: &Path, part: &ImagePart) -> Result<bool, FetchFault> {
+    let (path, part) = (path.to_path_buf(), part.clone());
+    aside(move || {
+        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        file.sync_all()?;
+        let same = path.metadata()?.len() == part.bytes && read_sha256(&path)? == part.sha256;
+        if !same {
+            std::fs::remove_file(&path)?;
+        }
+        Ok(same)
+    })
+    .await
+}
+
+fn read_range(path: &Path, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut range = vec![0; bytes as usize];
+    File::open(path)?.read_exact_at(&mut range, offset)?;
+    Ok(range)
 }
 
 async fn receive(link: &Link, opening: &Opening, most: u64) -> Result<Vec<u8>, String> {

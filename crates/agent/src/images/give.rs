@@ -86,7 +86,7 @@ impl Giver {
         } else {
             let at = usize::try_from(opening.number - 1).unwrap_or(usize::MAX);
             let part = held.parts.get(at).ok_or("the image has no such part")?;
-            let end = opening.offset.checked_add(opening.bytes).unwrap_or(u64::MAX);
+            let end = opening.offset.saturating_add(opening.bytes);
             if opening.bytes > RANGE_BYTES || end > part.bytes {
                 return Err(format!("{} has no such range", part.file));
             }

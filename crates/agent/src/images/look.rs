@@ -1,7 +1,7 @@
 //! Looks at what images there are.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use dwcp_roles::protocol::ImageHere;
@@ -36,16 +36,18 @@ impl Store {
                 Err(why) => looked.unfit.push((name, why)),
             }
         }
-        for name in names(&self.data.join(COPIES_DIR)).filter(|name| is_sha256(name)) {
-            let digest = ImageDigest::from(name.as_str());
+        for digest in self.copies() {
             match self.copy(&digest) {
-                Ok(image) => held.push(image),
-                Err(why) => {
-                    self.set_back(&digest);
-                    looked.changed.push((digest, why));
+                Ok(image) if image.digest == digest => held.push(image),
+                Ok(_) => looked.changed.push((digest, "it holds something else than it did".to_string())),
+                Err((path, e)) if e.raw_os_error() == Some(libc::EIO) => {
+                    looked.changed.push((digest, format!("{}: {e}", path.display())));
                 }
+                // That nothing can be read now, for want of memory or of descriptors, does not speak against the copy.
+                Err(_) => held.extend(self.by_digest(&digest).filter(Held::is_copy)),
             }
         }
+        looked.changed.iter().for_each(|(digest, _)| self.set_back(digest));
         held.sort_by(|a, b| (&a.name, &a.digest).cmp(&(&b.name, &b.digest)));
         looked.here = held
             .iter()
@@ -65,22 +67,35 @@ impl Store {
     fn in_folder(&self, name: &str) -> Result<Held, String> {
         let dir = self.data.join("images").join(name);
         let files = image::files(&dir, name)?;
-        let held = self.of_files(name, &dir, files).map_err(|e| format!("image {name}: {e}"))?;
+        let fault = |(path, e): Unread| format!("image {name}: {}: {e}", path.display());
+        let held = self.of_files(name, &dir, files).map_err(fault)?;
         image::Image::load_from(&dir, name).map(|_| held)
     }
 
-    fn copy(&self, digest: &ImageDigest) -> Result<Held, String> {
-        let dir = super::copy_dir(&self.data, digest);
-        let held = self.of_files("", &dir, names(&dir).collect()).map_err(|e| e.to_string())?;
-        if held.digest == *digest { Ok(held) } else { Err("it holds something else than it did".to_string()) }
+    /// The digests of the copies; those of before when they can't be looked at.
+    fn copies(&self) -> Vec<ImageDigest> {
+        match list(&self.data.join(COPIES_DIR)) {
+            Ok(names) => {
+                names.iter().filter(|name| is_sha256(name)).map(|name| name.as_str().into()).collect()
+            }
+            Err(_) => {
+                self.held().iter().filter(|held| held.is_copy()).map(|held| held.digest.clone()).collect()
+            }
+        }
     }
 
-    fn of_files(&self, name: &str, dir: &Path, files: Vec<String>) -> io::Result<Held> {
+    /// A copy, whatever it holds.
+    fn copy(&self, digest: &ImageDigest) -> Result<Held, Unread> {
+        let dir = super::copy_dir(&self.data, digest);
+        let files = list(&dir).map_err(|e| (dir.clone(), e))?;
+        self.of_files("", &dir, files)
+    }
+
+    fn of_files(&self, name: &str, dir: &Path, files: Vec<String>) -> Result<Held, Unread> {
         let (mut parts, mut stamps) = (Vec::new(), Vec::new());
         for file in files {
             let path = dir.join(&file);
-            let fault = |e: io::Error| io::Error::other(format!("{}: {e}", path.display()));
-            let (stamp, sha256) = self.sha256(&path).map_err(fault)?;
+            let (stamp, sha256) = self.sha256(&path).map_err(|e| (path, e))?;
             parts.push(ImagePart { file, bytes: stamp.bytes, sha256 });
             stamps.push(stamp);
         }
@@ -111,18 +126,29 @@ impl Store {
     }
 }
 
-/// Names in a folder, in order; those that are no text are left out.
-fn names(dir: &Path) -> impl Iterator<Item = String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+/// A file that could not be read, and why.
+type Unread = (PathBuf, io::Error);
+
+/// Names in a folder, in order; those that are no text are left out. A folder that is not there is an empty one.
+fn list(dir: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string().ok());
+    }
     names.sort();
-    names.into_iter()
+    Ok(names)
+}
+
+fn names(dir: &Path) -> impl Iterator<Item = String> {
+    list(dir).unwrap_or_default().into_iter()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn folder(test: &str) -> PathBuf {
@@ -180,6 +206,29 @@ mod tests {
         assert!(looked.here.is_empty() && looked.unfit[0].1.contains("no name of a file"), "{looked:?}");
         std::fs::write(data.join("images/web/image.yaml"), "kernel: missing\n").expect("written");
         assert!(Store::open(&data).look().unfit[0].1.contains("missing"));
+        std::fs::remove_dir_all(data).expect("removed");
+    }
+
+    #[test]
+    fn a_copy_that_can_not_be_looked_at_now_is_still_there() {
+        let data = folder("unseen");
+        let digest = only(&Store::open(&data).look()).digest.clone();
+        let copies = data.join(COPIES_DIR);
+        std::fs::create_dir_all(&copies).expect("made");
+        std::fs::rename(data.join("images/web"), copies.join(digest.as_str())).expect("moved");
+        let store = Store::open(&data);
+        let before = store.look();
+        assert!(only(&before).is_copy());
+        // What is in the way is no folder: reading it fails, as it does without a free descriptor.
+        for of in [copies.clone(), copies.join(digest.as_str())] {
+            let aside = data.join("aside");
+            std::fs::rename(&of, &aside).expect("moved");
+            std::fs::write(&of, "").expect("written");
+            assert_eq!(store.look(), before, "{}", of.display());
+            std::fs::remove_file(&of).expect("removed");
+            std::fs::rename(&aside, &of).expect("moved back");
+            assert_eq!(store.look(), before);
+        }
         std::fs::remove_dir_all(data).expect("removed");
     }
 

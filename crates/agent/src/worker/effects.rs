@@ -108,10 +108,11 @@ impl Worker {
         self.preparing.insert((vm, generation), false);
         let config = self.config.clone();
         let replicas = self.replicas.clone();
+        let images = self.images.store();
         self.aside(move || {
             // Whatever becomes of it: nothing may write to a copy that is about to be a disk.
             tokio::runtime::Handle::current().block_on(replicas.stop(vm));
-            let prepared = prepare::prepare(&config, &wanted);
+            let prepared = prepare::prepare(&config, &images, &wanted);
             Some(Happened::Prepared { vm, generation, slot, prepared })
         });
     }

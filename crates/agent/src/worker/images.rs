@@ -92,6 +92,10 @@ impl Images {
         })
     }
 
+    pub(super) fn store(&self) -> Arc<Store> {
+        self.store.clone()
+    }
+
     pub(super) fn fetch(&mut self, number: u64, digest: ImageDigest, from: Option<ImageSource>) {
         let before = self.fetch.take();
         let (fetcher, store, inputs, look) =

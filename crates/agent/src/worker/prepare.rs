@@ -16,7 +16,7 @@ use super::replicas;
 use crate::clock::monotonic_us;
 use crate::host_config::HostConfig;
 use crate::image::Image;
-use crate::images;
+use crate::images::Store;
 use crate::qemu::{self, Machine};
 
 /// What is asked for.
@@ -59,12 +59,12 @@ fn enough_memory(image: &Image, spec: &VmSpec) -> Result<(), String> {
 ///
 /// # Errors
 /// The image, the disk or the network can't be had on this host; the message says what is missing.
-pub(super) fn prepare(config: &HostConfig, wanted: &Wanted) -> Result<Prepared, String> {
+pub(super) fn prepare(config: &HostConfig, images: &Store, wanted: &Wanted) -> Result<Prepared, String> {
     let spec = &wanted.spec;
     let image = if spec.image_digest.is_none() {
         Image::load(&config.data_dir.join("images"), &spec.image)?
     } else {
-        Image::load_from(&images::copy_dir(&config.data_dir, &spec.image_digest), &spec.image)?
+        Image::load_from(&images.dir(&spec.image_digest)?, &spec.image)?
     };
     enough_memory(&image, &wanted.spec)?;
     let dir = memory::vm_dir(&config.data_dir, wanted.vm);
