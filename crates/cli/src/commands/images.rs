@@ -117,7 +117,7 @@ fn shown(answer: &ImageAnswer) -> Document {
     ]);
     let mut parts = Table::new(&["FILE", ">BYTES", "SHA-256"]);
     for part in &answer.parts {
-        parts.row(vec![Cell::from(&part.file), part.bytes.into(), Cell::from(&part.sha256)]);
+        parts.row(vec![Cell::from(&part.file), part.bytes.into(), digest_cell(&part.sha256)]);
     }
     let mut hosts = Table::new(&["HOST", "PRESENT", "IN ITS IMAGE FOLDER"]);
     for host in &answer.hosts {
