@@ -103,16 +103,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// The images under a data folder; nothing is looked at yet.
+    /// The images under a data folder: before the first look the copies that are known.
     pub fn open(data: &Path) -> Store {
         let known = std::fs::read(data.join(DIGESTS_FILE)).ok().and_then(|bytes| decode(&bytes).ok());
-        Store {
+        let store = Store {
             data: data.to_path_buf(),
             known: Mutex::new(known.unwrap_or_default()),
             held: Mutex::default(),
             looking: Mutex::default(),
             doubted: Mutex::default(),
-        }
+        };
+        store.hold_known();
+        store
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<Held>> {
@@ -186,7 +188,9 @@ impl Store {
     fn save_known(&self) {
         let path = self.data.join(DIGESTS_FILE);
         let new = path.with_extension("new");
-        let bytes = encode(&*self.known());
+        // Held to the end: two that write at once would spoil it.
+        let known = self.known();
+        let bytes = encode(&*known);
         if std::fs::read(&path).is_ok_and(|before| before == bytes) {
             return;
         }
@@ -204,6 +208,7 @@ impl Store {
         std::fs::create_dir_all(self.data.join(FETCHES_DIR)).map_err(fault)?;
         let _ = std::fs::remove_dir_all(&going);
         std::fs::rename(&dir, &going).map_err(fault)?;
+        self.held().retain(|held| !held.is_copy() || held.digest != *digest);
         std::fs::remove_dir_all(&going).map_err(fault)
     }
 }

@@ -263,6 +263,8 @@ impl Fetcher {
                 let known = Known { stamp: Stamp::of(&path)?, sha256: part.sha256 };
                 store.known().insert(path.to_string_lossy().into_owned(), known);
             }
+            store.save_known();
+            store.hold(&digest);
             Ok(())
         })
         .await

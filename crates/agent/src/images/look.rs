@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use dwcp_roles::protocol::ImageHere;
 use dwcp_types::{ImageDigest, ImagePart, image_bytes, image_list, is_plain_name, is_sha256};
 
-use super::{COPIES_DIR, FETCHES_DIR, Held, Store, digest_of};
+use super::{COPIES_DIR, FETCHES_DIR, Held, Stamp, Store, digest_of};
 use crate::image;
 
 /// What was begun and not gone on with for so long is forgotten.
@@ -48,20 +48,57 @@ impl Store {
             }
         }
         looked.changed.iter().for_each(|(digest, _)| self.set_back(digest));
-        held.sort_by(|a, b| (&a.name, &a.digest).cmp(&(&b.name, &b.digest)));
-        looked.here = held
-            .iter()
-            .map(|held| ImageHere {
-                name: held.name.clone(),
-                digest: held.digest.clone(),
-                bytes: image_bytes(&held.parts),
-            })
-            .collect();
-        *self.held() = held;
+        self.replace(held);
+        looked.here = self.here();
         self.known().retain(|path, _| Path::new(path).exists());
         self.save_known();
         self.forget_fetches();
         looked
+    }
+
+    /// Every image, as it was seen last.
+    pub fn here(&self) -> Vec<ImageHere> {
+        let here = |held: &Held| ImageHere {
+            name: held.name.clone(),
+            digest: held.digest.clone(),
+            bytes: image_bytes(&held.parts),
+        };
+        self.held().iter().map(here).collect()
+    }
+
+    /// What a look found, and copies that came meanwhile.
+    fn replace(&self, mut found: Vec<Held>) {
+        let mut held = self.held();
+        let new = |of: &Held| !found.iter().any(|known| known.is_copy() && known.digest == of.digest);
+        let new: Vec<Held> =
+            held.iter().filter(|of| of.is_copy() && new(of) && of.dir.exists()).cloned().collect();
+        found.extend(new);
+        found.sort_by(|a, b| (&a.name, &a.digest).cmp(&(&b.name, &b.digest)));
+        *held = found;
+    }
+
+    /// A copy has come: it counts without waiting for a look, which may be reading for long. Blocks.
+    pub(super) fn hold(&self, digest: &ImageDigest) {
+        if let Some(copy) = self.copy(digest).ok().filter(|copy| copy.digest == *digest) {
+            let mut held = self.held();
+            held.retain(|of| !of.is_copy() || of.digest != *digest);
+            held.push(copy);
+        }
+    }
+
+    /// The copies of which every file is as it was when it was read last: nothing is read.
+    pub(super) fn hold_known(&self) {
+        let known = |path: PathBuf| {
+            let known = self.known().get(&*path.to_string_lossy()).map(|known| known.stamp);
+            known.is_some() && Stamp::of(&path).ok() == known
+        };
+        for digest in self.copies() {
+            let dir = super::copy_dir(&self.data, &digest);
+            let files = list(&dir).unwrap_or_default();
+            if !files.is_empty() && files.iter().all(|file| known(dir.join(file))) {
+                self.hold(&digest);
+            }
+        }
     }
 
     fn in_folder(&self, name: &str) -> Result<Held, String> {
@@ -206,6 +243,28 @@ mod tests {
         assert!(looked.here.is_empty() && looked.unfit[0].1.contains("no name of a file"), "{looked:?}");
         std::fs::write(data.join("images/web/image.yaml"), "kernel: missing\n").expect("written");
         assert!(Store::open(&data).look().unfit[0].1.contains("missing"));
+        std::fs::remove_dir_all(data).expect("removed");
+    }
+
+    #[test]
+    fn copies_count_while_a_look_reads_for_long_and_in_the_next_process_before_its_first_look() {
+        let data = folder("at-once");
+        let store = Store::open(&data);
+        let digest = only(&store.look()).digest.clone();
+        let looking = store.looking.lock().expect("no panic");
+        let copy = super::super::copy_dir(&data, &digest);
+        std::fs::create_dir_all(copy.parent().expect("a folder")).expect("made");
+        std::fs::rename(data.join("images/web"), &copy).expect("moved");
+        store.hold(&digest);
+        assert_eq!(store.dir(&digest).as_ref(), Ok(&copy));
+        // That look found nothing of it yet.
+        store.replace(Vec::new());
+        assert_eq!(store.dir(&digest).as_ref(), Ok(&copy));
+        drop(looking);
+        assert!(only(&store.look()).is_copy());
+        assert!(Store::open(&data).here() == store.here());
+        std::fs::write(copy.join("vmlinuz"), "kernEl").expect("written");
+        assert_eq!(Store::open(&data).here(), [], "what may have changed is read first");
         std::fs::remove_dir_all(data).expect("removed");
     }
 

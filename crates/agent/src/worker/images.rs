@@ -62,6 +62,11 @@ impl Images {
         let watch = move || {
             // SAFETY: plain numbers; 0 is this thread.
             unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+            // The first look may have much to read.
+            let known = looker.here();
+            if !known.is_empty() {
+                tell(&told, Input::Images(known));
+            }
             let mut before = Looked::default();
             let mut first = true;
             loop {
@@ -114,9 +119,7 @@ impl Images {
             match &result {
                 Ok(()) => {
                     journal::info("image-here", json!({"digest": digest, "from": of}));
-                    if let Ok(looked) = tokio::task::spawn_blocking(move || store.look()).await {
-                        tell_looked(&inputs, looked);
-                    }
+                    tell(&inputs, Input::Images(store.here()));
                 }
                 Err(fault) => {
                     let fault = format!("{fault:?}");
