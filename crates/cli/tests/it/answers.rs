@@ -52,7 +52,7 @@ pub fn region(name: &str, known: bool) -> Value {
 pub fn vm(name: &str, state: &str) -> Value {
     json!({
         "vm": format!("vm_{name}"), "name": name, "state": state, "wanted_running": true, "region": "us-east-1",
-        "zone": "a", "host": "host-1", "generation": 3, "image": "small", "vcpus": 1, "memory_mib": 64,
+        "zone": "a", "host": "host-1", "generation": 3, "image": "small", "image_digest": "3f2a".repeat(16), "vcpus": 1, "memory_mib": 64,
         "disk_gib": 0, "priority": Priority(100), "policy": { "regions_deny": ["eu-west-1"] },
         "labels": { "app": "shop" }, "network": "user", "probe": { "kind": "http", "port": 80, "path": "/health" },
         "address": "http://127.77.1.32:8080/", "healthy": true, "reason": "", "cost_usd_month": 4.5,
