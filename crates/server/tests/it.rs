@@ -8,6 +8,8 @@ mod federation;
 mod http;
 #[path = "it/http_node.rs"]
 mod http_node;
+#[path = "it/images.rs"]
+mod images;
 #[path = "it/intake.rs"]
 mod intake;
 #[path = "it/maintenance.rs"]

@@ -17,53 +17,58 @@ use super::routes::Serve;
 use super::{hosts, names, page, vm_rules};
 use crate::handle::View;
 
-/// The hosts that have an image, and of how many.
-struct Presence {
-    hosts: u64,
+/// Where every image is and which VMs use it, looked up once an answer.
+struct Census<'a> {
     hosts_total: u64,
-    regions: u64,
+    /// By digest: hosts that have it, and their regions.
+    places: BTreeMap<&'a ImageDigest, (u64, BTreeSet<&'a RegionId>)>,
+    /// By the image's name and the digest that they were created with.
+    vms: BTreeMap<(&'a str, &'a ImageDigest), u64>,
 }
 
-fn presence(view: &View<'_>, digest: &ImageDigest) -> Presence {
-    let mut regions: BTreeSet<&RegionId> = BTreeSet::new();
-    let (mut hosts, mut hosts_total) = (0, 0);
-    for (region, _, images) in view.node.hosts_with_images() {
-        hosts_total += 1;
-        if images.iter().any(|image| image.digest == *digest) {
-            hosts += 1;
-            regions.insert(region);
+impl<'a> Census<'a> {
+    fn of(view: &'a View<'_>) -> Census<'a> {
+        let mut census = Census { hosts_total: 0, places: BTreeMap::new(), vms: BTreeMap::new() };
+        for (region, _, images) in view.node.hosts_with_images() {
+            census.hosts_total += 1;
+            let digests: BTreeSet<&ImageDigest> = images.iter().map(|image| &image.digest).collect();
+            for digest in digests {
+                let (hosts, regions) = census.places.entry(digest).or_default();
+                *hosts += 1;
+                regions.insert(region);
+            }
+        }
+        for found in names::every_vm(view) {
+            let spec = &found.vm.spec;
+            *census.vms.entry((&spec.image, &spec.digest)).or_default() += 1;
+        }
+        census
+    }
+
+    /// An image under a name and what it holds; `image` where the catalogue has that.
+    fn show(&self, name: &str, (digest, bytes): (&ImageDigest, u64), image: Option<&Image>) -> ApiImage {
+        let none = (0, BTreeSet::new());
+        let (hosts, regions) = self.places.get(digest).unwrap_or(&none);
+        let unpinned = ImageDigest::default();
+        let with = if image.is_some() { digest } else { &unpinned };
+        ApiImage {
+            image: name.to_owned(),
+            digest: digest.to_string(),
+            bytes,
+            published: image.is_some(),
+            vms: self.vms.get(&(name, with)).copied().unwrap_or(0),
+            hosts: *hosts,
+            hosts_total: self.hosts_total,
+            regions: regions.len() as u64,
+            published_at_ms: image.map(|image| image.at.0),
+            by: image.map(|image| image.by.clone()),
+            from: image.map(|image| format!("{}/{}", image.region, image.host)),
         }
     }
-    Presence { hosts, hosts_total, regions: regions.len() as u64 }
-}
 
-/// An image under a name and what it holds; `image` where the catalogue has that.
-fn show(
-    view: &View<'_>,
-    name: &str,
-    (digest, bytes): (&ImageDigest, u64),
-    image: Option<&Image>,
-) -> ApiImage {
-    let Presence { hosts, hosts_total, regions } = presence(view, digest);
-    let vms = names::every_vm(view).filter(|found| found.vm.spec.image == name);
-    let uses = |of: &ImageDigest| if image.is_some() { of == digest } else { of.is_none() };
-    ApiImage {
-        image: name.to_owned(),
-        digest: digest.to_string(),
-        bytes,
-        published: image.is_some(),
-        vms: vms.filter(|found| uses(&found.vm.spec.digest)).count() as u64,
-        hosts,
-        hosts_total,
-        regions,
-        published_at_ms: image.map(|image| image.at.0),
-        by: image.map(|image| image.by.clone()),
-        from: image.map(|image| format!("{}/{}", image.region, image.host)),
+    fn published(&self, image: &Image) -> ApiImage {
+        self.show(&image.name, (&image.digest, image.bytes()), Some(image))
     }
-}
-
-fn published(view: &View<'_>, image: &Image) -> ApiImage {
-    show(view, &image.name, (&image.digest, image.bytes()), Some(image))
 }
 
 /// What hosts have in their image folders that the catalogue has not, by name and digest.
@@ -84,12 +89,12 @@ fn unknown(name: &str) -> Problem {
 /// An image by its name.
 fn find(view: &View<'_>, name: &str) -> Result<ImageAnswer, Problem> {
     let image = match view.node.facts().core.images.get(name) {
-        Some(image) => published(view, image),
+        Some(image) => Census::of(view).published(image),
         None => {
             let others = only_on_hosts(view);
             let ((_, digest), bytes) =
                 others.iter().find(|((of, _), _)| of == name).ok_or_else(|| unknown(name))?;
-            show(view, name, (digest, *bytes), None)
+            Census::of(view).show(name, (digest, *bytes), None)
         }
     };
     Ok(answer(view, image))
@@ -131,10 +136,11 @@ impl Serve for ImageList {
         call.find(move |view| {
             let catalogue = view.node.facts().core.images.values();
             let key = |rank: u8, image: &ApiImage| format!("{rank}{}/{}", image.image, image.digest);
+            let census = Census::of(view);
             let of_hosts = only_on_hosts(view);
             let of_hosts =
-                of_hosts.iter().map(|((name, digest), bytes)| (1, show(view, name, (digest, *bytes), None)));
-            let all = catalogue.map(|image| (0, published(view, image))).chain(of_hosts);
+                of_hosts.iter().map(|((name, digest), bytes)| (1, census.show(name, (digest, *bytes), None)));
+            let all = catalogue.map(|image| (0, census.published(image))).chain(of_hosts);
             let mut items: Vec<_> = all.map(|(rank, image)| (key(rank, &image), image)).collect();
             items.sort_by(|(a, _), (b, _)| a.cmp(b));
             page::cut(items, request.limit, request.cursor.as_deref(), names::as_of(view))
@@ -167,7 +173,7 @@ impl Serve for ImagePublish {
         if request.dry_run {
             return call
                 .look(move |view| {
-                    let mut image = show(view, &offer.name, (&offer.digest, offer.bytes), None);
+                    let mut image = Census::of(view).show(&offer.name, (&offer.digest, offer.bytes), None);
                     image.published = true;
                     image.from = Some(format!("{}/{}", offer.region, offer.host));
                     answer(view, image)

@@ -11,11 +11,13 @@ use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, Problem, encode};
 use dwcp_config::region::RegionConfig;
 use dwcp_consensus::Disk;
 use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Reply};
-use dwcp_roles::protocol::{AgentMessage, Hello, Renew, renewal_seq};
+use dwcp_roles::protocol::{
+    AgentMessage, ControllerMessage, Hello, ImageHere, ImageRead, ReadImage, Renew, renewal_seq,
+};
 use dwcp_server::handle::{NodeHandle, Task, View};
 use dwcp_server::http::{Api, secret_hash, serve};
 use dwcp_state::{Core, Region, Role, Token};
-use dwcp_types::{Mono, Now, RegionId, TokenId, Wall};
+use dwcp_types::{IMAGE_FILE, ImagePart, Mono, Now, RegionId, TokenId, Wall};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -109,6 +111,10 @@ async fn run(mut inbox: mpsc::UnboundedReceiver<Task>) {
         for effect in effects {
             match effect {
                 Effect::Persist { seq, .. } => inputs.push(Input::Persisted { seq }),
+                Effect::SendAgent { session, bytes } => {
+                    let answer = agent_hears(&bytes);
+                    inputs.extend(answer.map(|bytes| Input::AgentFrame { session, bytes }));
+                }
                 Effect::Reply { ticket, reply } => {
                     if let Some(waiting) = tickets.remove(&ticket) {
                         let _ = waiting.send(reply);
@@ -138,9 +144,31 @@ fn agent_says(renewals: u64) -> Vec<u8> {
     // Before the group has a leader a greeting is lost, so it is repeated now and then.
     let message = match renewals % 5 {
         1 => AgentMessage::Hello(hello),
-        _ => AgentMessage::Renew(Renew { seq: renewal_seq(1, renewals), ..Renew::default() }),
+        _ => AgentMessage::Renew(Renew {
+            seq: renewal_seq(1, renewals),
+            images: Some(IMAGES.map(image_here).to_vec()),
+            ..Renew::default()
+        }),
     };
     dwcp_types::encode(&message)
+}
+
+/// Names of what lies in the host's image folder.
+pub const IMAGES: [&str; 2] = ["web", "shop"];
+
+fn image_here(name: &str) -> ImageHere {
+    let digest = if name == "web" { "a" } else { "b" };
+    ImageHere { name: name.to_owned(), digest: digest.repeat(64).as_str().into(), bytes: 9 << 20 }
+}
+
+/// What the host's agent says to that at once.
+fn agent_hears(bytes: &[u8]) -> Option<Vec<u8>> {
+    let Ok(ControllerMessage::ReadImage(ReadImage { request, name })) = dwcp_types::decode(bytes) else {
+        return None;
+    };
+    let ImageHere { digest, bytes, .. } = image_here(&name);
+    let part = ImagePart { file: IMAGE_FILE.to_owned(), bytes, sha256: digest.to_string() };
+    Some(dwcp_types::encode(&AgentMessage::ImageRead(ImageRead { request, digest, parts: vec![part] })))
 }
 
 /// The API under test.
