@@ -133,7 +133,7 @@ fn vm_elsewhere(stage: &Stage, digest: &str, region: &str) -> Result<(), Failure
     ok(stage, &["vm", "create", "--name", VM, "--image", IMAGE, "--regions", &elsewhere])?;
     stage.wait_until_all_answer(Duration::from_secs(120))?;
     let vm = stage.json_at(region, &["vm", "show", VM])?;
-    let (of, at) = (vm["vm"]["image_digest"].as_str(), vm["vm"]["region"].as_str());
+    let (of, at) = (vm["image_digest"].as_str(), vm["region"].as_str());
     if of != Some(digest) || at != Some(&elsewhere) {
         return Err(Failure::new(format!("{VM} is of {of:?} in {at:?}")));
     }
