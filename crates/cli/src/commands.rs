@@ -17,6 +17,7 @@ mod promises;
 mod protection;
 mod regions;
 mod runbook;
+mod state_sync;
 mod survivability;
 mod tokens;
 mod vms;

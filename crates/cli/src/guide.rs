@@ -49,8 +49,6 @@ pub const UNAVAILABLE: &[&str] = &[
     "federation state backup verify",
     "federation state configure",
     "federation state enable-region",
-    "federation state force-sync",
-    "federation state verify-sync",
     "infrastructure check",
     "infrastructure cleanup",
     "infrastructure deploy",

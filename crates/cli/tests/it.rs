@@ -9,6 +9,7 @@ mod it {
     mod guide;
     mod looks;
     mod move_answers;
+    mod sync_answers;
     mod tls;
     mod transcripts;
 }

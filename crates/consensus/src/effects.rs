@@ -101,6 +101,14 @@ pub enum Input {
         /// The voter.
         to: NodeId,
     },
+    /// Drops what this node holds of the group but its term and vote, and gets it anew from the leader's snapshot: the replica
+    /// is damaged until `Output::Repaired`. Ignored when this node leads the group, is damaged already or is alone in it.
+    Rebuild {
+        /// The group.
+        group: GroupId,
+    },
+    /// The next `Persist` holds every record of every group, so that it can be the first of another store.
+    Rewrite,
     /// Nodes that hear a majority of the voters and are heard by it. By itself leadership goes to no other, for that one could
     /// not lead. Before the first word of it every node counts as one.
     CouldLead {

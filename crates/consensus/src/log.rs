@@ -87,6 +87,11 @@ impl Log {
         self.entry(index).map(|entry| entry.term)
     }
 
+    /// All entries, oldest first.
+    pub fn entries_in_order(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
     pub fn entry(&self, index: u64) -> Option<&Entry> {
         self.entries.get(index.checked_sub(self.first())? as usize)
     }

@@ -184,6 +184,10 @@ impl MultiRaft {
             Input::TransferLeader { group, to } => {
                 self.with(group, out, |group, _| group.transfer(to));
             }
+            Input::Rebuild { group } => {
+                self.with(group, out, Group::rebuild);
+            }
+            Input::Rewrite => self.with_all(out, Group::rewrite),
             Input::CouldLead { nodes } => self.could_lead = Some(nodes),
             Input::Unreachable { node } => self.with_all(out, |group, _| group.unreachable(node)),
         }

@@ -164,6 +164,18 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Record> {
     reader.is_empty().then_some(record)
 }
 
+/// What a key is of, for people.
+pub(crate) fn name(key: &[u8]) -> String {
+    let index = key.get(10..).and_then(|tail| tail.try_into().ok()).map(u64::from_be_bytes);
+    match (key.get(9), index) {
+        (Some(&HARD_FIRST | &HARD_SECOND), None) => "a copy of the term and vote".to_string(),
+        (Some(&REPAIR), None) => "the note of a repair".to_string(),
+        (Some(&SNAPSHOT), None) => "the snapshot".to_string(),
+        (Some(&ENTRY), Some(index)) => format!("entry {index}"),
+        _ => "a record of no known kind".to_string(),
+    }
+}
+
 fn read_hard(reader: &mut Reader) -> Option<Hard> {
     Some(Hard {
         boot: reader.number()?,

@@ -1,7 +1,7 @@
 //! What a replica finds on the disk when it is opened, and whether that is all it once wrote.
 
 use crate::records::{self, Hard, Record, Repair, StoredSnapshot};
-use crate::{Disk, GroupSetup, NodeId};
+use crate::{Disk, GroupId, GroupSetup, NodeId};
 use raft::eraftpb::{ConfState, Entry};
 use std::collections::VecDeque;
 
@@ -26,7 +26,7 @@ pub(crate) fn recover(node: NodeId, setup: &GroupSetup, now_us: u64, door: &dyn 
     let mut raw = Raw::default();
     let (from, to) = records::group_range(setup.group);
     for (key, value) in door.range(&from, &to) {
-        raw.add(setup, &key, &value);
+        raw.add(setup.group, &key, &value);
     }
     let mut found = if raw.empty { fresh(node, setup, now_us) } else { raw.judge(now_us) };
     // A name of an earlier opening must never come again: see `reads`.
@@ -69,7 +69,8 @@ fn fresh(node: NodeId, setup: &GroupSetup, now_us: u64) -> Found {
     found
 }
 
-struct Raw {
+#[derive(Debug)]
+pub(crate) struct Raw {
     empty: bool,
     hard: [Option<Hard>; 2],
     repair: Option<Option<Repair>>,
@@ -93,9 +94,9 @@ impl Default for Raw {
 }
 
 impl Raw {
-    fn add(&mut self, setup: &GroupSetup, key: &[u8], value: &[u8]) {
+    pub fn add(&mut self, group: GroupId, key: &[u8], value: &[u8]) {
         self.empty = false;
-        let hard_at = records::hard_keys(setup.group).iter().position(|hard| hard == key);
+        let hard_at = records::hard_keys(group).iter().position(|hard| hard == key);
         match records::decode(key, value) {
             Some(Record::Hard(hard)) => {
                 if let Some(at) = hard_at {
@@ -107,9 +108,23 @@ impl Raw {
             Some(Record::Entry(entry)) => self.entries.push_back(entry),
             // One good copy of the hard state is enough.
             None if hard_at.is_some() => {}
-            None if key == records::repair_key(setup.group) => self.repair = Some(None),
+            None if key == records::repair_key(group) => self.repair = Some(None),
             None => self.corrupt = true,
         }
+    }
+
+    /// Why what was found is not what was written, besides records that do not match their checksums; none when it is.
+    pub fn missing(&self) -> Option<&'static str> {
+        if self.empty {
+            return Some("nothing of it is there");
+        }
+        let [Some(one), Some(two)] = &self.hard else {
+            return Some("a copy of its term and vote is gone");
+        };
+        let hard = if rank(one) >= rank(two) { one } else { two };
+        // A replica that is being repaired has an empty log, as its hard state says.
+        let whole = log_whole(hard, self.snapshot.as_ref(), &self.entries);
+        (!whole).then_some("records of its log are missing")
     }
 
     fn judge(self, now_us: u64) -> Found {

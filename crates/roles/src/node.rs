@@ -10,11 +10,13 @@
 
 mod agents;
 mod beats;
+mod compare;
 mod create;
 mod drain;
 mod drill;
 mod drill_copies;
 mod failover;
+mod force_sync;
 mod foresee;
 mod groups;
 mod handoff;
@@ -34,10 +36,13 @@ mod progress;
 mod proposals;
 mod protect;
 mod questions;
+mod rebuild;
 mod requests;
 mod steady;
+mod store_checks;
 mod sync;
 mod usage;
+mod verify;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -49,14 +54,18 @@ use dwcp_state::{Core, FEDERATION_GROUP, Federation};
 use dwcp_types::{GroupId, Mono, NodeId, Now, RegionId, Rng};
 
 pub use beats::{Beat, GroupBeat, LinkReading, Measures, PeerView};
+pub use compare::Difference;
 pub use drain::DrainStep;
+pub use force_sync::PlannedStep;
 pub use hosts::HostSession;
 pub use images::ImageOffer;
 pub use proposals::Proposal;
 pub use questions::{Observation, RegionCheck};
 pub use requests::{Asked, Change, CreateVm, FailoverRequest, MigrateRequest, Reply, Request};
+pub use store_checks::StoreCheck;
 pub use sync::{SyncReading, Times};
 pub use usage::{HostNow, HostWord};
+pub use verify::{GroupVerdict, RegionVerdict, VerifyReport};
 pub use wire::MeshMessage;
 
 /// What does not change while a node runs.
@@ -203,6 +212,8 @@ pub enum Input {
         /// What.
         request: Box<Request>,
     },
+    /// The store was read back.
+    StoreChecked(StoreCheck),
     /// This process stops soon: leadership goes to others while it can still be handed over.
     HandOver,
 }
@@ -246,6 +257,11 @@ pub enum Effect {
         /// Whose.
         region: RegionId,
     },
+    /// Read the whole store back from the disk past every cache, then say [`Input::StoreChecked`].
+    CheckStore,
+    /// The next batch holds everything: it is to be the first of a new store file, which takes the place of the old one once it
+    /// is durable.
+    RenewStore,
     /// Write a line into the log.
     Log {
         /// Which part speaks: `federation-controller`, `state-manager`, `monitor`.
@@ -288,6 +304,9 @@ pub struct Node {
     index: PlaceIndex,
     reserved: Reservations,
     sync: sync::Sync,
+    verifies: verify::Verifies,
+    rebuilds: rebuild::Rebuilds,
+    syncs: force_sync::Syncs,
     workers: Arc<dyn Workers>,
     /// When a thing was last tried, so that it is not tried again at every step.
     tried: BTreeMap<String, Mono>,
@@ -323,6 +342,9 @@ impl Node {
             index: PlaceIndex::default(),
             reserved: Reservations::default(),
             sync: sync::Sync::default(),
+            verifies: verify::Verifies::new(&config),
+            rebuilds: rebuild::Rebuilds::default(),
+            syncs: force_sync::Syncs::default(),
             workers: Arc::new(Serial),
             tried: BTreeMap::new(),
             tried_kept: TRIED_KEPT,
@@ -387,13 +409,17 @@ impl Node {
         match input {
             Input::Wake => {}
             Input::Mesh { from, bytes } => self.hear_mesh(from, &bytes),
-            Input::Persisted { seq } => self.inbox.push_back(dwcp_consensus::Input::Persisted { seq }),
+            Input::Persisted { seq } => {
+                self.batch_is_durable(seq);
+                self.inbox.push_back(dwcp_consensus::Input::Persisted { seq });
+            }
             Input::Links(readings) => self.beats.links = readings,
             Input::Measures(measures) => self.beats.measures = measures,
             Input::AgentUp { session, region, host } => self.agent_up(session, region, host),
             Input::AgentFrame { session, bytes } => self.agent_frame(session, &bytes),
             Input::AgentDown { session } => self.agent_down(session),
             Input::Request { ticket, request } => self.take_request(ticket, *request),
+            Input::StoreChecked(check) => self.store_checked(check),
             Input::HandOver => self.hand_over(),
         }
     }
@@ -403,8 +429,12 @@ impl Node {
         self.beat();
         self.retry_proposals();
         self.expire_questions();
+        self.run_verifies();
+        self.run_sync_requests();
         if self.leads(FEDERATION_GROUP) {
             self.lead_federation();
+        } else {
+            self.stop_driving_syncs();
         }
         let groups: Vec<GroupId> =
             self.config.regions.keys().copied().filter(|group| self.leads(*group)).collect();
@@ -418,6 +448,8 @@ impl Node {
         self.watch_regions();
         self.keep_windows();
         self.run_drills();
+        self.run_syncs();
+        self.rebuild_here();
     }
 
     fn lead_region(&mut self, group: GroupId) {
@@ -447,6 +479,19 @@ impl Node {
     /// The facts as this node knows them.
     pub fn facts(&self) -> &Federation {
         &self.facts
+    }
+
+    /// Makes the facts of a region's group here differ from everybody else's: one number of one VM, of the first host without any.
+    #[cfg(feature = "mutations")]
+    pub fn rot(&mut self, group: GroupId) {
+        let Some(region) = self.facts.region_of(group).cloned() else { return };
+        let Some(facts) = self.facts.regions.get_mut(&region) else { return };
+        match facts.vms.values_mut().next() {
+            Some(vm) => {
+                vm.labels.insert("rot".to_string(), "1".to_string());
+            }
+            None => facts.hosts.values_mut().take(1).for_each(|host| host.facts.incarnation ^= 1),
+        }
     }
 
     /// The settings.

@@ -285,6 +285,8 @@ impl Digest {
             // Replies are made of names, numbers and texts in order; they have no byte form as they go to nobody else.
             Effect::Reply { ticket, reply } => self.frame(4, *ticket, 0, format!("{reply:?}").as_bytes()),
             Effect::MendLinks { region } => self.frame(6, 0, 0, region.as_str().as_bytes()),
+            Effect::CheckStore => self.frame(7, 0, 0, &[]),
+            Effect::RenewStore => self.frame(8, 0, 0, &[]),
             Effect::Log { component, level, text } => {
                 self.frame(5, *level as u64, 0, component.as_bytes());
                 self.piece(text.as_bytes());
@@ -307,6 +309,8 @@ pub fn kind_of_effect(effect: &Effect) -> &'static str {
         Effect::SendAgent { .. } => "frames to agents",
         Effect::Reply { .. } => "replies",
         Effect::MendLinks { .. } => "orders to mend links",
+        Effect::CheckStore => "orders to read the store back",
+        Effect::RenewStore => "orders to begin a new store file",
         Effect::Log { level: Level::Info, .. } => "log lines",
         Effect::Log { .. } => "warnings and errors",
     }
@@ -324,6 +328,7 @@ pub fn kind_of_input(input: &Input) -> &'static str {
         Input::AgentFrame { .. } => "frames of agents",
         Input::AgentDown { .. } => "agents gone",
         Input::Request { .. } => "requests",
+        Input::StoreChecked(_) => "stores read back",
         Input::HandOver => "hand-overs",
     }
 }

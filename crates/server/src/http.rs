@@ -38,6 +38,7 @@ mod region_summary;
 mod regions;
 pub mod routes;
 mod server;
+mod state_sync;
 mod survivability;
 mod tokens;
 mod vm_create;

@@ -7,17 +7,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dwcp_mesh::{LinkTable, MeshHandle};
-use dwcp_roles::node::{Class, Effect, Input, Node, Reply, Request};
-use dwcp_types::RegionId;
+use dwcp_roles::node::{Class, Effect, Input, Node, NodeConfig, Reply, Request, StoreCheck};
+use dwcp_state::FEDERATION_GROUP;
+use dwcp_types::{GroupId, RegionId};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use crate::clock;
-use crate::handle::{Task, View};
+use crate::handle::{NodeHandle, Task, View};
 use crate::log::Log;
 use crate::placement_times::PlacementTimes;
 use crate::record::Recorder;
-use crate::writer::Writer;
+use crate::writer::{CommitTimes, Writer};
 
 /// Most inputs of one step: bounds how long a look waits.
 const INPUTS_A_STEP: usize = 256;
@@ -28,6 +29,10 @@ pub struct Outlets {
     pub mesh: MeshHandle,
     /// To the store.
     pub writer: Writer,
+    /// How long commits take.
+    pub times: CommitTimes,
+    /// Back to the node.
+    pub door: NodeHandle,
     /// To the log.
     pub log: Log,
     /// Every input and what was decided, for a replay.
@@ -57,6 +62,39 @@ impl Outlets {
         // Not on the node's own thread: it would wait for a disk.
         drop(std::thread::Builder::new().name("dwcpd-links".into()).spawn(mended));
     }
+}
+
+impl Outlets {
+    /// Reads the store back on a thread of its own, and tells the node what came of it.
+    fn check_store(&self, config: &NodeConfig) {
+        let groups: Vec<GroupId> =
+            std::iter::once(FEDERATION_GROUP).chain(config.regions.keys().copied()).collect();
+        let (door, times) = (self.door.clone(), self.times.clone());
+        self.writer.checkup(move |checkup| {
+            let failed = |why: String| StoreCheck { unread: why, ..StoreCheck::default() };
+            let checkup = match checkup {
+                Ok(checkup) => checkup,
+                Err(error) => return door.tell(Input::StoreChecked(failed(error.to_string()))),
+            };
+            let reading = door.clone();
+            times.take_longest_us();
+            let read = move || {
+                below_all_others();
+                let check = checkup.run(&groups);
+                let longest_commit_us = times.take_longest_us();
+                reading.tell(Input::StoreChecked(StoreCheck { longest_commit_us, ..check }));
+            };
+            if let Err(error) = std::thread::Builder::new().name("dwcpd-checkup".into()).spawn(read) {
+                door.tell(Input::StoreChecked(failed(error.to_string())));
+            }
+        });
+    }
+}
+
+/// Lets every other thread go first.
+fn below_all_others() {
+    // SAFETY: changes a number of this thread alone, as Linux counts it; a refusal is no harm.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
 }
 
 /// Starts the thread. It ends at [`Task::Stop`] or when the last door is gone, with everything written. A panic in it
@@ -179,6 +217,13 @@ impl NodeLoop {
                 }
             }
             Effect::MendLinks { region } => self.outlets.mend_links(&region),
+            Effect::CheckStore => self.outlets.check_store(self.node.config()),
+            Effect::RenewStore => {
+                let log = self.outlets.log.clone();
+                self.outlets.writer.renew(move |why| {
+                    log.warning("state-manager", format!("the old store file stays in use: {why}"));
+                });
+            }
             Effect::Log { component, level, text } => self.outlets.log.line(component, level, &text),
         }
     }

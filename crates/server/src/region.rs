@@ -96,6 +96,8 @@ impl Region {
         let outlets = Outlets {
             mesh: mesh.clone(),
             writer,
+            times: times.clone(),
+            door: door.clone(),
             log: log.clone(),
             recorder,
             placements: placements.clone(),

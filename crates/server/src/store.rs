@@ -4,21 +4,25 @@
 //! when the disk has them. Every opening reads the whole file and checks every page; a file that fails is set aside, and
 //! the node starts as one that lost its state and gets it from its peers.
 
+mod checkup;
 mod fault;
 mod lock;
 mod mark;
+mod medium;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use dwcp_consensus::{Batch, Disk};
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
 
+pub use checkup::Checkup;
 pub use fault::StoreError;
 use lock::Lock;
 use mark::Mark;
+use medium::{Medium, Side};
 
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 /// How many commits the store has seen. Keys of the consensus begin with `r`.
@@ -26,13 +30,18 @@ const COMMITS: &[u8] = b"c";
 /// There once was a store here that could not be read; see [`Opened::lost`].
 const LOST: &[u8] = b"l";
 const FILE: &str = "store.redb";
+/// A new file before it takes the place of the old one, and the old one after.
+const NEW_FILE: &str = "store.new";
+const OLD_FILE: &str = "store.replaced";
 const CACHE_BYTES: usize = 32 << 20;
 
 /// The store of one node.
 pub struct Store {
     database: Database,
-    /// None on a medium of a test.
+    /// None on a medium of a test, like the next.
     mark: Option<Mark>,
+    side: Option<(PathBuf, Side)>,
+    lost: bool,
     commits: u64,
     broken: bool,
     _lock: Option<Lock>,
@@ -58,6 +67,8 @@ impl Store {
         fs::create_dir_all(folder).map_err(|e| StoreError::io("cannot make the folder", folder, e))?;
         let lock = Lock::take(folder)?;
         let mark = Mark::open(folder)?;
+        // Of a new file that did not come to be; one that can't be removed is in nobody's way.
+        let _ = fs::remove_file(folder.join(NEW_FILE));
         let path = folder.join(FILE);
         let mut set_aside = None;
         let mut found = Store::open_file(&path, mark.commits())?;
@@ -65,13 +76,16 @@ impl Store {
             set_aside = Some((put_aside(&path)?, why.clone()));
             found = Store::open_file(&path, 0)?;
         }
-        let (database, commits) = found.map_err(StoreError::Damaged)?;
-        let mut store = Store { database, commits, mark: Some(mark), broken: false, _lock: Some(lock) };
+        let (database, side, commits) = found.map_err(StoreError::Damaged)?;
+        let side = Some((folder.to_path_buf(), side));
+        let (mark, lock) = (Some(mark), Some(lock));
+        let mut store = Store { database, commits, mark, side, lost: false, broken: false, _lock: lock };
         if set_aside.is_some() {
             store.commits = store.mark.as_ref().map_or(0, Mark::commits);
             store.write(&[Batch { puts: vec![(LOST.to_vec(), vec![1])], ..Batch::default() }])?;
         }
         let lost = store.range(LOST, b"m").next().is_some();
+        store.lost = lost;
         Ok(Opened { store, lost, set_aside })
     }
 
@@ -82,19 +96,20 @@ impl Store {
     pub fn on_medium(medium: impl StorageBackend) -> Result<Store, StoreError> {
         let database =
             builder().create_with_backend(medium).map_err(|e| StoreError::Damaged(e.to_string()))?;
-        let mut store = Store { database, commits: 0, mark: None, broken: false, _lock: None };
+        let mut store =
+            Store { database, commits: 0, mark: None, side: None, lost: false, broken: false, _lock: None };
         store.write(&[])?;
         Ok(store)
     }
 
     /// The outer error is of the disk; the inner one says why the content can't be trusted.
-    fn open_file(path: &Path, commits_before: u64) -> Result<Result<(Database, u64), String>, StoreError> {
+    fn open_file(path: &Path, commits_before: u64) -> Result<Result<Found, String>, StoreError> {
         if commits_before > 0 && !path.exists() {
             return Ok(Err(format!("{} is gone", path.display())));
         }
         // Reading a damaged file may panic inside the database's code.
         let opened = catch_unwind(AssertUnwindSafe(|| read_file(path)));
-        let (database, commits) = match opened {
+        let (database, side, commits) = match opened {
             Ok(Ok(found)) => found,
             Ok(Err(StoreError::Damaged(why))) => return Ok(Err(why)),
             Ok(Err(error)) => return Err(error),
@@ -103,7 +118,7 @@ impl Store {
         if commits < commits_before {
             return Ok(Err(format!("it holds {commits} commits, but {commits_before} were acknowledged")));
         }
-        Ok(Ok((database, commits)))
+        Ok(Ok((database, side, commits)))
     }
 
     /// Makes all batches durable, in this order, with one commit.
@@ -118,6 +133,69 @@ impl Store {
         let commits = self.commits + 1;
         commit(&self.database, batches, commits).map_err(|e| StoreError::Write(e.to_string()))?;
         self.commits = commits;
+        if let Some(mark) = &self.mark {
+            mark.set(commits)?;
+        }
+        self.broken = false;
+        Ok(())
+    }
+
+    /// The store as it is between two commits, to be read back. Takes no longer than opening a file; while the result lives, a
+    /// commit also reads what it overwrites.
+    ///
+    /// # Errors
+    /// The file can't be opened a second time.
+    pub fn checkup(&self) -> Result<Checkup, StoreError> {
+        let began = Instant::now();
+        let Some((folder, side)) = &self.side else {
+            return Err(StoreError::Write("there is no file to read back".to_owned()));
+        };
+        let moment = side.moment().map_err(|e| StoreError::io("cannot read back", folder, e))?;
+        let held_us = began.elapsed().as_micros() as u64;
+        Ok(Checkup { moment, side: side.clone(), commits: self.commits, held_us })
+    }
+
+    /// Writes a batch that holds everything into a new file, which then takes the place of the old one; that one is kept as
+    /// `store.replaced` until the next time. A crash leaves one of the two in place, whole.
+    ///
+    /// # Errors
+    /// The new file can't be made: the old one stays, without the batch. When it is made and can't be relied on, every later
+    /// call fails, as after [`Store::write`].
+    pub fn renew(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let Some((folder, _)) = &self.side else {
+            return self.write(std::slice::from_ref(batch));
+        };
+        let folder = folder.clone();
+        let [path, new, old] = [FILE, NEW_FILE, OLD_FILE].map(|name| folder.join(name));
+        let failed = |tried: &'static str, of: &Path| {
+            let of = of.to_path_buf();
+            move |e| StoreError::io(tried, &of, e)
+        };
+        let gone = |file: &Path| match fs::remove_file(file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io("cannot remove", file, e))
+            }
+            _ => Ok(()),
+        };
+        gone(&new)?;
+        let medium = Medium::open(&new).map_err(|e| fault::on_open(&new, e))?;
+        let side = medium.side().at(&path);
+        let database = builder().create_with_backend(medium).map_err(|e| fault::on_open(&new, e))?;
+        let lost = self.lost.then(|| Batch { puts: vec![(LOST.to_vec(), vec![1])], ..Batch::default() });
+        let batches: Vec<Batch> = lost.into_iter().chain([batch.clone()]).collect();
+        let commits = self.commits + 1;
+        commit(&database, &batches, commits).map_err(|e| StoreError::Write(e.to_string()))?;
+        gone(&old)?;
+        fs::hard_link(&path, &old).map_err(failed("cannot keep", &path))?;
+        fs::rename(&new, &path).map_err(failed("cannot put in place", &new))?;
+        self.broken = true;
+        let before = std::mem::replace(&mut self.database, database);
+        // What is damaged may panic when it is closed.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(before)));
+        self.commits = commits;
+        let synced = fs::File::open(&folder).and_then(|folder| folder.sync_all());
+        synced.map_err(failed("cannot sync", &folder))?;
+        self.side = Some((folder, side));
         if let Some(mark) = &self.mark {
             mark.set(commits)?;
         }
@@ -146,14 +224,23 @@ fn builder() -> Builder {
     builder
 }
 
-fn read_file(path: &Path) -> Result<(Database, u64), StoreError> {
-    let database = builder().create(path).map_err(|error| fault::on_open(path, error))?;
+/// A database, the other way to its file, and its commits.
+type Found = (Database, Side, u64);
+
+fn read_file(path: &Path) -> Result<Found, StoreError> {
+    let medium = Medium::open(path).map_err(|error| fault::on_open(path, error))?;
+    let side = medium.side();
+    let database = builder().create_with_backend(medium).map_err(|error| fault::on_open(path, error))?;
     let damaged = |error: redb::Error| StoreError::Damaged(error.to_string());
     commit_nothing(&database).map_err(damaged)?;
-    let commits = read_range(&database, COMMITS, b"d").map_err(damaged)?;
-    let commits =
-        commits.first().and_then(|(_, value)| value.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes);
-    Ok((database, commits))
+    let commits = committed(&database).map_err(damaged)?;
+    Ok((database, side, commits))
+}
+
+fn committed(database: &Database) -> Result<u64, redb::Error> {
+    let commits = read_range(database, COMMITS, b"d")?;
+    let newest = commits.first().and_then(|(_, value)| value.as_slice().try_into().ok());
+    Ok(newest.map_or(0, u64::from_be_bytes))
 }
 
 /// Makes the table, so that it can be read.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use dwcp_consensus::Batch;
 
-use crate::store::{Store, StoreError};
+use crate::store::{Checkup, Store, StoreError};
 
 /// Commits the times of which are remembered.
 const REMEMBERED: usize = 256;
@@ -19,15 +20,23 @@ const REMEMBERED: usize = 256;
 #[derive(Clone, Default)]
 pub struct CommitTimes {
     us: Arc<Mutex<VecDeque<u64>>>,
+    /// The longest since somebody last asked, µs.
+    longest: Arc<AtomicU64>,
 }
 
 impl CommitTimes {
     fn add(&self, us: u64) {
+        self.longest.fetch_max(us, Ordering::Relaxed);
         let mut times = self.us.lock().unwrap_or_else(|e| e.into_inner());
         if times.len() == REMEMBERED {
             times.pop_front();
         }
         times.push_back(us);
+    }
+
+    /// The longest since this was last asked, µs; 0: there was none.
+    pub fn take_longest_us(&self) -> u64 {
+        self.longest.swap(0, Ordering::Relaxed)
     }
 
     /// The median, µs; 0 before the first commit.
@@ -38,9 +47,22 @@ impl CommitTimes {
     }
 }
 
+/// Who wants the store as it is between two commits.
+type Waiting = Box<dyn FnOnce(Result<Checkup, StoreError>) + Send>;
+
+/// Who is told why a new file could not be made.
+type NotMade = Box<dyn FnOnce(StoreError) + Send>;
+
+enum Work {
+    Batch(u64, Batch),
+    /// The next batch holds everything, and begins a new file.
+    Renew(NotMade),
+    Checkup(Waiting),
+}
+
 /// Takes batches in. The thread ends, with everything written, when this is dropped.
 pub struct Writer {
-    batches: Sender<(u64, Batch)>,
+    work: Sender<Work>,
     thread: JoinHandle<()>,
 }
 
@@ -56,7 +78,7 @@ impl Writer {
         durable: impl Fn(u64) + Send + 'static,
         failed: impl FnOnce(StoreError) + Send + 'static,
     ) -> io::Result<Writer> {
-        let (batches, waiting) = channel();
+        let (work, waiting) = channel();
         let thread = std::thread::Builder::new().name("dwcpd-store".into()).spawn(move || {
             // An assertion inside the database is a failed write like any other: this thread must not just be gone.
             let done = catch_unwind(AssertUnwindSafe(|| run(store, &waiting, &times, durable)));
@@ -65,18 +87,31 @@ impl Writer {
                 failed(error);
             }
         })?;
-        Ok(Writer { batches, thread })
+        Ok(Writer { work, thread })
     }
 
     /// Queues a batch.
     pub fn push(&self, seq: u64, batch: Batch) {
         // After a failure nobody takes batches: the process is about to end.
-        let _ = self.batches.send((seq, batch));
+        let _ = self.work.send(Work::Batch(seq, batch));
+    }
+
+    /// Begins a new file with the next batch, which must hold everything. When it can't be made the old one goes on, and
+    /// `not_made` is told why.
+    pub fn renew(&self, not_made: impl FnOnce(StoreError) + Send + 'static) {
+        // As above.
+        let _ = self.work.send(Work::Renew(Box::new(not_made)));
+    }
+
+    /// Gives the store as it is between two commits to `then`, on the store's thread: it must be short.
+    pub fn checkup(&self, then: impl FnOnce(Result<Checkup, StoreError>) + Send + 'static) {
+        // As above.
+        let _ = self.work.send(Work::Checkup(Box::new(then)));
     }
 
     /// Waits until everything is written.
     pub fn finish(self) {
-        drop(self.batches);
+        drop(self.work);
         // A thread that failed has said so.
         let _ = self.thread.join();
     }
@@ -84,20 +119,47 @@ impl Writer {
 
 fn run(
     mut store: Store,
-    waiting: &Receiver<(u64, Batch)>,
+    waiting: &Receiver<Work>,
     times: &CommitTimes,
     durable: impl Fn(u64),
 ) -> Result<(), StoreError> {
-    while let Ok((mut newest, first)) = waiting.recv() {
-        let mut batches = vec![first];
-        while let Ok((seq, batch)) = waiting.try_recv() {
-            newest = seq;
-            batches.push(batch);
+    let mut renew: Option<NotMade> = None;
+    while let Ok(first) = waiting.recv() {
+        let (mut newest, mut batches, mut other) = (0, Vec::new(), None);
+        let mut next = Some(first);
+        while let Some(work) = next {
+            match work {
+                Work::Batch(seq, batch) => {
+                    newest = seq;
+                    batches.push(batch);
+                    // The first of a new file goes in alone.
+                    next = if renew.is_some() { None } else { waiting.try_recv().ok() };
+                }
+                work => {
+                    other = Some(work);
+                    next = None;
+                }
+            }
         }
-        let began = Instant::now();
-        store.write(&batches)?;
-        times.add(began.elapsed().as_micros() as u64);
-        durable(newest);
+        if !batches.is_empty() {
+            let began = Instant::now();
+            match (renew.take(), batches.as_slice()) {
+                (Some(not_made), [all]) => {
+                    if let Err(why) = store.renew(all) {
+                        store.write(&batches)?;
+                        not_made(why);
+                    }
+                }
+                _ => store.write(&batches)?,
+            }
+            times.add(began.elapsed().as_micros() as u64);
+            durable(newest);
+        }
+        match other {
+            Some(Work::Renew(not_made)) => renew = Some(not_made),
+            Some(Work::Checkup(then)) => then(store.checkup()),
+            _ => {}
+        }
     }
     Ok(())
 }

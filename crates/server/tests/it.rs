@@ -1,5 +1,7 @@
 //! Stores, and five whole regions in one process: real stores, real links on loopback addresses.
 
+#[path = "it/checkup.rs"]
+mod checkup;
 #[path = "it/dev.rs"]
 mod dev;
 #[path = "it/federation.rs"]

@@ -52,6 +52,10 @@ pub enum Fault {
     SlowDisk(NodeId, u64),
     /// A bit flips on the disk of a node, which is killed before and started after.
     RotDisk(NodeId),
+    /// A bit flips on the disk of a node that goes on.
+    RotUnseen(NodeId),
+    /// What a node holds in memory of a region's group rots.
+    RotFacts(NodeId, NodeId),
     /// The disk of a node that is dead is replaced by an empty one, and the node started.
     ReplaceDisk(NodeId),
     /// A disk is full, or no longer.
@@ -183,6 +187,13 @@ impl World {
             Fault::Loss(permille) => self.net.loss_permille = permille,
             Fault::SlowDisk(node, us) => self.set_disk(node, |slot| slot.disk.fsync_us = us),
             Fault::RotDisk(node) => self.rot(node),
+            Fault::RotUnseen(node) => {
+                let mut rng = self.rng.split();
+                self.set_disk(node, |slot| {
+                    slot.disk.rot(&mut rng);
+                });
+            }
+            Fault::RotFacts(node, group) => self.rot_facts(node, group),
             Fault::ReplaceDisk(node) => self.replace_disk(node),
             Fault::FullDisk(node, full) => {
                 self.set_disk(node, |slot| slot.disk_full = full);
@@ -224,6 +235,13 @@ impl World {
             });
         }
         self.revive_node(node);
+    }
+
+    /// One number of one record is another: the first VM's memory, or the first host's.
+    fn rot_facts(&mut self, node: NodeId, group: NodeId) {
+        self.checkers.rotten.insert(node);
+        let Some(machine) = self.nodes.get_mut(&node).and_then(|slot| slot.node.as_mut()) else { return };
+        machine.rot(group);
     }
 
     fn replace_disk(&mut self, node: NodeId) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dwcp_roles::agent::AgentConfig;
-use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Request};
+use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Request, StoreCheck};
 use dwcp_roles::protocol::TransferTo;
 use dwcp_state::{Core, Policy, Prices, Region, Role, Token};
 use dwcp_types::{HostId, Mono, NodeId, Now, RegionId, Rng, TokenId, Wall};
@@ -24,6 +24,9 @@ pub const REGIONS: [&str; 6] =
 /// Wall time at the beginning of a run, ms since the epoch: 2026-11-23 00:00 UTC.
 pub(crate) const EPOCH_MS: u64 = 1_795_392_000_000;
 
+/// Time to read a disk back, µs.
+const READ_BACK_US: u64 = 200_000;
+
 /// Something to come.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -31,6 +34,8 @@ pub enum Event {
     WakeNode(NodeId),
     /// A frame arrives.
     Frame { from: NodeId, to: NodeId, life: u64, bytes: Vec<u8> },
+    /// A node's disk has been read back.
+    ReadBack { node: NodeId, life: u64 },
     /// A batch is durable.
     Durable { node: NodeId, life: u64, seq: u64 },
     /// An agent's frame arrives at a node.
@@ -279,6 +284,7 @@ impl World {
                     self.step_node(node, input);
                 }
             }
+            Event::ReadBack { node, life } => self.read_back(node, life),
             Event::Fault(fault) => self.suffer(fault),
             Event::Client => crate::client::act(self),
             Event::Tokens => {
@@ -414,6 +420,15 @@ impl World {
                     self.strike(Fault::HealRegion(node));
                 }
             }
+            Effect::CheckStore => {
+                let life = self.nodes[&number].life;
+                self.schedule(READ_BACK_US, Event::ReadBack { node: number, life });
+            }
+            Effect::RenewStore => {
+                if let Some(slot) = self.nodes.get_mut(&number) {
+                    slot.disk.renew();
+                }
+            }
             Effect::Log { component, text, .. } => {
                 if self.options.verbose {
                     self.note(format!("node {number} {component}: {text}"));
@@ -429,6 +444,23 @@ impl World {
         if synced || (same && slot.paused_until_us > 0) {
             self.step_node(number, Input::Persisted { seq });
         }
+    }
+
+    /// A node's disk is read back as it is between two batches.
+    fn read_back(&mut self, number: NodeId, life: u64) {
+        let slot = &self.nodes[&number];
+        if slot.life != life || slot.node.is_none() {
+            return;
+        }
+        let mut check = StoreCheck { took_ms: READ_BACK_US / 1_000, ..StoreCheck::default() };
+        for group in 0..=self.options.regions as u64 {
+            let found = dwcp_consensus::examine(group, &slot.disk);
+            check.records += found.records;
+            check.bytes += found.bytes;
+            check.flaws.extend(found.flaws.into_iter().map(|flaw| (Some(group), flaw)));
+        }
+        check.file_bytes = check.bytes;
+        self.step_node(number, Input::StoreChecked(check));
     }
 
     /// Asks a node for something.

@@ -29,7 +29,7 @@ impl Core {
     fn change(&mut self, stamp: &Stamp<'_>) -> Applied {
         self.check_expected(stamp.envelope)?;
         match &stamp.envelope.command {
-            Command::Nothing => Ok(Receipt::default()),
+            Command::Nothing | Command::TakeDigest(_) => Ok(Receipt::default()),
             Command::Found(founded) => self.found(founded, stamp),
             Command::ChangeRegion(change) => self.change_region(change, stamp),
             Command::SetPolicy(policy) => {
@@ -76,6 +76,9 @@ impl Core {
             Command::RestoreDrill(id) => self.restore_drill(*id, stamp),
             Command::PublishImage(image) => self.publish_image(image, stamp),
             Command::RemoveImage(name) => self.remove_image(name, stamp),
+            Command::BeginSync(operation) => self.begin_sync(operation, stamp),
+            Command::NoteSync((id, news)) => self.note_sync(*id, news, stamp),
+            Command::EndSync((id, (state, result))) => self.end_sync(*id, *state, result, stamp),
             _ => Err(Refusal::new(Code::WrongState, "a region's command reached the federation's group")),
         }
     }

@@ -9,7 +9,7 @@ use crate::maintenance::{Notice, Window};
 use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
     Drill, DrillNews, DrillState, Failover, FailoverState, FailoverVm, Freeze, GuardState, HostFacts, Image,
-    ImageFault, Observed, OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode,
+    ImageFault, Observed, OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode, RebuildStep,
     Region, Replica, Token, Vm, Want,
 };
 
@@ -316,6 +316,17 @@ pub enum Command {
     RemoveImage(String),
     /// A host was given something else than the image that it asked for. For a region's group.
     NoteImageFault(ImageFault),
+
+    /// Nothing is changed: every replica of the group remembers the digests of its facts at this place of the log, under this
+    /// number.
+    TakeDigest(u64),
+    /// Regions' replicas are to be rebuilt, or the rebuild that is going on is joined. For the federation's group, like the next
+    /// two.
+    BeginSync(Box<Operation>),
+    /// What became of one step of a rebuild.
+    NoteSync((OperationId, RebuildStep)),
+    /// A rebuild ended: (operation, (state, result)).
+    EndSync((OperationId, (OperationState, String))),
 }
 
 /// A VM changes hosts.

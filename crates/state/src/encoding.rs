@@ -6,6 +6,7 @@ use crate::command::*;
 use crate::core_facts::*;
 use crate::drill::*;
 use crate::failover::*;
+use crate::force_sync::*;
 use crate::host::*;
 use crate::image::*;
 use crate::ledger::*;
@@ -101,7 +102,10 @@ wire_struct!(Event {
     12 reason
 });
 wire_struct!(Ledger { 1 events, 2 outcomes, 3 order });
-wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing, 10 MigrateVms(vms), 11 Drain(drain) });
+wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing, 10 MigrateVms(vms), 11 Drain(drain), 12 ForceSync(sync) });
+wire_enum!(RebuildState { 1 Waiting, 2 Running, 3 Equal, 4 Failed });
+wire_struct!(RebuildStep { 1 target, 2 group, 3 state, 4 bytes, 5 entries, 6 note });
+wire_struct!(ForceSync { 1 source, 2 targets, 3 steps });
 wire_struct!(Drain { 1 host, 2 to, 3 timeout_ms, 4 mode, 5 max_downtime_ms, 6 placement_before });
 wire_enum!(OperationState { 1 Running, 2 Done, 3 Partial, 4 Failed, 5 Cancelled });
 wire_struct!(Operation {
@@ -218,7 +222,8 @@ wire_enum!(Command {
     80 ScheduleWindow(window), 81 CancelWindow(id), 82 NoteWindow(note), 83 SettleWindow(id),
     100 BeginDrill(drill), 101 NoteDrill(news), 102 EndDrill(end), 103 RestoreDrill(id), 104 LoseCopies(vms),
     105 DropCopies(vms),
-    130 PublishImage(image), 131 RemoveImage(name), 132 NoteImageFault(fault)
+    130 PublishImage(image), 131 RemoveImage(name), 132 NoteImageFault(fault),
+    140 TakeDigest(number), 141 BeginSync(operation), 142 NoteSync(news), 143 EndSync(end)
 });
 wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window, 80 drill });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

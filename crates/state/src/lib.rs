@@ -16,14 +16,17 @@ mod apply_maintenance;
 mod apply_migration;
 mod apply_protection;
 mod apply_region;
+mod apply_sync;
 mod check;
 mod command;
 mod core_facts;
+mod digest;
 mod drill;
 mod encoding;
 mod expected;
 mod failover;
 mod fate;
+mod force_sync;
 mod host;
 mod image;
 mod index;
@@ -46,6 +49,7 @@ pub use command::{
     ProtectionChange, Receipt, RegionChange, ReplicaChoice, ReplicaLocation, Switch,
 };
 pub use core_facts::{Core, Lifecycle, Prices, Region, Standing};
+pub use digest::{Children, Digest, Tree};
 pub use drill::{
     Drill, DrillLoss, DrillMark, DrillMode, DrillMoment, DrillNews, DrillState, DrillTime, DrillVm,
     DrillVmState,
@@ -53,6 +57,7 @@ pub use drill::{
 pub use expected::expect_revision;
 pub use failover::{Failover, FailoverState, FailoverVm, MoveState, PhaseName, PhaseSpan, Trigger};
 pub use fate::Fate;
+pub use force_sync::{ForceSync, RebuildState, RebuildStep};
 pub use host::{Host, HostFacts, HostStanding};
 pub use image::{Image, ImageFault};
 pub use index::Index;

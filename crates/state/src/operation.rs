@@ -2,6 +2,7 @@
 
 use dwcp_types::{FailoverId, HostId, OperationId, RegionId, Revision, VmId, Wall};
 
+use crate::force_sync::ForceSync;
 use crate::migration::Mode;
 
 /// What is being done.
@@ -17,6 +18,8 @@ pub enum OperationKind {
     MigrateVms(Vec<VmId>),
     /// A region, or one host of it, is being emptied: done when nothing that may leave is left.
     Drain(Drain),
+    /// Regions' replicas are rebuilt: done when each is equal to the source's.
+    ForceSync(Box<ForceSync>),
     /// Nothing known.
     #[default]
     Nothing,

@@ -5,6 +5,7 @@ mod it {
     mod codec;
     mod copies;
     mod core_commands;
+    mod digest;
     mod drill;
     mod expected;
     mod flaws;
@@ -17,5 +18,6 @@ mod it {
     mod protection;
     mod region_commands;
     mod samples;
+    mod sync;
     mod world;
 }

@@ -4,6 +4,7 @@
 //! federation. The federation is the drill's own and goes with it, also when a drill fails.
 
 mod async_loss;
+mod bitrot;
 mod breaks;
 mod closely;
 mod control_plane;
@@ -118,6 +119,12 @@ const DRILLS: [(&str, &str, bool, Run); 20] = [
         "an image of one host comes to all, goes on after a kill, and is refused where a byte of it is wrong",
         false,
         images::images,
+    ),
+    (
+        "bitrot",
+        "a byte changes on a region's disk: found, named and mended while VMs and writes go on",
+        false,
+        bitrot::bitrot,
     ),
     (
         "runbook",

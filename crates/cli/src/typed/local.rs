@@ -239,6 +239,28 @@ pub enum StateCommand {
     LagMatrix,
     /// Per peer: entries and bytes waiting.
     QueueDepth,
+    /// Compare every region's replicas at one place of each log, and read the stores back from the disks; exit 1 when something
+    /// differs or is damaged, 7 when a region could not be reached.
+    VerifySync {
+        /// Only this region's replicas, against the majority's.
+        #[arg(long)]
+        region: Option<String>,
+    },
+    /// Rebuild regions' replicas from another region's, one region after the other, verified at the end.
+    ForceSync(ForceSync),
+}
+
+#[derive(Debug, Args)]
+pub struct ForceSync {
+    /// The region that the others are made equal to. It must have what the majority has.
+    #[arg(long)]
+    pub source: String,
+    /// The regions to rebuild; all: every other one.
+    #[arg(long, value_name = "all|REGION,…", value_parser = words)]
+    pub targets: super::Words,
+    /// Why, for the events.
+    #[arg(long)]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -420,6 +420,9 @@ fn replication_and_control(request: &Arrived) -> Option<Value> {
 
 /// What the fake federation answers.
 pub fn answer(request: &Arrived) -> Reply {
+    if let Some(reply) = super::sync_answers::answer(request) {
+        return reply;
+    }
     if let Some(refused) = super::move_answers::refused(request) {
         return refused;
     }

@@ -1,13 +1,14 @@
 use super::answers::answer;
 use super::fake::{Fake, Home};
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "federation status --global",
     "federation region list",
     "federation region status --region us-east-1 --verbose",
     "federation region health-check --region eu-west-1",
     "federation events list",
     "federation state queue-depth",
+    "federation state verify-sync",
     "network latency-matrix",
     "federation failover status",
     "vm list",

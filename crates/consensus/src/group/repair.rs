@@ -132,7 +132,18 @@ impl Group {
     /// Found while running: a leader names an index that this replica acknowledged and does not have. How much is gone
     /// besides, the vote included, cannot be known.
     pub(super) fn declare_damage(&mut self, turn: &mut Turn) {
-        let repair = Repair { vote_lost: true };
+        self.drop_log(turn, Repair { vote_lost: true });
+    }
+
+    /// Drops what this replica holds, though nothing of it is known to be lost, to get it anew from its leader. Term and vote
+    /// stay, so the repair begins at its second step. A replica that leads, is damaged already or has no peer is left as it is.
+    pub fn rebuild(&mut self, turn: &mut Turn) {
+        if !self.leads() && !self.is_damaged() && !self.peers().is_empty() {
+            self.drop_log(turn, Repair { vote_lost: false });
+        }
+    }
+
+    fn drop_log(&mut self, turn: &mut Turn, repair: Repair) {
         let hard = Hard { term: self.term(), vote: self.raft.raft.vote, ..Hard::default() };
         let log = Log::new(hard, StoredSnapshot::default(), VecDeque::new());
         let Ok(raft) = raft_node(turn.config, 0, log) else { return };
@@ -144,6 +155,23 @@ impl Group {
         turn.stage.delete_range(records::entries_from(self.id, 0));
         self.stage_snapshot(turn);
         self.stage_repair(turn, Some(repair));
+    }
+
+    /// Everything that the disk must hold of this replica is written once more.
+    pub fn rewrite(&mut self, turn: &mut Turn) {
+        let (from, to) = records::group_range(self.id);
+        turn.stage.delete_range((from, to));
+        self.stage_snapshot(turn);
+        for entry in self.log().entries_in_order() {
+            let key = records::entry_key(self.id, entry.index);
+            let value = records::encode_entry(&key, entry);
+            turn.stage.put(key, value);
+        }
+        let repair = self
+            .damage
+            .as_ref()
+            .map(|damage| Repair { vote_lost: matches!(damage.stage, Stage::VoteLost { .. }) });
+        self.stage_repair(turn, repair);
     }
 
     pub(super) fn stage_repair(&mut self, turn: &mut Turn, repair: Option<Repair>) {

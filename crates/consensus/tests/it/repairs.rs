@@ -1,5 +1,5 @@
 use crate::world::World;
-use dwcp_consensus::{Config, Role};
+use dwcp_consensus::{Config, Input, Role, examine};
 
 fn small_snapshots(config: &mut Config) {
     config.snapshot_every_entries = 20;
@@ -217,4 +217,90 @@ fn a_lost_vote_waits_for_a_dead_member_until_that_is_replaced() {
     assert!(world.start(5));
     world.run_until(30_000_000, "repaired", |world| !is_damaged(world, 3) && !is_damaged(world, 5));
     world.heal_and_check();
+}
+
+#[test]
+fn a_replica_that_drops_what_it_holds_gets_it_anew_and_nothing_acknowledged_is_lost() {
+    let mut world = busy(21);
+    let leader = world.leader(1).expect("a leader");
+    world.input(leader, Input::Rebuild { group: 1 });
+    assert!(!world.status(leader, 1).damaged, "whoever leads keeps what it has");
+    let target = if leader == 3 { 2 } else { 3 };
+    let term = world.status(target, 1).term;
+    world.input(target, Input::Rebuild { group: 1 });
+    let status = world.status(target, 1);
+    assert!(status.damaged && status.last == 0);
+    assert_eq!(status.term, term, "its term and vote are not what it drops");
+    assert!(!world.status(target, 2).damaged, "only that group's");
+    for _ in 0..5 {
+        world.propose(leader, 1);
+        world.run_for(60_000);
+    }
+    world.run_until(20_000_000, "whole again", |world| !is_damaged(world, target));
+    assert_eq!(world.nodes[&target].repaired, 1);
+    world.heal_and_check();
+}
+
+#[test]
+fn dropping_what_a_replica_holds_over_and_over_in_a_storm_loses_nothing() {
+    for seed in 30..36 {
+        let mut world = busy(seed);
+        for round in 0..12u64 {
+            let target = 1 + round % 5;
+            let others_hurt = (1..=5).any(|node| node != target && is_damaged(&world, node));
+            let down = world.nodes[&target].raft.is_none();
+            if !others_hurt && !down {
+                for group in world.groups.clone() {
+                    world.input(target, Input::Rebuild { group });
+                }
+            }
+            for group in world.groups.clone() {
+                if let Some(leader) = world.leader(group) {
+                    world.propose(leader, group);
+                }
+            }
+            world.run_for(700_000);
+            if round % 4 == 3 {
+                world.crash(target);
+                world.start(target);
+            }
+        }
+        world.run_until(60_000_000, "all whole", |world| (1..=5).all(|node| !is_damaged(world, node)));
+        world.heal_and_check();
+    }
+}
+
+#[test]
+fn what_is_written_once_more_is_enough_for_a_store_of_its_own() {
+    let mut world = busy(22);
+    world.nodes.get_mut(&3).unwrap().store.0.clear();
+    world.input(3, Input::Rewrite);
+    world.run_for(1_000_000);
+    world.crash(3);
+    assert!(!world.start(3), "no record is missing");
+    world.heal_and_check();
+}
+
+#[test]
+fn every_record_that_rots_or_is_gone_is_found_without_opening_anything() {
+    let mut world = busy(23);
+    world.run_for(2_000_000);
+    world.crash(3);
+    let whole = world.nodes[&3].store.clone();
+    for group in world.groups.clone() {
+        let found = examine(group, &whole);
+        assert_eq!(found.flaws, Vec::<String>::new(), "group {group}");
+        assert!(found.records > 3 && found.bytes > 100, "{found:?}");
+        for key in keys_of(&world, 3, group, &[1, 2, SNAPSHOT, ENTRY]) {
+            let mut rotten = whole.clone();
+            let value = rotten.0.get_mut(&key).unwrap();
+            let last = value.len() - 1;
+            value[last] ^= 1;
+            let flaws = examine(group, &rotten).flaws;
+            assert!(flaws.len() == 1 && flaws[0].contains("checksum"), "{key:?}: {flaws:?}");
+            rotten.0.remove(&key);
+            assert_eq!(examine(group, &rotten).flaws.len(), 1, "{key:?} is gone");
+        }
+    }
+    assert_eq!(examine(9, &whole).flaws, ["nothing of it is there"]);
 }

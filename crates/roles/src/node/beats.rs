@@ -277,6 +277,11 @@ impl Node {
         }
     }
 
+    /// This node's facts of a group are fetched anew: how old they are is not known until then.
+    pub(super) fn forget_freshness(&mut self, group: GroupId) {
+        self.beats.fresh.remove(&group);
+    }
+
     fn refresh_freshness(&mut self) {
         let led: Vec<GroupId> = std::iter::once(0)
             .chain(self.config.regions.keys().copied())

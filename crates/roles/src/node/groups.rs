@@ -30,7 +30,10 @@ impl Node {
             Output::Send { to, bytes } => {
                 self.send(to, Class::Consensus, &MeshMessage::Raft(Opaque(bytes)));
             }
-            Output::Persist { seq, batch } => self.out.push(Effect::Persist { seq, batch }),
+            Output::Persist { seq, batch } => {
+                self.before_batch(seq);
+                self.out.push(Effect::Persist { seq, batch });
+            }
             Output::Apply { group, index, term, data } => self.apply(group, index, term, &data),
             Output::Proposed { group, ticket, index, term } => {
                 self.sync.appended(group, index, self.now.mono);
@@ -47,6 +50,7 @@ impl Node {
             Output::InstallSnapshot { group, index, data, .. } => self.install(group, index, &data),
             Output::MembersChanged { .. } => {}
             Output::Repaired { group } => {
+                self.rebuild_is_whole(group);
                 self.log(
                     "state-manager",
                     Level::Warning,
@@ -66,6 +70,7 @@ impl Node {
             }
         };
         let outcome = self.facts.apply(group, Revision(index), &envelope);
+        self.note_digest(group, index, &envelope);
         self.note_refused(group, &envelope, &outcome);
         self.note_shown(group, index);
         self.applied(group, index, term, &outcome);
@@ -85,6 +90,9 @@ impl Node {
         if let Err(error) = self.facts.restore(group, data) {
             panic!("group {group}: the snapshot at {index} can't be read: {error}");
         }
+        // The facts may be of an earlier place than those before, and other ones.
+        self.index.forget();
+        self.rebuild_got_snapshot(group, index, data.len());
         self.log("state-manager", Level::Info, format!("group {group}: snapshot at {index} installed"));
         self.lost_track(group);
     }
@@ -144,6 +152,17 @@ impl Node {
             MeshMessage::Ping(ping) => self.send(from, Class::Operations, &MeshMessage::Pong(ping)),
             MeshMessage::Pong(ping) => self.pong(ping),
             MeshMessage::PingReport(report) => self.ping_report(from, report),
+            MeshMessage::DigestAsk(ask) => self.digest_asked(from, &ask),
+            MeshMessage::DigestTell(tell) => self.digest_told(from, tell),
+            MeshMessage::StoreAsk(number) => {
+                if let Some(check) = self.store_asked(from, number) {
+                    self.send(from, Class::Operations, &MeshMessage::StoreTell((number, check)));
+                }
+            }
+            MeshMessage::StoreTell((number, check)) => self.store_told(from, number, check),
+            MeshMessage::RebuildAsk(ask) => self.rebuild_asked(from, &ask),
+            MeshMessage::RebuildTell(tell) => self.rebuild_told(from, tell),
+            MeshMessage::Yield((group, to)) => self.yield_to(group, to),
         }
     }
 }

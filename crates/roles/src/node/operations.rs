@@ -88,6 +88,7 @@ impl Node {
             }
             OperationKind::MigrateVms(vms) => return self.progress_of_migrations(operation, vms),
             OperationKind::Drain(drain) => return self.progress_of_drain(operation, drain),
+            OperationKind::ForceSync(sync) => return self.progress_of_sync(operation, sync),
             OperationKind::Nothing => &[],
         };
         progress.total = vms.len();

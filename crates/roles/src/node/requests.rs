@@ -12,7 +12,7 @@ use dwcp_types::{
 };
 
 use super::proposals::Purpose;
-use super::{Effect, Node, RegionCheck};
+use super::{Effect, Node, PlannedStep, RegionCheck, VerifyReport};
 use crate::protocol::ProbeResult;
 
 /// Who asks, and under which key.
@@ -140,6 +140,11 @@ pub enum Request {
     CheckRegion(RegionId),
     /// Wait until the facts of a group here are as new as the request.
     Barrier(GroupId),
+    /// Compare all replicas and read all stores back, or those of one region.
+    /// What is not there within so many ms is reported as missing; 0: the usual time.
+    VerifySync(Option<RegionId>, u64),
+    /// Rebuild the replicas of regions, of all others when none is named, from those of the first; or only say what would be done.
+    ForceSync(Asked, RegionId, Vec<RegionId>, bool),
 }
 
 /// What came of it.
@@ -177,6 +182,10 @@ pub enum Reply {
     Checked(RegionCheck),
     /// The facts are current.
     Current,
+    /// What was found when replicas were compared and stores read back.
+    Verified(Box<VerifyReport>),
+    /// What a rebuild would do.
+    SyncPlanned(Vec<PlannedStep>),
 }
 
 impl Node {
@@ -224,6 +233,10 @@ impl Node {
             Request::NoteDrill(asked, news) => self.ask_federation(ticket, &asked, Command::NoteDrill(news)),
             Request::CheckRegion(region) => self.check_region(ticket, &region),
             Request::Barrier(group) => self.ask_barrier(ticket, group),
+            Request::VerifySync(region, within_ms) => self.verify_sync(ticket, region.as_ref(), within_ms),
+            Request::ForceSync(asked, source, targets, dry_run) => {
+                self.force_sync(ticket, asked, &source, &targets, dry_run)
+            }
         }
     }
 
@@ -360,6 +373,11 @@ impl Node {
             self.facts.core.operations.get(&id)
         {
             self.ask_federation(ticket, asked, Command::CancelFailover(*failover));
+            return;
+        }
+        let sync = self.facts.core.syncs().find(|(operation, _)| operation.id == id);
+        if let Some(operation) = sync.map(|(operation, _)| operation.clone()) {
+            self.cancel_sync(ticket, asked, &operation);
             return;
         }
         let found = self.facts.regions.values().find(|facts| facts.operations.contains_key(&id));

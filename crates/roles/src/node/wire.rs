@@ -1,8 +1,9 @@
 //! What nodes say to each other.
 
-use dwcp_types::{GroupId, HostId, NodeId, RegionId, wire_enum, wire_struct};
+use dwcp_state::Children;
+use dwcp_types::{GroupId, HostId, NodeId, OperationId, RegionId, wire_enum, wire_struct};
 
-use super::Beat;
+use super::{Beat, StoreCheck};
 
 /// A message between two nodes.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +32,25 @@ pub enum MeshMessage {
     Pong(PingFor),
     /// How a ping went.
     PingReport(PingReport),
+    /// What is your digest of this part?
+    DigestAsk(DigestAsk),
+    /// That.
+    DigestTell(DigestTell),
+    /// Read your store back, and tell me under this number.
+    StoreAsk(u64),
+    /// What came of it.
+    StoreTell((u64, StoreCheck)),
+    /// Rebuild this of yours, and tell me how far it is.
+    RebuildAsk(RebuildAsk),
+    /// That.
+    RebuildTell(RebuildTell),
+    /// Hand the leadership of this group to that node.
+    Yield((GroupId, NodeId)),
 }
 wire_enum!(MeshMessage {
     1 Raft(m), 2 Beat(m), 3 Propose(m), 4 Proposed(m), 5 FromAgent(m), 6 ToAgent(m), 7 AskHost(m), 8 HostAnswer(m),
-    9 PingFor(m), 10 Ping(m), 11 Pong(m), 12 PingReport(m)
+    9 PingFor(m), 10 Ping(m), 11 Pong(m), 12 PingReport(m), 30 DigestAsk(m), 31 DigestTell(m),
+    32 StoreAsk(m), 33 StoreTell(m), 34 RebuildAsk(m), 35 RebuildTell(m), 36 Yield(m)
 });
 
 impl MeshMessage {
@@ -145,3 +161,83 @@ pub struct PingReport {
     pub rtt_us: u64,
 }
 wire_struct!(PingReport { 1 id, 2 subject, 3 rtt_us });
+
+/// A question for the digest of a part of a group's facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DigestAsk {
+    /// The asking node's number for the verification.
+    pub verify: u64,
+    /// The number of the entry at which the digests were taken.
+    pub number: u64,
+    /// The group.
+    pub group: GroupId,
+    /// The part.
+    pub path: Vec<String>,
+}
+wire_struct!(DigestAsk { 1 verify, 2 number, 3 group, 4 path });
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DigestTell {
+    /// As asked.
+    pub verify: u64,
+    /// As asked.
+    pub number: u64,
+    /// As asked.
+    pub path: Vec<String>,
+    /// The place of that entry in the log; 0: it was not applied here.
+    pub index: u64,
+    /// The newest index applied.
+    pub applied: u64,
+    /// The replica is being repaired.
+    pub damaged: bool,
+    /// Records of the group's facts.
+    pub records: u64,
+    /// What the part is made of; empty when there is no such part.
+    pub children: Children,
+}
+wire_struct!(DigestTell {
+    1 verify, 2 number, 3 path, 4 index, 5 applied, 6 damaged, 7 records, 8 children
+});
+
+/// An order to rebuild something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RebuildAsk {
+    /// Under which operation.
+    pub operation: OperationId,
+    /// The group; none: the store file.
+    pub group: Option<GroupId>,
+    /// Who may lead the group meanwhile, so that what is sent is sound; the first of them is the best.
+    pub from: Vec<NodeId>,
+}
+wire_struct!(RebuildAsk { 1 operation, 2 group, 3 from });
+
+/// How far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RebuildProgress {
+    /// Under way: what is being done.
+    Working(String),
+    /// Done: bytes, and entries or records.
+    Whole((u64, u64)),
+    /// It can't be done.
+    Failed(String),
+}
+wire_enum!(RebuildProgress { 1 Working(what), 2 Whole(sizes), 3 Failed(why) });
+
+impl Default for RebuildProgress {
+    fn default() -> Self {
+        RebuildProgress::Working(String::new())
+    }
+}
+
+/// How far a rebuild is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RebuildTell {
+    /// As asked.
+    pub operation: OperationId,
+    /// As asked.
+    pub group: Option<GroupId>,
+    /// How far.
+    pub progress: RebuildProgress,
+}
+wire_struct!(RebuildTell { 1 operation, 2 group, 3 progress });

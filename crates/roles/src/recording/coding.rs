@@ -49,6 +49,10 @@ impl Wire for Request {
             Request::NoteDrill(asked, news) => choice!(w, 32, asked, news),
             Request::PublishImage(asked, name, host) => choice!(w, 130, asked, name, host),
             Request::RemoveImage(asked, name) => choice!(w, 131, asked, name),
+            Request::VerifySync(region, within_ms) => choice!(w, 60, region, within_ms),
+            Request::ForceSync(asked, source, targets, dry_run) => {
+                choice!(w, 61, asked, source, targets, dry_run)
+            }
         }
     }
 
@@ -82,6 +86,8 @@ impl Wire for Request {
             32 => Request::NoteDrill(Wire::get(r)?, Wire::get(r)?),
             130 => Request::PublishImage(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
             131 => Request::RemoveImage(Wire::get(r)?, Wire::get(r)?),
+            60 => Request::VerifySync(Wire::get(r)?, Wire::get(r)?),
+            61 => Request::ForceSync(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("a request", other)),
         })
     }
@@ -106,6 +112,7 @@ impl Wire for Input {
             Input::AgentDown { session } => choice!(w, 8, session),
             Input::Request { ticket, request } => choice!(w, 9, ticket, request),
             Input::HandOver => choice!(w, 10),
+            Input::StoreChecked(check) => choice!(w, 11, check),
         }
     }
 
@@ -123,6 +130,7 @@ impl Wire for Input {
             8 => Input::AgentDown { session: r.varint()? },
             9 => Input::Request { ticket: r.varint()?, request: Wire::get(r)? },
             10 => Input::HandOver,
+            11 => Input::StoreChecked(Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("an input", other)),
         })
     }

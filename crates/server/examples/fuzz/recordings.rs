@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use dwcp_roles::node::{
-    Asked, Change, CreateVm, FailoverRequest, Input, LinkReading, Measures, NodeConfig, Request,
+    Asked, Change, CreateVm, FailoverRequest, Input, LinkReading, Measures, NodeConfig, Request, StoreCheck,
 };
 use dwcp_roles::recording::{self, Decided, Record, Records, from_memory};
 use dwcp_state::Core;
@@ -90,11 +90,13 @@ fn inputs() -> Vec<Input> {
         Request::PutToken(asked.clone(), Default::default()),
         Request::RevokeToken(asked.clone(), "token-1".into()),
         Request::Failover(asked.clone(), FailoverRequest { from: "a".into(), ..FailoverRequest::default() }),
-        Request::CancelOperation(asked, Default::default()),
+        Request::CancelOperation(asked.clone(), Default::default()),
+        Request::ForceSync(asked, "a".into(), vec!["b".into()], true),
         Request::Console(VmId(7), 4_096),
         Request::Probe(vec![VmId(7), VmId(8)]),
         Request::CheckRegion("a".into()),
         Request::Barrier(1),
+        Request::VerifySync(Some("a".into()), 1_000),
     ];
     let requests =
         requests.into_iter().map(|request| Input::Request { ticket: 5, request: Box::new(request) });
@@ -109,6 +111,8 @@ fn inputs() -> Vec<Input> {
         Input::AgentDown { session: 1 },
     ];
     all.extend(requests);
+    let flaws = vec![(Some(1), "rotten".to_string()), (None, "gone".to_string())];
+    all.push(Input::StoreChecked(StoreCheck { flaws, records: 7, ..StoreCheck::default() }));
     all.push(Input::HandOver);
     all
 }

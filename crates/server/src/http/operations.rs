@@ -7,11 +7,11 @@ use dwcp_api::operation::{
 use dwcp_api::{Page, Problem};
 use dwcp_roles::node::Request;
 use dwcp_state::{FailoverVm, MoveState, Operation, OperationKind, OperationState};
-use dwcp_types::{OperationId, Revision};
+use dwcp_types::{OperationId, RegionId, Revision};
 
 use super::call::{Call, expect_revision, reason};
 use super::routes::Serve;
-use super::{failover_record, names, page};
+use super::{failover_record, names, page, state_sync};
 use crate::handle::View;
 
 /// Between the first operation of several and how many they are, in their common id.
@@ -59,6 +59,10 @@ fn kind(operation: &Operation) -> (String, String) {
             ("drain".to_owned(), of)
         }
         OperationKind::Failover(_) => ("failover".to_owned(), operation.region.as_str().to_owned()),
+        OperationKind::ForceSync(sync) => {
+            let targets: Vec<&str> = sync.targets.iter().map(RegionId::as_str).collect();
+            ("force_sync".to_owned(), targets.join(","))
+        }
         OperationKind::Nothing => ("nothing".to_owned(), operation.title.clone()),
     }
 }
@@ -111,6 +115,7 @@ fn show(view: &View<'_>, operation: &Operation) -> ApiOperation {
                 left_of_failover(&mut shown, &vms);
             }
         }
+        OperationKind::ForceSync(sync) => shown.steps = state_sync::steps(view, sync, shown.state),
         OperationKind::Nothing => {}
     }
     shown

@@ -117,7 +117,7 @@ routes! {
     migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback Rebalance;
     freeze: FreezeRead FreezeSet;
     event: EventList;
-    state: LagMatrixRead QueueDepthRead;
+    state: LagMatrixRead QueueDepthRead SyncVerify SyncForce;
     network: LatencyMatrixRead;
     controller: ControllerRead ControllerConfigure CacheStatsRead;
     link: LinkList LinkSet;

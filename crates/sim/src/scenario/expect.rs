@@ -146,6 +146,22 @@ impl Story {
         }
     }
 
+    /// Expectations of replicas: how far the newest rebuild is; that all hold the same.
+    fn sync_holds(&self, what: &[&str]) -> Result<(), String> {
+        match what {
+            ["rebuild", wanted] => {
+                let core = &self.node()?.facts().core;
+                let newest = core.syncs().max_by_key(|(operation, _)| operation.started_at);
+                let (operation, _) = newest.ok_or("no rebuild")?;
+                let found = format!("{:?}", operation.state).to_lowercase();
+                let same = Self::same(found, wanted.to_string());
+                same.map_err(|why| format!("{why} ({})", operation.result))
+            }
+            ["identical"] => crate::checkers::identical_now(&self.world),
+            _ => Err(format!("stories can't expect `{}`", what.join(" "))),
+        }
+    }
+
     fn holds(&self, what: &[&str]) -> Result<(), String> {
         let number = |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is not a number"));
         match what {
@@ -205,6 +221,7 @@ impl Story {
             ["undisturbed", count] => {
                 Self::same(self.booted().intersection(&self.boots).count(), number(count)?)
             }
+            ["rebuild" | "identical", ..] => self.sync_holds(what),
             ["damaged", region, count] => {
                 let Some(node) = self.world.nodes[&words::region(region)?].node.as_ref() else {
                     return Err(format!("{region} is dead"));

@@ -1,6 +1,8 @@
 //! The words of stories: the commands people type and the faults that strike.
 
-use dwcp_roles::node::{Asked, Change, CreateVm, FailoverRequest, Reply, Request};
+use std::collections::BTreeSet;
+
+use dwcp_roles::node::{Asked, Change, CreateVm, FailoverRequest, Reply, Request, VerifyReport};
 use dwcp_state::{
     DrillMode, Freeze, OnReplicaLoss, ProtectionMode, RegionChange, Relation, Rules, Scope, Target,
 };
@@ -70,6 +72,8 @@ pub fn fault(world: &World, words: &[&str]) -> Result<Vec<Fault>, String> {
         ["free-disk", name] => vec![Fault::FullDisk(region(name)?, false)],
         ["slow-disk", name, long] => vec![Fault::SlowDisk(region(name)?, seconds_us(long)?)],
         ["rot-disk", name] => vec![Fault::KillNode(region(name)?), Fault::RotDisk(region(name)?)],
+        ["rot-unseen", name] => vec![Fault::RotUnseen(region(name)?)],
+        ["rot-facts", name, of] => vec![Fault::RotFacts(region(name)?, region(of)?)],
         ["replace-disk", name] => {
             vec![Fault::KillNode(region(name)?), Fault::ReplaceDisk(region(name)?)]
         }
@@ -102,6 +106,46 @@ pub fn without_numbers(text: &str) -> String {
         }
     }
     line
+}
+
+/// Replicas compared or rebuilt.
+fn state_request(asked: Asked, words: &[&str]) -> Result<Request, String> {
+    match words {
+        ["verify-sync", rest @ ..] => Ok(Request::VerifySync(value(rest, "--region").map(RegionId::from), 0)),
+        ["force-sync", rest @ ..] => {
+            let source = value(rest, "--source").ok_or("--source is missing")?;
+            let targets = list(rest, "--targets").into_iter().filter(|name| name.as_str() != "all");
+            Ok(Request::ForceSync(asked, source.into(), targets.collect(), rest.contains(&"--dry-run")))
+        }
+        _ => Err(format!("stories have no command `federation state {}`", words.join(" "))),
+    }
+}
+
+/// What was found, a line a region: equal ones together.
+fn verdict(report: &VerifyReport) -> String {
+    let mut lines = Vec::new();
+    let mut equal = 0;
+    for region in &report.regions {
+        let damaged: BTreeSet<Option<u64>> =
+            region.store.iter().flat_map(|check| &check.flaws).map(|(group, _)| *group).collect();
+        if region.silent_ms > 0 {
+            lines.push(format!("{} is silent", region.region));
+        } else if region.differs.is_empty() && damaged.is_empty() && region.left_out.is_empty() {
+            equal += 1;
+        }
+        if !region.differs.is_empty() {
+            lines.push(format!("{} differs in groups {:?}", region.region, region.differs));
+        }
+        if !damaged.is_empty() {
+            let groups: Vec<String> = damaged.iter().flatten().map(ToString::to_string).collect();
+            lines.push(format!("{}: damaged on disk: groups {}", region.region, groups.join(", ")));
+        }
+    }
+    for found in report.groups.iter().flat_map(|group| &group.differences) {
+        lines.push(format!("  {} differs at nodes {:?}", found.kind, found.at));
+    }
+    lines.push(format!("{equal} regions are equal and whole"));
+    lines.join("\n")
 }
 
 fn value<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
@@ -140,9 +184,10 @@ impl Story {
                 let moved = plan.moves.iter().filter(|step| step.to.is_some()).count();
                 format!("plan: {moved} VMs move, {} are left", plan.left)
             }
+            Some(Reply::Verified(report)) => verdict(&report),
             Some(_) => "done".to_string(),
         };
-        self.say(&format!("  {text}"));
+        text.lines().for_each(|line| self.say(&format!("  {line}")));
         Ok(())
     }
 
@@ -227,6 +272,7 @@ impl Story {
                     ..FailoverRequest::default()
                 },
             ),
+            ["federation", "state", rest @ ..] => state_request(asked, rest)?,
             ["federation", "dr-drill", rest @ ..] => self.drill(asked, rest)?,
             ["image", rest @ ..] => self.image(asked, rest)?,
             ["operation", "cancel", "$FAILOVER", ..] => self.cancel(asked)?,

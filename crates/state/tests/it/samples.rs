@@ -422,7 +422,13 @@ pub fn later_commands() -> Vec<Command> {
         Command::RemoveImage("web".into()),
         Command::NoteImageFault(image_fault()),
     ];
-    [first, moves, then, arrivals, images].concat()
+    let syncs = vec![
+        Command::TakeDigest(7),
+        Command::BeginSync(Box::new(sync())),
+        Command::NoteSync((OperationId(55), step())),
+        Command::EndSync((OperationId(55), (OperationState::Done, "equal".into()))),
+    ];
+    [first, moves, then, arrivals, images, syncs].concat()
 }
 
 /// A maintenance window with every part filled.
@@ -472,6 +478,25 @@ pub fn image_fault() -> ImageFault {
 }
 
 /// Position of a command in `commands`, then `later_commands`. A new command does not compile until it has a sample.
+fn step() -> RebuildStep {
+    RebuildStep {
+        target: "b".into(),
+        group: Some(1),
+        state: RebuildState::Equal,
+        bytes: 9,
+        entries: 3,
+        note: "digest".into(),
+    }
+}
+
+/// A rebuild of the replicas of `b` from those of `a`.
+pub fn sync() -> Operation {
+    let mut sync = ForceSync::new("a".into(), vec!["b".into()], &[0, 1]);
+    sync.steps[2] = step();
+    let title = "rebuild b from a".into();
+    Operation { kind: OperationKind::ForceSync(Box::new(sync)), title, ..operation() }
+}
+
 pub fn position(command: &Command) -> usize {
     match command {
         Command::Nothing => 0,
@@ -539,6 +564,10 @@ pub fn position(command: &Command) -> usize {
         Command::PublishImage(_) => 62,
         Command::RemoveImage(_) => 63,
         Command::NoteImageFault(_) => 64,
+        Command::TakeDigest(_) => 65,
+        Command::BeginSync(_) => 66,
+        Command::NoteSync(_) => 67,
+        Command::EndSync(_) => 68,
     }
 }
 

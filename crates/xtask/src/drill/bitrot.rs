@@ -1,0 +1,198 @@
+//! One byte changes on the disk of a region, behind its back: it is found, named and mended while everything goes on.
+
+use super::stage::{Stage, told};
+use super::writer::Writer;
+use crate::federation::{api_url, demo, process};
+use crate::run::{Failure, capture, fault, wait_until};
+use serde_json::Value;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+/// Places of the file that are tried, from its middle outwards. What is not in use holds nothing, and harms nobody.
+const PLACES: u64 = 64;
+/// So many changed bytes are to be found, each mended before the next.
+const FOUND: usize = 2;
+/// A command that reads every store, or follows a rebuild to its end, may take so long.
+const PATIENCE: &str = "10m";
+
+/// Changes bytes, has them found and mended, and kills the controller in the midst of a rebuild.
+///
+/// # Errors
+/// Says what did not hold.
+pub fn bitrot(stage: &Stage) -> Result<(), Failure> {
+    for region in &stage.regions {
+        stage.fill(region, 1)?;
+    }
+    let before = demo::vms(stage.tree)?;
+    let writer = Writer::start(stage.tree);
+    let began = stage.probe.now();
+    let clean = verify(stage)?;
+    expect(stage, &clean, 0, "equal")?;
+    let (source, victim) = (&stage.regions[0], &stage.regions[1]);
+    let mut found = 0;
+    for place in 0..PLACES {
+        if found == FOUND {
+            break;
+        }
+        if rotten(stage, victim, place)? {
+            found += 1;
+            mend(stage, source, victim)?;
+        }
+    }
+    if found < FOUND {
+        return Err(Failure::new(format!(
+            "{found} of {PLACES} changed bytes were in use; {FOUND} were to be"
+        )));
+    }
+    refused(stage, source, victim)?;
+    controller_dies(stage, source)?;
+    let all = force(stage, &["--source", source, "--targets", "all"])?;
+    succeeded("force-sync --targets all", &all)?;
+    expect(stage, &verify(stage)?, 0, "equal")?;
+    let written = writer.finish();
+    let longest = stage.undisturbed(&before, (began, stage.probe.now()))?;
+    stage.say(&format!("{} VMs went on, longest silence {} ms", before.len(), longest.as_millis()));
+    stage.check_written(&written, &stage.regions)?;
+    stage.check_no_doubles()
+}
+
+fn cli(stage: &Stage, words: &[&str]) -> Result<Output, Failure> {
+    capture(demo::cli(stage.tree).args(["--timeout", PATIENCE]).args(words))
+}
+
+fn verify(stage: &Stage) -> Result<Output, Failure> {
+    cli(stage, &["--format", "json", "federation", "state", "verify-sync"])
+}
+
+fn force(stage: &Stage, words: &[&str]) -> Result<Output, Failure> {
+    let output = cli(stage, &[&["federation", "state", "force-sync"][..], words].concat())?;
+    stage.say(&format!("force-sync {}: exit {}", words.join(" "), output.status.code().unwrap_or(-1)));
+    Ok(output)
+}
+
+fn succeeded(what: &str, output: &Output) -> Result<(), Failure> {
+    if output.status.success() { Ok(()) } else { Err(Failure::new(format!("{what}: {}", told(output)))) }
+}
+
+fn read(output: &Output) -> Result<Value, Failure> {
+    serde_json::from_slice(&output.stdout)
+        .map_err(|e| Failure::new(format!("verify-sync printed no JSON: {e}: {}", told(output))))
+}
+
+/// The exit code and the worst state of all regions; tells what it took.
+fn expect(stage: &Stage, output: &Output, exit: i32, state: &str) -> Result<Value, Failure> {
+    let verdict = read(output)?;
+    if output.status.code() != Some(exit) || verdict["state"] != state {
+        return Err(Failure::new(format!(
+            "verify-sync ended with exit {:?} and {}, not {exit} and {state:?}: {verdict}",
+            output.status.code(),
+            verdict["state"]
+        )));
+    }
+    let regions = verdict["regions"].as_array().cloned().unwrap_or_default();
+    let of =
+        |name: &str| regions.iter().filter_map(|region| region["store"][name].as_u64()).max().unwrap_or(0);
+    stage.say(&format!(
+        "verify-sync: {state} in {} ms; the largest store {} KiB read in at most {} ms; commits held up at most {} us, \
+         longest commit meanwhile {} us",
+        verdict["took_ms"],
+        of("file_bytes") / 1_024,
+        of("took_ms"),
+        of("held_us"),
+        of("longest_commit_us")
+    ));
+    Ok(verdict)
+}
+
+fn store(stage: &Stage, region: &str) -> PathBuf {
+    stage.tree.dev.join("data").join(region).join("store/store.redb")
+}
+
+/// Changes one byte of a region's store. True when it was in use, and was found there and nowhere else.
+fn rotten(stage: &Stage, victim: &str, place: u64) -> Result<bool, Failure> {
+    let path = store(stage, victim);
+    let failed = |e| fault("cannot change", &path, &e);
+    let file = File::options().read(true).write(true).open(&path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let step = (length / 2 / PLACES).max(1) * place.div_ceil(2);
+    let at = if place % 2 == 0 { length / 2 + step } else { length / 2 - step } + 77;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).map_err(failed)?;
+    file.write_all_at(&[byte[0] ^ 0x10], at).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    let output = verify(stage)?;
+    let verdict = read(&output)?;
+    if verdict["state"] == "equal" {
+        return Ok(false);
+    }
+    expect(stage, &output, 1, "damaged")?;
+    let regions = verdict["regions"].as_array().cloned().unwrap_or_default();
+    for region in &regions {
+        let wanted = if region["region"] == victim { "damaged" } else { "equal" };
+        if region["state"] != wanted {
+            return Err(Failure::new(format!("byte {at} of {victim} changed, and {region} is said")));
+        }
+        if region["region"] == victim {
+            stage.say(&format!("byte {at} of {length} of {victim}: {}", region["store"]["flaws"][0]["what"]));
+        }
+    }
+    Ok(true)
+}
+
+fn mend(stage: &Stage, source: &str, victim: &str) -> Result<(), Failure> {
+    let words = ["--source", source, "--targets", victim];
+    let plan = force(stage, &[&words[..], &["--dry-run"]].concat())?;
+    succeeded("the dry run", &plan)?;
+    expect(stage, &verify(stage)?, 1, "damaged")?;
+    let mended = force(stage, &words)?;
+    succeeded("force-sync", &mended)?;
+    expect(stage, &verify(stage)?, 0, "equal")?;
+    Ok(())
+}
+
+/// What would put a quorum at risk is refused, and a region that does not answer is named.
+fn refused(stage: &Stage, source: &str, victim: &str) -> Result<(), Failure> {
+    let away = &stage.regions[2];
+    process::stop(&stage.tree.dev, Duration::ZERO, |one| one.program == "dwcpd" && one.region == *away);
+    std::thread::sleep(Duration::from_secs(4));
+    let endpoint = api_url(stage.number(source));
+    let at = |words: &[&str]| cli(stage, &[&["--endpoint", &endpoint][..], words].concat());
+    let unreached = at(&["--format", "json", "federation", "state", "verify-sync"])?;
+    expect(stage, &unreached, 7, "unreachable")?;
+    let risky = at(&["federation", "state", "force-sync", "--source", source, "--targets", victim])?;
+    stage.say(&format!("with {away} away: exit {}: {}", risky.status.code().unwrap_or(-1), told(&risky)));
+    if risky.status.code() != Some(5) || !told(&risky).contains(away.as_str()) {
+        return Err(Failure::new("a rebuild with another voter away must be refused with exit 5"));
+    }
+    stage.heal(&[])
+}
+
+/// The server that leads the federation's group dies while a rebuild goes on; another one brings it to its end.
+fn controller_dies(stage: &Stage, source: &str) -> Result<(), Failure> {
+    let status = stage.json_at(source, &["federation", "status", "--global"])?;
+    let leader = status["leader"].as_str().unwrap_or_default().to_owned();
+    let target = stage.other_than(&[source, &leader]);
+    let begun = force(stage, &["--source", source, "--targets", &target, "--detach"])?;
+    succeeded("force-sync --detach", &begun)?;
+    let operation = told(&begun);
+    std::thread::sleep(Duration::from_secs(3));
+    process::stop(&stage.tree.dev, Duration::ZERO, |one| one.program == "dwcpd" && one.region == leader);
+    std::thread::sleep(Duration::from_secs(5));
+    stage.heal(&[])?;
+    let mut last = String::new();
+    let ended = wait_until(Duration::from_secs(300), Duration::from_secs(1), || {
+        let output = cli(stage, &["operation", "show", &operation, "--format", "json"]);
+        let value: Value =
+            output.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default();
+        last = value["state"].as_str().unwrap_or_default().to_owned();
+        !matches!(last.as_str(), "" | "running" | "waiting")
+    });
+    stage.say(&format!("{leader} led and died during the rebuild of {target}: the operation is {last}"));
+    if !ended || last != "done" {
+        return Err(Failure::new(format!("the rebuild is {last:?} after its controller died")));
+    }
+    Ok(())
+}
