@@ -11,4 +11,5 @@ mod it {
     mod recording;
     mod regressions;
     mod stories;
+    mod syncs;
 }
