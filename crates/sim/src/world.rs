@@ -370,6 +370,15 @@ impl World {
                     Event::AgentFrame { node: number, life: slot.life, session, bytes }
                 }
                 Input::Persisted { seq } => Event::Durable { node: number, life: slot.life, seq },
+                Input::StoreChecked(_) => Event::ReadBack { node: number, life: slot.life },
+                Input::AgentUp { session, host, .. } => {
+                    let at = self.hosts.iter().position(|of| of.name == host);
+                    let Some(host) = at else { return };
+                    Event::Session { node: number, life: slot.life, host, session, up: true }
+                }
+                Input::AgentDown { session } => {
+                    Event::Session { node: number, life: slot.life, host: 0, session, up: false }
+                }
                 _ => Event::WakeNode(number),
             };
             self.schedule(wait_us, event);
