@@ -146,8 +146,8 @@ wire! {
         /// Groups compared, of so many.
         pub groups: u64,
         pub of_groups: u64,
-        /// Records of those.
-        pub records: u64,
+        /// Records of those; `null`: nothing was compared.
+        pub records: Option<u64>,
         /// Stands for all of them, 32 hexadecimal digits; `null`: nothing was compared.
         pub digest: Option<String>,
         /// Groups that differ from the majority.

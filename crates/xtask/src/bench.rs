@@ -82,6 +82,19 @@ const BENCHMARKS: &[Named] = &[
         ]),
     },
     Named {
+        name: "verify-sync",
+        about: "all replicas compared and all stores read back with 100 MiB of facts: how long, and what writes notice of it",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-server",
+            "--example=bench-commit",
+            "--",
+            "verify-sync",
+        ]),
+    },
+    Named {
         name: "rss",
         about: "memory of a node with 75,000 VMs, against their encoding; cost of a renewal and of doing nothing",
         work: Work::Cargo(&[

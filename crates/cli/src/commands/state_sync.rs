@@ -74,7 +74,7 @@ fn shown(verdict: &SyncVerdict) -> Document {
         table.row(vec![
             Cell::from(&region.region),
             format!("{}/{}", region.groups, region.of_groups).into(),
-            region.records.into(),
+            words::known(region.records),
             words::known(digest),
             disk(region.store.as_ref()),
             verdict_of(region),

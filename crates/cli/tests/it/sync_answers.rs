@@ -27,6 +27,11 @@ fn verdict(request: &Arrived) -> Value {
     if request.body.contains("us-east-1") {
         return json!({ "state": "equal", "regions": [good], "groups": [], "took_ms": 912, "as_of": as_of() });
     }
+    if request.body.contains("sa-east-1") {
+        let mut busy = region("sa-east-1", "unverified", store(&json!([])));
+        busy["store"]["unread"] = json!("more was written meanwhile than is kept for a reader");
+        return json!({ "state": "unverified", "regions": [busy], "groups": [], "took_ms": 912, "as_of": as_of() });
+    }
     let flaws = json!([
         { "group": "ap-south-1", "what": "entry 77 does not match its checksum" },
         { "group": null, "what": "its pages contradict each other" },
@@ -35,7 +40,7 @@ fn verdict(request: &Arrived) -> Value {
     differs["differs"] = json!(["us-east-1"]);
     let mut away = region("ap-south-1", "unreachable", Value::Null);
     away["silent_ms"] = json!(14_200);
-    (away["groups"], away["records"], away["digest"]) = (json!(0), json!(0), Value::Null);
+    (away["groups"], away["records"], away["digest"]) = (json!(0), Value::Null, Value::Null);
     away["left_out"] = json!([{ "group": "federation", "why": "silent for 14 s" }]);
     let differences = json!([
         { "kind": "vms", "record": "vm_web", "regions": ["eu-west-1"], "missing": [] },

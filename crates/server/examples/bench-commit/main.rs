@@ -1,8 +1,11 @@
 //! How long a commit takes at each region's home over the emulated WAN, against the round trip to the nearest majority, and
-//! how many commits a second the federation makes without a WAN.
+//! how many commits a second the federation makes without a WAN; with `verify-sync`, what a verification of 100 MiB of facts
+//! takes and costs instead.
 //!
 //! Five whole regions in one process: real stores on the disk that `TMPDIR` is on, real links, a pretended host in each. A
 //! commit is a VM created by its region's own node: placement, log, majority, facts, answer.
+
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,13 +40,21 @@ async fn main() -> Result<(), String> {
 
 async fn measure(folder: &Path) -> Result<(), String> {
     let configs = configs(folder)?;
+    if std::env::args().nth(1).as_deref() == Some("verify-sync") {
+        let near = without_wan(&configs);
+        let regions = start(&near)?;
+        settle(&regions).await;
+        verify::measure(&regions, &near).await?;
+        stop(regions).await;
+        return Ok(());
+    }
     let regions = start(&configs)?;
     settle(&regions).await;
     println!("region           ideal ms   P50 ms   P99 ms   P50 ratio   P99 ratio");
     for (number, config) in configs.iter().enumerate() {
         let mut took = Vec::new();
         for sample in 0..SAMPLES {
-            took.push(create(&regions[number].node, &config.region, sample).await?);
+            took.push(create(&regions[number].node, &config.region, "vm", sample).await?);
         }
         took.sort_by(f64::total_cmp);
         let (p50, p99, ideal) = (rank(&took, 0.5), rank(&took, 0.99), IDEAL_MS[number]);
@@ -61,8 +72,7 @@ async fn measure(folder: &Path) -> Result<(), String> {
 }
 
 async fn throughput(configs: &[RegionConfig]) -> Result<(), String> {
-    let near: Vec<RegionConfig> =
-        configs.iter().map(|config| RegionConfig { wan: None, ..config.clone() }).collect();
+    let near = without_wan(configs);
     // The addresses of those before are free soon.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let regions = start(&near)?;
@@ -90,6 +100,10 @@ async fn throughput(configs: &[RegionConfig]) -> Result<(), String> {
     println!("without WAN, {IN_FLIGHT} in flight, five replicas on this machine: {rate:.0} commits/s");
     stop(regions).await;
     Ok(())
+}
+
+fn without_wan(configs: &[RegionConfig]) -> Vec<RegionConfig> {
+    configs.iter().map(|config| RegionConfig { wan: None, ..config.clone() }).collect()
 }
 
 /// The development federation's settings, on addresses of our own.
@@ -174,9 +188,9 @@ async fn pretend_host(node: NodeHandle, region: String) {
 }
 
 /// Creates a VM; how long that took, ms.
-async fn create(node: &NodeHandle, region: &str, sample: u64) -> Result<f64, String> {
+async fn create(node: &NodeHandle, region: &str, kind: &str, sample: u64) -> Result<f64, String> {
     let template = Vm {
-        name: format!("{region}-{sample}"),
+        name: format!("{region}-{kind}-{sample}"),
         spec: VmSpec { size: Amount { vcpus: 1, memory_mib: 128, disk_gib: 1 }, ..VmSpec::default() },
         rules: Rules { allowed_regions: [region.into()].into(), ..Rules::default() },
         ..Vm::default()

@@ -70,7 +70,7 @@ fn region(view: &View<'_>, verdict: &RegionVerdict, of_groups: u64) -> RegionSyn
         silent_ms: (verdict.silent_ms > 0).then_some(verdict.silent_ms),
         groups: verdict.groups,
         of_groups,
-        records: verdict.records,
+        records: (verdict.groups > 0).then_some(verdict.records),
         digest: (verdict.groups > 0).then(|| verdict.digest.to_string()),
         differs: verdict.differs.iter().map(group).collect(),
         left_out: verdict

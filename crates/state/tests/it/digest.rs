@@ -99,6 +99,26 @@ fn roots_are_equal_exactly_when_the_facts_have_the_same_bytes() {
 }
 
 #[test]
+fn records_spread_evenly_over_the_buckets_whatever_their_ids_look_like() {
+    let ids: [fn(u64) -> String; 3] = [
+        |n| format!("r{n}"),
+        |n| VmId(n.wrapping_mul(0x2545_f491_4f6c_dd1d)).to_string(),
+        |n| format!("ops/key-of-a-request/{n:08}"),
+    ];
+    for id in ids {
+        let mut view = federation();
+        view.core.tokens = (0..6_400).map(|n| (id(n).as_str().into(), samples::token())).collect();
+        let tree = view.digest_tree(0);
+        let buckets = tree.children(&["tokens".to_string()]).expect("tokens");
+        assert_eq!(buckets.len(), 64, "{}", id(1));
+        for (bucket, _) in buckets {
+            let held = tree.children(&["tokens".to_string(), bucket.clone()]).expect("a bucket").len();
+            assert!((40..200).contains(&held), "{}: bucket {bucket} holds {held} of 6400", id(1));
+        }
+    }
+}
+
+#[test]
 fn a_path_that_leads_nowhere_has_no_children() {
     let tree = federation().digest_tree(0);
     let path = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
