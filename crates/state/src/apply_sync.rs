@@ -78,7 +78,11 @@ impl Core {
         let before = step.state;
         *step = news.clone();
         if before != news.state {
-            let part = news.group.map_or("the store file".to_string(), |group| format!("group {group}"));
+            let of = |group| self.regions.values().find(|region| region.number == group);
+            let part = news.group.map_or("the store file".to_string(), |group| {
+                let name = of(group).map_or("the federation", |region| region.id.as_str());
+                format!("the group of {name}")
+            });
             let text = format!("rebuild of {}, {part}: {:?}{}", news.target, news.state, note_of(news))
                 .to_lowercase();
             self.ledger.note(stamp.event(Severity::Info, "state.rebuild_step", &news.target, text));

@@ -145,6 +145,11 @@ impl Node {
         self.facts.group_of(region).unwrap_or(0)
     }
 
+    /// What a group is called: of a region, or of the federation.
+    fn title_of(&self, group: GroupId) -> String {
+        self.facts.region_of(group).map_or("the federation".to_string(), ToString::to_string)
+    }
+
     fn voters_of(&self, group: GroupId) -> Vec<NodeId> {
         self.raft.status(group).map(|status| status.voters).unwrap_or_default()
     }
@@ -186,15 +191,14 @@ impl Node {
     /// The source must have what the majority has.
     fn source_serves(&self, source: &RegionId, group: &GroupVerdict) -> Result<(), String> {
         let root = group.roots.get(&self.number_of(source));
+        let title = self.title_of(group.group);
         match (root, group.majority) {
             (None, _) => Err(format!(
-                "{source} is no source: its replica of group {} is away, behind or being repaired",
-                group.group
+                "{source} is no source: its replica of the group of {title} is away, behind or being repaired"
             )),
-            (_, None) => Err(format!("group {} has no majority of equal replicas", group.group)),
+            (_, None) => Err(format!("the group of {title} has no majority of equal replicas")),
             (Some(root), Some(majority)) if *root != majority => Err(format!(
-                "{source} is no source: its replica of group {} ({}) differs from the majority's ({})",
-                group.group,
+                "{source} is no source: its replica of the group of {title} ({}) differs from the majority's ({})",
                 root.short(),
                 majority.short()
             )),
@@ -220,10 +224,10 @@ impl Node {
         }
         let (left, needed) = (voters.len() - 1 - away.len(), voters.len() / 2 + 1);
         Err(format!(
-            "rebuilding {} would put the quorum of group {} at risk: {} away or damaged, so {left} of {} voters \
+            "rebuilding {} would put the quorum of the group of {} at risk: {} away or damaged, so {left} of {} voters \
              would be left, and {needed} must be",
             name(&target),
-            group.group,
+            self.title_of(group.group),
             away.join(", "),
             voters.len(),
         ))

@@ -72,7 +72,10 @@ fn look(moment: Moment, commits: u64, groups: &[GroupId], found: &mut StoreCheck
 fn read(database: &Database, commits: u64, groups: &[GroupId], found: &mut StoreCheck) -> Result<(), String> {
     let newest = committed(database).map_err(|e| e.to_string())?;
     if newest != commits {
-        return Err(format!("it holds {newest} commits, but {commits} were acknowledged"));
+        // Its two newest states are there, each with checksums: the older one is read when the newest one can't be.
+        return Err(format!(
+            "a part of its newest commit is damaged: {newest} of {commits} commits can be read"
+        ));
     }
     let looked = Looked(database);
     for group in groups {
