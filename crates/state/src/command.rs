@@ -9,8 +9,8 @@ use crate::maintenance::{Notice, Window};
 use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
     Drill, DrillNews, DrillState, Failover, FailoverState, FailoverVm, Freeze, GuardState, HostFacts, Image,
-    ImageFault, Observed, OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode, RebuildStep,
-    Region, Replica, Token, Vm, Want,
+    ImageFault, Observed, OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode,
+    RebuildStep, Region, Replica, Token, Vm, Want,
 };
 
 /// A command with who, when and under which request.

@@ -213,6 +213,7 @@ impl Tree {
             windows,
             windows_numbered,
             drills,
+            images,
         } = core;
         tree.map("regions", regions);
         tree.map("tokens", tokens);
@@ -220,6 +221,7 @@ impl Tree {
         tree.map("operations", operations);
         tree.map("windows", windows);
         tree.map("drills", drills);
+        tree.map("images", images);
         tree.ledger(ledger);
         tree.record("policy", "policy".to_string(), &encode(&(policy.clone(), *policy_revision)));
         tree.record("freeze", "freeze".to_string(), &encode(&(*freeze, *freeze_revision)));

@@ -40,7 +40,7 @@ const ROUNDS: usize = 20;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 20] = [
+const DRILLS: [(&str, &str, bool, Run); 21] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
