@@ -420,11 +420,9 @@ fn replication_and_control(request: &Arrived) -> Option<Value> {
 
 /// What the fake federation answers.
 pub fn answer(request: &Arrived) -> Reply {
-    if let Some(reply) = super::sync_answers::answer(request) {
+    let first = super::sync_answers::answer(request).or_else(|| super::move_answers::refused(request));
+    if let Some(reply) = first {
         return reply;
-    }
-    if let Some(refused) = super::move_answers::refused(request) {
-        return refused;
     }
     if let Some(value) = super::move_answers::moves(request)
         .or_else(|| regions_and_federation(request))

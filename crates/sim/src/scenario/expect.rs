@@ -223,9 +223,8 @@ impl Story {
             }
             ["rebuild" | "identical", ..] => self.sync_holds(what),
             ["damaged", region, count] => {
-                let Some(node) = self.world.nodes[&words::region(region)?].node.as_ref() else {
-                    return Err(format!("{region} is dead"));
-                };
+                let slot = &self.world.nodes[&words::region(region)?];
+                let node = slot.node.as_ref().ok_or_else(|| format!("{region} is dead"))?;
                 let groups = 0..=self.world.options.regions as u64;
                 let damaged = groups.filter(|group| node.group(*group).is_some_and(|status| status.damaged));
                 Self::same(damaged.count(), number(count)?)

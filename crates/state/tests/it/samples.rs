@@ -564,10 +564,17 @@ pub fn position(command: &Command) -> usize {
         Command::PublishImage(_) => 62,
         Command::RemoveImage(_) => 63,
         Command::NoteImageFault(_) => 64,
+        later => position_of_sync(later),
+    }
+}
+
+fn position_of_sync(command: &Command) -> usize {
+    match command {
         Command::TakeDigest(_) => 65,
         Command::BeginSync(_) => 66,
         Command::NoteSync(_) => 67,
         Command::EndSync(_) => 68,
+        other => panic!("{other:?} has no position"),
     }
 }
 
