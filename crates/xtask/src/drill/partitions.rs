@@ -153,8 +153,7 @@ fn converge(stage: &Stage, places: &mut Places) -> Result<Duration, Failure> {
     let mut why = String::new();
     while healed.elapsed() < CONVERGE {
         places.look(demo::vms(stage.tree).unwrap_or_default());
-        let idle: Vec<&String> =
-            stage.regions.iter().filter(|region| stage.lifecycle(region) != "active").collect();
+        let idle = stage.not_active();
         for region in &idle {
             // Refused until it has returned.
             stage.cli(&["federation", "region", "enable", "--region", region])?;

@@ -238,8 +238,17 @@ impl<'a> Stage<'a> {
 
     /// Where a region is in its life, as any other region sees it; empty when nobody says.
     pub fn lifecycle(&self, region: &str) -> String {
-        let other = self.other_than(&[region]);
-        let status = self.json_at(&other, &["federation", "region", "status", "--region", region]);
+        self.lifecycle_at(&self.other_than(&[region]), region)
+    }
+
+    /// The regions that not everybody knows to be active. Who was cut off may not know yet that it was declared lost.
+    pub fn not_active(&self) -> Vec<&String> {
+        let known = |region: &String| self.regions.iter().all(|at| self.lifecycle_at(at, region) == "active");
+        self.regions.iter().filter(|region| !known(region)).collect()
+    }
+
+    fn lifecycle_at(&self, at: &str, region: &str) -> String {
+        let status = self.json_at(at, &["federation", "region", "status", "--region", region]);
         status
             .ok()
             .and_then(|value| value["summary"]["lifecycle"].as_str().map(str::to_owned))
