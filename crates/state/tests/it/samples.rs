@@ -477,7 +477,6 @@ pub fn image_fault() -> ImageFault {
     }
 }
 
-/// Position of a command in `commands`, then `later_commands`. A new command does not compile until it has a sample.
 fn step() -> RebuildStep {
     RebuildStep {
         target: "b".into(),
@@ -497,85 +496,30 @@ pub fn sync() -> Operation {
     Operation { kind: OperationKind::ForceSync(Box::new(sync)), title, ..operation() }
 }
 
-pub fn position(command: &Command) -> usize {
-    match command {
-        Command::Nothing => 0,
-        Command::Found(_) => 1,
-        Command::ChangeRegion(_) => 2,
-        Command::SetPolicy(_) => 3,
-        Command::SetFreeze(_) => 4,
-        Command::DeclareLost(_) => 5,
-        Command::EndPhase(_) => 6,
-        Command::PlanFailover(_) => 7,
-        Command::EndFailover(_) => 8,
-        Command::ReturnRegion(_) => 9,
-        Command::PutToken(_) => 10,
-        Command::RevokeToken(_) => 11,
-        Command::RegisterHost(_) => 12,
-        Command::LoseHost(_) => 13,
-        Command::SetHostPlacement(_) => 14,
-        Command::CreateVms(_) => 15,
-        Command::SetWant(_) => 16,
-        Command::RestartVm(_) => 17,
-        Command::Observe(_) => 18,
-        Command::MoveVms(_) => 19,
-        Command::BeginEvacuation(_) => 20,
-        Command::EndEvacuation(_) => 21,
-        Command::Depart(_) => 22,
-        Command::Admit(_) => 23,
-        Command::Decline(_) => 24,
-        Command::Forget(_) => 25,
-        Command::Recall(_) => 26,
-        Command::EndOperation(_) => 27,
-        Command::SetOvercommit(_) => 28,
-        Command::Claim(_) => 29,
-        Command::Unbar(_) => 30,
-        Command::RecordVms(_) => 31,
-        Command::CancelFailover(_) => 32,
-        Command::BeginMigrations(_) => 33,
-        Command::StartMigrations(_) => 34,
-        Command::AimMigration(_) => 35,
-        Command::StopMigrations(_) => 36,
-        Command::EndMigration(_) => 37,
-        Command::Switch(_) => 38,
-        Command::Expect(_) => 39,
-        Command::Withdraw(_) => 40,
-        Command::DropArrival(_) => 41,
-        Command::SetProtection(_) => 42,
-        Command::ChooseReplica(_) => 43,
-        Command::Guarded(_) => 44,
-        Command::LocateReplica(_) => 45,
-        Command::TakeReplica(_) => 46,
-        Command::DeclineReplica(_) => 47,
-        Command::DropReplica(_) => 48,
-        Command::ScheduleWindow(_) => 49,
-        Command::CancelWindow(_) => 50,
-        Command::NoteWindow(_) => 51,
-        Command::SettleWindow(_) => 52,
-        Command::BeginDrill(_) => 53,
-        Command::NoteDrill(_) => 54,
-        Command::EndDrill(_) => 55,
-        Command::RestoreDrill(_) => 56,
-        Command::LoseCopies(_) => 57,
-        Command::DropCopies(_) => 58,
-        Command::NoteWhole(_) => 59,
-        Command::SettleArrival(_) => 60,
-        Command::LoseMigration(_) => 61,
-        Command::PublishImage(_) => 62,
-        Command::RemoveImage(_) => 63,
-        Command::NoteImageFault(_) => 64,
-        later => position_of_sync(later),
-    }
+/// Where a command stands in a list of all; a command that is not in the list does not compile.
+macro_rules! place_of {
+    ($command:expr; $($name:ident $(($any:tt))?),* $(,)?) => {{
+        let name = match $command { $(Command::$name $(($any))? => stringify!($name),)* };
+        [$(stringify!($name)),*].iter().position(|other| *other == name).expect("it is in the list")
+    }};
 }
 
-fn position_of_sync(command: &Command) -> usize {
-    match command {
-        Command::TakeDigest(_) => 65,
-        Command::BeginSync(_) => 66,
-        Command::NoteSync(_) => 67,
-        Command::EndSync(_) => 68,
-        other => panic!("{other:?} has no position"),
-    }
+/// Position of a command in `commands`, then `later_commands`. A new command does not compile until it has a sample.
+pub fn position(command: &Command) -> usize {
+    place_of!(command;
+        Nothing, Found(_), ChangeRegion(_), SetPolicy(_), SetFreeze(_), DeclareLost(_),
+        EndPhase(_), PlanFailover(_), EndFailover(_), ReturnRegion(_), PutToken(_), RevokeToken(_),
+        RegisterHost(_), LoseHost(_), SetHostPlacement(_), CreateVms(_), SetWant(_), RestartVm(_),
+        Observe(_), MoveVms(_), BeginEvacuation(_), EndEvacuation(_), Depart(_), Admit(_),
+        Decline(_), Forget(_), Recall(_), EndOperation(_), SetOvercommit(_), Claim(_), Unbar(_),
+        RecordVms(_), CancelFailover(_), BeginMigrations(_), StartMigrations(_), AimMigration(_),
+        StopMigrations(_), EndMigration(_), Switch(_), Expect(_), Withdraw(_), DropArrival(_),
+        SetProtection(_), ChooseReplica(_), Guarded(_), LocateReplica(_), TakeReplica(_),
+        DeclineReplica(_), DropReplica(_), ScheduleWindow(_), CancelWindow(_), NoteWindow(_),
+        SettleWindow(_), BeginDrill(_), NoteDrill(_), EndDrill(_), RestoreDrill(_), LoseCopies(_),
+        DropCopies(_), NoteWhole(_), SettleArrival(_), LoseMigration(_), PublishImage(_),
+        RemoveImage(_), NoteImageFault(_), TakeDigest(_), BeginSync(_), NoteSync(_), EndSync(_),
+    )
 }
 
 pub fn envelope(command: Command) -> Envelope {
