@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use dwcp_types::{ImageDigest, ImagePart, decode, encode, wire_struct};
+use dwcp_types::{ImageDigest, ImagePart, decode, encode, hex, wire_struct};
 use ring::digest::{Context, SHA256};
 
 pub use fetch::{Fetcher, RANGE_BYTES};
@@ -229,8 +229,4 @@ fn read_sha256(path: &Path) -> io::Result<String> {
 /// The digest of an image with this list of parts.
 pub fn digest_of(list: &str) -> ImageDigest {
     ImageDigest::from(hex(ring::digest::digest(&SHA256, list.as_bytes()).as_ref()).as_str())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

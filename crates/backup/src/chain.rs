@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use dwcp_types::{GroupId, Wall};
+use dwcp_types::{GroupId, Wall, hex};
 
 use crate::error::{Error, Fault};
 use crate::format::{
@@ -13,7 +13,7 @@ use crate::format::{
     read_entry, read_entry_head, wrap_name,
 };
 use crate::repository::{Repository, keys_at};
-use crate::seal::{Bytes32, Sealer, hex, sha256, unhex};
+use crate::seal::{Bytes32, Sealer, sha256, unhex};
 
 /// The newest entry of a chain. Kept apart from the destination, it shows whether the destination went back in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

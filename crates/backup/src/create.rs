@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dwcp_types::{GroupId, Wall, encode};
+use dwcp_types::{GroupId, Wall, encode, hex};
 use zstd::bulk::Compressor;
 
 use crate::chain::{Backup, Chain, Head};
@@ -13,7 +13,7 @@ use crate::format::{
     Body, Chunk, Entry, INDEX_NUMBER, Index, Kind, Manifest, PACKS, Pack, Run, index_name, pack_name,
 };
 use crate::repository::{Repository, Unadded};
-use crate::seal::{Bytes32, Sealer, hex, random, sha256};
+use crate::seal::{Bytes32, Sealer, random, sha256};
 use crate::workers::each;
 
 /// The size of a pack, bytes: objects are few enough for S3, and small enough that one can be kept in memory.

@@ -13,9 +13,9 @@
 use std::collections::BTreeMap;
 
 use dwcp_types::codec::{Reader, Wire, Writer};
-use dwcp_types::{DecodeError, GroupId, Wall, decode, encode, wire_enum, wire_struct};
+use dwcp_types::{DecodeError, GroupId, Wall, decode, encode, hex, wire_enum, wire_struct};
 
-use crate::seal::{Bytes32, hex, unhex};
+use crate::seal::{Bytes32, unhex};
 
 /// The format that this program writes, and the newest that it reads.
 pub const VERSION: u64 = 1;

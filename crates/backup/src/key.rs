@@ -11,7 +11,8 @@ use crate::Destination;
 use crate::error::{Error, Fault};
 use crate::format::{LARGEST_SMALL, PASSPHRASE};
 use crate::repository::{fetch, keys_at};
-use crate::seal::{Bytes32, hex, random, sha256, unhex};
+use crate::seal::{Bytes32, random, sha256, unhex};
+use dwcp_types::hex;
 
 /// A key of 256 bits, with an id that may be known.
 #[derive(Clone)]

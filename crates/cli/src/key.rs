@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use dwcp_types::hex;
+
 /// 128 random bits in hex, with a prefix.
 pub fn fresh(prefix: &str) -> String {
     let mut bytes = [0u8; 16];
@@ -11,8 +13,5 @@ pub fn fresh(prefix: &str) -> String {
         let nanos = now.map_or(0, |d| d.as_nanos());
         bytes = (nanos ^ (u128::from(std::process::id()) << 96)).to_be_bytes();
     }
-    bytes.iter().fold(prefix.to_owned(), |mut text, byte| {
-        text.push_str(&format!("{byte:02x}"));
-        text
-    })
+    format!("{prefix}{}", hex(&bytes))
 }

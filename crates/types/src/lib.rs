@@ -4,6 +4,7 @@
 
 pub mod codec;
 mod codec_macros;
+mod hex;
 mod ids;
 mod image;
 mod quantity;
@@ -12,6 +13,7 @@ mod rng;
 mod time;
 
 pub use codec::{DecodeError, Wire, decode, encode};
+pub use hex::hex;
 pub use ids::{
     DrillId, FailoverId, Generation, GroupId, HostId, ImageDigest, MigrationId, NodeId, OperationId,
     RegionId, Revision, TokenId, VmId, WindowId, ZoneId,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dwcp_roles::agent::{Adopted, Seen};
 use dwcp_roles::protocol::VmSpec;
-use dwcp_types::{VmId, decode, encode, wire_struct};
+use dwcp_types::{VmId, decode, encode, hex, wire_struct};
 
 const SEEN_FILE: &str = "seen";
 const INCARNATION_FILE: &str = "incarnation";
@@ -27,7 +27,7 @@ wire_struct!(Note { 1 vm, 2 generation, 3 slot, 4 spec, 5 incoming });
 impl Note {
     /// As text: two hexadecimal digits a byte.
     pub(super) fn text(&self) -> String {
-        encode(self).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&encode(self))
     }
 
     pub(super) fn parse(text: &str) -> Option<Note> {

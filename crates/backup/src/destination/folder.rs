@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Destination, DestinationError, Listed, Trouble, plain};
-use crate::seal::{hex, random};
+use crate::seal::random;
+use dwcp_types::hex;
 
 const UNFINISHED: &str = ".new";
 const SWEPT_AFTER: Duration = Duration::from_secs(24 * 3600);

@@ -3,7 +3,8 @@
 use dwcp_types::Wall;
 use ring::hmac;
 
-use crate::seal::{hex, sha256};
+use crate::seal::sha256;
+use dwcp_types::hex;
 
 /// Who asks.
 #[derive(Clone)]

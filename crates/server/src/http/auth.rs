@@ -2,7 +2,7 @@
 
 use dwcp_api::{Permission, Problem, Role};
 use dwcp_state::Token;
-use dwcp_types::{Code, Refusal, TokenId, Wall};
+use dwcp_types::{Code, Refusal, TokenId, Wall, hex};
 use ring::digest::{SHA256, digest};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -27,7 +27,7 @@ impl Caller {
 
 /// SHA-256 of a token's secret in hexadecimal, as the facts keep it.
 pub fn secret_hash(secret: &str) -> String {
-    digest(&SHA256, secret.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest(&SHA256, secret.as_bytes()).as_ref())
 }
 
 /// A new token's secret: `dwcp_` and 256 bits of the system's randomness as base64url. Fails when the system has none.
