@@ -108,7 +108,9 @@ impl Inner {
     /// The place of the connection to a host; those of hosts that nobody dials and that are not connected go.
     fn dialed(&self, host: &PeerId, address: SocketAddr) -> Dialed {
         let mut dialed = self.dialed.lock().unwrap_or_else(|e| e.into_inner());
-        dialed.retain(|_, of| of.try_lock().map_or(true, |link| link.as_ref().is_some_and(Link::lives)));
+        // Who holds one is about to dial, or does.
+        let lives = |of: &Dialed| of.try_lock().is_ok_and(|link| link.as_ref().is_some_and(Link::lives));
+        dialed.retain(|_, of| Arc::strong_count(of) > 1 || lives(of));
         dialed.entry((host.clone(), address)).or_default().clone()
     }
 
