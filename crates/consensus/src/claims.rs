@@ -30,7 +30,10 @@ pub fn claims(from: NodeId, packet: &[u8]) -> Vec<(GroupId, Claim)> {
     let claimed = frames.filter_map(|(group, frame)| match frame {
         Frame::Holds { term, index } => Some((group, Claim::Holds { term, index })),
         Frame::Raft(message) => Some((group, claim(from, &message)?)),
-        Frame::RepairAsk { .. } | Frame::RepairTell { .. } | Frame::RepairLost { .. } => None,
+        Frame::RepairAsk { .. }
+        | Frame::RepairTell { .. }
+        | Frame::RepairLost { .. }
+        | Frame::RepairMembers { .. } => None,
     });
     claimed.collect()
 }

@@ -135,6 +135,8 @@ pub struct GroupSetup {
     pub voters: Vec<NodeId>,
     /// Founding learners: they receive everything and do not vote.
     pub learners: Vec<NodeId>,
+    /// Nodes besides those that may belong to the group: a damaged replica asks them too who does.
+    pub others: Vec<NodeId>,
     /// The node that should lead when it is alive and caught up.
     pub home: Option<NodeId>,
     /// The caller knows that this replica held state and that all of it is gone (a replaced disk). The replica then

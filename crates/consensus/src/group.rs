@@ -48,9 +48,9 @@ pub(crate) struct Group {
     me: NodeId,
     boot: u64,
     raft: RawNode<Log>,
-    /// All members that the caller named, besides this node.
+    /// The other members: those that were last in force here, or what the caller named before there were any.
     named: BTreeSet<NodeId>,
-    /// Those of them, and this node, that vote by what the caller named.
+    /// Those of them, and this node, that vote.
     voters: BTreeSet<NodeId>,
     damage: Option<Damage>,
     /// Something of this group must be written in this call.
@@ -90,7 +90,6 @@ pub(crate) struct Group {
 
 impl Group {
     pub fn open(config: &Config, setup: &GroupSetup, found: Found, turn: &mut Turn) -> Result<Self, String> {
-        let rank = home::rank(config, setup);
         let applied = found.snapshot.index;
         let fresh = found.fresh;
         let boot = found.hard.boot;
@@ -99,12 +98,12 @@ impl Group {
         let empty = found.snapshot == StoredSnapshot::default();
         let log = Log::new(found.hard, found.snapshot, found.entries);
         let raft = raft_node(config, applied, log)?;
-        let named = setup.voters.iter().chain(&setup.learners).copied();
+        let named = setup.voters.iter().chain(&setup.learners).chain(&setup.others).copied();
         let mut group = Self {
             id: setup.group,
             me: config.node,
             boot,
-            rank,
+            rank: 0,
             voted: (0, 0),
             named: named.filter(|node| *node != config.node).collect(),
             voters: setup.voters.iter().copied().collect(),
@@ -132,6 +131,7 @@ impl Group {
             ignored: 0,
             raft,
         };
+        group.know_members(config.seed);
         if fresh {
             group.stage_snapshot(turn);
         }

@@ -36,4 +36,5 @@ pub use dwcp_types::{GroupId, NodeId};
 pub use effects::{Batch, Disk, DropReason, Input, Output, Ticket};
 pub use examine::{Examined, examine};
 pub use multi::{MultiRaft, OpenError, Opened, OpenedSnapshot};
+pub use records::GroupRecords;
 pub use status::{GroupStatus, PeerStatus, Role};

@@ -1,6 +1,7 @@
 //! All groups of a node behind one door.
 
 use crate::group::Group;
+use crate::records;
 use crate::recover::recover;
 use crate::turn::{Mail, Stage, Turn};
 use crate::wire;
@@ -118,6 +119,14 @@ impl MultiRaft {
         self.touched.insert(setup.group);
         self.next_tick_us = Some(self.now_us);
         Ok(opened)
+    }
+
+    /// Forgets a group and what the disk holds of it. The caller knows that it will never be needed again.
+    pub fn close(&mut self, group: GroupId) {
+        if self.groups.remove(&group).is_some() {
+            self.touched.remove(&group);
+            self.stage.delete_range(records::group_range(group));
+        }
     }
 
     fn check(&self, setup: &GroupSetup) -> Result<(), OpenError> {

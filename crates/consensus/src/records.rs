@@ -4,6 +4,7 @@
 //! of key and payload (4 bytes, little endian), then the payload. The checksum covers the key, so that a record that
 //! turns up in the wrong place is as bad as a flipped bit.
 
+use crate::Disk;
 use crate::codec::{Reader, Writer};
 use dwcp_types::GroupId;
 use raft::eraftpb::{ConfState, Entry, EntryType};
@@ -18,6 +19,30 @@ const BEHIND_ENTRIES: u8 = 17;
 /// Every key of the group is in this half-open range.
 pub(crate) fn group_range(group: GroupId) -> (Vec<u8>, Vec<u8>) {
     (key(group, 0), key(group, u8::MAX))
+}
+
+/// Everything that a disk held of a group when it was read: a [`Disk`] to open the group from later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupRecords(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl GroupRecords {
+    /// Reads them.
+    pub fn read(disk: &dyn Disk, group: GroupId) -> GroupRecords {
+        let (from, to) = group_range(group);
+        GroupRecords(disk.range(&from, &to).collect())
+    }
+
+    /// True when the disk holds nothing of the group.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Disk for GroupRecords {
+    fn range(&self, from: &[u8], to: &[u8]) -> Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + '_> {
+        let (from, to) = (from.to_vec(), to.to_vec());
+        Box::new(self.0.iter().filter(move |(key, _)| *key >= from && *key < to).cloned())
+    }
 }
 
 fn key(group: GroupId, kind: u8) -> Vec<u8> {

@@ -5,9 +5,10 @@
 //! not decide how deep.
 
 use crate::codec::{Reader, Writer};
+use crate::guard::members_sound;
 use crate::records::{read_entry, read_members, write_entry, write_members};
 use dwcp_types::{GroupId, NodeId};
-use raft::eraftpb::{Message, MessageType, Snapshot};
+use raft::eraftpb::{ConfState, Message, MessageType, Snapshot};
 
 const VERSION: u8 = 1;
 /// Terms, indexes and nodes at or above this are nonsense; below it sums cannot overflow.
@@ -25,6 +26,8 @@ pub(crate) enum Frame {
     RepairTell { boot: u64, term: u64, target: Option<u64> },
     /// The answer of a replica that lost its vote, and thus does not know its term.
     RepairLost { boot: u64 },
+    /// Sent before the answer of a replica that knows its term: who belonged to the group at the index that it has applied.
+    RepairMembers { boot: u64, index: u64, voters: Vec<NodeId>, learners: Vec<NodeId> },
     /// The sender holds the log of the leader of `term` durably up to `index`.
     Holds { term: u64, index: u64 },
 }
@@ -34,6 +37,7 @@ const REPAIR_ASK: u8 = 1;
 const REPAIR_TELL: u8 = 2;
 const HOLDS: u8 = 3;
 const REPAIR_LOST: u8 = 4;
+const REPAIR_MEMBERS: u8 = 5;
 
 const TYPES: [MessageType; 12] = [
     MessageType::MsgAppend,
@@ -97,6 +101,15 @@ pub(crate) fn encode_body(group: GroupId, frame: &Frame) -> Vec<u8> {
             writer.byte(REPAIR_LOST);
             writer.number(*boot);
         }
+        Frame::RepairMembers { boot, index, voters, learners } => {
+            writer.byte(REPAIR_MEMBERS);
+            writer.number(*boot);
+            writer.number(*index);
+            let mut members = ConfState::default();
+            members.voters = voters.clone();
+            members.learners = learners.clone();
+            write_members(&mut writer, &members);
+        }
         Frame::Holds { term, index } => {
             writer.byte(HOLDS);
             writer.number(*term);
@@ -137,6 +150,15 @@ fn decode_body(from: NodeId, body: &[u8]) -> Option<(GroupId, Frame)> {
             Frame::RepairTell { boot, term, target: leads.then_some(target) }
         }
         REPAIR_LOST => Frame::RepairLost { boot: reader.number()? },
+        REPAIR_MEMBERS => {
+            let boot = reader.number()?;
+            let index = small(&mut reader)?;
+            let members = read_members(&mut reader)?;
+            if !members_sound(&members) {
+                return None;
+            }
+            Frame::RepairMembers { boot, index, voters: members.voters, learners: members.learners }
+        }
         HOLDS => Frame::Holds { term: small(&mut reader)?, index: small(&mut reader)? },
         _ => return None,
     };

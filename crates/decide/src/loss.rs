@@ -125,7 +125,7 @@ fn may_be_lost(core: &Core, view: &LossView, region: &Region) -> bool {
     };
     // Hosts that are heard of run their VMs: the region is unreachable in part, not lost.
     let hosts_heard = view.hosts_heard.get(&region.id).copied().unwrap_or(0);
-    standing && hosts_heard == 0 && core.running_failover(&region.id).is_none()
+    standing && region.takes_part() && hosts_heard == 0 && core.running_failover(&region.id).is_none()
 }
 
 fn refusal(core: &Core, region: &Region, begun: usize) -> Option<Refusal> {

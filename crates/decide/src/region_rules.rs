@@ -37,7 +37,7 @@ fn not_asked(ask: &Ask<'_>, region: &Region) -> Option<Reason> {
 
 fn closed(ask: &Ask<'_>, region: &Region, seen: &Seen<'_>) -> Option<Reason> {
     let opened = ask.opened == Some(&region.id);
-    let text = if opened {
+    let text = if opened && region.lifecycle != Lifecycle::Leaving {
         return not_ready(seen);
     } else if region.standing == Standing::Lost {
         "it is lost".to_string()
@@ -45,6 +45,10 @@ fn closed(ask: &Ask<'_>, region: &Region, seen: &Seen<'_>) -> Option<Reason> {
         "it came back from a loss and nobody has enabled it".to_string()
     } else if region.lifecycle == Lifecycle::Disabled {
         "it is disabled".to_string()
+    } else if region.lifecycle == Lifecycle::Joining {
+        "it is joining and nobody has enabled it yet".to_string()
+    } else if region.lifecycle == Lifecycle::Leaving {
+        "it leaves the federation".to_string()
     } else if !region.placement {
         format!("placement is off, by {}", region.placement_by)
     } else {

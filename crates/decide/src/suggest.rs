@@ -222,7 +222,7 @@ fn smaller(request: &PlaceRequest, closest: Option<&Closest>) -> Option<Suggesti
 /// A region that only an operator's switch keeps out.
 fn opened_region(inputs: Inputs<'_>, request: &PlaceRequest) -> Option<Suggestion> {
     for region in inputs.view.core.regions.values() {
-        if region.takes_placements() || region.standing == Standing::Lost {
+        if region.takes_placements() || region.standing == Standing::Lost || !region.holds_replicas() {
             continue;
         }
         let ask = Ask { opened: Some(&region.id), ..request.ask() };

@@ -14,6 +14,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use quinn::{Endpoint, VarInt};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::intake::{self, Room};
@@ -222,6 +223,7 @@ impl Mesh {
             next_session: AtomicU64::new(1),
             refused: AtomicU64::new(0),
             stop: watch::Sender::new(false),
+            runtime: Handle::current(),
         });
         tokio::spawn(accept::run(inner.clone(), endpoint));
         let handle = MeshHandle { inner };
@@ -246,6 +248,8 @@ pub(crate) struct Inner {
     next_session: AtomicU64,
     refused: AtomicU64,
     stop: watch::Sender<bool>,
+    /// Where links run, whoever asks for them.
+    runtime: Handle,
 }
 
 impl Inner {
@@ -360,7 +364,7 @@ impl MeshHandle {
                 let expect = PeerId::Region(peer.region.clone());
                 let tls = transport::client_config(&self.inner.identity, expect)?;
                 let link = Arc::new(PeerLink::new(peer, &self.inner.limits));
-                tokio::spawn(link::run(self.inner.clone(), link.clone(), tls));
+                self.inner.runtime.spawn(link::run(self.inner.clone(), link.clone(), tls));
                 place.insert(link);
             }
         }

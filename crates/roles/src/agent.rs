@@ -90,6 +90,8 @@ pub struct Seen {
     pub generations: BTreeMap<VmId, u64>,
     /// The voters of the region's group as a leader named them last; empty before.
     pub voters: Vec<NodeId>,
+    /// Who may vote there soon, as a leader named them last.
+    pub joining: Vec<NodeId>,
     /// Length of a lease as a leader told it last, ms; 0 before.
     pub lease_ms: u64,
     /// VMs that were released to another host: the generation they ran under here, and the migration.
@@ -99,7 +101,7 @@ pub struct Seen {
     /// VMs of which everything has come from another host: the generation they were expected under, and the migration.
     pub whole: BTreeMap<VmId, (u64, u64)>,
 }
-dwcp_types::wire_struct!(Seen { 1 newest, 2 generations, 3 voters, 4 lease_ms, 5 released, 6 whole, 20 guarded });
+dwcp_types::wire_struct!(Seen { 1 newest, 2 generations, 3 voters, 4 lease_ms, 5 released, 6 whole, 20 guarded, 160 joining });
 
 /// A VM that was already there when the agent started.
 #[derive(Clone, Debug)]

@@ -27,6 +27,7 @@ mod intents;
 mod leases;
 mod leaving;
 mod maintenance;
+mod members;
 mod migrate;
 mod move_requests;
 mod observe;
@@ -48,7 +49,7 @@ mod wire;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use dwcp_consensus::{Disk, GroupSetup, MultiRaft, OpenError};
+use dwcp_consensus::{Disk, MultiRaft, OpenError};
 use dwcp_decide::{PlaceIndex, Reservations, Serial, Workers};
 use dwcp_state::{Core, FEDERATION_GROUP, Federation};
 use dwcp_types::{GroupId, Mono, NodeId, Now, RegionId, Rng};
@@ -59,6 +60,7 @@ pub use drain::DrainStep;
 pub use force_sync::PlannedStep;
 pub use hosts::HostSession;
 pub use images::ImageOffer;
+pub use members::Peer;
 pub use proposals::Proposal;
 pub use questions::{Observation, RegionCheck};
 pub use requests::{Asked, Change, CreateVm, FailoverRequest, MigrateRequest, Reply, Request};
@@ -75,7 +77,8 @@ pub struct NodeConfig {
     pub me: NodeId,
     /// Its region.
     pub region: RegionId,
-    /// Every region of the federation with its number.
+    /// The regions that the federation was founded with, or those that there were when this one came in, with their
+    /// numbers. Which there are now is a fact: [`Node::regions`].
     pub regions: BTreeMap<NodeId, RegionId>,
     /// Founding voters of every group, at most five; the other regions learn.
     pub voters: Vec<NodeId>,
@@ -97,6 +100,8 @@ pub struct NodeConfig {
     pub consensus: dwcp_consensus::Config,
     /// This node once held state that is gone: groups without records join as damaged replicas, and are not founded.
     pub lost: bool,
+    /// The region came in after the federation was founded: it founds nothing, and waits for the others to take it in.
+    pub joins: bool,
     /// Deliberate faults.
     #[cfg(feature = "mutations")]
     pub mutation: Option<Mutation>,
@@ -131,6 +136,7 @@ impl NodeConfig {
             genesis,
             consensus,
             lost: false,
+            joins: false,
             #[cfg(feature = "mutations")]
             mutation: None,
         }
@@ -262,6 +268,8 @@ pub enum Effect {
     /// The next batch holds everything: it is to be the first of a new store file, which takes the place of the old one once it
     /// is durable.
     RenewStore,
+    /// The other regions' nodes are these from now on: links to others end.
+    Peers(Vec<Peer>),
     /// Write a line into the log.
     Log {
         /// Which part speaks: `federation-controller`, `state-manager`, `monitor`.
@@ -287,6 +295,8 @@ pub enum Level {
 /// The machine.
 pub struct Node {
     config: NodeConfig,
+    regions: BTreeMap<NodeId, RegionId>,
+    membership: members::Membership,
     raft: MultiRaft,
     facts: Federation,
     rng: Rng,
@@ -326,6 +336,8 @@ impl Node {
     /// A node whose groups are opened from `disk`; new ones when it holds nothing.
     pub fn open(config: NodeConfig, now: Now, disk: &dyn Disk) -> Result<Node, OpenError> {
         let mut node = Node {
+            regions: config.regions.clone(),
+            membership: members::Membership::default(),
             raft: MultiRaft::new(config.consensus.clone()),
             facts: Federation::default(),
             rng: Rng::new(config.seed ^ 0xd3c9),
@@ -353,30 +365,8 @@ impl Node {
             out: Vec::new(),
             config,
         };
-        let regions = node.config.regions.clone();
-        for (number, region) in &regions {
-            node.facts.open_group(*number, region);
-        }
-        node.open_group(FEDERATION_GROUP, None, disk)?;
-        for number in regions.keys() {
-            node.open_group(*number, Some(*number), disk)?;
-        }
+        node.open_groups(disk)?;
         Ok(node)
-    }
-
-    fn open_group(&mut self, group: GroupId, home: Option<NodeId>, disk: &dyn Disk) -> Result<(), OpenError> {
-        let voters = self.config.voters.clone();
-        let learners = self.config.regions.keys().copied().filter(|n| !voters.contains(n)).collect();
-        let setup = GroupSetup { group, voters, learners, home, lost: self.config.lost };
-        let opened = self.raft.open(self.now.mono.0, setup, disk)?;
-        if let Some(snapshot) = opened.snapshot {
-            if let Err(error) = self.facts.restore(group, &snapshot.data) {
-                return Err(OpenError::BadSetup(format!(
-                    "group {group}: the snapshot can't be read: {error}"
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// Says who runs the independent pieces of one decision; without a word they are run one after the other. What is
@@ -436,8 +426,7 @@ impl Node {
         } else {
             self.stop_driving_syncs();
         }
-        let groups: Vec<GroupId> =
-            self.config.regions.keys().copied().filter(|group| self.leads(*group)).collect();
+        let groups: Vec<GroupId> = self.regions.keys().copied().filter(|group| self.leads(*group)).collect();
         for group in groups {
             self.lead_region(group);
         }
@@ -445,6 +434,8 @@ impl Node {
 
     fn lead_federation(&mut self) {
         self.found();
+        self.keep_members(FEDERATION_GROUP);
+        self.forget_left();
         self.watch_regions();
         self.keep_windows();
         self.run_drills();
@@ -453,6 +444,8 @@ impl Node {
     }
 
     fn lead_region(&mut self, group: GroupId) {
+        self.keep_members(group);
+        self.close_leaving(group);
         self.keep_limits(group);
         self.watch_hosts(group);
         self.evacuate(group);

@@ -10,6 +10,7 @@
 
 mod guard;
 mod image;
+mod question;
 mod switch;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use dwcp_types::{HostId, ImageDigest, NodeId, Priority, RegionId, VmId, ZoneId, 
 
 pub use guard::{GuardPhase, GuardReport, ProtectTo, ReplicaIntent};
 pub use image::{ImageDamage, ImageHere, ImageRead, ImageSource, ImageWanted, Images, ReadImage};
+pub use question::{CheckRequest, Checked, Console, Finding, ProbeRequest, ProbeResult, Probed, ReadConsole};
 pub use switch::{least_downtime_ms, memory_downtime_ms};
 
 /// From an agent to the leader of its region's group.
@@ -167,64 +169,6 @@ pub struct Usage {
 }
 wire_struct!(Usage { 1 cpu_percent, 2 memory_used_mib, 3 memory_total_mib, 4 disk_used_gib, 5 disk_total_gib });
 
-/// What a VM's own probe said when asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Probed {
-    /// The request's number.
-    pub request: u64,
-    /// One result a VM that was asked.
-    pub results: Vec<ProbeResult>,
-}
-wire_struct!(Probed { 1 request, 2 results });
-
-/// One VM's answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProbeResult {
-    /// The VM.
-    pub vm: VmId,
-    /// What it answered.
-    pub healthy: Health,
-    /// Status or error as text.
-    pub detail: String,
-    /// From asking to the answer, µs; 0 without one.
-    pub took_us: u64,
-}
-wire_struct!(ProbeResult { 1 vm, 2 healthy, 3 detail, 4 took_us });
-
-/// A piece of a VM's console.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Console {
-    /// The request's number.
-    pub request: u64,
-    /// What was written from the offset asked for on, at most 64 KiB.
-    pub bytes: Vec<u8>,
-    /// Where to go on reading.
-    pub next_offset: u64,
-}
-wire_struct!(Console { 1 request, 2 bytes, 3 next_offset });
-
-/// What a check of the host found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
-    /// The request's number.
-    pub request: u64,
-    /// One line a thing checked.
-    pub findings: Vec<Finding>,
-}
-wire_struct!(Checked { 1 request, 2 findings });
-
-/// One thing that was checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Finding {
-    /// What was checked, such as `disk`.
-    pub subject: String,
-    /// Whether it is in order.
-    pub passed: bool,
-    /// What was seen, with numbers.
-    pub detail: String,
-}
-wire_struct!(Finding { 1 subject, 2 passed, 3 detail });
-
 /// The leader takes the host in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Welcome {
@@ -236,11 +180,13 @@ pub struct Welcome {
     pub lease_ms: u64,
     /// The voters of the region's group. Fail-static operation asks each of them; empty keeps the list as it is.
     pub voters: Vec<NodeId>,
+    /// Who may vote, and so lead, soon: they are asked as well, and don't count.
+    pub joining: Vec<NodeId>,
 }
-wire_struct!(Welcome { 1 node, 2 term, 3 lease_ms, 4 voters });
+wire_struct!(Welcome { 1 node, 2 term, 3 lease_ms, 4 voters, 160 joining });
 
 /// The lease, counted from before the [`Renew`] it answers was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
     /// The request answered.
     pub seq: u64,
@@ -250,8 +196,12 @@ pub struct Grant {
     pub term: u64,
     /// Revision of those intents.
     pub revision: u64,
+    /// The voters of the region's group now; empty: as they were told last.
+    pub voters: Vec<NodeId>,
+    /// Who may vote, and so lead, soon.
+    pub joining: Vec<NodeId>,
 }
-wire_struct!(Grant { 1 seq, 2 lease_ms, 3 term, 4 revision });
+wire_struct!(Grant { 1 seq, 2 lease_ms, 3 term, 4 revision, 160 voters, 161 joining });
 
 /// Every VM wanted on a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -568,33 +518,3 @@ pub enum Health {
     Unhealthy,
 }
 wire_enum!(Health { 1 Unknown, 2 Healthy, 3 Unhealthy });
-
-/// Ask these VMs now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProbeRequest {
-    /// Repeated in the answer.
-    pub request: u64,
-    /// Which; empty for all of the host.
-    pub vms: Vec<VmId>,
-}
-wire_struct!(ProbeRequest { 1 request, 2 vms });
-
-/// Read a VM's console.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadConsole {
-    /// Repeated in the answer.
-    pub request: u64,
-    /// The VM.
-    pub vm: VmId,
-    /// Where to start, in bytes since the VM's first boot here.
-    pub offset: u64,
-}
-wire_struct!(ReadConsole { 1 request, 2 vm, 3 offset });
-
-/// Check the host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CheckRequest {
-    /// Repeated in the answer.
-    pub request: u64,
-}
-wire_struct!(CheckRequest { 1 request });

@@ -287,6 +287,15 @@ impl Digest {
             Effect::MendLinks { region } => self.frame(6, 0, 0, region.as_str().as_bytes()),
             Effect::CheckStore => self.frame(7, 0, 0, &[]),
             Effect::RenewStore => self.frame(8, 0, 0, &[]),
+            Effect::Peers(peers) => {
+                self.frame(9, peers.len() as u64, 0, &[]);
+                for peer in peers {
+                    self.number(peer.node);
+                    [peer.region.as_str(), &peer.mesh, &peer.api]
+                        .iter()
+                        .for_each(|text| self.piece(text.as_bytes()));
+                }
+            }
             Effect::Log { component, level, text } => {
                 self.frame(5, *level as u64, 0, component.as_bytes());
                 self.piece(text.as_bytes());
@@ -311,6 +320,7 @@ pub fn kind_of_effect(effect: &Effect) -> &'static str {
         Effect::MendLinks { .. } => "orders to mend links",
         Effect::CheckStore => "orders to read the store back",
         Effect::RenewStore => "orders to begin a new store file",
+        Effect::Peers(_) => "lists of peers",
         Effect::Log { level: Level::Info, .. } => "log lines",
         Effect::Log { .. } => "warnings and errors",
     }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dwcp_mesh::{LinkTable, MeshHandle};
-use dwcp_roles::node::{Class, Effect, Input, Node, NodeConfig, Reply, Request, StoreCheck};
+use dwcp_mesh::{LinkTable, MeshHandle, Peer};
+use dwcp_roles::node::{self, Class, Effect, Input, Node, Reply, Request, StoreCheck};
 use dwcp_state::FEDERATION_GROUP;
-use dwcp_types::{GroupId, RegionId};
+use dwcp_types::{GroupId, NodeId, RegionId};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
@@ -27,6 +27,8 @@ const INPUTS_A_STEP: usize = 256;
 pub struct Outlets {
     /// To other nodes and agents.
     pub mesh: MeshHandle,
+    /// The other regions as configured: whoever stands here is dialed at this address, whatever the facts say.
+    pub configured: Vec<Peer>,
     /// To the store.
     pub writer: Writer,
     /// How long commits take.
@@ -65,10 +67,34 @@ impl Outlets {
 }
 
 impl Outlets {
+    /// Dials who came, and lets go of who left.
+    fn set_peers(&self, peers: &[node::Peer]) {
+        let address = |peer: &node::Peer| {
+            let configured = self.configured.iter().find(|known| known.node == peer.node);
+            match configured {
+                Some(known) => Ok(known.address),
+                None => {
+                    peer.mesh.parse().map_err(|_| format!("{}: '{}' is no address", peer.region, peer.mesh))
+                }
+            }
+        };
+        let mut dialed = Vec::with_capacity(peers.len());
+        for peer in peers {
+            match address(peer) {
+                Ok(address) => {
+                    dialed.push(Peer { node: peer.node, region: peer.region.as_str().to_owned(), address });
+                }
+                Err(why) => self.log.error("state-manager", why),
+            }
+        }
+        if let Err(error) = self.mesh.set_peers(dialed) {
+            self.log.error("state-manager", format!("the links to the regions stay as they were: {error}"));
+        }
+    }
+
     /// Reads the store back on a thread of its own, and tells the node what came of it.
-    fn check_store(&self, config: &NodeConfig) {
-        let groups: Vec<GroupId> =
-            std::iter::once(FEDERATION_GROUP).chain(config.regions.keys().copied()).collect();
+    fn check_store(&self, regions: &BTreeMap<NodeId, RegionId>) {
+        let groups: Vec<GroupId> = std::iter::once(FEDERATION_GROUP).chain(regions.keys().copied()).collect();
         let (door, times) = (self.door.clone(), self.times.clone());
         self.writer.checkup(move |checkup| {
             let failed = |why: String| StoreCheck { unread: why, ..StoreCheck::default() };
@@ -217,7 +243,8 @@ impl NodeLoop {
                 }
             }
             Effect::MendLinks { region } => self.outlets.mend_links(&region),
-            Effect::CheckStore => self.outlets.check_store(self.node.config()),
+            Effect::CheckStore => self.outlets.check_store(self.node.regions()),
+            Effect::Peers(peers) => self.outlets.set_peers(&peers),
             Effect::RenewStore => {
                 let log = self.outlets.log.clone();
                 self.outlets.writer.renew(move |why| {

@@ -84,7 +84,7 @@ impl Region {
 
         let (events, from_mesh) = mpsc::channel(EVENTS);
         let mesh = setup::mesh_config(config, identity.clone(), seed)?;
-        let listen = mesh.listen;
+        let (listen, configured) = (mesh.listen, mesh.peers.clone());
         let mesh = Mesh::start(mesh, events).map_err(|e| format!("the mesh at {listen}: {e}"))?;
         let (door, inbox) = NodeHandle::new();
         let (times, placements) = (CommitTimes::default(), PlacementTimes::default());
@@ -95,6 +95,7 @@ impl Region {
             Writer::start(store, times.clone(), durable, failed).map_err(started("the store's thread"))?;
         let outlets = Outlets {
             mesh: mesh.clone(),
+            configured,
             writer,
             times: times.clone(),
             door: door.clone(),
@@ -117,7 +118,7 @@ impl Region {
         self.node.tell(Input::HandOver);
         let gone = async {
             let leads = |view: &View<'_>| {
-                let regions = view.node.config().regions.keys();
+                let regions = view.node.regions().keys();
                 regions.chain([&FEDERATION_GROUP]).any(|group| view.node.leads(*group))
             };
             while self.node.look(leads).await == Some(true) {

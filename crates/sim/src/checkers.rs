@@ -106,6 +106,7 @@ impl World {
     pub fn settled(&self) -> Result<(), String> {
         identical::settled(self)?;
         operations::settled(self)?;
+        crate::members::settled(self)?;
         in_charge::settled(self)
     }
 

@@ -1,6 +1,8 @@
 //! Misfortune, and its end.
 
-use dwcp_types::NodeId;
+use std::collections::BTreeSet;
+
+use dwcp_types::{GroupId, NodeId};
 
 use crate::options::FaultMix;
 use crate::world::{Event, World};
@@ -213,14 +215,26 @@ impl World {
     /// True when the disk of a dead node may be harmed: a majority keeps what it has, also when those that are dead were
     /// harmed before. What no whole replica holds can't be repaired by anybody.
     fn may_harm(&mut self, node: NodeId) -> bool {
-        let groups = 0..=self.options.regions as u64;
+        let groups = self.groups();
         let hurt = |slot: &crate::world::NodeSlot| {
             slot.node.as_ref().is_none_or(|machine| {
-                groups.clone().any(|group| machine.group(group).is_some_and(|status| status.damaged))
+                groups.iter().any(|group| machine.group(*group).is_some_and(|status| status.damaged))
             })
         };
-        let others_hurt = self.nodes.iter().filter(|(other, slot)| **other != node && hurt(slot)).count();
-        let may = self.nodes[&node].node.is_none() && (others_hurt + 1) * 2 < self.options.regions;
+        let mut all: BTreeSet<NodeId> =
+            self.present().filter(|(_, slot)| hurt(slot)).map(|(other, _)| other).collect();
+        all.insert(node);
+        let spares =
+            |voters: &[NodeId]| voters.iter().filter(|voter| all.contains(voter)).count() * 2 < voters.len();
+        let told = |group: GroupId| {
+            let statuses = self.present().filter_map(move |(_, slot)| slot.node.as_ref()?.group(group));
+            statuses.max_by_key(|status| status.applied).map(|status| status.voters)
+        };
+        // A group without voters anywhere is not there yet, or all that held it is dead.
+        let majorities = groups.iter().filter_map(|group| told(*group)).filter(|voters| !voters.is_empty());
+        let may = self.nodes[&node].node.is_none()
+            && all.len() * 2 < self.present().count()
+            && majorities.into_iter().all(|voters| spares(&voters));
         if !may {
             self.note(format!("the disk of node {node} is spared"));
         }
@@ -269,7 +283,7 @@ impl World {
     }
 
     fn revive_host(&mut self, host: usize) {
-        if !self.hosts[host].alive {
+        if !self.hosts[host].alive && !self.hosts[host].gone {
             self.hosts[host].alive = true;
             self.revive_agent(host);
         }

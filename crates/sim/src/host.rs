@@ -58,6 +58,8 @@ pub struct Host {
     pub region: RegionId,
     /// Its region's node.
     pub home: NodeId,
+    /// Its region has left: it never comes back.
+    pub gone: bool,
     /// Its name.
     pub name: HostId,
     /// What its agent is told at its start.
@@ -110,6 +112,7 @@ impl Host {
             region,
             home,
             name,
+            gone: false,
             config: AgentConfig { hello, ..config },
             agent: None,
             incarnation: 0,

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod host;
 pub mod images;
 pub mod layout;
+pub mod members;
 pub mod migrations;
 pub mod moves;
 mod net;

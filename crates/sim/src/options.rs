@@ -113,6 +113,8 @@ pub struct Options {
     pub revocations: bool,
     /// VMs are moved between hosts while they run, hosts are emptied, and moves are called off.
     pub moves: bool,
+    /// A region comes in, and one may leave.
+    pub members: Option<crate::members::Plan>,
     /// The nodes' clocks run at rates that differ by up to 5 %.
     pub drifting: bool,
     /// A rule broken on purpose.
@@ -182,6 +184,7 @@ impl Options {
             snapshot_every: [SNAPSHOT_EVERY, 300, 60][rng.below(3) as usize],
             revocations: rng.chance(1, 2),
             moves: seed.is_multiple_of(2),
+            members: (seed % 8 == 1 && mutation.is_none()).then(|| crate::members::Plan::draw(seed)),
             drifting: true,
             mutation,
             max_proposal_bytes: None,
@@ -208,6 +211,7 @@ impl Options {
             snapshot_every: SNAPSHOT_EVERY,
             revocations: false,
             moves: false,
+            members: None,
             drifting: false,
             mutation: None,
             max_proposal_bytes: None,

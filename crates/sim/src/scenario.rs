@@ -188,6 +188,19 @@ impl Story {
                 self.world.place_image(id.ok_or(format!("no host {host}"))?, name, digit);
                 Ok(())
             }
+            ["join", name] => {
+                let number = self.world.join_region();
+                if words::region(name)? != number {
+                    return Err(format!("the next region is {}", self.world.options.region(number)));
+                }
+                self.say(&format!("the machines of {name} start"));
+                Ok(())
+            }
+            ["take-away", name] => {
+                self.world.take_region_away(words::region(name)?);
+                self.say(&format!("the machines of {name} are gone"));
+                Ok(())
+            }
             ["remember"] => {
                 self.boots = self.booted();
                 Ok(())
@@ -199,7 +212,7 @@ impl Story {
                 Ok(())
             }
             _ => Err(format!(
-                "`{}` is not dwcp-cli, fault, image, expect, remember or settle",
+                "`{}` is not dwcp-cli, fault, image, expect, join, take-away, remember or settle",
                 words.join(" ")
             )),
         }
@@ -213,7 +226,7 @@ impl Story {
     /// Tells what entered the logs of the groups and matters to people.
     fn tell_events(&mut self) {
         let mut news = Vec::new();
-        for group in 0..=self.world.options.regions as u64 {
+        for group in self.world.groups() {
             let newest = self
                 .world
                 .nodes

@@ -6,7 +6,7 @@ use dwcp_roles::agent::AgentConfig;
 use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Request, StoreCheck};
 use dwcp_roles::protocol::TransferTo;
 use dwcp_state::{Core, Policy, Prices, Region, Role, Token};
-use dwcp_types::{HostId, Mono, NodeId, Now, RegionId, Rng, TokenId, Wall};
+use dwcp_types::{GroupId, HostId, Mono, NodeId, Now, RegionId, Rng, TokenId, Wall};
 
 use crate::checkers::Checkers;
 use crate::client::Client;
@@ -70,6 +70,8 @@ pub enum Event {
     Fault(Fault),
     /// The client does something.
     Client,
+    /// The operator looks which regions are to come and to go.
+    Operator,
     /// Tokens are looked at, again and again.
     Tokens,
 }
@@ -88,6 +90,10 @@ pub struct NodeSlot {
     pub disk_full: bool,
     /// Its disk was replaced, and whoever starts it knows.
     pub lost: bool,
+    /// Its region came in after the federation was founded.
+    pub joins: bool,
+    /// Its region has left: nothing of it comes back.
+    pub gone: bool,
     /// Its wall clock is off by so much, ms.
     pub wall_offset_ms: i64,
     /// Its clock runs faster by so much; two nodes differ by less than 5 %.
@@ -137,6 +143,10 @@ pub struct World {
     next_event: u64,
     next_session: u64,
     digest: u64,
+    /// Regions that the federation was founded with.
+    founding: usize,
+    /// Who takes regions in and lets them go.
+    pub operator: crate::members::Operator,
 }
 
 impl World {
@@ -158,36 +168,67 @@ impl World {
             next_event: 0,
             next_session: 0,
             digest: 0xcbf2_9ce4_8422_2325,
+            founding: options.regions,
+            operator: crate::members::Operator::new(options.seed),
             rng,
             options,
         };
         if let Some(proof) = &world.options.proof {
             world.net.delays_us.clone_from(&proof.layout.delays_us);
         }
+        if world.options.members.is_some() {
+            world.schedule(0, Event::Operator);
+        }
         if world.options.revocations {
             world.schedule(0, Event::Tokens);
         }
         for number in 1..=world.options.regions as NodeId {
-            let disk = Disk::new(world.options.fsync_us);
-            let wall_offset_ms = world.rng.below(400) as i64 - 200;
-            // Stories tell times, so their clocks are right.
-            let drift_ppm = if world.options.drifting { world.rng.below(48_000) as i64 - 24_000 } else { 0 };
-            let slot = NodeSlot {
-                node: None,
-                disk,
-                life: 0,
-                paused_until_us: 0,
-                disk_full: false,
-                lost: false,
-                wall_offset_ms,
-                drift_ppm,
-                wake_at_us: u64::MAX,
-            };
-            world.nodes.insert(number, slot);
-            world.start_node(number);
-            world.add_hosts(number);
+            world.add_region(number, false);
         }
         world
+    }
+
+    /// The machines of a region start. One that joins finds a federation that runs.
+    pub(crate) fn add_region(&mut self, number: NodeId, joins: bool) {
+        let disk = Disk::new(self.options.fsync_us);
+        let wall_offset_ms = self.rng.below(400) as i64 - 200;
+        // Stories tell times, so their clocks are right.
+        let drift_ppm = if self.options.drifting { self.rng.below(48_000) as i64 - 24_000 } else { 0 };
+        let slot = NodeSlot {
+            node: None,
+            disk,
+            life: 0,
+            paused_until_us: 0,
+            disk_full: false,
+            lost: false,
+            joins,
+            gone: false,
+            wall_offset_ms,
+            drift_ppm,
+            wake_at_us: u64::MAX,
+        };
+        self.nodes.insert(number, slot);
+        self.start_node(number);
+        self.add_hosts(number);
+    }
+
+    /// The nodes that are there or come back, with their slots.
+    pub fn present(&self) -> impl Iterator<Item = (NodeId, &NodeSlot)> {
+        self.nodes.iter().filter(|(_, slot)| !slot.gone).map(|(number, slot)| (*number, slot))
+    }
+
+    /// Every group that there is, as the newest node knows it.
+    pub fn groups(&self) -> Vec<GroupId> {
+        let nodes = self.present().filter_map(|(_, slot)| slot.node.as_ref());
+        let newest = nodes.max_by_key(|node| node.facts().revision(0));
+        let regions = newest.map(|node| &node.facts().core.regions).filter(|regions| !regions.is_empty());
+        let mut groups: Vec<GroupId> = match regions {
+            Some(regions) => regions.values().map(|region| region.number).collect(),
+            None => (1..=self.options.regions as GroupId).collect(),
+        };
+        groups.push(0);
+        groups.sort_unstable();
+        groups
     }
 
     /// The hosts of a region: those of the configuration that is run, or so many alike ones.
@@ -287,6 +328,7 @@ impl World {
             Event::ReadBack { node, life } => self.read_back(node, life),
             Event::Fault(fault) => self.suffer(fault),
             Event::Client => crate::client::act(self),
+            Event::Operator => crate::members::act(self),
             Event::Tokens => {
                 self.schedule(500_000, Event::Tokens);
                 self.check_tokens();
@@ -309,12 +351,20 @@ impl World {
 
     /// Starts a node's process from what its disk holds.
     pub fn start_node(&mut self, number: NodeId) {
-        let regions: BTreeMap<NodeId, RegionId> =
-            (1..=self.options.regions as NodeId).map(|n| (n, self.options.region(n))).collect();
+        let Some(slot) = self.nodes.get(&number).filter(|slot| !slot.gone) else { return };
+        // What is configured when a region comes in: the others of then, and itself.
+        let joins = slot.joins;
+        let known = if joins { number } else { self.founding as NodeId };
+        let mut regions: BTreeMap<NodeId, RegionId> =
+            (1..=known).map(|n| (n, self.options.region(n))).collect();
+        if slot.lost {
+            // Whoever replaces a disk writes down who there is now.
+            regions = self.present().map(|(node, _)| (node, self.options.region(node))).collect();
+        }
         let seed = self.rng.next_u64();
         let founded = match &self.options.proof {
             Some(proof) => Core { tokens: bootstrap(), ..proof.layout.core.clone() },
-            None => genesis(self.options.regions),
+            None => genesis(self.founding),
         };
         let mut config = NodeConfig::new(number, regions, founded, seed);
         config.mutation = (self.options.mutation == Some(Mutation::SkipLeaseWait))
@@ -328,6 +378,7 @@ impl World {
             config.consensus.max_proposal_bytes = bytes;
         }
         config.lost = self.nodes[&number].lost;
+        config.joins = joins;
         let now = self.now_of(number);
         let Some(slot) = self.nodes.get_mut(&number) else { return };
         slot.life += 1;
@@ -403,7 +454,8 @@ impl World {
                 self.mix(&bytes);
                 self.check_word(number, &bytes);
                 let Some(due) = self.net.arrival_us(self.now_us, number, to, &mut self.rng) else { return };
-                let life = self.nodes[&to].life;
+                // Its machines are not there yet.
+                let Some(life) = self.nodes.get(&to).map(|slot| slot.life) else { return };
                 self.schedule(due - self.now_us, Event::Frame { from: number, to, life, bytes });
             }
             Effect::Persist { seq, batch } => {
@@ -423,6 +475,8 @@ impl World {
                 let lines = crate::client::hear(self, number, ticket, reply);
                 lines.into_iter().for_each(|line| self.note(line));
             }
+            // Everybody reaches everybody here; a node answers only those that it knows.
+            Effect::Peers(_) => {}
             Effect::MendLinks { region } => {
                 let all = 1..=self.options.regions as NodeId;
                 for node in all.filter(|node| self.options.region(*node) == region).collect::<Vec<_>>() {
@@ -512,19 +566,30 @@ pub fn genesis(regions: usize) -> Core {
     let mut core = Core { name: "sim".to_string(), policy: Policy::default(), ..Core::default() };
     for (index, name) in REGIONS.iter().take(regions).enumerate() {
         let record = Region {
-            id: RegionId::from(*name),
             number: index as NodeId + 1,
             placement: true,
             traffic_percent: 100,
-            priority: 90,
-            prices: Prices { vcpu_micros: 40_000, memory_gib_micros: 5_000, disk_gib_micros: 100 },
-            jurisdiction: name.split('-').next().unwrap_or_default().to_string(),
-            ..Region::default()
+            ..plain_region(name)
         };
         core.regions.insert(record.id.clone(), record);
     }
     core.tokens = bootstrap();
     core
+}
+
+fn plain_region(name: &str) -> Region {
+    Region {
+        id: RegionId::from(name),
+        priority: 90,
+        prices: Prices { vcpu_micros: 40_000, memory_gib_micros: 5_000, disk_gib_micros: 100 },
+        jurisdiction: name.split('-').next().unwrap_or_default().to_string(),
+        ..Region::default()
+    }
+}
+
+/// A region that is not there yet, as somebody adds it.
+pub fn further_region(name: &str) -> Region {
+    Region { mesh: format!("{name}:7443"), api: format!("https://{name}:7443"), ..plain_region(name) }
 }
 
 /// The token that a federation is founded with.

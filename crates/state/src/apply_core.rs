@@ -79,6 +79,11 @@ impl Core {
             Command::BeginSync(operation) => self.begin_sync(operation, stamp),
             Command::NoteSync((id, news)) => self.note_sync(*id, news, stamp),
             Command::EndSync((id, (state, result))) => self.end_sync(*id, *state, result, stamp),
+            Command::AddRegion(region) => self.add_region(region, stamp),
+            Command::FoundedRegion(region) => self.founded_region(region, stamp),
+            Command::ReplicateRegion(region) => self.replicate_region(region, stamp),
+            Command::RemoveRegion(region) => self.remove_region(region, stamp),
+            Command::ForgetRegion(region) => self.forget_region(region, stamp),
             _ => Err(Refusal::new(Code::WrongState, "a region's command reached the federation's group")),
         }
     }
@@ -94,6 +99,7 @@ impl Core {
         self.policy_revision = stamp.revision;
         self.freeze_revision = stamp.revision;
         self.regions.values_mut().for_each(|region| region.revision = stamp.revision);
+        self.number_regions();
         self.tokens.values_mut().for_each(|token| token.revision = stamp.revision);
         let text = format!("federation {} founded with {} regions", self.name, self.regions.len());
         self.ledger.note(stamp.event(Severity::Info, "federation.founded", &self.name, text));
@@ -107,7 +113,17 @@ impl Core {
         }
         let before = region.switches();
         let mut said = Vec::new();
+        if region.lifecycle == Lifecycle::Leaving {
+            return Err(Refusal::new(Code::WrongState, format!("{} leaves the federation", region.id)));
+        }
         if change.enabled == Some(true) {
+            if region.without_replicas {
+                return Err(Refusal::new(
+                    Code::WrongState,
+                    format!("{} has no replica of the state yet", region.id),
+                )
+                .try_this(format!("dwcp-cli federation state enable-region --region {}", region.id)));
+            }
             if region.standing == Standing::Lost {
                 return Err(Refusal::new(
                     Code::WrongState,

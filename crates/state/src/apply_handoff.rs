@@ -177,6 +177,7 @@ impl RegionFacts {
     }
 
     fn check_admissible(&self, vm: &Vm, host: &HostId, replica: Option<&Replica>) -> Result<(), Refusal> {
+        self.check_open()?;
         if self.evacuation.is_some() {
             return Err(Refusal::new(Code::RegionDisabled, format!("{} is being evacuated", self.name)));
         }

@@ -392,6 +392,7 @@ impl RegionFacts {
     }
 
     pub(crate) fn expect(&mut self, arrival: &Arrival, stamp: &Stamp<'_>) -> Applied {
+        self.check_open()?;
         self.check_horizon(stamp)?;
         let vm = &arrival.vm;
         let local = arrival.from == self.name;

@@ -174,6 +174,7 @@ impl RegionFacts {
 
     /// Keeps a copy here, or takes the newer epoch of one: the room for its disk is taken.
     pub(crate) fn take_replica(&mut self, replica: &Replica, stamp: &Stamp<'_>) -> Applied {
+        self.check_open()?;
         let known = self.replicas.get(&replica.vm);
         if known.is_some_and(|known| known.epoch >= replica.epoch) || self.vms.contains_key(&replica.vm) {
             return Err(Refusal::new(

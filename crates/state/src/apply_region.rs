@@ -118,6 +118,7 @@ impl RegionFacts {
             Command::DropCopies(vms) => self.drop_copies(vms, stamp),
             Command::Claim(claim) => self.claim(claim, stamp.envelope.digest),
             Command::NoteImageFault(fault) => self.note_image_fault(fault, stamp),
+            Command::CloseRegion => self.close_region(stamp),
             _ => Err(Refusal::new(Code::WrongState, "a federation command reached a region's group")),
         }
     }
@@ -195,6 +196,7 @@ impl RegionFacts {
     }
 
     fn create_one(&mut self, vm: &Vm, stamp: &Stamp<'_>) -> Result<(), Refusal> {
+        self.check_open()?;
         if self.evacuation.is_some() {
             return Err(Refusal::new(Code::RegionDisabled, format!("{} is being evacuated", self.name)));
         }

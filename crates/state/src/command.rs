@@ -327,6 +327,19 @@ pub enum Command {
     NoteSync((OperationId, RebuildStep)),
     /// A rebuild ended: (operation, (state, result)).
     EndSync((OperationId, (OperationState, String))),
+
+    /// A region comes in; its number is given when applied. For the federation's group, like the four after it.
+    AddRegion(Box<Region>),
+    /// The group of a region that comes in is founded.
+    FoundedRegion(RegionId),
+    /// Replicas of every group are to be in a region that comes in.
+    ReplicateRegion(RegionId),
+    /// A region leaves.
+    RemoveRegion(RegionId),
+    /// Nothing of a region that leaves is left.
+    ForgetRegion(RegionId),
+    /// The region leaves: nothing may come here any more. For a region's group.
+    CloseRegion,
 }
 
 /// A VM changes hosts.

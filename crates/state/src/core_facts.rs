@@ -14,6 +14,10 @@ pub enum Lifecycle {
     Active,
     /// Switched off by an operator: no placement, no traffic.
     Disabled,
+    /// On its way in: known, and not enabled yet.
+    Joining,
+    /// On its way out: it gets nothing any more, and is forgotten when nothing of it is left.
+    Leaving,
 }
 
 /// Whether the federation counts on the region.
@@ -88,14 +92,35 @@ pub struct Region {
     pub mesh: String,
     /// The revision at which it last changed by intent; 0: an earlier version wrote it.
     pub revision: Revision,
+    /// The node that founds its group, alone; 0: the group was founded with the federation.
+    pub founder: NodeId,
+    /// Its group is not known to be founded yet.
+    pub unfounded: bool,
+    /// No replica of any group is to be in it yet.
+    pub without_replicas: bool,
 }
 
 impl Region {
+    /// The highest number that a region can have. Numbers are never used again.
+    pub const MOST: NodeId = 1_000;
+
+    /// True when replicas of every group are to be in it.
+    pub fn holds_replicas(&self) -> bool {
+        !self.without_replicas && self.lifecycle != Lifecycle::Leaving
+    }
+
+    /// True when its silence means that something is lost: it takes part, or did until an operator switched it off.
+    pub fn takes_part(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Active | Lifecycle::Disabled)
+    }
+
     /// Its switches in a few words, for events.
     pub(crate) fn switches(&self) -> String {
         let life = match (self.standing, self.lifecycle) {
             (Standing::Present, Lifecycle::Active) => "active".to_string(),
             (_, Lifecycle::Disabled) => "disabled".to_string(),
+            (_, Lifecycle::Joining) => "joining".to_string(),
+            (_, Lifecycle::Leaving) => "leaving".to_string(),
             (standing, Lifecycle::Active) => standing.to_string(),
         };
         let placement = if self.placement { "on" } else { "off" };
@@ -141,6 +166,10 @@ pub struct Core {
     pub drills: BTreeMap<DrillId, Drill>,
     /// The catalogue of images, by name.
     pub images: BTreeMap<String, Image>,
+    /// Regions numbered so far, those that are forgotten included; 0: an earlier version wrote it.
+    pub regions_numbered: NodeId,
+    /// The regions that idempotency keys are spread over, whoever has come and gone since; empty: every region.
+    pub keepers: Vec<NodeId>,
 }
 
 impl Core {

@@ -214,6 +214,8 @@ impl Tree {
             windows_numbered,
             drills,
             images,
+            regions_numbered,
+            keepers,
         } = core;
         tree.map("regions", regions);
         tree.map("tokens", tokens);
@@ -225,7 +227,11 @@ impl Tree {
         tree.ledger(ledger);
         tree.record("policy", "policy".to_string(), &encode(&(policy.clone(), *policy_revision)));
         tree.record("freeze", "freeze".to_string(), &encode(&(*freeze, *freeze_revision)));
-        tree.record("federation", name.clone(), &encode(&(*revision, *windows_numbered)));
+        tree.record(
+            "federation",
+            name.clone(),
+            &encode(&((*revision, *windows_numbered), (*regions_numbered, keepers.clone()))),
+        );
         tree
     }
 
@@ -256,6 +262,7 @@ impl Tree {
             arrivals,
             replicas,
             replicas_declined,
+            closed,
             index: _,
         } = facts;
         tree.map("hosts", hosts);
@@ -277,8 +284,10 @@ impl Tree {
         tree.map("arrivals", arrivals);
         tree.map("replicas", replicas);
         tree.map("replicas declined", replicas_declined);
-        let rest =
-            encode(&((*revision, *number), ((*evacuation, *evacuated), (*overcommit, *unbarred_born))));
+        let rest = encode(&(
+            (*revision, *number),
+            ((*evacuation, *evacuated), (*overcommit, (*unbarred_born, *closed))),
+        ));
         tree.record("region", name.to_string(), &rest);
         tree
     }

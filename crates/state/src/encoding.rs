@@ -116,7 +116,7 @@ wire_struct!(RegionFacts {
     1 revision, 2 name, 3 number, 4 hosts, 5 vms, 6 departures, 7 tombstones, 8 declined, 9 claims, 10 claim_order,
     11 evacuation, 12 evacuated, 13 overcommit, 14 operations, 15 ledger, 16 born, 17 horizons, 18 unbarred_born,
     20 migrations, 21 migrated, 22 arrivals,
-    40 replicas, 41 replicas_declined
+    40 replicas, 41 replicas_declined, 160 closed
 });
 
 wire_enum!(Mode { 1 Live, 2 Cold });
@@ -141,17 +141,18 @@ wire_struct!(Policy {
     6 memory_overcommit_percent, 7 profile, 8 weights, 9 placement_cache_ttl_ms, 10 parallel_scoring,
     40 rto_target_ms, 70 migrations_per_link, 71 migrations_per_host, 72 migration_mbit_per_s
 });
-wire_enum!(Lifecycle { 1 Active, 2 Disabled });
+wire_enum!(Lifecycle { 1 Active, 2 Disabled, 3 Joining, 4 Leaving });
 wire_enum!(Standing { 1 Present, 2 Lost, 3 Returned });
 wire_struct!(Prices { 1 vcpu_micros, 2 memory_gib_micros, 3 disk_gib_micros });
 wire_struct!(Region {
     1 id, 2 number, 3 lifecycle, 4 placement, 5 placement_by, 6 placement_since, 7 traffic_percent, 8 priority,
     9 standing, 10 standing_since, 11 epoch, 12 prices, 13 compliance, 14 jurisdiction, 15 api, 16 mesh,
-    17 placement_reason, 18 revision
+    17 placement_reason, 18 revision, 160 founder, 161 without_replicas, 162 unfounded
 });
 wire_struct!(Core {
     1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger,
-    10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills, 130 images
+    10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills, 130 images, 160 regions_numbered,
+    161 keepers
 });
 
 wire_enum!(Notice { 1 Planned, 2 Week, 3 Day, 4 Started, 5 Ended });
@@ -223,7 +224,9 @@ wire_enum!(Command {
     100 BeginDrill(drill), 101 NoteDrill(news), 102 EndDrill(end), 103 RestoreDrill(id), 104 LoseCopies(vms),
     105 DropCopies(vms),
     130 PublishImage(image), 131 RemoveImage(name), 132 NoteImageFault(fault),
-    140 TakeDigest(number), 141 BeginSync(operation), 142 NoteSync(news), 143 EndSync(end)
+    140 TakeDigest(number), 141 BeginSync(operation), 142 NoteSync(news), 143 EndSync(end),
+    160 AddRegion(region), 161 ReplicateRegion(region), 162 RemoveRegion(region),
+    163 ForgetRegion(region), 164 CloseRegion, 165 FoundedRegion(region)
 });
 wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window, 80 drill });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

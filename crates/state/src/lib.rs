@@ -13,6 +13,7 @@ mod apply_drill;
 mod apply_handoff;
 mod apply_image;
 mod apply_maintenance;
+mod apply_members;
 mod apply_migration;
 mod apply_protection;
 mod apply_region;
@@ -96,6 +97,13 @@ impl Federation {
             number: group,
             ..RegionFacts::default()
         });
+    }
+
+    /// Forgets the facts of a region's group.
+    pub fn close_group(&mut self, group: GroupId) {
+        if let Some(region) = self.names.remove(&group) {
+            self.regions.remove(&region);
+        }
     }
 
     /// The region of a group; none for the federation's own.

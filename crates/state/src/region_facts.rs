@@ -73,6 +73,8 @@ pub struct RegionFacts {
     pub replicas: BTreeMap<VmId, Replica>,
     /// Copies that were asked for and can't be kept here: (epoch, why).
     pub replicas_declined: BTreeMap<VmId, (u64, String)>,
+    /// The region leaves the federation: nothing comes here any more.
+    pub closed: bool,
     /// Look-ups derived from the above; kept by `apply`, never encoded.
     pub index: Index,
 }

@@ -14,6 +14,7 @@ mod it {
     mod idempotency;
     mod images;
     mod maintenance;
+    mod members;
     mod migration;
     mod protection;
     mod region_commands;

@@ -157,7 +157,7 @@ fn answer(state: &mut State, message: AgentMessage) -> Vec<ControllerMessage> {
         AgentMessage::Hello(hello) => {
             state.incarnation = hello.incarnation;
             state.transfer = hello.transfer;
-            let welcome = Welcome { node: 1, term: 1, lease_ms: 3_000, voters: vec![1] };
+            let welcome = Welcome { node: 1, term: 1, lease_ms: 3_000, voters: vec![1], joining: Vec::new() };
             vec![ControllerMessage::Welcome(welcome), ControllerMessage::Intents(intents)]
         }
         AgentMessage::Renew(renew) => {
@@ -165,7 +165,14 @@ fn answer(state: &mut State, message: AgentMessage) -> Vec<ControllerMessage> {
             if (renew.term, renew.revision) < (1, state.revision) {
                 out.push(ControllerMessage::Intents(intents));
             }
-            let grant = Grant { seq: renew.seq, lease_ms: 3_000, term: 1, revision: state.revision };
+            let grant = Grant {
+                seq: renew.seq,
+                lease_ms: 3_000,
+                term: 1,
+                revision: state.revision,
+                voters: vec![1],
+                joining: Vec::new(),
+            };
             out.push(ControllerMessage::Grant(grant));
             state.reports = renew.vms;
             out

@@ -1,7 +1,7 @@
 //! Who should lead: the home node first, then the others in an order that the seed decides.
 
 use super::Group;
-use crate::config::{Config, GroupSetup};
+use crate::config::Config;
 use crate::turn::Turn;
 use crate::{GroupId, NodeId};
 use raft::ProgressState;
@@ -46,12 +46,9 @@ fn mix(seed: u64, group: GroupId, node: NodeId) -> u64 {
     hash
 }
 
-/// This node's place in the order of succession: 0 campaigns first.
-pub(super) fn rank(config: &Config, setup: &GroupSetup) -> u32 {
-    let order = |node: NodeId| (setup.home != Some(node), mix(config.seed, setup.group, node), node);
-    let mine = order(config.node);
-    let others = setup.voters.iter().chain(&setup.learners).filter(|node| **node != config.node);
-    others.filter(|node| order(**node) < mine).count() as u32
+/// A node's place in the order of succession: of two voters that see a leader fall silent, the lower campaigns first.
+fn order(seed: u64, group: GroupId, home: Option<NodeId>, node: NodeId) -> (bool, u64, NodeId) {
+    (home != Some(node), mix(seed, group, node), node)
 }
 
 /// The election timeout given to the Raft crate: longer than any that is used here.
@@ -94,6 +91,13 @@ impl Group {
         }
     }
 
+    /// How many of the voters go before this replica.
+    pub(super) fn find_rank(&mut self, seed: u64) {
+        let place = |node: NodeId| order(seed, self.id, self.home.node, node);
+        let before = self.voters.iter().filter(|node| place(**node) < place(self.me));
+        self.rank = before.count() as u32;
+    }
+
     /// This replica said that it would vote for another: a campaign of its own would only split the votes.
     pub(super) fn give_way(&mut self, config: &Config) {
         self.pace.give_way_until = self.ticks + u64::from(config.election_ticks / 3);
@@ -107,8 +111,7 @@ impl Group {
             .peers
             .iter()
             .filter(|peer| peer.active && status.voters.contains(&peer.node) && could(could_lead, peer.node));
-        let order = |node: NodeId| (self.home.node != Some(node), mix(config.seed, self.id, node), node);
-        able.map(|peer| peer.node).min_by_key(|node| order(*node))
+        able.map(|peer| peer.node).min_by_key(|node| order(config.seed, self.id, self.home.node, *node))
     }
 
     /// A leader that is not home hands over when home is alive, caught up and could lead. Home that could not keep leadership

@@ -60,7 +60,18 @@ impl Group {
         self.tell_members(turn, entry.index);
     }
 
+    /// Takes over whom the log names; keeps what the caller named while it names nobody.
+    pub(super) fn know_members(&mut self, seed: u64) {
+        let members = self.members();
+        if !members.voters.is_empty() {
+            self.named = self.peers();
+            self.voters = members.voters.iter().chain(&members.voters_outgoing).copied().collect();
+        }
+        self.find_rank(seed);
+    }
+
     pub(super) fn tell_members(&mut self, turn: &mut Turn, index: u64) {
+        self.know_members(turn.config.seed);
         let members = self.members();
         self.holds.keep(&self.peers());
         turn.out.push(Output::MembersChanged {

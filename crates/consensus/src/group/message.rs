@@ -18,6 +18,9 @@ impl Group {
             Frame::Raft(message) => self.receive_raft(turn, *message),
             Frame::RepairAsk { boot, have } => self.repair_asked(turn, from, boot, have),
             Frame::RepairTell { boot, term, target } => self.repair_told(turn, from, boot, term, target),
+            Frame::RepairMembers { boot, index, voters, learners } => {
+                self.repair_members(boot, index, (voters, learners));
+            }
             Frame::RepairLost { boot } => self.repair_lost(turn, from, boot),
             Frame::Holds { term, index } => self.holds.hear(from, term, index),
         }

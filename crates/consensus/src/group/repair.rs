@@ -4,7 +4,7 @@
 //! to elections, so it takes no part in them until it is whole again:
 //!
 //! 1. *Vote lost*: it takes no part in Raft at all until every other member has answered: with its term, or that its vote
-//!    is lost too. If any is, those that told a term must be a majority of the voters. F is the highest term told. It then
+//!    is lost too. Who the members are, those who answer say; the word of the one that has applied most counts. If any is, those that told a term must be a majority of the voters. F is the highest term told. It then
 //!    goes on as if it had voted for itself in F: it refuses every other candidate up to F, and any leader of a term
 //!    below F.
 //! 2. *Log lost*: it accepts heartbeats and snapshots of a leader, nothing else, and asks for repair. The leader forgets
@@ -71,6 +71,8 @@ struct Answers {
     told: BTreeMap<NodeId, Option<u64>>,
     /// Raised when a member says for the first time that its vote is lost: terms told before count no more.
     round: u64,
+    /// The newest index at which a member has said who belongs to the group.
+    members_at: u64,
 }
 
 /// Rounds of one opening. They are told apart in bits that counts of openings and microseconds leave free.
@@ -232,6 +234,9 @@ impl Group {
         }
         let last = self.raft.raft.raft_log.last_index();
         let target = self.leads().then_some(last);
+        let members = self.members();
+        let (index, voters) = (self.applied(), [members.voters, members.voters_outgoing].concat());
+        turn.post(from, self.id, &Frame::RepairMembers { boot, index, voters, learners: members.learners });
         turn.post(from, self.id, &Frame::RepairTell { boot, term: self.term(), target });
         if target.is_some() {
             self.repairing.insert(from, self.ticks);
@@ -281,6 +286,23 @@ impl Group {
         };
         answers.tells(from, term);
         self.take_vote_back(turn);
+    }
+
+    /// Another member says who belongs to the group: the newest word counts, as what this replica was opened with may be of
+    /// long ago.
+    pub(super) fn repair_members(
+        &mut self,
+        boot: u64,
+        index: u64,
+        (voters, learners): (Vec<NodeId>, Vec<NodeId>),
+    ) {
+        let asked = self.question() == Some(boot);
+        let Some(Damage { stage: Stage::VoteLost { answers, .. }, .. }) = &mut self.damage else { return };
+        if asked && index >= answers.members_at && !voters.is_empty() {
+            answers.members_at = index;
+            self.voters = voters.iter().copied().collect();
+            self.named = voters.into_iter().chain(learners).filter(|node| *node != self.me).collect();
+        }
     }
 
     /// Another member answers that its vote is lost too.

@@ -175,8 +175,14 @@ impl World {
         for group in world.groups.clone() {
             for node in 1..=5 {
                 let home = Some(group.max(1)).filter(|_| group != 0);
-                let setup =
-                    GroupSetup { group, voters: members.clone(), learners: vec![], home, lost: false };
+                let setup = GroupSetup {
+                    group,
+                    voters: members.clone(),
+                    learners: vec![],
+                    home,
+                    others: vec![],
+                    lost: false,
+                };
                 world.setups.insert((node, group), setup);
             }
         }

@@ -116,25 +116,32 @@ impl Agent {
         }
         if !self.lease.fenced && now_us >= self.lease.asks_from_us(&self.seen) {
             self.lease.next_ask_us = now_us + ASK_INTERVAL_MS * 1_000;
-            out.push(Effect::AskVoters { nodes: self.seen.voters.clone() });
+            let nodes = self.seen.voters.iter().chain(&self.seen.joining).copied().collect();
+            out.push(Effect::AskVoters { nodes });
         }
     }
 
     pub(super) fn welcome(&mut self, welcome: Welcome, out: &mut Vec<Effect>) {
         self.welcomed = true;
-        let voters = if welcome.voters.is_empty() { self.seen.voters.clone() } else { welcome.voters };
-        self.learn(voters, welcome.lease_ms, out);
+        self.learn(welcome.voters, welcome.joining, welcome.lease_ms, out);
     }
 
-    /// Remembers what a leader says of its group, across restarts too: a guess would not be proof of anything.
-    fn learn(&mut self, voters: Vec<NodeId>, lease_ms: u64, out: &mut Vec<Effect>) {
+    /// Remembers what a leader says of its group, across restarts too: a guess would not be proof of anything. Without voters
+    /// and without a length, those stay as they are.
+    fn learn(&mut self, voters: Vec<NodeId>, joining: Vec<NodeId>, lease_ms: u64, out: &mut Vec<Effect>) {
         let lease_ms = if lease_ms == 0 { self.seen.lease_ms } else { lease_ms };
-        if voters == self.seen.voters && lease_ms == self.seen.lease_ms {
+        let (voters, joining) = match voters.is_empty() {
+            true => (self.seen.voters.clone(), self.seen.joining.clone()),
+            false => (voters, joining),
+        };
+        let seen = &self.seen;
+        if (&voters, &joining, lease_ms) == (&seen.voters, &seen.joining, seen.lease_ms) {
             return;
         }
         // What was found out about other voters proves nothing about these.
         self.lease.proof_us = None;
         self.seen.voters = voters;
+        self.seen.joining = joining;
         self.seen.lease_ms = lease_ms;
         out.push(Effect::SaveSeen(self.seen.clone()));
     }
@@ -144,6 +151,7 @@ impl Agent {
         let Some(&sent_us) = self.lease.sent_us.get(&grant.seq) else { return };
         self.lease.sent_us = self.lease.sent_us.split_off(&(grant.seq + 1));
         let until_us = sent_us.saturating_add(grant.lease_ms.saturating_mul(1_000));
+        self.learn(grant.voters, grant.joining, grant.lease_ms, out);
         let pair = (grant.term, grant.revision);
         if pair > self.seen.newest || (self.lease.fenced && self.intents.is_none() && !self.vms.is_empty()) {
             self.lease.pending = Some((pair, until_us, grant.lease_ms));
@@ -162,7 +170,7 @@ impl Agent {
     }
 
     fn extend_lease(&mut self, now_us: u64, until_us: u64, lease_ms: u64, out: &mut Vec<Effect>) {
-        self.learn(self.seen.voters.clone(), lease_ms, out);
+        self.learn(Vec::new(), Vec::new(), lease_ms, out);
         if until_us <= self.lease.until_us || until_us <= now_us {
             return;
         }
@@ -188,6 +196,9 @@ impl Agent {
     ///   so after N1, so as a process that started after the proof of its death, so after A1. A lease later is after
     ///   A1 + lease.
     ///
+    /// The voters may have changed by one since they were told (`node/members`). Then any majority still has a voter of D. One
+    /// who votes, and so may lead, only since then was told as one who joins, and was asked in both rounds too.
+    ///
     /// One round is not enough: a voter could hear of the new term, say so, and die, all between A1 and its proof.
     /// Silence is no answer, a lease that ran out is never brought back this way, and with fewer than a majority dead the
     /// others elect a leader by themselves.
@@ -198,7 +209,7 @@ impl Agent {
         answers: &[(NodeId, VoterState)],
         out: &mut Vec<Effect>,
     ) {
-        let Some(dead) = dead_voters(&self.seen.voters, answers) else {
+        let Some(dead) = dead_voters(&self.seen.voters, &self.seen.joining, answers) else {
             self.lease.proof_us = None;
             return;
         };
@@ -218,12 +229,12 @@ impl Agent {
     }
 }
 
-/// How many voters are dead; `None` unless every voter is dead or does not lead.
-fn dead_voters(voters: &[NodeId], answers: &[(NodeId, VoterState)]) -> Option<usize> {
+/// How many voters are dead; `None` unless every voter, and every node that may be one soon, is dead or does not lead.
+fn dead_voters(voters: &[NodeId], joining: &[NodeId], answers: &[(NodeId, VoterState)]) -> Option<usize> {
     let mut dead = 0;
-    for voter in voters {
-        match answers.iter().find(|(node, _)| node == voter).map(|(_, state)| *state) {
-            Some(VoterState::Dead) => dead += 1,
+    for node in voters.iter().chain(joining) {
+        match answers.iter().find(|(from, _)| from == node).map(|(_, state)| *state) {
+            Some(VoterState::Dead) => dead += usize::from(voters.contains(node)),
             Some(VoterState::NotLeader) => {}
             Some(VoterState::Leader | VoterState::Silent) | None => return None,
         }

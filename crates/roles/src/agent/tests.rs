@@ -92,7 +92,13 @@ impl World {
     /// Grants the newest renewal.
     pub fn grant(&mut self) {
         let seq = self.renewal().seq;
-        self.hear(ControllerMessage::Grant(Grant { seq, lease_ms: 3_000, term: 1, revision: self.revision }));
+        self.hear(ControllerMessage::Grant(Grant {
+            seq,
+            lease_ms: 3_000,
+            term: 1,
+            revision: self.revision,
+            ..Grant::default()
+        }));
     }
 
     /// Lets time pass, waking the machine when it asks to be woken.

@@ -160,6 +160,14 @@ impl Beats {
         }
     }
 
+    /// The others are these from now on.
+    pub(super) fn follow(&mut self, others: impl Iterator<Item = NodeId>, now: Mono) {
+        let view = PeerView { heard: now, heard_since: now, beat: None };
+        let mut before = std::mem::take(&mut self.peers);
+        self.peers =
+            others.map(|node| (node, before.remove(&node).unwrap_or_else(|| view.clone()))).collect();
+    }
+
     /// How long ago a voter last answered an older leader, if it follows `leader` in `term`. To know the term is not enough:
     /// a voter that voted, said so and died before the election was won would count, though its death is what an agent
     /// may rest its lease on (see `agent/lease.rs`).
@@ -200,7 +208,7 @@ impl Node {
     pub fn own_beat(&self) -> Beat {
         let now = self.now.mono;
         let heard_recently = Mono(now.0.saturating_sub(HOST_HEARD_MS * 1_000));
-        let groups = std::iter::once(0).chain(self.config.regions.keys().copied());
+        let groups = std::iter::once(0).chain(self.regions.keys().copied());
         Beat {
             incarnation: self.config.seed,
             seq: self.beats.seq,
@@ -284,7 +292,7 @@ impl Node {
 
     fn refresh_freshness(&mut self) {
         let led: Vec<GroupId> = std::iter::once(0)
-            .chain(self.config.regions.keys().copied())
+            .chain(self.regions.keys().copied())
             .filter(|group| self.leads(*group))
             .collect();
         for group in led {
@@ -309,7 +317,7 @@ impl Node {
 
     /// The name of a node's region.
     pub fn region_name(&self, node: NodeId) -> Option<&RegionId> {
-        self.config.regions.get(&node)
+        self.regions.get(&node)
     }
 
     /// Who hears whom: by observer, then subject, the silence in ms. An observer that is itself not heard is left out.
@@ -344,7 +352,8 @@ impl Node {
                 }
             }
         }
-        let voters = self.config.voters.iter().filter_map(|node| self.region_name(*node).cloned()).collect();
+        let voters =
+            self.federation_voters().iter().filter_map(|node| self.region_name(*node).cloned()).collect();
         let populated = self.facts.regions.iter().filter(|(_, facts)| !facts.vms.is_empty());
         let populated = populated.map(|(region, _)| region.clone()).collect();
         LossView {
@@ -435,7 +444,7 @@ impl Node {
                 take(from, &beat.links, &name);
             }
         }
-        for region in self.config.regions.values() {
+        for region in self.regions.values() {
             measured.health.insert(region.clone(), self.region_health(region).score);
         }
         measured.shaky = self.shaky_regions();
@@ -445,10 +454,11 @@ impl Node {
     /// The times that this node works with, and which voters it hears.
     pub fn timings(&self) -> Timings {
         let config = &self.config;
-        let ranks = config.voters.len() as u64;
+        let voters = self.federation_voters();
+        let ranks = voters.len() as u64;
         let ticks =
             u64::from(config.consensus.election_ticks) + u64::from(config.consensus.stagger_ticks()) * ranks;
-        let name = |node: &NodeId| config.regions.get(node).cloned();
+        let name = |node: &NodeId| self.regions.get(node).cloned();
         let limit_ms = self.facts.core.policy.loss_after_ms;
         let heard = |node: &&NodeId| {
             let seen = self.beats.peers.get(*node).is_some_and(|peer| peer.beat.is_some());
@@ -459,8 +469,8 @@ impl Node {
             look_ms: super::RECONCILE_MS,
             fence_ms: self.fence_ms(),
             election_ms: ticks * config.consensus.tick_us / 1_000,
-            voters: config.voters.iter().filter_map(name).collect(),
-            heard: config.voters.iter().filter(heard).filter_map(name).collect(),
+            voters: voters.iter().filter_map(name).collect(),
+            heard: voters.iter().filter(heard).filter_map(name).collect(),
             now: self.now.wall,
         }
     }

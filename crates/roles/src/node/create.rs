@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use dwcp_decide::{PlaceReport, PlaceRequest, Placement};
-use dwcp_state::{ClaimRequest, Command, Freeze, NewVm, OperationKind, Outcome, Receipt, Vm};
+use dwcp_state::{
+    ClaimRequest, Command, FEDERATION_GROUP, Freeze, NewVm, OperationKind, Outcome, Receipt, Vm,
+};
 use dwcp_types::{Code, GroupId, HostId, Refusal, RegionId, VmId};
 
 use super::proposals::Purpose;
@@ -140,12 +142,23 @@ impl Node {
             self.commit_create(id, target);
             return;
         };
-        let numbers: Vec<GroupId> = self.config.regions.keys().copied().collect();
-        let keeper = numbers[(super::intents::digest(key.as_bytes()) % numbers.len() as u64) as usize];
+        let keeper = self.keeper(&key);
         let claim = Command::Claim(ClaimRequest { key, after_attempt: attempt, group: target });
         // The claim itself is idempotent and must be evaluated each time, so it carries no key.
         let envelope = self.envelope(&Asked { key: None, ..asked }, claim);
         self.propose(keeper, envelope, Purpose::Create(id));
+    }
+
+    /// The group that an idempotency key is kept by. It follows from the regions that the federation was founded with, so that a
+    /// region that comes in changes no key's keeper, and one that leaves only its own keys' (the next one keeps them).
+    fn keeper(&self, key: &str) -> GroupId {
+        let regions: Vec<GroupId> = self.regions.keys().copied().collect();
+        let keepers = &self.facts.core.keepers;
+        let all = if keepers.is_empty() { &regions } else { keepers };
+        let at = (super::intents::digest(key.as_bytes()) % all.len().max(1) as u64) as usize;
+        let from_there = all.iter().cycle().skip(at).take(all.len());
+        let there = from_there.copied().find(|keeper| self.regions.contains_key(keeper));
+        there.or(regions.first().copied()).unwrap_or(FEDERATION_GROUP)
     }
 
     fn commit_create(&mut self, id: u64, group: GroupId) {

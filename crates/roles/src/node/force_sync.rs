@@ -93,7 +93,7 @@ impl Node {
         if let Some(unknown) = named.find(|region| self.facts.region(region).is_none()) {
             return self.refuse(ticket, super::requests::unknown_region(unknown));
         }
-        let others = self.config.regions.values().filter(|region| *region != source);
+        let others = self.regions.values().filter(|region| *region != source);
         let mut wanted: Vec<RegionId> =
             if targets.is_empty() { others.cloned().collect() } else { targets.to_vec() };
         wanted.sort();

@@ -1,9 +1,10 @@
 //! Drives the consensus: hands it inputs, carries its outputs out, applies what is committed.
 
 use dwcp_consensus::{Input as RaftInput, Output};
-use dwcp_state::{Envelope, Outcome};
+use dwcp_state::{Envelope, FEDERATION_GROUP, Outcome};
 use dwcp_types::{GroupId, NodeId, Revision, decode, encode};
 
+use super::members::MEMBERS_TICKET;
 use super::wire::Opaque;
 use super::{Class, Effect, Level, MeshMessage, Node};
 
@@ -35,6 +36,9 @@ impl Node {
                 self.out.push(Effect::Persist { seq, batch });
             }
             Output::Apply { group, index, term, data } => self.apply(group, index, term, &data),
+            // What becomes of it shows in the members.
+            Output::Proposed { ticket: MEMBERS_TICKET, .. }
+            | Output::ProposalDropped { ticket: MEMBERS_TICKET, .. } => {}
             Output::Proposed { group, ticket, index, term } => {
                 self.sync.appended(group, index, self.now.mono);
                 self.appended(group, ticket, index, term);
@@ -48,7 +52,7 @@ impl Node {
                 self.inbox.push_back(RaftInput::Snapshot { group, index, data });
             }
             Output::InstallSnapshot { group, index, data, .. } => self.install(group, index, &data),
-            Output::MembersChanged { .. } => {}
+            Output::MembersChanged { group, voters, .. } => self.members_changed(group, voters),
             Output::Repaired { group } => {
                 self.rebuild_is_whole(group);
                 self.log(
@@ -75,6 +79,9 @@ impl Node {
         self.note_shown(group, index);
         self.applied(group, index, term, &outcome);
         self.facts_changed(group, Revision(index), &envelope);
+        if group == FEDERATION_GROUP {
+            self.follow_regions();
+        }
     }
 
     /// What the controllers concluded and the facts refused is decided again; a person who wonders why finds it here.
@@ -95,12 +102,16 @@ impl Node {
         self.rebuild_got_snapshot(group, index, data.len());
         self.log("state-manager", Level::Info, format!("group {group}: snapshot at {index} installed"));
         self.lost_track(group);
+        if group == FEDERATION_GROUP {
+            self.follow_regions();
+        }
     }
 
     fn leader_changed(&mut self, group: GroupId, leader: Option<NodeId>, term: u64) {
         if leader == Some(self.config.me) {
             self.log("state-manager", Level::Info, format!("leads group {group} in term {term}"));
         }
+        self.joining_ends(group);
         self.sync.leader_changed(group);
         self.leases.leader_changed(group, self.now.mono);
         self.reintroduce_agents(group, leader);
@@ -125,7 +136,7 @@ impl Node {
     }
 
     pub(super) fn hear_mesh(&mut self, from: NodeId, bytes: &[u8]) {
-        if !self.config.regions.contains_key(&from) {
+        if !self.regions.contains_key(&from) {
             return;
         }
         let message = match decode::<MeshMessage>(bytes) {

@@ -80,6 +80,9 @@ impl Node {
         if vm.want == Want::Deleted {
             return decline("it is being deleted".to_string());
         }
+        if self.facts.regions[here].closed {
+            return decline(format!("{here} leaves the federation"));
+        }
         if self.facts.regions[here].evacuation.is_some() {
             return decline(format!("{here} is being evacuated itself"));
         }

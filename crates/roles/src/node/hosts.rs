@@ -80,7 +80,8 @@ impl Node {
     fn take_hello(&mut self, group: GroupId, host: &HostId, hello: Hello) {
         let (term, voters) =
             self.raft.status(group).map_or_else(Default::default, |status| (status.term, status.voters));
-        let welcome = Welcome { node: self.config.me, term, lease_ms: self.config.lease_ms, voters };
+        let joining = self.joining(group);
+        let welcome = Welcome { node: self.config.me, term, lease_ms: self.config.lease_ms, voters, joining };
         if let Some(session) = self.leases.hosts.get_mut(&(group, host.clone())) {
             session.acted = (hello.term, hello.revision);
             session.reports = hello.vms.iter().map(|report| (report.vm, report.clone())).collect();
@@ -94,6 +95,9 @@ impl Node {
 
     /// Registers a host that is new, changed, or was lost. A lost host gets leases again only from here on.
     pub(super) fn register(&mut self, group: GroupId, host: &HostId) {
+        if !self.takes_hosts(group) {
+            return;
+        }
         let Some(session) = self.leases.hosts.get(&(group, host.clone())) else { return };
         let Some(hello) = &session.hello else { return };
         let facts = dwcp_state::HostFacts {

@@ -14,7 +14,7 @@ type Hearing = BTreeMap<NodeId, BTreeSet<NodeId>>;
 impl Node {
     /// Tells the consensus who could lead, by what those that are heard now say.
     pub(super) fn tell_who_could_lead(&mut self) {
-        let nodes = could_lead(&self.config.voters, &self.hears());
+        let nodes = could_lead(&self.federation_voters(), &self.hears());
         self.inbox.push_back(RaftInput::CouldLead { nodes });
     }
 

@@ -148,7 +148,9 @@ impl Node {
         // The grant names the intents as they are at this very moment: a lease must not revive what has left since.
         self.refresh_intents(group, host);
         let Some((term, revision)) = self.leases.place_of(group, host) else { return };
-        let grant = Grant { seq, lease_ms: self.config.lease_ms, term, revision };
+        let voters = self.raft.status(group).map_or_else(Vec::new, |status| status.voters);
+        let joining = self.joining(group);
+        let grant = Grant { seq, lease_ms: self.config.lease_ms, term, revision, voters, joining };
         self.leases.granted.insert((group, host.clone()), self.now.mono);
         self.tell_host(group, host, &ControllerMessage::Grant(grant));
     }
@@ -181,8 +183,9 @@ impl Node {
         let own = granted.map(|(_, at)| self.now.mono.ms_since(*at)).min();
         let term = self.raft.status(group).map_or(0, |status| status.term);
         let others: Vec<String> = self
-            .config
-            .voters
+            .raft
+            .status(group)
+            .map_or_else(Vec::new, |status| status.voters)
             .iter()
             .map(|voter| {
                 match self.beats.older_leader_ack_age_us(*voter, group, (term, self.config.me), self.now.mono)

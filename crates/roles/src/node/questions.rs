@@ -122,7 +122,7 @@ impl Node {
         let asker = self.config.me;
         let ask = PingFor { id, asker, subject, sent_us: 0 };
         let others: Vec<NodeId> =
-            self.config.regions.keys().copied().filter(|node| *node != asker && *node != subject).collect();
+            self.regions.keys().copied().filter(|node| *node != asker && *node != subject).collect();
         for node in others {
             self.send(node, Class::Operations, &MeshMessage::PingFor(ask));
         }
@@ -147,7 +147,7 @@ impl Node {
     }
 
     pub(super) fn ping_report(&mut self, from: NodeId, report: PingReport) {
-        let all = self.config.regions.len().saturating_sub(1);
+        let all = self.regions.len().saturating_sub(1);
         if let Some((Question::Check { reports, subject, .. }, _)) = self.questions.open.get_mut(&report.id) {
             if *subject == report.subject {
                 reports.insert(from, report.rtt_us);
@@ -292,7 +292,7 @@ impl Node {
                 self.refuse(ticket, refusal);
             }
             Question::Check { ticket, subject, reports } => {
-                let others = self.config.regions.iter().filter(|(node, _)| **node != subject);
+                let others = self.regions.iter().filter(|(node, _)| **node != subject);
                 let mut check = RegionCheck::default();
                 for (node, name) in others {
                     let rtt_us = reports.get(node).copied();

@@ -3,8 +3,8 @@
 use dwcp_decide::{FailoverLimits, FailoverPlan, PlaceReport, PlaceRequest, Placement};
 use dwcp_state::{
     Command, Drain, DrillMode, DrillNews, Failover, Freeze, NewMigration, Operation, OperationKind, Outcome,
-    PhaseName, PhaseSpan, Policy, ProtectionChange, Receipt, RegionChange, Standing, Token, Trigger, Vm,
-    Want, Window,
+    PhaseName, PhaseSpan, Policy, ProtectionChange, Receipt, Region, RegionChange, RegionFacts, Standing,
+    Token, Trigger, Vm, Want, Window,
 };
 use dwcp_types::{
     Code, DrillId, GroupId, HostId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId,
@@ -99,6 +99,12 @@ pub enum Request {
     Protect(Asked, ProtectionChange),
     /// Change a region's switches.
     ChangeRegion(Asked, RegionChange),
+    /// Take a region in; its number is given then, and the node that is asked founds its group.
+    AddRegion(Asked, Box<Region>),
+    /// Let a region that comes in have replicas.
+    ReplicateRegion(Asked, RegionId),
+    /// Let an empty region that is switched off leave.
+    RemoveRegion(Asked, RegionId),
     /// Replace the policy.
     SetPolicy(Asked, Policy),
     /// Set the freeze switch.
@@ -195,12 +201,24 @@ impl Node {
             self.refuse(ticket, refusal.then("it catches up as soon as a majority of regions is there"));
             return;
         }
+        if let Some(refusal) = self.left_out() {
+            self.refuse(ticket, refusal);
+            return;
+        }
         match request {
             Request::CreateVm(asked, create) => self.create_vm(ticket, asked, *create),
             Request::PreviewVms(create, count) => self.preview_vms(ticket, &create, count),
             Request::ChangeVm(asked, vm, change) => self.change_vm(ticket, &asked, vm, change),
             Request::Protect(asked, change) => self.protect_vm(ticket, &asked, change),
             Request::ChangeRegion(asked, change) => self.change_region(ticket, &asked, change),
+            Request::AddRegion(asked, region) => {
+                let region = Region { founder: self.config.me, ..*region };
+                self.ask_federation(ticket, &asked, Command::AddRegion(Box::new(region)));
+            }
+            Request::ReplicateRegion(asked, region) => {
+                self.ask_federation(ticket, &asked, Command::ReplicateRegion(region))
+            }
+            Request::RemoveRegion(asked, region) => self.remove_region(ticket, &asked, region),
             Request::SetPolicy(asked, policy) => {
                 self.ask_federation(ticket, &asked, Command::SetPolicy(policy))
             }
@@ -266,6 +284,20 @@ impl Node {
             return;
         }
         self.ask_federation(ticket, asked, Command::ChangeRegion(change));
+    }
+
+    fn remove_region(&mut self, ticket: u64, asked: &Asked, region: RegionId) {
+        let left = self.facts.regions.get(&region).and_then(|facts| facts.left());
+        let awaits = |(_, facts): &(&RegionId, &RegionFacts)| facts.waits_for(&region);
+        let other = self.facts.regions.iter().filter(|(name, _)| **name != region).find(awaits);
+        let left = left.or(other.map(|(other, _)| format!("VMs or disks move between it and {other}")));
+        if let Some(left) = left {
+            let refusal = Refusal::new(Code::WrongState, format!("{region} is not empty")).because(left);
+            let drain = format!("dwcp-cli federation region drain --region {region} --timeout 5m");
+            self.refuse(ticket, refusal.then("nothing was changed").try_this(drain));
+            return;
+        }
+        self.ask_federation(ticket, asked, Command::RemoveRegion(region));
     }
 
     /// An operation of this kind, begun now.

@@ -24,7 +24,7 @@ impl Node {
                 observed.insert(name.clone(), self.observed(beat));
             }
         }
-        dwcp_decide::shaky_regions(self.config.regions.values(), &observed)
+        dwcp_decide::shaky_regions(self.regions.values(), &observed)
     }
 
     /// True when a majority of the voters, this node among them, is heard now and by their clocks it is not much earlier than
@@ -37,7 +37,7 @@ impl Node {
             let beat = view.beat.as_ref().filter(|_| age_ms < gap_ms)?;
             Some(Wall(beat.wall.0.saturating_add(age_ms)))
         };
-        let voters = &self.config.voters;
+        let voters = self.federation_voters();
         let others: Vec<Wall> =
             voters.iter().filter(|node| **node != self.config.me).filter_map(heard).collect();
         is_shared(self.now.wall, &others, voters.len())

@@ -146,7 +146,7 @@ impl Node {
 
     /// Usage of every region whose group this node leads.
     pub(super) fn led_usages(&self) -> BTreeMap<RegionId, Usage> {
-        let regions = self.config.regions.iter();
+        let regions = self.regions.iter();
         regions.filter_map(|(group, region)| Some((region.clone(), self.led_usage(*group)?))).collect()
     }
 

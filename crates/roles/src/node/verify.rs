@@ -169,7 +169,7 @@ impl Node {
             let refusal = Refusal::new(Code::Overloaded, "four verifications are under way here already");
             return self.refuse(ticket, refusal);
         }
-        let all = self.config.regions.keys().copied();
+        let all = self.regions.keys().copied();
         let stores = all.filter(|node| only.is_none_or(|wanted| wanted == *node)).collect();
         self.begin_verify(Scope { groups: self.all_groups(), stores, only, within_ms }, Some(ticket));
     }
@@ -278,7 +278,7 @@ impl Node {
     }
 
     fn begin_group(&mut self, group: GroupId) -> GroupWork {
-        let nodes: Vec<NodeId> = self.config.regions.keys().copied().collect();
+        let nodes: Vec<NodeId> = self.regions.keys().copied().collect();
         let comparison = Comparison::new(nodes);
         self.verifies.next += 1;
         let number = self.verifies.next;
@@ -392,7 +392,7 @@ impl Node {
     fn verify_report(&self, verify: &Verify) -> VerifyReport {
         let groups: Vec<GroupVerdict> = verify.done.iter().map(group_verdict).collect();
         let wanted = |node: &NodeId| verify.scope.only.is_none_or(|only| only == *node);
-        let nodes = self.config.regions.iter().filter(|(node, _)| wanted(node));
+        let nodes = self.regions.iter().filter(|(node, _)| wanted(node));
         let regions = nodes.map(|(node, region)| self.region_verdict(*node, region, verify)).collect();
         VerifyReport { regions, groups, took_ms: self.now.mono.ms_since(verify.began) }
     }

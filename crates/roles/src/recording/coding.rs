@@ -7,7 +7,7 @@ use crate::node::{Asked, Change, CreateVm, FailoverRequest, Input, MigrateReques
 
 wire_struct!(NodeConfig {
     1 me, 2 region, 3 regions, 4 voters, 5 version, 6 seed, 7 lease_ms, 8 beat_ms, 9 commit_timeout_ms, 10 host_loss_ms,
-    11 genesis, 12 consensus, 13 lost
+    11 genesis, 12 consensus, 13 lost, 160 joins
 });
 wire_struct!(Asked { 1 by, 2 key, 3 digest, 4 request_id, 5 expected, 6 reason });
 wire_struct!(CreateVm { 1 template, 2 users_in, 3 dry_run, 4 explain });
@@ -53,6 +53,9 @@ impl Wire for Request {
             Request::ForceSync(asked, source, targets, dry_run) => {
                 choice!(w, 61, asked, source, targets, dry_run)
             }
+            Request::AddRegion(asked, region) => choice!(w, 160, asked, region),
+            Request::ReplicateRegion(asked, region) => choice!(w, 161, asked, region),
+            Request::RemoveRegion(asked, region) => choice!(w, 162, asked, region),
         }
     }
 
@@ -88,6 +91,9 @@ impl Wire for Request {
             131 => Request::RemoveImage(Wire::get(r)?, Wire::get(r)?),
             60 => Request::VerifySync(Wire::get(r)?, Wire::get(r)?),
             61 => Request::ForceSync(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            160 => Request::AddRegion(Wire::get(r)?, Wire::get(r)?),
+            161 => Request::ReplicateRegion(Wire::get(r)?, Wire::get(r)?),
+            162 => Request::RemoveRegion(Wire::get(r)?, Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("a request", other)),
         })
     }

@@ -111,6 +111,10 @@ pub fn find(view: &View<'_>, hash: &str) -> Result<Caller, Problem> {
         let refusal = Refusal::new(Code::NotReady, "this region has not heard of its federation yet");
         return Err(Problem::from(&refusal.then("it catches up as soon as a majority of regions is there")));
     }
+    // What is known here of tokens is of the day on which this region left.
+    if let Some(refusal) = view.node.left_out() {
+        return Err(Problem::from(&refusal));
+    }
     let mut found = None;
     for token in core.tokens.values() {
         if equal(token.secret_hash.as_bytes(), hash.as_bytes()) {

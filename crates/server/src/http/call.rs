@@ -135,7 +135,7 @@ impl Call {
     pub async fn barrier(&self) -> Result<(), Problem> {
         let groups = self
             .look(|view| {
-                let regions = view.node.config().regions.keys().copied();
+                let regions = view.node.regions().keys().copied();
                 std::iter::once(FEDERATION_GROUP).chain(regions).collect::<Vec<GroupId>>()
             })
             .await?;
@@ -153,7 +153,7 @@ impl Call {
 
 /// Whether the facts of every group here have been the leader's at some moment since the node started.
 fn has_caught_up(view: &View<'_>) -> bool {
-    let regions = view.node.config().regions.keys().copied();
+    let regions = view.node.regions().keys().copied();
     std::iter::once(FEDERATION_GROUP).chain(regions).all(|group| view.node.facts_age_ms(group).is_some())
 }
 

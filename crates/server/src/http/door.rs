@@ -193,7 +193,7 @@ async fn by_number(api: &Api, query: String) -> Result<String, Problem> {
         return Ok(query);
     }
     let number = move |view: &View<'_>| {
-        let mut regions = view.node.config().regions.iter();
+        let mut regions = view.node.regions().iter();
         let number = regions.find(|(_, region)| region.as_str() == name).map(|(number, _)| *number);
         number.map(|number| format!("group={number}")).ok_or_else(|| names::unknown_region(&name))
     };

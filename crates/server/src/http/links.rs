@@ -56,8 +56,7 @@ fn show(table: &LinkTable, regions: &[String]) -> ApiTable {
 }
 
 async fn regions(call: &Call) -> Result<Vec<String>, Problem> {
-    call.look(|view| view.node.config().regions.values().map(|region| region.as_str().to_owned()).collect())
-        .await
+    call.look(|view| view.node.regions().values().map(|region| region.as_str().to_owned()).collect()).await
 }
 
 impl Serve for LinkList {

@@ -13,7 +13,7 @@ use super::{names, region_summary};
 use crate::handle::View;
 
 fn regions(view: &View<'_>) -> Vec<String> {
-    view.node.config().regions.values().map(|region| region.as_str().to_owned()).collect()
+    view.node.regions().values().map(|region| region.as_str().to_owned()).collect()
 }
 
 fn name(view: &View<'_>, node: NodeId) -> String {
@@ -22,7 +22,7 @@ fn name(view: &View<'_>, node: NodeId) -> String {
 
 /// Ordered pairs of different regions.
 fn pairs(view: &View<'_>) -> Vec<(NodeId, NodeId)> {
-    let nodes: Vec<NodeId> = view.node.config().regions.keys().copied().collect();
+    let nodes: Vec<NodeId> = view.node.regions().keys().copied().collect();
     nodes
         .iter()
         .flat_map(|from| nodes.iter().map(|to| (*from, *to)))

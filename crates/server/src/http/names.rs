@@ -14,7 +14,7 @@ pub const STALE_MS: u64 = 10_000;
 /// How old the facts of the federation and of every region are here.
 pub fn as_of(view: &View<'_>) -> Vec<Freshness> {
     let mut list = vec![freshness(view, FEDERATION_GROUP, "federation")];
-    for (number, region) in &view.node.config().regions {
+    for (number, region) in view.node.regions() {
         list.push(freshness(view, *number, region.as_str()));
     }
     list

@@ -73,7 +73,7 @@ impl Lately {
 }
 
 fn revisions(view: &View<'_>) -> Vec<Revision> {
-    let groups = std::iter::once(FEDERATION_GROUP).chain(view.node.config().regions.keys().copied());
+    let groups = std::iter::once(FEDERATION_GROUP).chain(view.node.regions().keys().copied());
     groups.map(|group| view.node.facts().revision(group)).collect()
 }
 

@@ -40,7 +40,7 @@ fn report(
     let (record, facts) = names::region(view, region.as_str())?;
     let health = region_summary::health(view, region, lately);
     let mut probes: Vec<RegionProbe> = Vec::new();
-    for (node, observer) in view.node.config().regions.iter().filter(|(node, _)| **node != facts.number) {
+    for (node, observer) in view.node.regions().iter().filter(|(node, _)| **node != facts.number) {
         let seen = check.observations.iter().find(|seen| seen.observer == *observer).map(|seen| seen.rtt_us);
         let verdict = match seen {
             Some(Some(_)) if health.state == HealthState::Unhealthy => ProbeVerdict::Unwell,

@@ -47,6 +47,8 @@ fn lifecycle(record: &Region) -> Lifecycle {
     match (record.standing, record.lifecycle) {
         (Standing::Lost, _) => Lifecycle::Lost,
         (_, dwcp_state::Lifecycle::Disabled) => Lifecycle::Disabled,
+        (_, dwcp_state::Lifecycle::Joining) => Lifecycle::Joining,
+        (_, dwcp_state::Lifecycle::Leaving) => Lifecycle::Retired,
         // Back, but empty until somebody enables it.
         (Standing::Returned, _) => Lifecycle::Standby,
         (Standing::Present, dwcp_state::Lifecycle::Active) => Lifecycle::Active,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dwcp_roles::node::{Asked, Node, Reply, Request};
 use dwcp_server::store::Store;
 use dwcp_state::Freeze;
+use dwcp_types::Code;
 
 use crate::medium::Medium;
 use crate::regions::Regions;
@@ -33,9 +34,19 @@ fn whole(node: &Node) -> bool {
     (0..=5).all(|group| node.group(group).is_some_and(|status| !status.damaged))
 }
 
+/// Asks as a client does: what was not confirmed in time is asked again under its key.
 async fn freeze(regions: &Regions, number: usize, freeze: Freeze) -> Reply {
-    let asked = Asked { by: "test".to_owned(), ..Asked::default() };
-    regions.region(number).node.ask(Request::SetFreeze(asked, freeze)).await
+    let key = Some(format!("freeze-{freeze:?}"));
+    let asked = Asked { by: "test".to_owned(), key, digest: 1, ..Asked::default() };
+    let ask = || regions.region(number).node.ask(Request::SetFreeze(asked.clone(), freeze));
+    let mut reply = ask().await;
+    for _ in 0..3 {
+        match &reply {
+            Reply::Refused(refusal) if refusal.code == Code::TimedOut => reply = ask().await,
+            _ => break,
+        }
+    }
+    reply
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -37,9 +37,9 @@ impl Identical {
 }
 
 pub(super) fn settled(world: &World) -> Result<(), String> {
-    for group in 0..=world.options.regions as u64 {
+    for group in world.groups() {
         let mut newest = None;
-        for (number, slot) in &world.nodes {
+        for (number, slot) in world.present() {
             let Some(node) = &slot.node else { return Err(format!("node {number} is dead")) };
             let Some(status) = node.group(group) else {
                 return Err(format!("node {number} lacks group {group}"));
@@ -61,13 +61,13 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
 }
 
 pub(super) fn check(world: &World) -> Result<(), String> {
-    for group in 0..=world.options.regions as u64 {
+    for group in world.groups() {
         let mut first = None;
-        for (number, slot) in &world.nodes {
-            let Some(node) = &slot.node else { continue };
+        for (number, slot) in world.present() {
+            let Some(node) = slot.node.as_ref().filter(|node| node.group(group).is_some()) else { continue };
             let (revision, bytes) = (node.facts().revision(group), node.facts().snapshot(group));
             match &first {
-                None => first = Some((*number, revision, bytes)),
+                None => first = Some((number, revision, bytes)),
                 Some((other, at, same)) if *at == revision && *same != bytes => {
                     return Err(format!("nodes {other} and {number} differ in group {group} at {}", at.0));
                 }

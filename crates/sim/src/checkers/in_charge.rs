@@ -1,13 +1,13 @@
 //! Once settled, every group has one leader that everybody follows, and every host holds a lease.
 
-use dwcp_types::{GroupId, NodeId};
+use dwcp_types::NodeId;
 
 use crate::world::World;
 
 pub(super) fn settled(world: &World) -> Result<(), String> {
-    for group in 0..=world.options.regions as GroupId {
+    for group in world.groups() {
         let mut known: Option<(NodeId, u64)> = None;
-        for (number, slot) in &world.nodes {
+        for (number, slot) in world.present() {
             let status = slot.node.as_ref().and_then(|node| node.group(group));
             let follows = status.and_then(|status| Some((status.leader?, status.term)));
             let Some((leader, term)) = follows else {
@@ -23,7 +23,7 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
         }
     }
     let leased = |host: &crate::host::Host| host.clock_us(world.now_us) < host.lease_until_us;
-    match world.hosts.iter().find(|host| !host.alive || !leased(host)) {
+    match world.hosts.iter().filter(|host| !host.gone).find(|host| !host.alive || !leased(host)) {
         Some(host) => Err(format!("host {} has no lease", host.name)),
         None => Ok(()),
     }

@@ -76,7 +76,8 @@ impl World {
             let slot = &self.nodes[&node];
             slot.node.as_ref().filter(|_| self.now_us >= slot.paused_until_us)
         };
-        let status = serves(number)?.group(FEDERATION_GROUP)?;
+        let node = serves(number).filter(|node| !node.is_left_out())?;
+        let status = node.group(FEDERATION_GROUP)?;
         let leader = status.leader.filter(|leader| self.nodes.contains_key(leader) && !status.damaged)?;
         if self.net.loss_permille > 0 || !serves(leader)?.leads(FEDERATION_GROUP) {
             return None;

@@ -162,6 +162,42 @@ impl Story {
         }
     }
 
+    fn members_hold(&self, what: &[&str]) -> Result<(), String> {
+        match what {
+            ["voters", group, voters] => {
+                let number = if *group == "federation" { 0 } else { words::region(group)? };
+                let leads = |node: &&Node| node.leads(number);
+                let leader = self.world.present().filter_map(|(_, slot)| slot.node.as_ref()).find(leads);
+                let Some(status) = leader.and_then(|node| node.group(number)) else {
+                    return Err("nobody leads it".to_string());
+                };
+                let names: Vec<RegionId> =
+                    status.voters.iter().map(|node| self.world.options.region(*node)).collect();
+                let told = names.iter().map(RegionId::as_str).collect::<Vec<_>>().join(",");
+                if told == *voters { Ok(()) } else { Err(format!("they are {told}")) }
+            }
+            ["no-region", name] => {
+                // Who was told to leave by the others may never hear that it is done.
+                let own = words::region(name)?;
+                let others = self.world.present().filter(|(node, _)| *node != own);
+                let alive = others.filter_map(|(_, slot)| slot.node.as_ref());
+                let knows = |node: &&Node| node.regions().values().any(|region| region.as_str() == *name);
+                match alive.filter(knows).count() {
+                    0 => Ok(()),
+                    count => Err(format!("{count} nodes know it")),
+                }
+            }
+            ["damaged", region, count] => {
+                let slot = &self.world.nodes[&words::region(region)?];
+                let node = slot.node.as_ref().ok_or_else(|| format!("{region} is dead"))?;
+                let groups = self.world.groups().into_iter();
+                let damaged = groups.filter(|group| node.group(*group).is_some_and(|status| status.damaged));
+                Self::same(damaged.count(), count.parse().map_err(|_| format!("`{count}` is not a number"))?)
+            }
+            _ => Err(format!("stories can't expect `{}`", what.join(" "))),
+        }
+    }
+
     fn holds(&self, what: &[&str]) -> Result<(), String> {
         let number = |text: &str| text.parse::<usize>().map_err(|_| format!("`{text}` is not a number"));
         match what {
@@ -222,13 +258,7 @@ impl Story {
                 Self::same(self.booted().intersection(&self.boots).count(), number(count)?)
             }
             ["rebuild" | "identical", ..] => self.sync_holds(what),
-            ["damaged", region, count] => {
-                let slot = &self.world.nodes[&words::region(region)?];
-                let node = slot.node.as_ref().ok_or_else(|| format!("{region} is dead"))?;
-                let groups = 0..=self.world.options.regions as u64;
-                let damaged = groups.filter(|group| node.group(*group).is_some_and(|status| status.damaged));
-                Self::same(damaged.count(), number(count)?)
-            }
+            ["voters" | "no-region" | "damaged", ..] => self.members_hold(what),
             _ => Err(format!("stories can't expect `{}`", what.join(" "))),
         }
     }

@@ -11,7 +11,7 @@ use dwcp_types::{NodeId, RegionId, VmId};
 use super::Story;
 use crate::client;
 use crate::faults::Fault;
-use crate::world::{REGIONS, World};
+use crate::world::{REGIONS, World, further_region};
 
 /// How long people wait for an answer, µs.
 const PATIENCE_US: u64 = 12_000_000;
@@ -213,10 +213,6 @@ impl Story {
 
     fn request(&mut self, words: &[&str]) -> Result<Request, String> {
         let asked = self.asked(words);
-        let change = |enabled, placement| -> Result<RegionChange, String> {
-            let name = value(words, "--region").ok_or("--region is missing")?;
-            Ok(RegionChange { region: name.into(), enabled, placement, ..RegionChange::default() })
-        };
         Ok(match words {
             ["vm", "create", rest @ ..] => Request::CreateVm(asked, Box::new(self.create(rest)?)),
             ["vm", verb @ ("start" | "stop" | "restart" | "delete"), name, ..] => {
@@ -228,15 +224,12 @@ impl Story {
                 };
                 Request::ChangeVm(asked, self.vm(name)?, change)
             }
-            ["federation", "region", "disable", ..] => {
-                Request::ChangeRegion(asked, change(Some(false), None)?)
+            ["federation", "region", rest @ ..] => region_request(asked, rest)?,
+            ["infrastructure", "deploy", ..] => {
+                Request::AddRegion(asked, Box::new(further_region(region_named(words)?)))
             }
-            ["federation", "region", "enable", ..] => Request::ChangeRegion(asked, change(Some(true), None)?),
-            ["federation", "region", "disable-placement", ..] => {
-                Request::ChangeRegion(asked, change(None, Some(false))?)
-            }
-            ["federation", "region", "enable-placement", ..] => {
-                Request::ChangeRegion(asked, change(None, Some(true))?)
+            ["federation", "state", "enable-region", ..] => {
+                Request::ReplicateRegion(asked, region_named(words)?.into())
             }
             ["federation", "freeze", level, ..] => Request::SetFreeze(
                 asked,
@@ -372,4 +365,21 @@ impl Story {
             .map(|(_, id)| id)
             .ok_or(format!("no VM {name}"))
     }
+}
+
+fn region_named<'a>(words: &[&'a str]) -> Result<&'a str, String> {
+    value(words, "--region").ok_or_else(|| "--region is missing".to_string())
+}
+
+fn region_request(asked: Asked, words: &[&str]) -> Result<Request, String> {
+    let region: RegionId = region_named(words)?.into();
+    let (enabled, placement) = match words {
+        ["disable", ..] => (Some(false), None),
+        ["enable", ..] => (Some(true), None),
+        ["disable-placement", ..] => (None, Some(false)),
+        ["enable-placement", ..] => (None, Some(true)),
+        ["remove", ..] => return Ok(Request::RemoveRegion(asked, region)),
+        _ => return Err(format!("stories have no command `{}`", words.join(" "))),
+    };
+    Ok(Request::ChangeRegion(asked, RegionChange { region, enabled, placement, ..RegionChange::default() }))
 }

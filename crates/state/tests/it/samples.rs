@@ -201,6 +201,9 @@ pub fn region() -> Region {
         api: "https://127.77.1.1:7443".into(),
         mesh: "127.77.1.1:7443".into(),
         revision: Revision(0),
+        founder: 0,
+        unfounded: false,
+        without_replicas: false,
     }
 }
 
@@ -272,6 +275,8 @@ pub fn core() -> Core {
         windows_numbered: 0,
         drills: BTreeMap::new(),
         images: BTreeMap::new(),
+        regions_numbered: 0,
+        keepers: Vec::new(),
     }
 }
 
@@ -311,6 +316,7 @@ pub fn region_facts() -> RegionFacts {
         arrivals: BTreeMap::new(),
         replicas: BTreeMap::new(),
         replicas_declined: BTreeMap::new(),
+        closed: false,
         index: Index::default(),
     }
 }
@@ -428,7 +434,23 @@ pub fn later_commands() -> Vec<Command> {
         Command::NoteSync((OperationId(55), step())),
         Command::EndSync((OperationId(55), (OperationState::Done, "equal".into()))),
     ];
-    [first, moves, then, arrivals, images, syncs].concat()
+    [first, moves, then, arrivals, images, syncs, member_commands()].concat()
+}
+
+fn member_commands() -> Vec<Command> {
+    vec![
+        Command::AddRegion(Box::new(Region {
+            founder: 2,
+            unfounded: true,
+            without_replicas: true,
+            ..region()
+        })),
+        Command::FoundedRegion("a".into()),
+        Command::ReplicateRegion("a".into()),
+        Command::RemoveRegion("a".into()),
+        Command::ForgetRegion("a".into()),
+        Command::CloseRegion,
+    ]
 }
 
 /// A maintenance window with every part filled.
@@ -519,6 +541,8 @@ pub fn position(command: &Command) -> usize {
         SettleWindow(_), BeginDrill(_), NoteDrill(_), EndDrill(_), RestoreDrill(_), LoseCopies(_),
         DropCopies(_), NoteWhole(_), SettleArrival(_), LoseMigration(_), PublishImage(_),
         RemoveImage(_), NoteImageFault(_), TakeDigest(_), BeginSync(_), NoteSync(_), EndSync(_),
+        AddRegion(_), FoundedRegion(_), ReplicateRegion(_), RemoveRegion(_), ForgetRegion(_),
+        CloseRegion,
     )
 }
 

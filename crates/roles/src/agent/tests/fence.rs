@@ -73,7 +73,9 @@ fn the_lease_counts_from_before_the_renewal_was_sent_and_never_shortens() {
     let sent_us = world.agent.last_renew_us;
     let first = world.renewal().seq;
     world.pass(300);
-    let grant = |seq, lease_ms| ControllerMessage::Grant(Grant { seq, lease_ms, term: 1, revision: 1 });
+    let grant = |seq, lease_ms| {
+        ControllerMessage::Grant(Grant { seq, lease_ms, term: 1, revision: 1, ..Grant::default() })
+    };
     world.hear(grant(first, 3_000));
     assert_eq!(world.agent.lease_until_us(), sent_us + 3_000 * MS);
     assert!(world.effects.contains(&Effect::SetLease { until_us: sent_us + 3_000 * MS }));
@@ -131,7 +133,13 @@ fn a_lease_that_comes_back_revives_nothing_that_was_moved_meanwhile() {
     world.pass(4_000);
     // The leader has moved the VM away; its grant overtakes its new intents.
     let seq = world.renewal().seq;
-    world.hear(ControllerMessage::Grant(Grant { seq, lease_ms: 3_000, term: 1, revision: 9 }));
+    world.hear(ControllerMessage::Grant(Grant {
+        seq,
+        lease_ms: 3_000,
+        term: 1,
+        revision: 9,
+        ..Grant::default()
+    }));
     assert_eq!(world.count(|e| matches!(e, Effect::Resume { .. } | Effect::SetLease { .. })), 0);
     world.revision = 8;
     world.want(Vec::new());
