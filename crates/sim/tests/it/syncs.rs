@@ -43,12 +43,14 @@ fn ask(world: &mut World, rng: &mut Rng, ticket: u64) {
 /// Whether every replica of every group is equal now, and every store whole.
 fn all_is_well(world: &mut World) -> bool {
     let ticket = SCENARIO_TICKETS + (1 << 20);
-    world.ask(1, ticket, Request::VerifySync(None, 0));
+    let groups = world.groups().len() as u64;
+    let (node, _) = world.present().next().expect("one is there");
+    world.ask(node, ticket, Request::VerifySync(None, 0));
     run_for(world, 26_000_000);
     let report = heard(world, ticket).expect("an answer in time");
     let well = report.regions.iter().all(|region| {
         let whole = region.store.as_ref().is_some_and(|check| check.is_whole());
-        region.groups == 6 && region.differs.is_empty() && whole
+        region.groups == groups && region.differs.is_empty() && whole
     });
     if !well {
         println!("{report:?}");
