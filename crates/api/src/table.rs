@@ -51,6 +51,7 @@ rows! {
     federation: FederationRead;
     survivability: SurvivabilityRead;
     promises: PromisesRead;
+    backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList;
     maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;

@@ -32,6 +32,29 @@ pub struct RegionConfig {
     pub timing: Timing,
     /// Facts of each region when the federation is born, by region name.
     pub genesis: BTreeMap<String, Genesis>,
+    pub backup: Backup,
+}
+
+/// What this server needs for backups; where they go and how often is the federation's to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backup {
+    /// File of the key, or of a passphrase, that backups are sealed with.
+    pub key_file: Option<String>,
+    pub s3: S3,
+}
+
+/// Where buckets are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct S3 {
+    /// `https://host[:port]`; without it that of Amazon's `region`.
+    pub endpoint: Option<String>,
+    /// As signatures name it; `us-east-1` without it.
+    pub region: Option<String>,
+    /// File with `aws_access_key_id = …` and `aws_secret_access_key = …`; without it, `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY` of the process.
+    pub credentials_file: Option<String>,
+    /// PEM file of the authority that the endpoint's certificate is checked with; the system's without it.
+    pub ca: Option<String>,
 }
 
 /// Addresses to listen on, `address:port`.
@@ -156,7 +179,22 @@ fn settings(fields: &mut Fields<'_>) -> RegionConfig {
         bootstrap_admin_token_sha256: fields.optional("bootstrap_admin_token_sha256", check::sha256),
         timing: fields.map("timing", timing).unwrap_or_default(),
         genesis: regions.into_iter().collect(),
+        backup: fields.map("backup", backup).unwrap_or_default(),
     }
+}
+
+fn backup(fields: &mut Fields<'_>) -> Backup {
+    let key_file = fields.optional_text("key_file");
+    let s3 = fields.map("s3", |f| S3 {
+        endpoint: f.optional("endpoint", |text| match text.split_once("://") {
+            Some(("http" | "https", host)) if !host.is_empty() => Ok(text.to_owned()),
+            _ => Err(format!("'{text}' is not an endpoint such as https://s3.example.com")),
+        }),
+        region: f.optional_text("region"),
+        credentials_file: f.optional_text("credentials_file"),
+        ca: f.optional_text("ca"),
+    });
+    Backup { key_file, s3: s3.unwrap_or_default() }
 }
 
 fn timing(fields: &mut Fields<'_>) -> Timing {

@@ -9,6 +9,7 @@
 //! [`Node::step`] takes one input and the time and appends effects, which the shell carries out in order.
 
 mod agents;
+mod backups;
 mod beats;
 mod compare;
 mod create;
@@ -441,6 +442,7 @@ impl Node {
         self.run_drills();
         self.run_syncs();
         self.rebuild_here();
+        self.keep_backups();
     }
 
     fn lead_region(&mut self, group: GroupId) {

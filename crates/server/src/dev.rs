@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dwcp_backup::FederationKey;
 use dwcp_mesh::wan::{DEVELOPMENT_REGIONS, Network};
 use dwcp_mesh::{Ca, Identity, LinkTable, PeerId, San};
 
@@ -74,6 +75,10 @@ pub fn init(dir: &Path, plan: DevPlan) -> Result<(), String> {
     let regions = plan.regions();
     certificates(&dir.join("pki"), &regions)?;
     let token_hash = admin_token(&dir)?;
+    let backup_key = dir.join("backup.key");
+    if !backup_key.exists() {
+        FederationKey::random().write_file(&backup_key).map_err(|e| e.to_string())?;
+    }
     for folder in ["config", "log", "data"] {
         fs::create_dir_all(dir.join(folder)).map_err(|e| format!("{}: {e}", dir.join(folder).display()))?;
     }

@@ -2,7 +2,8 @@
 
 use dwcp_mesh::Room;
 use dwcp_roles::node::{Input, Node, Reply, Request};
-use dwcp_types::{Code, Now, Refusal};
+use dwcp_state::FEDERATION_GROUP;
+use dwcp_types::{Code, GroupId, Now, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 /// The node, looked at between two steps.
@@ -67,6 +68,28 @@ impl NodeHandle {
         receiver.await.unwrap_or_else(|_| stopped())
     }
 
+    /// Waits until the facts of all groups here are as new as this call.
+    ///
+    /// # Errors
+    /// Why a group's facts are not known to be current.
+    pub async fn barrier(&self) -> Result<(), Refusal> {
+        let groups = self.look(|view| {
+            let regions = view.node.regions().keys().copied();
+            std::iter::once(FEDERATION_GROUP).chain(regions).collect::<Vec<GroupId>>()
+        });
+        let mut waits = tokio::task::JoinSet::new();
+        for group in groups.await.ok_or_else(stopping)? {
+            let node = self.clone();
+            waits.spawn(async move { node.ask(Request::Barrier(group)).await });
+        }
+        while let Some(done) = waits.join_next().await {
+            if let Reply::Refused(refusal) = done.map_err(|_| stopping())? {
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
     /// Runs `look` on the node's thread. It must be short: the node does nothing else meanwhile.
     pub async fn look<T: Send + 'static>(
         &self,
@@ -82,6 +105,10 @@ impl NodeHandle {
     }
 }
 
+fn stopping() -> Refusal {
+    Refusal::new(Code::NotReady, "this region's control plane is stopping")
+}
+
 fn stopped() -> Reply {
-    Reply::Refused(Refusal::new(Code::NotReady, "this region's control plane is stopping"))
+    Reply::Refused(stopping())
 }

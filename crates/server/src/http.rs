@@ -4,6 +4,7 @@
 //! they are committed and applied here. [`serve`] runs until told to stop; [`Api`] is what all requests share.
 
 mod auth;
+mod backups;
 mod body;
 mod call;
 mod configuration;
@@ -57,6 +58,7 @@ use dwcp_config::region::RegionConfig;
 use dwcp_types::TokenId;
 use tokio::sync::watch as signal;
 
+use crate::backups::place::Places;
 use crate::handle::NodeHandle;
 
 pub use auth::{fresh_secret, secret_hash};
@@ -77,6 +79,8 @@ pub struct Api {
     last_used: Mutex<BTreeMap<TokenId, u64>>,
     /// One edit of the links' file at a time.
     editing_links: tokio::sync::Mutex<()>,
+    /// Destinations and keys of backups.
+    places: Places,
     /// What the loss of a region would do.
     outlook: outlook::Outlook,
     /// Turns true when the process stops: open streams end.
@@ -93,6 +97,7 @@ impl Api {
             wan: config.wan.as_ref().filter(|_| config.dev).map(PathBuf::from),
             last_used: Mutex::new(BTreeMap::new()),
             editing_links: tokio::sync::Mutex::new(()),
+            places: Places::new(config),
             outlook: outlook::Outlook::default(),
             stopping: signal::Sender::new(false),
         }

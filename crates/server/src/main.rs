@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use dwcp_backup::FederationKey;
 use dwcp_mesh::pki::DEFAULT_LEAF_VALIDITY;
 use dwcp_mesh::{Ca, PeerId, San};
 use dwcp_server::dev::{self, DevPlan};
@@ -37,6 +38,13 @@ enum Command {
     /// Certificates of a federation.
     #[command(subcommand)]
     Pki(Pki),
+    /// Makes a key for backups: 256 random bits in a file that only its owner may read. Copy it to every server, and to
+    /// where no server is: without it no backup opens.
+    BackupKey {
+        /// The new file.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Development federations on one machine.
     #[command(subcommand)]
     Dev(Dev),
@@ -99,6 +107,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run { config, state_lost, record } => run::run(&config, RunOptions { state_lost, record }),
         Command::Pki(pki) => certificates(pki),
+        Command::BackupKey { out } => backup_key(&out),
         Command::Dev(Dev::Init { dir, regions, hosts_per_region }) => {
             dev::init(&dir, DevPlan { regions, hosts_per_region })
         }
@@ -110,6 +119,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn backup_key(out: &std::path::Path) -> Result<(), String> {
+    let key = FederationKey::random();
+    key.write_file(out).map_err(|e| e.to_string())?;
+    println!("{}", key.id());
+    Ok(())
 }
 
 fn certificates(pki: Pki) -> Result<(), String> {

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
+use crate::backups::{self, place::Places};
 use crate::http::{self, Api};
 use crate::log::Log;
 use crate::record::Recorder;
@@ -80,6 +81,7 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
     let closed = closing.clone();
     let shared = Arc::new(Api::new(region.node.clone(), &config));
     tokio::spawn(records::keep(region.node.clone()));
+    tokio::spawn(backups::keep(region.node.clone(), Places::new(&config), log.clone()));
     let serving =
         tokio::spawn(http::serve(
             listener,

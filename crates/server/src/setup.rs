@@ -30,7 +30,10 @@ pub fn load(path: &Path) -> Result<RegionConfig, String> {
     resolve(&mut config.pki.ca);
     resolve(&mut config.pki.certificate);
     resolve(&mut config.pki.key);
-    config.pki.ca_key.iter_mut().chain(config.wan.iter_mut()).for_each(resolve);
+    let backup = &mut config.backup;
+    let s3 = [&mut backup.s3.credentials_file, &mut backup.s3.ca];
+    let others = [&mut config.pki.ca_key, &mut config.wan, &mut backup.key_file];
+    others.into_iter().chain(s3).flatten().for_each(resolve);
     Ok(config)
 }
 

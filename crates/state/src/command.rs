@@ -8,9 +8,9 @@ use dwcp_types::{
 use crate::maintenance::{Notice, Window};
 use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
-    Drill, DrillNews, DrillState, Failover, FailoverState, FailoverVm, Freeze, GuardState, HostFacts, Image,
-    ImageFault, Observed, OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode,
-    RebuildStep, Region, Replica, Token, Vm, Want,
+    BackupEnd, BackupPlan, BackupRun, Drill, DrillNews, DrillState, Failover, FailoverState, FailoverVm,
+    Freeze, GuardState, HostFacts, Image, ImageFault, Observed, OnReplicaLoss, Operation, OperationState,
+    PhaseName, Policy, ProtectionMode, RebuildStep, Region, Replica, Token, Vm, Want,
 };
 
 /// A command with who, when and under which request.
@@ -328,6 +328,15 @@ pub enum Command {
     /// A rebuild ended: (operation, (state, result)).
     EndSync((OperationId, (OperationState, String))),
 
+    /// How backups are made by themselves. For the federation's group, like the three after it.
+    ConfigureBackups(Box<BackupPlan>),
+    /// A backup is to be made or verified, or the run that does so already is joined.
+    BeginBackup(Box<BackupRun>),
+    /// A run of a backup has ended.
+    EndBackup(Box<BackupEnd>),
+    /// (The newest backup, the newest verified one) is older than it may be.
+    NoteBackupsLate((bool, bool)),
+
     /// A region comes in; its number is given when applied. For the federation's group, like the four after it.
     AddRegion(Box<Region>),
     /// The group of a region that comes in is founded.
@@ -375,6 +384,8 @@ pub struct Receipt {
     pub window: Option<WindowId>,
     /// The drill it began, joined or changed.
     pub drill: Option<DrillId>,
+    /// The run of a backup that it began, joined or ended.
+    pub backup: Option<u64>,
 }
 
 /// What became of a command. Every replica computes the same.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_types::{DrillId, FailoverId, NodeId, OperationId, RegionId, Revision, TokenId, Wall, WindowId};
 
-use crate::{Drill, Failover, FailoverState, Freeze, Image, Ledger, Operation, Policy, Token, Window};
+use crate::{
+    Backups, Drill, Failover, FailoverState, Freeze, Image, Ledger, Operation, Policy, Token, Window,
+};
 
 /// Where a region is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -166,6 +168,8 @@ pub struct Core {
     pub drills: BTreeMap<DrillId, Drill>,
     /// The catalogue of images, by name.
     pub images: BTreeMap<String, Image>,
+    /// Backups.
+    pub backups: Backups,
     /// Regions numbered so far, those that are forgotten included; 0: an earlier version wrote it.
     pub regions_numbered: NodeId,
     /// The regions that idempotency keys are spread over, whoever has come and gone since; empty: every region.

@@ -214,6 +214,7 @@ impl Tree {
             windows_numbered,
             drills,
             images,
+            backups,
             regions_numbered,
             keepers,
         } = core;
@@ -227,6 +228,7 @@ impl Tree {
         tree.ledger(ledger);
         tree.record("policy", "policy".to_string(), &encode(&(policy.clone(), *policy_revision)));
         tree.record("freeze", "freeze".to_string(), &encode(&(*freeze, *freeze_revision)));
+        tree.record("backups", "backups".to_string(), &encode(backups));
         tree.record(
             "federation",
             name.clone(),

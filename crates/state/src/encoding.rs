@@ -2,6 +2,7 @@
 
 use dwcp_types::{DecodeError, Wire, codec::Reader, codec::Writer, decode, encode, wire_enum, wire_struct};
 
+use crate::backup::*;
 use crate::command::*;
 use crate::core_facts::*;
 use crate::drill::*;
@@ -102,7 +103,7 @@ wire_struct!(Event {
     12 reason
 });
 wire_struct!(Ledger { 1 events, 2 outcomes, 3 order });
-wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing, 10 MigrateVms(vms), 11 Drain(drain), 12 ForceSync(sync) });
+wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing, 10 MigrateVms(vms), 11 Drain(drain), 12 ForceSync(sync), 150 Backup(run) });
 wire_enum!(RebuildState { 1 Waiting, 2 Running, 3 Equal, 4 Failed });
 wire_struct!(RebuildStep { 1 target, 2 group, 3 state, 4 bytes, 5 entries, 6 note });
 wire_struct!(ForceSync { 1 source, 2 targets, 3 steps });
@@ -151,8 +152,8 @@ wire_struct!(Region {
 });
 wire_struct!(Core {
     1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger,
-    10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills, 130 images, 160 regions_numbered,
-    161 keepers
+    10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills, 130 images,
+    150 backups, 160 regions_numbered, 161 keepers
 });
 
 wire_enum!(Notice { 1 Planned, 2 Week, 3 Day, 4 Started, 5 Ended });
@@ -179,6 +180,17 @@ wire_struct!(DrillMark { 1 drill, 2 lost });
 
 wire_struct!(Image { 1 name, 2 digest, 3 parts, 4 region, 5 host, 6 by, 7 at, 8 revision });
 wire_struct!(ImageFault { 1 name, 2 digest, 3 host, 4 from_region, 5 from_host, 6 reason });
+wire_struct!(BackupPlan {
+    1 destination, 2 interval_ms, 3 keep_last, 4 keep_within_ms, 5 key_file, 6 key, 7 by, 8 at, 9 revision
+});
+wire_enum!(BackupTask { 1 Full, 2 Incremental, 3 Verify(backup), 4 VerifyAll });
+wire_struct!(BackupRun {
+    1 id, 2 task, 3 destination, 4 at, 5 by, 6 asked_at, 7 ended_at, 8 operation, 9 state, 10 backup, 11 result
+});
+wire_struct!(BackupMark { 1 number, 2 at });
+wire_struct!(BackupEnd { 1 run, 2 state, 3 result, 4 backup, 5 verified, 6 damaged, 7 head, 8 head_number });
+wire_struct!(BackupPlace { 1 head, 2 head_number, 3 newest, 4 verified, 5 verified_at, 6 used_at });
+wire_struct!(Backups { 1 plan, 2 runs, 3 numbered, 4 places, 5 late });
 
 wire_enum!(Trigger { 1 Automatic, 2 Manual });
 wire_enum!(FailoverState { 1 Running, 2 Done, 3 Partial, 4 Cancelled });
@@ -225,8 +237,9 @@ wire_enum!(Command {
     105 DropCopies(vms),
     130 PublishImage(image), 131 RemoveImage(name), 132 NoteImageFault(fault),
     140 TakeDigest(number), 141 BeginSync(operation), 142 NoteSync(news), 143 EndSync(end),
+    150 ConfigureBackups(plan), 151 BeginBackup(run), 152 EndBackup(end), 153 NoteBackupsLate(late),
     160 AddRegion(region), 161 ReplicateRegion(region), 162 RemoveRegion(region),
     163 ForgetRegion(region), 164 CloseRegion, 165 FoundedRegion(region)
 });
-wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window, 80 drill });
+wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window, 80 drill, 150 backup });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

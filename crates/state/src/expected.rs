@@ -87,6 +87,11 @@ impl Core {
                 let read = "dwcp-cli federation freeze".to_string();
                 Some(("the freeze switch".to_string(), self.freeze_revision, read))
             }
+            Command::ConfigureBackups(_) => {
+                let holds = self.backups.plan.as_ref().map_or(Revision(0), |plan| plan.revision);
+                let read = "dwcp-cli federation state backup status".to_string();
+                Some(("the plan of backups".to_string(), holds, read))
+            }
             Command::CancelFailover(id) => {
                 let operation = self.failovers.get(id).and_then(|f| self.operations.get(&f.operation));
                 operation.map(|op| {

@@ -7,6 +7,7 @@
 //! What is durable: what people want (policy), what was chosen (intent, with generations), what agents concluded
 //! (phases, addresses; never measurements). Time comes in with the command, as the proposer's wall clock.
 
+mod apply_backup;
 mod apply_cancel;
 mod apply_core;
 mod apply_drill;
@@ -18,9 +19,11 @@ mod apply_migration;
 mod apply_protection;
 mod apply_region;
 mod apply_sync;
+mod backup;
 mod check;
 mod command;
 mod core_facts;
+mod crossing;
 mod digest;
 mod drill;
 mod encoding;
@@ -35,6 +38,7 @@ mod ledger;
 mod maintenance;
 mod migration;
 mod operation;
+mod pieces;
 mod policy;
 mod protection;
 mod region_facts;
@@ -44,6 +48,7 @@ mod vm;
 
 use std::collections::BTreeMap;
 
+pub use backup::{BackupEnd, BackupMark, BackupPlace, BackupPlan, BackupRun, BackupTask, Backups};
 pub use check::Flaw;
 pub use command::{
     Admission, ClaimRequest, Command, Departing, Envelope, GuardNews, HostMove, NewVm, Observation, Outcome,
@@ -66,6 +71,7 @@ pub use ledger::{Event, Ledger, Severity};
 pub use maintenance::{Notice, Window};
 pub use migration::{Aim, Arrival, Migration, MigrationState, Mode, NewMigration, Stopping, Took};
 pub use operation::{Drain, Operation, OperationKind, OperationState};
+pub use pieces::{Facts, Piece};
 pub use policy::{Freeze, Policy, Profile, Weights};
 pub use protection::{DiskProof, Guard, GuardState, OnReplicaLoss, Protection, ProtectionMode, Replica};
 pub use region_facts::{Departure, RegionFacts};

@@ -20,6 +20,8 @@ pub enum OperationKind {
     Drain(Drain),
     /// Regions' replicas are rebuilt: done when each is equal to the source's.
     ForceSync(Box<ForceSync>),
+    /// A backup is made or verified: done when its run has ended.
+    Backup(u64),
     /// Nothing known.
     #[default]
     Nothing,

@@ -1,6 +1,7 @@
 //! Tests of the facts: what each command does and refuses, handoff between regions, encoding.
 
 mod it {
+    mod backups;
     mod claims;
     mod codec;
     mod copies;

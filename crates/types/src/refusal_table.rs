@@ -79,4 +79,14 @@ codes! {
         "An image goes out of the catalogue only when no VM was created from it under its name. The causes name some of the VMs; delete them first. `dwcp-cli vm list` lists them.";
     ImagesDiffer "DWCP-R0071" Rule "hosts have different images of one name"
         "Several hosts have an image of that name in their image folders, and they hold different things. `--host` says whose is meant; `dwcp-cli image list` shows which host has what.";
+    BackupKey "DWCP-R0080" Usage "the key of backups can't be used"
+        "Backups are sealed with a key that every server reads from a file of its own: `backup.key_file` in dwcpd.yaml, or what `--key-file` names. It is missing, others may read it, it is no key, or it is another one than the backups were sealed with. `dwcpd backup-key --out FILE` makes a new one; copy it to every server, and keep a copy where no server is.";
+    BackupDestination "DWCP-R0081" Usage "the destination of backups can't be used"
+        "The folder or bucket can't be reached or written by the server that answers, or it has something else than backups of this federation. The causes say which, in the destination's own words.";
+    BackupDamaged "DWCP-R0082" Rule "backups are damaged"
+        "Objects at the destination are not what was written there: altered, missing, or put back to an older state. The causes name each. Other backups may be whole: `dwcp-cli federation state backup verify ID` reads one of them. `create --type full` writes one that uses nothing of what is there; an empty destination begins a new chain.";
+    UnknownBackup "DWCP-R0083" NotFound "no such backup"
+        "There is no backup of that number at the destination, or none at all. `dwcp-cli federation state backup list` lists them.";
+    BackupsNotConfigured "DWCP-R0084" Rule "no backups are planned"
+        "It has not been said where backups go. `dwcp-cli federation state backup configure` says it; `--output` and `--from` name another place for once.";
 }

@@ -2,9 +2,9 @@
 
 use dwcp_decide::{FailoverLimits, FailoverPlan, PlaceReport, PlaceRequest, Placement};
 use dwcp_state::{
-    Command, Drain, DrillMode, DrillNews, Failover, Freeze, NewMigration, Operation, OperationKind, Outcome,
-    PhaseName, PhaseSpan, Policy, ProtectionChange, Receipt, Region, RegionChange, RegionFacts, Standing,
-    Token, Trigger, Vm, Want, Window,
+    BackupEnd, BackupPlan, BackupRun, Command, Drain, DrillMode, DrillNews, Failover, Freeze, NewMigration,
+    Operation, OperationKind, Outcome, PhaseName, PhaseSpan, Policy, ProtectionChange, Receipt, Region,
+    RegionChange, RegionFacts, Standing, Token, Trigger, Vm, Want, Window,
 };
 use dwcp_types::{
     Code, DrillId, GroupId, HostId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId,
@@ -140,6 +140,12 @@ pub enum Request {
     RestoreDrill(Asked, DrillId),
     /// What was counted of a drill's VMs.
     NoteDrill(Asked, DrillNews),
+    /// Say how backups are made by themselves.
+    ConfigureBackups(Asked, Box<BackupPlan>),
+    /// Make or verify a backup.
+    BeginBackup(Asked, Box<BackupRun>),
+    /// A backup was made or verified, or was not.
+    EndBackup(Asked, Box<BackupEnd>),
     /// Call migrations of VMs off.
     CancelMigrations(Asked, Vec<VmId>),
     /// Look at a region from every other.
@@ -249,6 +255,11 @@ impl Node {
                 self.ask_federation(ticket, &asked, Command::RestoreDrill(id))
             }
             Request::NoteDrill(asked, news) => self.ask_federation(ticket, &asked, Command::NoteDrill(news)),
+            Request::ConfigureBackups(asked, plan) => {
+                self.ask_federation(ticket, &asked, Command::ConfigureBackups(plan))
+            }
+            Request::BeginBackup(asked, run) => self.ask_backup(ticket, &asked, *run),
+            Request::EndBackup(asked, end) => self.ask_federation(ticket, &asked, Command::EndBackup(end)),
             Request::CheckRegion(region) => self.check_region(ticket, &region),
             Request::Barrier(group) => self.ask_barrier(ticket, group),
             Request::VerifySync(region, within_ms) => self.verify_sync(ticket, region.as_ref(), within_ms),
@@ -410,6 +421,14 @@ impl Node {
         let sync = self.facts.core.syncs().find(|(operation, _)| operation.id == id);
         if let Some(operation) = sync.map(|(operation, _)| operation.clone()) {
             self.cancel_sync(ticket, asked, &operation);
+            return;
+        }
+        if let Some(Operation { kind: OperationKind::Backup(run), .. }) = self.facts.core.operations.get(&id)
+        {
+            let (run, state) = (*run, dwcp_state::OperationState::Cancelled);
+            let result = format!("cancelled by {}; what was begun may still be made", asked.by);
+            let end = BackupEnd { run, state, result, ..BackupEnd::default() };
+            self.ask_federation(ticket, asked, Command::EndBackup(Box::new(end)));
             return;
         }
         let found = self.facts.regions.values().find(|facts| facts.operations.contains_key(&id));

@@ -53,6 +53,9 @@ impl Wire for Request {
             Request::ForceSync(asked, source, targets, dry_run) => {
                 choice!(w, 61, asked, source, targets, dry_run)
             }
+            Request::ConfigureBackups(asked, plan) => choice!(w, 150, asked, plan),
+            Request::BeginBackup(asked, run) => choice!(w, 151, asked, run),
+            Request::EndBackup(asked, end) => choice!(w, 152, asked, end),
             Request::AddRegion(asked, region) => choice!(w, 160, asked, region),
             Request::ReplicateRegion(asked, region) => choice!(w, 161, asked, region),
             Request::RemoveRegion(asked, region) => choice!(w, 162, asked, region),
@@ -91,6 +94,9 @@ impl Wire for Request {
             131 => Request::RemoveImage(Wire::get(r)?, Wire::get(r)?),
             60 => Request::VerifySync(Wire::get(r)?, Wire::get(r)?),
             61 => Request::ForceSync(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            150 => Request::ConfigureBackups(Wire::get(r)?, Wire::get(r)?),
+            151 => Request::BeginBackup(Wire::get(r)?, Wire::get(r)?),
+            152 => Request::EndBackup(Wire::get(r)?, Wire::get(r)?),
             160 => Request::AddRegion(Wire::get(r)?, Wire::get(r)?),
             161 => Request::ReplicateRegion(Wire::get(r)?, Wire::get(r)?),
             162 => Request::RemoveRegion(Wire::get(r)?, Wire::get(r)?),

@@ -88,6 +88,7 @@ pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, toke
          listen:\n  api: \"{own}\"\n  mesh: \"{own}\"\n\
          pki:\n  ca: {}\n  certificate: {}\n  key: {}\nwan: {}\n\
          bootstrap_admin_token_sha256: \"{token_hash}\"\n\
+         backup:\n  key_file: {}\n\
          timing:\n  election: 1200ms\n  loss_after: 2500ms\npeers:\n",
         region.number,
         region.name,
@@ -97,6 +98,7 @@ pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, toke
         path(&format!("pki/{}.pem", region.name)),
         path(&format!("pki/{}.key", region.name)),
         path("wan.toml"),
+        path("backup.key"),
     );
     for peer in regions {
         let address = format!("127.77.{}.1:{PORT}", peer.number);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dwcp_api::Problem;
 use dwcp_roles::node::{Asked, Reply, Request};
 use dwcp_state::FEDERATION_GROUP;
-use dwcp_types::{Code, GroupId, Refusal, Revision};
+use dwcp_types::{Code, Refusal, Revision};
 
 use super::Api;
 use super::auth::{Caller, Seed};
@@ -133,21 +133,7 @@ impl Call {
 
     /// Waits until the facts of all groups here are as new as this request.
     pub async fn barrier(&self) -> Result<(), Problem> {
-        let groups = self
-            .look(|view| {
-                let regions = view.node.regions().keys().copied();
-                std::iter::once(FEDERATION_GROUP).chain(regions).collect::<Vec<GroupId>>()
-            })
-            .await?;
-        let mut waits = tokio::task::JoinSet::new();
-        for group in groups {
-            let call = self.clone();
-            waits.spawn(async move { call.ask(Request::Barrier(group)).await.map(|_| ()) });
-        }
-        while let Some(done) = waits.join_next().await {
-            done.map_err(|_| stopping())??;
-        }
-        Ok(())
+        self.api.node.barrier().await.map_err(|refusal| Problem::from(&refusal))
     }
 }
 

@@ -34,7 +34,7 @@ pub fn show_id(view: &View<'_>, id: OperationId) -> Option<ApiOperation> {
     get(view, id).map(|operation| show(view, operation))
 }
 
-fn state(state: OperationState) -> ApiState {
+pub fn state(state: OperationState) -> ApiState {
     match state {
         OperationState::Running => ApiState::Running,
         OperationState::Done => ApiState::Done,
@@ -62,6 +62,13 @@ fn kind(operation: &Operation) -> (String, String) {
         OperationKind::ForceSync(sync) => {
             let targets: Vec<&str> = sync.targets.iter().map(RegionId::as_str).collect();
             ("force_sync".to_owned(), targets.join(","))
+        }
+        OperationKind::Backup(run) => {
+            let verb = if operation.title.starts_with("verification") { "backup_verify" } else { "backup" };
+            (
+                verb.to_owned(),
+                operation.title.rsplit_once(" at ").map_or(run.to_string(), |(_, at)| at.to_owned()),
+            )
         }
         OperationKind::Nothing => ("nothing".to_owned(), operation.title.clone()),
     }
@@ -116,6 +123,23 @@ fn show(view: &View<'_>, operation: &Operation) -> ApiOperation {
             }
         }
         OperationKind::ForceSync(sync) => shown.steps = state_sync::steps(view, sync, shown.state),
+        OperationKind::Backup(run) => {
+            let run = view.node.facts().core.backups.runs.get(run);
+            shown.related = run.and_then(|run| run.backup).map(|backup| backup.to_string());
+            shown.steps = vec![Step {
+                name: operation.title.split(" at ").next().unwrap_or("backup").to_owned(),
+                state: match shown.state {
+                    ApiState::Done => StepState::Done,
+                    ApiState::Failed | ApiState::Partly => StepState::Failed,
+                    ApiState::Cancelled => StepState::Skipped,
+                    _ => StepState::Running,
+                },
+                done: shown.done,
+                total: shown.total,
+                note: operation.result.clone(),
+                took_ms: operation.ended_at.map(|end| end.ms_since(operation.started_at)),
+            }];
+        }
         OperationKind::Nothing => {}
     }
     shown

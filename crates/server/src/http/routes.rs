@@ -108,6 +108,7 @@ routes! {
     federation: FederationRead;
     survivability: SurvivabilityRead;
     promises: PromisesRead;
+    backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList;
     maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement;

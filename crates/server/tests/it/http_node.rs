@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, Problem, encode};
-use dwcp_config::region::RegionConfig;
+use dwcp_backup::FederationKey;
+use dwcp_config::region::{Backup, RegionConfig};
 use dwcp_consensus::Disk;
 use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Reply};
 use dwcp_roles::protocol::{
     AgentMessage, ControllerMessage, Hello, ImageHere, ImageRead, ReadImage, Renew, renewal_seq,
 };
+use dwcp_server::backups::{self, place::Places};
 use dwcp_server::handle::{NodeHandle, Task, View};
 use dwcp_server::http::{Api, secret_hash, serve};
+use dwcp_server::log::Log;
 use dwcp_state::{Core, Region, Role, Token};
 use dwcp_types::{IMAGE_FILE, ImagePart, Mono, Now, RegionId, TokenId, Wall};
 use serde_json::Value;
@@ -175,6 +178,8 @@ fn agent_hears(bytes: &[u8]) -> Option<Vec<u8>> {
 pub struct Served {
     pub address: SocketAddr,
     pub links: PathBuf,
+    /// The key that its backups are sealed with.
+    pub backup_key: PathBuf,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -211,7 +216,12 @@ impl Served {
             .build()
             .expect("runtime");
         let links = std::env::temp_dir().join(format!("dwcp-http-{name}-{}.toml", std::process::id()));
+        let backup_key = links.with_extension("key");
+        let _ = std::fs::remove_file(&backup_key);
+        FederationKey::random().write_file(&backup_key).expect("a key");
+        let backup = Backup { key_file: Some(backup_key.display().to_string()), ..Backup::default() };
         let config = RegionConfig {
+            backup,
             federation: "test".to_owned(),
             region: REGION.to_owned(),
             number: 1,
@@ -220,12 +230,13 @@ impl Served {
             ..RegionConfig::default()
         };
         let (handle, inbox) = NodeHandle::new();
+        runtime.spawn(backups::keep(handle.clone(), Places::new(&config), Log::silent(REGION)));
         let api = Arc::new(Api::new(handle, &config));
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bind");
         let address = listener.local_addr().expect("address");
         runtime.spawn(run(inbox));
         runtime.spawn(serve(listener, None, api, std::future::pending()));
-        let served = Served { address, links, _runtime: runtime };
+        let served = Served { address, links, backup_key, _runtime: runtime };
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let hosts = served.get("/v1/hosts", ADMIN);

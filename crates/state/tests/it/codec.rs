@@ -49,6 +49,7 @@ fn what_was_added_since_version_1_is_read_back_too() {
     view.core.policy_revision = Revision(3);
     view.core.freeze_revision = Revision(4);
     view.core.drills.insert(DrillId(2), samples::drill());
+    view.core.backups = samples::backups();
     view.core.regions.values_mut().for_each(|region| region.revision = Revision(5));
     view.core.tokens.values_mut().for_each(|token| token.revision = Revision(6));
     view.core.operations.values_mut().for_each(|operation| operation.revision = Revision(7));

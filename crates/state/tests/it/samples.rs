@@ -9,6 +9,9 @@ use dwcp_types::*;
 #[path = "drill_samples.rs"]
 mod drill_samples;
 pub use drill_samples::{drill, drill_news};
+#[path = "backup_samples.rs"]
+mod backup_samples;
+pub use backup_samples::backups;
 #[path = "move_samples.rs"]
 mod move_samples;
 pub use move_samples::{arrival, migration};
@@ -252,6 +255,7 @@ pub fn ledger() -> Ledger {
         claim: Some((1, 2)),
         window: None,
         drill: None,
+        backup: None,
     };
     ledger.remember("r1", 77, &Outcome::Accepted(receipt));
     ledger.remember("r2", 78, &Outcome::Refused(refusal()));
@@ -275,6 +279,7 @@ pub fn core() -> Core {
         windows_numbered: 0,
         drills: BTreeMap::new(),
         images: BTreeMap::new(),
+        backups: Backups::default(),
         regions_numbered: 0,
         keepers: Vec::new(),
     }
@@ -434,7 +439,7 @@ pub fn later_commands() -> Vec<Command> {
         Command::NoteSync((OperationId(55), step())),
         Command::EndSync((OperationId(55), (OperationState::Done, "equal".into()))),
     ];
-    [first, moves, then, arrivals, images, syncs, member_commands()].concat()
+    [first, moves, then, arrivals, images, syncs, backup_samples::commands(), member_commands()].concat()
 }
 
 fn member_commands() -> Vec<Command> {
@@ -541,6 +546,7 @@ pub fn position(command: &Command) -> usize {
         SettleWindow(_), BeginDrill(_), NoteDrill(_), EndDrill(_), RestoreDrill(_), LoseCopies(_),
         DropCopies(_), NoteWhole(_), SettleArrival(_), LoseMigration(_), PublishImage(_),
         RemoveImage(_), NoteImageFault(_), TakeDigest(_), BeginSync(_), NoteSync(_), EndSync(_),
+        ConfigureBackups(_), BeginBackup(_), EndBackup(_), NoteBackupsLate(_),
         AddRegion(_), FoundedRegion(_), ReplicateRegion(_), RemoveRegion(_), ForgetRegion(_),
         CloseRegion,
     )

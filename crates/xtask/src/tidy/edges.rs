@@ -13,7 +13,7 @@ pub const EDGES: [(&str, u8, &[&str]); 14] = [
     ("roles", 2, &["types", "state", "consensus", "decide", "api", "config"]),
     ("mesh", 3, &["types"]),
     ("backup", 3, &["types"]),
-    ("server", 4, &["types", "state", "consensus", "decide", "roles", "api", "config", "mesh"]),
+    ("server", 4, &["types", "state", "consensus", "decide", "roles", "api", "config", "mesh", "backup"]),
     ("agent", 4, &["types", "roles", "config", "mesh"]),
     ("cli", 4, &["types", "api", "config"]),
     ("sim", 4, &["types", "state", "consensus", "decide", "roles", "api", "config"]),
