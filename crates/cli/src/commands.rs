@@ -1,5 +1,6 @@
 //! From what was typed to a request, and from the answer to a document.
 
+mod backup;
 mod context;
 mod control;
 mod drill;

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod backup;
 mod drill;
 mod federation;
 mod image;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dwcp_config::units;
 
+pub use backup::*;
 pub use drill::*;
 pub use federation::*;
 pub use image::*;

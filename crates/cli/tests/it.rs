@@ -2,6 +2,7 @@
 
 mod it {
     mod answers;
+    mod backup_answers;
     mod contexts;
     mod endpoints;
     mod exits;

@@ -177,6 +177,7 @@ pub fn state(session: &Session, command: &StateCommand) -> Ended {
         }),
         StateCommand::VerifySync { region } => state_sync::verify(session, region),
         StateCommand::ForceSync(wanted) => state_sync::force(session, wanted),
+        StateCommand::Backup(command) => super::backup::run(session, command),
         StateCommand::QueueDepth => read(session, || {
             let answer = session.call::<QueueDepthRead>(&Nothing {})?;
             let mut table = Table::new(&["FROM", "TO", ">ENTRIES", ">BYTES", ">OLDEST"]).or("no peers");

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use dwcp_config::units;
 
-use super::{DrainHost, NetworkCommand, words};
+use super::{BackupCommand, DrainHost, NetworkCommand, words};
 
 #[derive(Debug, Subcommand)]
 pub enum ContextCommand {
@@ -248,6 +248,9 @@ pub enum StateCommand {
     },
     /// Rebuild regions' replicas from another region's, one region after the other, verified at the end.
     ForceSync(ForceSync),
+    /// Backups of the control plane's state.
+    #[command(subcommand)]
+    Backup(BackupCommand),
 }
 
 #[derive(Debug, Args)]

@@ -418,16 +418,19 @@ fn replication_and_control(request: &Arrived) -> Option<Value> {
     })
 }
 
+fn refused(request: &Arrived) -> Option<Reply> {
+    super::move_answers::refused(request).or_else(|| super::backup_answers::refused(request))
+}
+
 /// What the fake federation answers.
 pub fn answer(request: &Arrived) -> Reply {
-    let first = super::sync_answers::answer(request).or_else(|| super::move_answers::refused(request));
-    if let Some(reply) = first {
+    if let Some(reply) = super::sync_answers::answer(request).or_else(|| refused(request)) {
         return reply;
     }
     if let Some(value) = super::move_answers::moves(request)
         .or_else(|| regions_and_federation(request))
         .or_else(|| replication_and_control(request))
-        .or_else(|| maintenance(request))
+        .or_else(|| maintenance(request).or_else(|| super::backup_answers::backups(request)))
     {
         return (200, value.to_string());
     }

@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 9] = [
+const FILES: [(&str, &[&str]); 10] = [
     (
         "federation",
         &[
@@ -108,6 +108,29 @@ const FILES: [(&str, &[&str]); 9] = [
         ],
     ),
     (
+        "backup",
+        &[
+            "federation state backup configure --interval 5m --retention 30d --destination s3://backups.example.com/state/ --encryption aes256",
+            "federation state backup configure --interval 5m --retention 30d --destination s3://elsewhere/",
+            "federation state backup configure --interval 5m --retention 30x --destination s3://b/",
+            "federation state backup configure --interval 5m --retention 100 --destination s3://b/ --encryption rot13",
+            "federation state backup configure --interval 5m --retention 100 --destination s3://b/ --key-file /etc/dwcp/backup.key --dry-run",
+            "federation state backup create --type full",
+            "federation state backup create --type full --output /backups/state-20261128-120000.db",
+            "federation state backup create --detach",
+            "federation state backup create --dry-run",
+            "federation state backup create --type half",
+            "federation state backup list",
+            "federation state backup list --from s3://damaged/state --format csv",
+            "federation state backup verify",
+            "federation state backup verify 12",
+            "federation state backup verify --all",
+            "federation state backup verify 12 --all",
+            "federation state backup status",
+            "federation state backup status --format csv",
+        ],
+    ),
+    (
         "maintenance",
         &[
             "maintenance schedule --region us-east-1 --start 2026-11-29T02:00Z --duration 2h --reason disks --no-placement",
@@ -201,7 +224,7 @@ const FILES: [(&str, &[&str]); 9] = [
             "dev link --from us-east-1 --to eu-west-1",
             "dev link --cut",
             "metrics query 'sum(dwcp_federation_active_vms)' --range 7d --step 1h",
-            "federation state backup create --type full --output /backups/state.db",
+            "federation state backup restore --dry-run",
         ],
     ),
 ];
@@ -260,6 +283,11 @@ fn vm_and_host_commands_print_what_their_transcript_says() {
 #[test]
 fn failover_commands_print_what_their_transcript_says() {
     holds("failover");
+}
+
+#[test]
+fn backup_commands_print_what_their_transcript_says() {
+    holds("backup");
 }
 
 #[test]
