@@ -413,6 +413,8 @@ impl Agent {
             ControllerMessage::ReadImage(read) => {
                 out.push(Effect::ReadImage { request: read.request, name: read.name });
             }
+            ControllerMessage::Hosting(_) | ControllerMessage::Certified(_) | ControllerMessage::Nodes(_) => {
+            }
         }
     }
 

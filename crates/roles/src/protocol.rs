@@ -8,6 +8,7 @@
 //! * Nothing is granted to an incarnation of an agent that has not introduced itself: what the facts say of its host, where it
 //!   takes VMs among it, may be that of the one before. It introduces itself again until it is welcomed.
 
+mod control_plane;
 mod guard;
 mod image;
 mod question;
@@ -17,6 +18,9 @@ use std::collections::BTreeMap;
 
 use dwcp_types::{HostId, ImageDigest, NodeId, Priority, RegionId, VmId, ZoneId, wire_enum, wire_struct};
 
+pub use control_plane::{
+    CertificateAsked, Certified, ControlPlane, Endpoint, Hosting, HostingPhase, HostingReport,
+};
 pub use guard::{GuardPhase, GuardReport, ProtectTo, ReplicaIntent};
 pub use image::{ImageDamage, ImageHere, ImageRead, ImageSource, ImageWanted, Images, ReadImage};
 pub use question::{CheckRequest, Checked, Console, Finding, ProbeRequest, ProbeResult, Probed, ReadConsole};
@@ -37,8 +41,12 @@ pub enum AgentMessage {
     Checked(Checked),
     /// Answers [`ControllerMessage::ReadImage`].
     ImageRead(ImageRead),
+    /// Asks for a certificate of the region's node, which this host runs.
+    Certify(CertificateAsked),
 }
-wire_enum!(AgentMessage { 1 Hello(m), 2 Renew(m), 3 Probed(m), 4 Console(m), 5 Checked(m), 130 ImageRead(m) });
+wire_enum!(AgentMessage {
+    1 Hello(m), 2 Renew(m), 3 Probed(m), 4 Console(m), 5 Checked(m), 130 ImageRead(m), 160 Certify(m)
+});
 
 /// From the leader of a region's group to an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +67,16 @@ pub enum ControllerMessage {
     Images(Images),
     /// Say what an image of the image folder is made of.
     ReadImage(ReadImage),
+    /// Whether to run the region's node. Only to agents that named an address for it.
+    Hosting(Hosting),
+    /// Answers [`AgentMessage::Certify`].
+    Certified(Certified),
+    /// Every region's node, this region's too. Only to agents that said that they take it.
+    Nodes(Vec<Endpoint>),
 }
 wire_enum!(ControllerMessage {
-    1 Welcome(m), 2 Grant(m), 3 Intents(m), 4 Probe(m), 5 ReadConsole(m), 6 Check(m), 130 Images(m), 131 ReadImage(m)
+    1 Welcome(m), 2 Grant(m), 3 Intents(m), 4 Probe(m), 5 ReadConsole(m), 6 Check(m), 130 Images(m), 131 ReadImage(m),
+    160 Hosting(m), 161 Certified(m), 162 Nodes(m)
 });
 
 /// Who an agent is and what its host has.
@@ -95,11 +110,17 @@ pub struct Hello {
     pub revision: u64,
     /// Where its agent takes VMs that move here and disks of other hosts, `ip:port`; empty: it does not.
     pub transfer: String,
+    /// Where it runs its region's node when it is told to, `ip:port`, TCP and UDP; empty: it does not.
+    pub control: String,
+    /// What it runs of its region's node.
+    pub hosting: HostingReport,
+    /// It takes [`ControllerMessage::Nodes`].
+    pub follows_nodes: bool,
 }
 
 wire_struct!(Hello {
     1 host, 2 region, 3 zone, 4 vcpus, 5 memory_mib, 6 disk_gib, 7 labels, 8 version, 9 incarnation, 10 accelerator,
-    11 vms, 12 term, 13 revision, 14 transfer
+    11 vms, 12 term, 13 revision, 14 transfer, 160 control, 161 hosting, 162 follows_nodes
 });
 
 /// How guests run on a host.
@@ -140,8 +161,10 @@ pub struct Renew {
     pub images: Option<Vec<ImageHere>>,
     /// What was discarded of late.
     pub damages: Vec<ImageDamage>,
+    /// What it runs of its region's node, when that changed and now and then; none: as it was said last.
+    pub hosting: Option<HostingReport>,
 }
-wire_struct!(Renew { 1 seq, 2 vms, 3 term, 4 revision, 5 usage, 130 images, 131 damages });
+wire_struct!(Renew { 1 seq, 2 vms, 3 term, 4 revision, 5 usage, 130 images, 131 damages, 160 hosting });
 
 /// The number of an incarnation's `count`th renewal.
 pub fn renewal_seq(incarnation: u64, count: u64) -> u64 {

@@ -79,8 +79,16 @@ impl Agent {
         }
         let (term, revision) = self.acted_on();
         let (images, damages) = self.say_images(now_us);
-        let renew =
-            Renew { seq, vms: self.reports(now_us), term, revision, usage: self.usage, images, damages };
+        let renew = Renew {
+            seq,
+            vms: self.reports(now_us),
+            term,
+            revision,
+            usage: self.usage,
+            images,
+            damages,
+            hosting: None,
+        };
         out.push(Effect::Send(AgentMessage::Renew(renew)));
     }
 }

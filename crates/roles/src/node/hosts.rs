@@ -74,6 +74,7 @@ impl Node {
             AgentMessage::ImageRead(answer) => {
                 self.pass_answer(answer.request, AgentMessage::ImageRead(answer));
             }
+            AgentMessage::Certify(_) => {}
         }
     }
 
