@@ -165,7 +165,7 @@ impl AgentLinkHandle {
         self.inner.linked.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
-    /// Sets the servers, best first; used from the next dial on.
+    /// Sets the servers, best first; used from the next dial on. A link that is up goes over to one that is better now.
     pub fn set_endpoints(&self, endpoints: Vec<(String, SocketAddr)>) {
         *self.inner.endpoints.write().unwrap_or_else(|e| e.into_inner()) = endpoints;
     }
@@ -188,7 +188,6 @@ impl AgentLinkHandle {
 
 /// An answering server and the stream to it; closed when dropped.
 struct Linked {
-    place: usize,
     region: String,
     connection: Connection,
     send: SendStream,
@@ -250,12 +249,12 @@ async fn keep(inner: &Arc<Inner>) {
 
 /// Works on a link until it ends; gives a better one when that is the reason.
 async fn serve(inner: &Arc<Inner>, mut linked: Linked) -> Option<Linked> {
-    let Linked { place, region, connection, send, receive } = &mut linked;
+    let Linked { region, connection, send, receive } = &mut linked;
     tokio::select! {
         () = write(inner, send) => None,
         () = read(inner, receive) => None,
         () = watch_answers(inner, region, connection) => None,
-        better = dial::better_than(inner, *place) => Some(better),
+        better = dial::better_than(inner, region) => Some(better),
     }
 }
 

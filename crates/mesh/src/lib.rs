@@ -21,7 +21,7 @@ pub mod wan;
 pub use agent_link::{AgentEvent, AgentLink, AgentLinkConfig, AgentLinkHandle};
 pub use intake::Room;
 pub use mesh::{Class, Limits, Mesh, MeshConfig, MeshEvent, MeshHandle, NodeId, Peer};
-pub use pki::{Ca, Identity, Issued, PeerId, PkiError, San};
+pub use pki::{Ca, Identity, Issued, Key, PeerId, PkiError, San};
 pub use queue::{DropReason, Sent};
 pub use stats::{LinkStats, QueueStats};
 pub use wan::{LinkShape, LinkTable, Wan};

@@ -9,7 +9,7 @@ mod verify;
 
 use std::fmt;
 
-pub use authority::{Ca, DEFAULT_LEAF_VALIDITY, Issued, San};
+pub use authority::{Ca, DEFAULT_LEAF_VALIDITY, Issued, Key, San};
 pub use identity::{Identity, api_client_config, load_roots};
 pub(crate) use verify::peer_of;
 

@@ -24,11 +24,11 @@ pub(super) async fn first(
     stagger: Duration,
 ) -> Option<Linked> {
     let mut tries = JoinSet::new();
-    let mut rest = endpoints.into_iter().enumerate();
+    let mut rest = endpoints.into_iter();
     loop {
         let more = match rest.next() {
-            Some((place, (region, address))) => {
-                tries.spawn(dial(inner.clone(), place, region, address));
+            Some((region, address)) => {
+                tries.spawn(dial(inner.clone(), region, address));
                 true
             }
             None if tries.is_empty() => return None,
@@ -46,21 +46,22 @@ pub(super) async fn first(
     }
 }
 
-/// Tries the endpoints before `place` from time to time; returns when one answers, never when there is none.
-pub(super) async fn better_than(inner: &Arc<Inner>, place: usize) -> Linked {
-    let mut seed = Seed::lane(inner.config.seed, 0x4245 + place as u64);
+/// Tries the endpoints before this region's from time to time, by the list as it is then; returns when one answers, never when
+/// there is none.
+pub(super) async fn better_than(inner: &Arc<Inner>, region: &str) -> Linked {
+    let mut seed = Seed::lane(inner.config.seed, 0x4245);
     loop {
         let every_ms = inner.config.return_every_ms.max(1);
         tokio::time::sleep(Duration::from_millis(every_ms / 2 + seed.below(every_ms))).await;
-        let better: Vec<_> = inner.endpoints().into_iter().take(place).collect();
+        let better = inner.endpoints().into_iter().take_while(|(name, _)| name != region).collect();
         if let Some(linked) = first(inner, better, inner.answer()).await {
             return linked;
         }
     }
 }
 
-async fn dial(inner: Arc<Inner>, place: usize, region: String, address: SocketAddr) -> Option<Linked> {
-    match tokio::time::timeout(GIVE_UP, connect(&inner, place, &region, address)).await {
+async fn dial(inner: Arc<Inner>, region: String, address: SocketAddr) -> Option<Linked> {
+    match tokio::time::timeout(GIVE_UP, connect(&inner, &region, address)).await {
         Ok(Ok(linked)) => Some(linked),
         Ok(Err(Some(reason))) => {
             let _ = inner.events.try_send(AgentEvent::Refused { region, reason });
@@ -71,12 +72,7 @@ async fn dial(inner: Arc<Inner>, place: usize, region: String, address: SocketAd
 }
 
 /// Errors carry a reason when the server refused us or we refused it.
-async fn connect(
-    inner: &Inner,
-    place: usize,
-    region: &str,
-    address: SocketAddr,
-) -> Result<Linked, Option<String>> {
+async fn connect(inner: &Inner, region: &str, address: SocketAddr) -> Result<Linked, Option<String>> {
     let tls = transport::client_config(&inner.config.identity, PeerId::Region(region.to_owned()))
         .map_err(|e| Some(e.to_string()))?;
     let connecting =
@@ -90,7 +86,7 @@ async fn connect(
     };
     match opened.await {
         Some((send, receive)) => {
-            Ok(Linked { place, region: region.to_owned(), connection: connection.clone(), send, receive })
+            Ok(Linked { region: region.to_owned(), connection: connection.clone(), send, receive })
         }
         None => Err(connection.close_reason().as_ref().and_then(reason)),
     }

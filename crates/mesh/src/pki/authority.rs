@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SignatureAlgorithm,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -90,6 +90,35 @@ impl Ca {
     /// Issues a leaf for `peer`, valid from five minutes ago until `validity` from now, for servers and clients.
     pub fn issue(&self, peer: &PeerId, sans: &[San], validity: Duration) -> Result<Issued, PkiError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(PkiError::content)?;
+        let cert_pem = self.sign(&key, peer, sans, validity)?;
+        Ok(Issued { cert_pem, key_pem: key.serialize_pem() })
+    }
+
+    /// A leaf as of [`Ca::issue`], PEM, for a key that somebody else holds; `public_key` is its point as of [`Key`].
+    ///
+    /// # Errors
+    /// `public_key` is not of that form, or a name can't be written.
+    pub fn certify(
+        &self,
+        public_key: &[u8],
+        peer: &PeerId,
+        sans: &[San],
+        validity: Duration,
+    ) -> Result<String, PkiError> {
+        let point = public_key.try_into().ok().filter(|point: &[u8; POINT_BYTES]| point[0] == UNCOMPRESSED);
+        let point = point.ok_or_else(|| {
+            PkiError::content("the public key is no point on P-256: 65 bytes that begin with 4 are needed")
+        })?;
+        self.sign(&Point(point), peer, sans, validity)
+    }
+
+    fn sign(
+        &self,
+        key: &impl PublicKeyData,
+        peer: &PeerId,
+        sans: &[San],
+        validity: Duration,
+    ) -> Result<String, PkiError> {
         let mut params = CertificateParams::default();
         let uri = peer.uri(&self.federation);
         params.distinguished_name.remove(DnType::CommonName);
@@ -107,8 +136,68 @@ impl Ca {
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, validity);
         let issuer = Issuer::new(authority_params(&self.federation)?, &self.key);
-        let cert = params.signed_by(&key, &issuer).map_err(PkiError::content)?;
-        Ok(Issued { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+        Ok(params.signed_by(key, &issuer).map_err(PkiError::content)?.pem())
+    }
+}
+
+/// Length of a point on P-256, uncompressed: its kind and two coordinates.
+const POINT_BYTES: usize = 65;
+/// The kind of a point that is not compressed.
+const UNCOMPRESSED: u8 = 4;
+
+/// A public key of which no more is known.
+struct Point([u8; POINT_BYTES]);
+
+impl PublicKeyData for Point {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+/// A P-256 key that is made where it is used and certified elsewhere.
+pub struct Key(KeyPair);
+
+impl Key {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn generate() -> Result<Key, PkiError> {
+        Ok(Key(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(PkiError::content)?))
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// The text holds none.
+    pub fn from_pem(pem: &str) -> Result<Key, PkiError> {
+        let key = KeyPair::from_pem(pem).map_err(PkiError::content)?;
+        if key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+            return Err(PkiError::content("the key is not on P-256"));
+        }
+        Ok(Key(key))
+    }
+
+    /// The private key, PEM (PKCS #8).
+    pub fn pem(&self) -> String {
+        self.0.serialize_pem()
+    }
+
+    /// The public key: a point, uncompressed, 65 bytes (SEC 1, 2.3.3).
+    pub fn public_point(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    /// Writes `<name>.key` (mode 0600) into `dir`, replaced atomically.
+    ///
+    /// # Errors
+    /// Names the file that can't be written.
+    pub fn store(&self, dir: &Path, name: &str) -> Result<(), PkiError> {
+        write(&dir.join(format!("{name}.key")), &self.pem(), 0o600)
     }
 }
 

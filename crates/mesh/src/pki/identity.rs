@@ -25,7 +25,7 @@ pub(super) struct State {
     pub(super) roots: Vec<TrustAnchor<'static>>,
     peer: PeerId,
     key: Arc<CertifiedKey>,
-    not_after_unix: u64,
+    life_unix: (u64, u64),
 }
 
 impl Identity {
@@ -73,7 +73,12 @@ impl Identity {
 
     /// When the leaf ends, seconds since 1970.
     pub fn not_after_unix(&self) -> u64 {
-        self.now().not_after_unix
+        self.now().life_unix.1
+    }
+
+    /// From when to when the leaf is valid, seconds since 1970.
+    pub fn life_unix(&self) -> (u64, u64) {
+        self.now().life_unix
     }
 
     pub(super) fn now(&self) -> Arc<State> {
@@ -146,13 +151,13 @@ impl State {
             .map_err(PkiError::content)?;
         let chain = parse_certs(cert_pem)?;
         let (federation, peer) = peer_of(&chain[0]).map_err(PkiError::content)?;
-        let not_after_unix = super::verify::not_after_unix(&chain[0])
-            .ok_or_else(|| PkiError::content("the certificate's end date cannot be read"))?;
+        let life_unix = super::verify::life_unix(&chain[0])
+            .ok_or_else(|| PkiError::content("the certificate's dates cannot be read"))?;
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(PkiError::content)?;
         let key = ring::sign::any_ecdsa_type(&key).map_err(PkiError::content)?;
         let key = CertifiedKey::new(chain, key);
         key.keys_match().map_err(|e| PkiError::content(format!("certificate and key: {e}")))?;
-        Ok(Self { federation, roots, peer, key: Arc::new(key), not_after_unix })
+        Ok(Self { federation, roots, peer, key: Arc::new(key), life_unix })
     }
 }
 

@@ -164,8 +164,8 @@ fn claimed(leaf: &CertificateDer<'_>) -> String {
     }
 }
 
-/// End of a certificate's life, seconds since 1970: the second time of the validity field of its DER.
-pub(crate) fn not_after_unix(leaf: &CertificateDer<'_>) -> Option<u64> {
+/// A certificate's life, from when to when, seconds since 1970: the validity field of its DER.
+pub(crate) fn life_unix(leaf: &CertificateDer<'_>) -> Option<(u64, u64)> {
     let mut outer = Der(leaf.as_ref());
     let mut certificate = Der(outer.element()?.1);
     let mut tbs = Der(certificate.element()?.1);
@@ -177,8 +177,12 @@ pub(crate) fn not_after_unix(leaf: &CertificateDer<'_>) -> Option<u64> {
     tbs.element()?; // signature algorithm
     tbs.element()?; // issuer
     let mut validity = Der(tbs.element()?.1);
-    validity.element()?;
-    let (tag, text) = validity.element()?;
+    let begins = moment_unix(validity.element()?)?;
+    Some((begins, moment_unix(validity.element()?)?))
+}
+
+/// A time of a certificate, seconds since 1970.
+fn moment_unix((tag, text): (u8, &[u8])) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let (year, rest) = match tag {
         0x17 => {

@@ -124,3 +124,27 @@ async fn an_agent_finds_its_region_again_after_a_restart() {
     agent.shutdown().await;
     mesh.expect("a mesh").shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_goes_over_to_its_region_when_it_is_told_of_it_later() {
+    let f = Federation::start(2, uniform(delay(30)), Limits::default()).await;
+    let at = |index: usize| {
+        let region = &f.regions[index];
+        (region.name.to_owned(), region.mesh.local_addr().expect("an address"))
+    };
+    let host = PeerId::Host { region: "us-east-1".into(), host: "host-1".into() };
+    let (sender, mut events) = mpsc::channel(256);
+    let settings = AgentLinkConfig {
+        bind: SocketAddr::from(([127, 78, 1, 11], 0)),
+        wan: Some(f.wan.clone()),
+        ..AgentLinkConfig::new(identity(&f.ca, &host), vec![at(1)], 3)
+    };
+    let agent = AgentLink::start(settings, sender).expect("an agent");
+    let fallback = at(1).0;
+    assert_eq!(next(&mut events, 1000).await, up(&fallback));
+    agent.set_endpoints(vec![at(0), at(1)]);
+    assert_eq!(next(&mut events, 3000).await, AgentEvent::Down { region: fallback });
+    assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
+    agent.shutdown().await;
+    f.stop().await;
+}

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use dwcp_mesh::{
-    AgentEvent, AgentLink, AgentLinkConfig, Ca, Identity, Limits, LinkTable, Mesh, MeshEvent, Peer, PeerId,
+    AgentEvent, AgentLink, AgentLinkConfig, Ca, Identity, Key, Limits, LinkTable, Mesh, MeshEvent, Peer,
+    PeerId,
 };
 use tokio::sync::mpsc;
 
@@ -148,4 +149,43 @@ fn certificates_survive_the_disk_and_keys_are_private() {
         assert_eq!(mode & 0o777, 0o600, "{key}");
     }
     std::fs::remove_dir_all(&dir).expect("removed");
+}
+
+#[test]
+fn a_leaf_for_a_key_made_elsewhere_works_with_that_key_and_no_other() {
+    let ca = Ca::create("test", HOUR).expect("a CA");
+    let (key, other) = (Key::generate().expect("a key"), Key::generate().expect("a key"));
+    assert_eq!((key.public_point().len(), key.public_point()[0]), (65, 4));
+    let leaf = ca.certify(key.public_point(), &region("us-east-1"), &[], HOUR).expect("a leaf");
+    let identity = Identity::from_pem(ca.cert_pem(), &leaf, &key.pem()).expect("an identity");
+    assert_eq!(identity.peer(), region("us-east-1"));
+    let (begins, ends) = identity.life_unix();
+    assert!((3_600..4_000).contains(&(ends - begins)), "{begins} to {ends}");
+    assert!(Identity::from_pem(ca.cert_pem(), &leaf, &other.pem()).is_err(), "another key");
+    let again = Key::from_pem(&key.pem()).expect("the same key");
+    assert_eq!(again.public_point(), key.public_point());
+    for wrong in [&key.public_point()[1..], &[0; 65], &[]] {
+        assert!(ca.certify(wrong, &region("us-east-1"), &[], HOUR).is_err(), "{wrong:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_a_key_made_elsewhere_is_let_in() {
+    let f = Federation::start(2, LinkTable::default(), Limits::default()).await;
+    let key = Key::generate().expect("a key");
+    let leaf = f.ca.certify(key.public_point(), &region("ap-south-1"), &[], HOUR).expect("a leaf");
+    let identity = Identity::from_pem(f.ca.cert_pem(), &leaf, &key.pem()).expect("an identity");
+    let address = SocketAddr::from(([127, 78, 3, 1], 9));
+    let mut all = f.peers();
+    all.push(Peer { node: 3, region: "ap-south-1".into(), address });
+    f.regions[0].mesh.set_peers(all).expect("peers");
+    let (sender, mut events) = mpsc::channel(64);
+    let mesh = Mesh::start(config(identity, 3, f.wan.clone()), sender).expect("a mesh");
+    let mut first = f.peers();
+    first.truncate(1);
+    mesh.set_peers(first).expect("peers");
+    let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await.expect("in time");
+    assert_eq!(event, Some(MeshEvent::Up { node: 1 }));
+    mesh.shutdown().await;
+    f.stop().await;
 }
