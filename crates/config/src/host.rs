@@ -16,7 +16,7 @@ pub struct HostConfig {
     pub zone: String,
     /// The host's name, unique in its region.
     pub host: String,
-    /// Every region's node; the own region's is asked first whatever the order.
+    /// Every region's node; the own region's is asked first whatever the order. With `control_plane` it may be missing.
     pub regions: Vec<RegionEndpoint>,
     pub pki: PkiPaths,
     /// Where images, disks and the agent's memory live.
@@ -41,6 +41,17 @@ pub struct HostConfig {
     pub wan_file: Option<String>,
     /// The emulator; `None`: `qemu-system-x86_64`.
     pub qemu: Option<String>,
+    /// How the region's own node is run here when its leader says so; `None`: it never is.
+    pub control_plane: Option<ControlPlane>,
+}
+
+/// How a host runs its region's own node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlPlane {
+    /// Where the node listens, UDP for the mesh and TCP for the API; `None` only beside a complaint.
+    pub address: Option<SocketAddr>,
+    /// The program; `None`: `dwcpd` beside the agent's own.
+    pub program: Option<String>,
 }
 
 /// Where a region's node answers.
@@ -108,6 +119,16 @@ fn socket(text: &str) -> Result<Option<SocketAddr>, String> {
     text.parse().map(Some).map_err(|_| format!("'{text}' is not an address such as 127.77.1.1:7443"))
 }
 
+/// An address that others can dial.
+fn reachable(text: &str) -> Result<Option<SocketAddr>, String> {
+    match socket(text)? {
+        Some(address) if address.ip().is_unspecified() || address.port() == 0 => Err(format!(
+            "'{text}' can't be dialed: the other regions need an address and a port of this host"
+        )),
+        address => Ok(address),
+    }
+}
+
 fn whole(bounds: std::ops::RangeInclusive<u64>) -> impl FnOnce(&str) -> Result<u64, String> {
     move |text| match text.parse::<u64>() {
         Ok(number) if bounds.contains(&number) => Ok(number),
@@ -149,11 +170,18 @@ fn settings(fields: &mut Fields<'_>) -> HostConfig {
         bind: fields.optional("bind", socket).flatten(),
         wan_file: fields.optional_text("wan_file"),
         qemu: fields.optional_text("qemu"),
+        control_plane: fields.map("control_plane", |f| ControlPlane {
+            address: f.required("address", reachable),
+            program: f.optional_text("program"),
+        }),
     }
 }
 
 fn relations(config: &HostConfig, fields: &Fields<'_>) {
-    if !config.region.is_empty() && !config.regions.iter().any(|entry| entry.region == config.region) {
+    // Whoever is to run its region's node may be there before the region is.
+    let known = config.control_plane.is_some() && !config.regions.is_empty()
+        || config.regions.iter().any(|entry| entry.region == config.region);
+    if !config.region.is_empty() && !known {
         fields.complain("regions", format!("this host's own region, '{}', is not among them", config.region));
     }
     let range = &config.vm_addresses;

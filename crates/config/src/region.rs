@@ -17,13 +17,15 @@ pub struct RegionConfig {
     pub number: u64,
     /// Development federation: links can be emulated.
     pub dev: bool,
+    /// The region joins a federation that runs: its node founds nothing, and waits until the others take it in.
+    pub joins: bool,
     /// Folder of the log, the state and the node's own files.
     pub data_dir: String,
     pub listen: Listen,
     pub pki: Pki,
     /// Every region's node, this one's too.
     pub peers: Vec<Peer>,
-    /// Regions whose nodes vote, at most five; the others learn.
+    /// Regions whose nodes vote when the federation is founded, at most five; the others learn. None with `joins`.
     pub voters: Vec<String>,
     /// File of the emulated links; only with `dev`.
     pub wan: Option<String>,
@@ -157,6 +159,7 @@ fn settings(fields: &mut Fields<'_>) -> RegionConfig {
         region: fields.text("region"),
         number: fields.required("number", check::region_number),
         dev: fields.flag("dev", false),
+        joins: fields.flag("joins", false),
         data_dir: fields.text("data_dir"),
         listen: fields.required_map("listen", |f| Listen {
             api: f.required("api", check::socket),

@@ -85,7 +85,11 @@ fn peers(config: &RegionConfig, fields: &Fields<'_>) {
 }
 
 fn voters(config: &RegionConfig, fields: &Fields<'_>) {
-    if config.voters.is_empty() {
+    if config.joins {
+        if !config.voters.is_empty() {
+            fields.complain("voters", "with 'joins: true' the federation says who votes");
+        }
+    } else if config.voters.is_empty() {
         fields.complain("voters", "at least one voter is needed");
     }
     if config.voters.len() > MOST_VOTERS {

@@ -42,10 +42,35 @@ fn each_mistake_of_a_host_file_is_told_with_its_place() {
             "vcpus: 8\nboot_concurrency: 0",
             "boot_concurrency: '0' is not a whole number from 1 to 1024",
         ),
+        (
+            "vcpus: 8",
+            "control_plane: {address: localhost}\nvcpus: 8",
+            "line 10, column 26: control_plane.address: 'localhost' is not an address",
+        ),
+        (
+            "vcpus: 8",
+            "control_plane: {address: '0.0.0.0:7443'}\nvcpus: 8",
+            "line 10, column 26: control_plane.address: '0.0.0.0:7443' can't be dialed",
+        ),
+        (
+            "vcpus: 8",
+            "control_plane: {program: dwcpd}\nvcpus: 8",
+            "line 10, column 16: control_plane: 'address' is missing",
+        ),
         ("data_dir: data", "accelerator: warp", "accelerator: 'warp' is neither tcg nor auto"),
     ];
     for (from, to, expected) in cases {
         let told = HostConfig::parse(&GOOD.replacen(from, to, 1)).unwrap_err().to_string();
         assert!(told.contains(expected), "{expected:?} is missing in:\n{told}");
     }
+}
+
+#[test]
+fn a_host_that_is_to_run_its_regions_node_may_be_there_before_the_region() {
+    let block = "control_plane: {address: '127.77.6.1:7443', program: /opt/dwcpd}\nregion: mars\n";
+    let config = HostConfig::parse(&GOOD.replacen("region: us-east-1\n", block, 1)).unwrap();
+    let control = config.control_plane.unwrap();
+    assert_eq!(control.address.map(|address| address.to_string()).as_deref(), Some("127.77.6.1:7443"));
+    assert_eq!(control.program.as_deref(), Some("/opt/dwcpd"));
+    assert_eq!(HostConfig::parse(GOOD).unwrap().control_plane, None);
 }

@@ -58,6 +58,7 @@ fn each_wrong_value_is_told_with_its_line() {
         ("lease: 2s", "beat: 2s", "timing: 'loss_after' must be at least four times 'beat'"),
         ("priority: 90", "priority: 101", "genesis[0].priority: '101' is not a whole number from 0 to 100"),
         ("0123456789abcdef0123456789abcdef0123", "zz", "not a SHA-256 in hex"),
+        ("dev: true", "dev: true\njoins: true", "voters: with 'joins: true' the federation says who votes"),
         ("number: 2,", "number: 1,", "'us-east-1' and 'eu-west-1' have the same number 1"),
     ];
     for (from, to, expected) in cases {
@@ -74,4 +75,13 @@ fn an_empty_file_tells_all_that_is_missing() {
     for name in ["federation", "region", "number", "data_dir", "listen", "pki"] {
         assert!(told.0.iter().any(|c| c.message == format!("'{name}' is missing")), "{name}:\n{told}");
     }
+}
+
+#[test]
+fn a_region_that_joins_names_no_voters() {
+    let text = GOOD.replacen("voters: [us-east-1, eu-west-1, ap-south-1]", "joins: true", 1);
+    let config = RegionConfig::parse(&text).unwrap();
+    assert!(config.joins && config.voters.is_empty());
+    assert!(!RegionConfig::parse(GOOD).unwrap().joins);
+    assert!(RegionConfig::parse(&text.replace("joins: true", "joins: false")).is_err(), "somebody must vote");
 }
