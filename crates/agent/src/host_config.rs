@@ -45,10 +45,21 @@ pub struct HostConfig {
     pub wan_file: Option<PathBuf>,
     /// The emulator.
     pub qemu: String,
+    /// How the region's own node is run here; `None`: it never is.
+    pub control_plane: Option<NodeHere>,
+}
+
+/// How the region's own node is run on this host.
+#[derive(Clone, Debug)]
+pub struct NodeHere {
+    /// Where it listens, UDP for the mesh and TCP for the API.
+    pub address: SocketAddr,
+    /// The program.
+    pub program: PathBuf,
 }
 
 /// Where a region's node answers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegionEndpoint {
     /// The region's name.
     pub region: String,
@@ -88,6 +99,9 @@ impl HostConfig {
         config.data_dir = base.join(&config.data_dir);
         config.pki.dir = base.join(&config.pki.dir);
         config.wan_file = config.wan_file.map(|file| base.join(file));
+        if let Some(here) = &mut config.control_plane {
+            here.program = base.join(&here.program);
+        }
         Ok(config)
     }
 
@@ -121,15 +135,14 @@ impl HostConfig {
             bind: read.bind.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
             wan_file: read.wan_file.map(PathBuf::from),
             qemu: read.qemu.unwrap_or_else(|| "qemu-system-x86_64".to_string()),
+            control_plane: read.control_plane.and_then(node_here),
         })
     }
+}
 
-    /// The mesh endpoints, own region first.
-    pub fn mesh_endpoints(&self) -> Vec<(String, SocketAddr)> {
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.regions.iter().partition(|endpoint| endpoint.region == self.region);
-        own.into_iter().chain(others).map(|endpoint| (endpoint.region.clone(), endpoint.mesh)).collect()
-    }
+fn node_here(read: host::ControlPlane) -> Option<NodeHere> {
+    let beside = || std::env::current_exe().unwrap_or_default().with_file_name("dwcpd");
+    Some(NodeHere { address: read.address?, program: read.program.map_or_else(beside, PathBuf::from) })
 }
 
 fn one_more_than_cores() -> usize {
@@ -158,7 +171,6 @@ vm_addresses: {base: '127.77.1', first: 32, count: 32}
     #[test]
     fn a_host_file_is_read_and_its_own_region_comes_first() {
         let config = HostConfig::parse(GOOD).expect("valid");
-        assert_eq!(config.mesh_endpoints()[0].0, "us-east-1");
         assert_eq!(config.vm_addresses.all().last().map(String::as_str), Some("127.77.1.63"));
         assert_eq!(config.accelerator, AcceleratorChoice::Tcg);
         let cores = std::thread::available_parallelism().expect("cores").get();

@@ -6,6 +6,7 @@ mod guards;
 mod images;
 mod memory;
 mod moves;
+mod nodes;
 mod points;
 mod prepare;
 mod probes;
@@ -41,6 +42,7 @@ use guards::Guards;
 use images::Images;
 use memory::Note;
 use moves::Moves;
+use nodes::Nodes;
 use prepare::Prepared;
 use replicas::Replicas;
 
@@ -92,6 +94,7 @@ struct Worker {
     /// VMs whose disk is made from the copy of this epoch here at their next launch.
     boots: BTreeMap<VmId, u64>,
     images: Images,
+    nodes: Nodes,
 }
 
 /// What comes back from work done aside.
@@ -193,7 +196,8 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
         None => None,
     };
     let (events_in, events) = mpsc::channel(256);
-    let mut link_config = AgentLinkConfig::new(identity.clone(), config.mesh_endpoints(), monotonic_us());
+    let nodes = Nodes::load(&config);
+    let mut link_config = AgentLinkConfig::new(identity.clone(), nodes.mesh(), monotonic_us());
     link_config.bind = config.bind;
     link_config.wan = wan.clone();
     let link = AgentLink::start(link_config, events_in).map_err(|e| format!("link: {e}"))?;
@@ -223,6 +227,7 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
         replicas,
         boots: BTreeMap::new(),
         images,
+        nodes,
         inputs,
     };
     here.into_iter().for_each(|vm| worker.tell_disk(vm));
@@ -298,6 +303,8 @@ fn hello(config: &HostConfig, incarnation: u64, accelerator: dwcp_roles::protoco
         version: env!("CARGO_PKG_VERSION").to_string(),
         incarnation,
         accelerator,
+        control: config.control_plane.as_ref().map(|here| here.address.to_string()).unwrap_or_default(),
+        follows_nodes: true,
         ..Hello::default()
     }
 }

@@ -13,12 +13,13 @@ use std::collections::BTreeMap;
 use dwcp_types::{ImageDigest, NodeId, VmId};
 
 use crate::protocol::{
-    Accelerator, AgentMessage, Checked, Console, ControllerMessage, GuardReport, Health, Hello, ImageHere,
-    ImageRead, ImageSource, Intents, Phase, ProbeResult, Probed, ProtectTo, TransferReport, TransferTo,
-    Usage, VmIntent, VmSpec, renewal_seq,
+    Accelerator, AgentMessage, Checked, Console, ControllerMessage, Endpoint, GuardReport, Health, Hello,
+    ImageHere, ImageRead, ImageSource, Intents, Phase, ProbeResult, Probed, ProtectTo, TransferReport,
+    TransferTo, Usage, VmIntent, VmSpec, renewal_seq,
 };
 
 mod guard;
+mod hosting;
 mod images;
 mod lease;
 mod probes;
@@ -30,6 +31,8 @@ mod transfer;
 mod vm;
 
 pub use guard::Kept;
+use hosting::OwnNode;
+pub use hosting::{CertificateLife, HostingEffect, HostingEvent, HostingFound};
 pub use images::FetchFault;
 use images::Images;
 use lease::Lease;
@@ -183,6 +186,8 @@ pub enum Input {
     ImageChanged { digest: ImageDigest, reason: String },
     /// What an image is made of, for a request of the leader.
     ImageRead(ImageRead),
+    /// Something about the region's own node, where this host may run it.
+    Hosting(HostingEvent),
 }
 
 /// One thing to do. The shell does them in order.
@@ -247,6 +252,10 @@ pub enum Effect {
     PaceImages { gentle: bool },
     /// Say what an image of the image folder is made of; answered by [`Input::ImageRead`].
     ReadImage { request: u64, name: String },
+    /// Something about the region's own node; answered by [`Input::Hosting`] where it says so.
+    Hosting(HostingEffect),
+    /// These are the regions' nodes from now on.
+    FollowNodes(Vec<Endpoint>),
 }
 
 /// Deliberate faults, for testing that the checkers find them.
@@ -278,6 +287,7 @@ pub struct Agent {
     /// The copies that the shell was told to keep; none until the first intents of this incarnation.
     kept: Option<Kept>,
     images: Images,
+    node: OwnNode,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
 }
@@ -310,6 +320,7 @@ impl Agent {
             usage: None,
             kept: None,
             images: Images::default(),
+            node: OwnNode::default(),
             #[cfg(feature = "mutations")]
             mutation: None,
         };
@@ -391,10 +402,12 @@ impl Agent {
             Input::ImageFetched { fetch, result } => self.image_fetched(now_us, fetch, result),
             Input::ImageChanged { digest, reason } => self.image_changed(now_us, &digest, &reason),
             Input::ImageRead(read) => out.push(Effect::Send(AgentMessage::ImageRead(read))),
+            Input::Hosting(event) => self.hear_of_node(now_us, event, out),
         }
         self.reconcile(now_us, out);
         self.guard(out);
         self.keep_images(now_us, out);
+        self.keep_node(now_us, out);
         self.probe_due(now_us, out);
         self.renew_due(now_us, out);
     }
@@ -413,8 +426,9 @@ impl Agent {
             ControllerMessage::ReadImage(read) => {
                 out.push(Effect::ReadImage { request: read.request, name: read.name });
             }
-            ControllerMessage::Hosting(_) | ControllerMessage::Certified(_) | ControllerMessage::Nodes(_) => {
-            }
+            ControllerMessage::Hosting(hosting) => self.take_hosting(hosting, out),
+            ControllerMessage::Certified(certified) => self.take_certificate(now_us, certified),
+            ControllerMessage::Nodes(nodes) => out.push(Effect::FollowNodes(nodes)),
         }
     }
 

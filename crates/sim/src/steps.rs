@@ -168,7 +168,7 @@ impl World {
             Effect::Guard { vm, generation, to } => self.guard(id, vm, generation, to),
             Effect::KeepReplicas(kept) => self.keep_copies(id, kept),
             Effect::BootFrom { vm, epoch } => self.boot_from(id, vm, epoch),
-            Effect::PaceImages { .. } => {}
+            Effect::PaceImages { .. } | Effect::Hosting(_) | Effect::FollowNodes(_) => {}
             rest => self.carry_out_image(id, rest),
         }
     }

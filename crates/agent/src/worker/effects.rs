@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use dwcp_mesh::Sent;
 use dwcp_roles::agent::{Effect, Input};
-use dwcp_roles::protocol::{Checked, Console, Probed, ProtectTo, VmSpec};
+use dwcp_roles::protocol::{Checked, Console, Endpoint, Probed, ProtectTo, VmSpec};
 use dwcp_types::{NodeId, VmId, encode};
 use serde_json::{Value, json};
 
 use super::guards::Process;
 use super::prepare::{self, Wanted};
-use super::{Happened, Worker, checks, memory, probes, voters};
+use super::{Happened, Worker, checks, memory, nodes, probes, voters};
 use crate::clock::monotonic_us;
 use crate::watch_protocol::Ask;
 use crate::{console, journal, qmp};
@@ -81,6 +81,8 @@ impl Worker {
             Effect::RemoveImage { digest } => self.images.remove(digest),
             Effect::PaceImages { gentle } => self.images.set_gentle(gentle),
             Effect::ReadImage { request, name } => self.images.read(request, &name),
+            Effect::FollowNodes(said) => self.follow_nodes(&said),
+            Effect::Hosting(_) => {}
         }
         Ok(())
     }
@@ -197,12 +199,14 @@ impl Worker {
     fn ask_voters(&self, nodes: Vec<NodeId>) {
         let asked_at_us = monotonic_us();
         let tls = self.tls.clone();
-        let endpoints: Vec<_> =
-            self.config.regions.iter().filter(|e| nodes.contains(&e.node)).cloned().collect();
+        let known = self.nodes.all();
         let region = self.config.region.clone();
         // A region's group has the number of its node.
-        let own = self.config.regions.iter().find(|endpoint| endpoint.region == region);
+        let own = known.iter().find(|endpoint| endpoint.region == region);
         let Some(group) = own.map(|endpoint| endpoint.node) else { return };
+        // What the federation says of a node goes before what the settings do.
+        let first = |node: &NodeId| known.iter().find(|endpoint| endpoint.node == *node).cloned();
+        let endpoints: Vec<_> = nodes.iter().filter_map(first).collect();
         let wan = self.wan.clone();
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
@@ -221,6 +225,16 @@ impl Worker {
             journal::warn("voters-asked", json!({"answers": format!("{answers:?}")}));
             let _ = inputs.send(Happened::Input(Input::VoterAnswers { asked_at_us, answers }));
         });
+    }
+
+    fn follow_nodes(&mut self, said: &[Endpoint]) {
+        if self.nodes.learn(said) {
+            let mesh = self.nodes.mesh();
+            let order: Vec<&str> = mesh.iter().map(|(region, _)| region.as_str()).collect();
+            journal::info("nodes-learned", json!({"order": order}));
+            nodes::save(&self.config.data_dir, said);
+            self.link.set_endpoints(mesh);
+        }
     }
 
     fn read_console(&self, request: u64, vm: VmId, offset: u64) {

@@ -65,7 +65,8 @@ fn own_ip(config: &HostConfig) -> Option<IpAddr> {
     if !config.bind.ip().is_unspecified() {
         return Some(config.bind.ip());
     }
-    let region = config.mesh_endpoints().first().map(|(_, address)| *address)?;
+    let region =
+        super::nodes::in_order(&config.region, &config.regions, &[]).first().map(|node| node.mesh)?;
     let any: IpAddr = if region.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
     // Nothing is sent: the system only chooses the way.
     let socket = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(region).map(|()| socket));

@@ -45,7 +45,8 @@ impl Agent {
 
     pub(super) fn hello(&self, now_us: u64) -> Hello {
         let (term, revision) = self.acted_on();
-        Hello { vms: self.reports(now_us), term, revision, ..self.config.hello.clone() }
+        let hosting = self.node_report(now_us);
+        Hello { vms: self.reports(now_us), term, revision, hosting, ..self.config.hello.clone() }
     }
 
     pub(super) fn introduce(&mut self, now_us: u64, out: &mut Vec<Effect>) {
@@ -79,6 +80,7 @@ impl Agent {
         }
         let (term, revision) = self.acted_on();
         let (images, damages) = self.say_images(now_us);
+        let hosting = self.say_node(now_us);
         let renew = Renew {
             seq,
             vms: self.reports(now_us),
@@ -87,7 +89,7 @@ impl Agent {
             usage: self.usage,
             images,
             damages,
-            hosting: None,
+            hosting,
         };
         out.push(Effect::Send(AgentMessage::Renew(renew)));
     }

@@ -5,6 +5,7 @@ use crate::protocol::{Grant, HealthProbe, HttpProbe, Renew, Run, VmReport, Welco
 
 mod fence;
 mod guard;
+mod hosting;
 mod images;
 mod life;
 mod transfer;
