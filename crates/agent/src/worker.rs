@@ -3,6 +3,7 @@
 mod checks;
 mod effects;
 mod guards;
+mod hosting;
 mod images;
 mod memory;
 mod moves;
@@ -39,6 +40,7 @@ use crate::watch_protocol::{Ask, Tell, line};
 use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
 use guards::Guards;
+use hosting::Hosted;
 use images::Images;
 use memory::Note;
 use moves::Moves;
@@ -95,6 +97,8 @@ struct Worker {
     boots: BTreeMap<VmId, u64>,
     images: Images,
     nodes: Nodes,
+    /// The region's own node, where this host may run it.
+    hosted: Option<Hosted>,
 }
 
 /// What comes back from work done aside.
@@ -150,6 +154,7 @@ async fn work(config: HostConfig) -> Result<(), String> {
             Some(event) = sources.events.recv() => linked(event),
             _ = upkeep.tick() => {
                 worker.rotate_consoles();
+                worker.hosted.iter().for_each(Hosted::rotate_log);
                 worker.renew_certificate();
                 None
             }
@@ -172,6 +177,9 @@ async fn work(config: HostConfig) -> Result<(), String> {
 fn watchdog_channel() -> Result<(Tells, OwnedWriteHalf), String> {
     // SAFETY: the watchdog put its channel there; nothing else in this process uses the number.
     let channel = unsafe { std::os::unix::net::UnixStream::from_raw_fd(CHANNEL_FD) };
+    // Programs that the worker starts may outlive it, and must not hold its end.
+    // SAFETY: plain numbers; the descriptor is open.
+    unsafe { libc::fcntl(CHANNEL_FD, libc::F_SETFD, libc::FD_CLOEXEC) };
     channel
         .set_nonblocking(true)
         .map_err(|e| format!("no channel to a watchdog (start dwcp-agentd without `worker`): {e}"))?;
@@ -210,7 +218,6 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
     let images = Images::start(&config, &transfer, &inputs)?;
     let worker = Worker {
         addresses: config.vm_addresses.all(),
-        config,
         accelerator,
         lease,
         link,
@@ -228,6 +235,8 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
         boots: BTreeMap::new(),
         images,
         nodes,
+        hosted: Hosted::begin(&config, &inputs),
+        config,
         inputs,
     };
     here.into_iter().for_each(|vm| worker.tell_disk(vm));
