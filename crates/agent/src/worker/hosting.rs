@@ -371,3 +371,48 @@ fn settings(host: &HostConfig, here: &NodeHere, node: &ControlPlane) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dwcp_roles::protocol::Endpoint;
+
+    #[test]
+    fn a_process_is_told_by_its_line_whatever_it_is_called() {
+        let line = "4711 (a) b (c) S 1 4711 4711 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 987654 1 1";
+        assert_eq!(parse_stat(line), Some((4711, 'S', 987_654)));
+        assert_eq!(parse_stat("4711 (a"), None);
+        let own = std::process::id();
+        assert!(stat(own).is_some_and(|(_, started)| started > 0));
+        let other = Process { pid: own, started: 1, child: None };
+        assert!(!other.is_there(), "a number that is used again is another process");
+    }
+
+    #[test]
+    fn the_settings_that_are_written_are_those_that_a_server_reads() {
+        let text = "federation: f\nregion: r6\nzone: a\nhost: h\ndata_dir: data\nvcpus: 1\nmemory_mib: 64\n\
+                    regions: [{region: r1, node: 1, mesh: '127.77.1.1:7443', api: '127.77.1.1:7443'}]\n\
+                    pki: {dir: pki, name: h}\nvm_addresses: {base: '127.77.6', first: 32, count: 1}\n\
+                    control_plane: {address: '127.77.6.1:7443'}\nwan_file: /etc/wan.toml\n";
+        let host = HostConfig::parse(text).expect("settings");
+        let here = host.control_plane.clone().expect("a place");
+        let peer = |number: u64| Endpoint {
+            node: number,
+            region: format!("r{number}").as_str().into(),
+            mesh: format!("127.77.{number}.1:7443"),
+            api: format!("https://127.77.{number}.1:7443"),
+        };
+        let node = ControlPlane {
+            number: 6,
+            peers: vec![peer(1), peer(6)],
+            beat_ms: 1_000,
+            ..ControlPlane::default()
+        };
+        let config = RegionConfig::parse(&settings(&host, &here, &node)).expect("a server's settings");
+        assert_eq!((config.number, config.joins, config.dev, config.peers.len()), (6, true, true, 2));
+        assert_eq!((config.timing.beat_ms, config.timing.loss_after_ms), (1_000, 4_000));
+        assert_eq!(config.wan.as_deref(), Some("/etc/wan.toml"));
+        let twice = ControlPlane { peers: vec![peer(1), peer(1)], ..node };
+        assert!(RegionConfig::parse(&settings(&host, &here, &twice)).is_err());
+    }
+}

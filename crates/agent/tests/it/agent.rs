@@ -52,6 +52,20 @@ impl Host {
         Host::launch(dir, extra, log)
     }
 
+    /// A host that may run its region's node: this script.
+    pub fn start_hosting(dir: &Path, leader: &Leader, base: &str, script: &str) -> Host {
+        let program = dir.join("node-program");
+        std::fs::write(&program, script).expect("program");
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("executable");
+        let more = format!(
+            "accelerator: tcg\ncontrol_plane: {{address: '{base}.2:7443', program: '{}'}}\n",
+            program.display()
+        );
+        write_settings(dir, leader, base, &more);
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).expect("log");
+        Host::launch(dir, &[], log.into())
+    }
+
     /// A host of another region, whose agent takes copies at an address of its own.
     pub fn start_in(dir: &Path, leader: &Leader, images: &Path, base: &str, names: (&str, &str)) -> Host {
         let data = dir.join("data");
