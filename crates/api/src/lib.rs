@@ -21,6 +21,7 @@ pub mod host;
 pub mod image;
 pub mod link;
 pub mod maintenance;
+pub mod membership;
 pub mod migration;
 pub mod network;
 pub mod openapi;

@@ -23,6 +23,8 @@ endpoint! {
     RegionEnablePlacement: Post "/v1/regions/{region}/enable-placement", Operate, PlacementSwitchRequest => RegionChanged;
     #[doc = "Stops new placements in a region."]
     RegionDisablePlacement: Post "/v1/regions/{region}/disable-placement", Operate, PlacementSwitchRequest => RegionChanged;
+    #[doc = "Sets a region's share of traffic."]
+    RegionTraffic: Post "/v1/regions/{region}/traffic", Operate, RegionTrafficRequest => RegionChanged;
 }
 
 request! {
@@ -66,6 +68,18 @@ request! {
         /// Also fence it: its hosts' leases are not renewed any more.
         #[serde(default)]
         pub fence: bool,
+        pub reason: Option<String>,
+        /// Refuse when the record's `revision` is another by now.
+        pub expected_revision: Option<u64>,
+        #[serde(default)]
+        pub dry_run: bool,
+    }
+
+    /// A region's share of traffic.
+    pub struct RegionTrafficRequest {
+        pub region: String,
+        /// 0 to 100, of what it could take.
+        pub percent: u8,
         pub reason: Option<String>,
         /// Refuse when the record's `revision` is another by now.
         pub expected_revision: Option<u64>,

@@ -24,6 +24,7 @@ pub const SWITCHES: &[&str] = &[
     "--auto-failover",
     "--partial",
     "--quiet",
+    "--test-all-regions",
     "--verbose",
     "--yes",
 ];

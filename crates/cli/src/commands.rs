@@ -12,6 +12,7 @@ mod images;
 mod links;
 mod local;
 mod maintenance;
+mod membership;
 mod moves;
 mod operations;
 mod promises;
@@ -36,7 +37,8 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::Document;
 use crate::typed::{
-    Command, DevCommand, FederationCommand, FederationVmCommand, ProtectionCommand, SecurityCommand,
+    Command, DevCommand, FederationCommand, FederationVmCommand, InfrastructureCommand, ProtectionCommand,
+    SecurityCommand,
 };
 
 /// How long the federation may be away while something is followed: controllers may die meanwhile.
@@ -62,6 +64,13 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Host(command) => hosts::run(session, command),
         Command::Image(command) => images::run(session, command),
         Command::Federation(command) => federation(session, command),
+        Command::Infrastructure(InfrastructureCommand::Pools { region }) => {
+            membership::pools(session, region)
+        }
+        Command::Infrastructure(InfrastructureCommand::Cleanup { region }) => {
+            membership::clean_up(session, region)
+        }
+        Command::Infrastructure(InfrastructureCommand::Deploy(wanted)) => membership::deploy(session, wanted),
         Command::Maintenance(command) => maintenance::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),

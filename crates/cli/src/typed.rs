@@ -4,6 +4,7 @@ mod backup;
 mod drill;
 mod federation;
 mod image;
+mod infrastructure;
 mod local;
 mod maintenance;
 mod moves;
@@ -18,6 +19,7 @@ pub use backup::*;
 pub use drill::*;
 pub use federation::*;
 pub use image::*;
+pub use infrastructure::*;
 pub use local::*;
 pub use maintenance::*;
 pub use moves::*;
@@ -128,6 +130,9 @@ pub enum Command {
     /// The federation: status, regions, failover, state, events.
     #[command(subcommand)]
     Federation(FederationCommand),
+    /// What regions are made of: host pools, nodes.
+    #[command(subcommand)]
+    Infrastructure(InfrastructureCommand),
     /// Maintenance windows of regions and hosts.
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),

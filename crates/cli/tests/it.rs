@@ -9,6 +9,7 @@ mod it {
     mod fake;
     mod guide;
     mod looks;
+    mod membership_answers;
     mod move_answers;
     mod sync_answers;
     mod tls;

@@ -21,6 +21,7 @@ mod force_sync;
 mod foresee;
 mod groups;
 mod handoff;
+mod hosting;
 mod hosts;
 mod images;
 mod in_touch;
@@ -59,6 +60,7 @@ pub use beats::{Beat, GroupBeat, LinkReading, Measures, PeerView};
 pub use compare::Difference;
 pub use drain::DrainStep;
 pub use force_sync::PlannedStep;
+pub use hosting::{CertifiedFor, CertifyFor, PoolHost, node_phase};
 pub use hosts::HostSession;
 pub use images::ImageOffer;
 pub use members::Peer;
@@ -103,6 +105,8 @@ pub struct NodeConfig {
     pub lost: bool,
     /// The region came in after the federation was founded: it founds nothing, and waits for the others to take it in.
     pub joins: bool,
+    /// This process can issue certificates ([`Effect::Issue`]).
+    pub issues: bool,
     /// Deliberate faults.
     #[cfg(feature = "mutations")]
     pub mutation: Option<Mutation>,
@@ -138,6 +142,7 @@ impl NodeConfig {
             consensus,
             lost: false,
             joins: false,
+            issues: false,
             #[cfg(feature = "mutations")]
             mutation: None,
         }
@@ -221,6 +226,8 @@ pub enum Input {
     },
     /// The store was read back.
     StoreChecked(StoreCheck),
+    /// What came of [`Effect::Issue`].
+    Issued(Box<CertifiedFor>),
     /// This process stops soon: leadership goes to others while it can still be handed over.
     HandOver,
 }
@@ -271,6 +278,8 @@ pub enum Effect {
     RenewStore,
     /// The other regions' nodes are these from now on: links to others end.
     Peers(Vec<Peer>),
+    /// Issue a certificate, then say [`Input::Issued`].
+    Issue(Box<CertifyFor>),
     /// Write a line into the log.
     Log {
         /// Which part speaks: `federation-controller`, `state-manager`, `monitor`.
@@ -411,6 +420,7 @@ impl Node {
             Input::AgentDown { session } => self.agent_down(session),
             Input::Request { ticket, request } => self.take_request(ticket, *request),
             Input::StoreChecked(check) => self.store_checked(check),
+            Input::Issued(certified) => self.certificate_issued(*certified),
             Input::HandOver => self.hand_over(),
         }
     }
@@ -422,6 +432,7 @@ impl Node {
         self.expire_questions();
         self.run_verifies();
         self.run_sync_requests();
+        self.clean_up();
         if self.leads(FEDERATION_GROUP) {
             self.lead_federation();
         } else {
@@ -461,6 +472,7 @@ impl Node {
         self.keep_replicas(group);
         self.unbar(group);
         self.tell_images(group);
+        self.tell_hosting(group);
         self.close_operations(group);
         self.keep_windows_of(group);
     }

@@ -296,6 +296,7 @@ impl Digest {
                         .for_each(|text| self.piece(text.as_bytes()));
                 }
             }
+            Effect::Issue(asked) => self.frame(10, 0, 0, &dwcp_types::encode(&**asked)),
             Effect::Log { component, level, text } => {
                 self.frame(5, *level as u64, 0, component.as_bytes());
                 self.piece(text.as_bytes());
@@ -321,6 +322,7 @@ pub fn kind_of_effect(effect: &Effect) -> &'static str {
         Effect::CheckStore => "orders to read the store back",
         Effect::RenewStore => "orders to begin a new store file",
         Effect::Peers(_) => "lists of peers",
+        Effect::Issue(_) => "certificates to issue",
         Effect::Log { level: Level::Info, .. } => "log lines",
         Effect::Log { .. } => "warnings and errors",
     }
@@ -339,6 +341,7 @@ pub fn kind_of_input(input: &Input) -> &'static str {
         Input::AgentDown { .. } => "agents gone",
         Input::Request { .. } => "requests",
         Input::StoreChecked(_) => "stores read back",
+        Input::Issued(_) => "certificates issued",
         Input::HandOver => "hand-overs",
     }
 }

@@ -31,6 +31,8 @@ pub struct DevPlan {
     pub regions: u8,
     /// Hosts of each, 1 to 7.
     pub hosts_per_region: u8,
+    /// Host pools of one host each, whose regions are not there yet; with the regions at most 8.
+    pub pools: u8,
 }
 
 /// A region of the plan.
@@ -55,6 +57,14 @@ impl DevPlan {
         names.map(|(name, number)| DevRegion { number, name, hosts: self.hosts(name) }).collect()
     }
 
+    /// Regions that are not there, each with the host that it could be deployed of.
+    pub(crate) fn pools(self) -> Vec<DevRegion> {
+        let numbers = self.regions.saturating_add(1)..=self.regions.saturating_add(self.pools);
+        let names = DEVELOPMENT_REGIONS.iter().skip(self.regions.into()).zip(numbers);
+        let pool = DevPlan { hosts_per_region: 1, ..self };
+        names.map(|(name, number)| DevRegion { number, name, hosts: pool.hosts(name) }).collect()
+    }
+
     fn hosts(self, region: &str) -> Vec<DevHost> {
         (1..=self.hosts_per_region)
             .map(|number| {
@@ -72,8 +82,8 @@ impl DevPlan {
 pub fn init(dir: &Path, plan: DevPlan) -> Result<(), String> {
     fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let dir = dir.canonicalize().map_err(|e| format!("{}: {e}", dir.display()))?;
-    let regions = plan.regions();
-    certificates(&dir.join("pki"), &regions)?;
+    let (regions, pools) = (plan.regions(), plan.pools());
+    certificates(&dir.join("pki"), &regions, &pools)?;
     let token_hash = admin_token(&dir)?;
     let backup_key = dir.join("backup.key");
     if !backup_key.exists() {
@@ -82,7 +92,7 @@ pub fn init(dir: &Path, plan: DevPlan) -> Result<(), String> {
     for folder in ["config", "log", "data"] {
         fs::create_dir_all(dir.join(folder)).map_err(|e| format!("{}: {e}", dir.join(folder).display()))?;
     }
-    write_new(&dir.join("wan.toml"), 0o644, || wan(&regions).to_text())?;
+    write_new(&dir.join("wan.toml"), 0o644, || wan(regions.iter().chain(&pools)).to_text())?;
     for region in &regions {
         let path = region_file(&dir, region);
         write_new(&path, 0o644, || texts::region(&dir, &regions, region, &token_hash))?;
@@ -90,7 +100,12 @@ pub fn init(dir: &Path, plan: DevPlan) -> Result<(), String> {
             write_new(&host_file(&dir, host), 0o644, || texts::host(&dir, &regions, region, host))?;
         }
     }
-    write_new(&dir.join("processes.txt"), 0o644, || texts::processes(&dir, &regions))?;
+    for pool in &pools {
+        for host in &pool.hosts {
+            write_new(&host_file(&dir, host), 0o644, || texts::pool_host(&dir, &regions, pool, host))?;
+        }
+    }
+    write_new(&dir.join("processes.txt"), 0o644, || texts::processes(&dir, &regions, &pools))?;
     println!("{}", dir.display());
     Ok(())
 }
@@ -103,13 +118,13 @@ pub(crate) fn host_file(dir: &Path, host: &DevHost) -> PathBuf {
     dir.join("config").join(format!("{}.yaml", host.name))
 }
 
-fn wan(regions: &[DevRegion]) -> LinkTable {
-    LinkTable::published(regions.iter().map(|region| {
+fn wan<'a>(regions: impl Iterator<Item = &'a DevRegion>) -> LinkTable {
+    LinkTable::published(regions.map(|region| {
         (region.name.to_owned(), Network { address: Ipv4Addr::new(127, 77, region.number, 0), prefix: 24 })
     }))
 }
 
-fn certificates(pki: &Path, regions: &[DevRegion]) -> Result<(), String> {
+fn certificates(pki: &Path, regions: &[DevRegion], pools: &[DevRegion]) -> Result<(), String> {
     let ca = if pki.join("ca.key").exists() {
         Ca::load(pki).map_err(|e| e.to_string())?
     } else {
@@ -120,6 +135,8 @@ fn certificates(pki: &Path, regions: &[DevRegion]) -> Result<(), String> {
     for region in regions {
         let address = San::Ip(Ipv4Addr::new(127, 77, region.number, 1).into());
         leaf(&ca, pki, region.name, &PeerId::Region(region.name.to_owned()), &[address])?;
+    }
+    for region in regions.iter().chain(pools) {
         for host in &region.hosts {
             let peer = PeerId::Host { region: region.name.to_owned(), host: host.name.clone() };
             leaf(&ca, pki, &host.name, &peer, &[])?;

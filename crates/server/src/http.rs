@@ -23,6 +23,7 @@ mod links;
 mod listen;
 mod maintenance;
 mod matrices;
+mod membership;
 mod migrations;
 mod moves;
 mod names;

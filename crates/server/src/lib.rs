@@ -9,6 +9,7 @@ pub mod dev;
 pub mod handle;
 mod hands;
 pub mod http;
+mod issuer;
 pub mod links;
 pub mod log;
 pub mod node_loop;

@@ -100,6 +100,9 @@ enum Dev {
         /// Hosts of each region.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=7))]
         hosts_per_region: u8,
+        /// Host pools of one host each, whose regions can be deployed; with the regions at most 8.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=7))]
+        pools: u8,
     },
 }
 
@@ -108,8 +111,8 @@ fn main() -> ExitCode {
         Command::Run { config, state_lost, record } => run::run(&config, RunOptions { state_lost, record }),
         Command::Pki(pki) => certificates(pki),
         Command::BackupKey { out } => backup_key(&out),
-        Command::Dev(Dev::Init { dir, regions, hosts_per_region }) => {
-            dev::init(&dir, DevPlan { regions, hosts_per_region })
+        Command::Dev(Dev::Init { dir, regions, hosts_per_region, pools }) => {
+            dev::init(&dir, DevPlan { regions, hosts_per_region, pools })
         }
     };
     match done {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dwcp_mesh::{LinkTable, MeshHandle, Peer};
-use dwcp_roles::node::{self, Class, Effect, Input, Node, Reply, Request, StoreCheck};
+use dwcp_roles::node::{self, CertifyFor, Class, Effect, Input, Node, Reply, Request, StoreCheck};
 use dwcp_state::FEDERATION_GROUP;
 use dwcp_types::{GroupId, NodeId, RegionId};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::handle::{NodeHandle, Task, View};
+use crate::issuer::Issuer;
 use crate::log::Log;
 use crate::placement_times::PlacementTimes;
 use crate::record::Recorder;
@@ -39,6 +40,8 @@ pub struct Outlets {
     pub log: Log,
     /// Every input and what was decided, for a replay.
     pub recorder: Option<Recorder>,
+    /// Issues certificates, where this process can.
+    pub issuer: Option<Issuer>,
     /// How long placement decisions take.
     pub placements: PlacementTimes,
     /// The file of emulated links, in a development federation.
@@ -67,6 +70,15 @@ impl Outlets {
 }
 
 impl Outlets {
+    /// Issues a certificate on a thread of its own, and tells the node.
+    fn issue(&self, asked: CertifyFor) {
+        let Some(issuer) = self.issuer.clone() else { return };
+        let door = self.door.clone();
+        let issue = move || door.tell(Input::Issued(Box::new(issuer.issue(&asked))));
+        // Not on the node's own thread: it would wait for a disk. Who asked asks again.
+        drop(std::thread::Builder::new().name("dwcpd-issuer".into()).spawn(issue));
+    }
+
     /// Dials who came, and lets go of who left.
     fn set_peers(&self, peers: &[node::Peer]) {
         let address = |peer: &node::Peer| {
@@ -244,6 +256,7 @@ impl NodeLoop {
             }
             Effect::MendLinks { region } => self.outlets.mend_links(&region),
             Effect::CheckStore => self.outlets.check_store(self.node.regions()),
+            Effect::Issue(asked) => self.outlets.issue(*asked),
             Effect::Peers(peers) => self.outlets.set_peers(&peers),
             Effect::RenewStore => {
                 let log = self.outlets.log.clone();

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::handle::{NodeHandle, View};
 use crate::hands::Hands;
+use crate::issuer::Issuer;
 use crate::log::Log;
 use crate::node_loop::{self, AbortOnPanic, Outlets};
 use crate::placement_times::PlacementTimes;
@@ -101,6 +102,7 @@ impl Region {
             door: door.clone(),
             log: log.clone(),
             recorder,
+            issuer: Issuer::new(config),
             placements: placements.clone(),
             wan: config.wan.as_ref().filter(|_| config.dev).map(Into::into),
         };

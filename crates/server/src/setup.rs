@@ -71,6 +71,7 @@ pub fn node_config(config: &RegionConfig, seed: u64) -> Result<NodeConfig, Strin
     let mut node = NodeConfig::new(config.number, regions, genesis(config), seed);
     node.voters = voters;
     node.joins = config.joins;
+    node.issues = config.pki.ca_key.is_some();
     node.lease_ms = timing.lease_ms;
     node.beat_ms = timing.beat_ms;
     node.commit_timeout_ms = timing.commit_timeout_ms;

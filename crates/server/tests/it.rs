@@ -20,6 +20,8 @@ mod intake;
 mod maintenance;
 #[path = "it/medium.rs"]
 mod medium;
+#[path = "it/membership.rs"]
+mod membership;
 #[path = "it/recording.rs"]
 mod recording;
 #[path = "it/regions.rs"]

@@ -476,7 +476,7 @@ impl World {
                 lines.into_iter().for_each(|line| self.note(line));
             }
             // Everybody reaches everybody here; a node answers only those that it knows.
-            Effect::Peers(_) => {}
+            Effect::Peers(_) | Effect::Issue(_) => {}
             Effect::MendLinks { region } => {
                 let all = 1..=self.options.regions as NodeId;
                 for node in all.filter(|node| self.options.region(*node) == region).collect::<Vec<_>>() {

@@ -88,6 +88,7 @@ impl Core {
             Command::ReplicateRegion(region) => self.replicate_region(region, stamp),
             Command::RemoveRegion(region) => self.remove_region(region, stamp),
             Command::ForgetRegion(region) => self.forget_region(region, stamp),
+            Command::CleanRegion(region) => self.clean_region(region, stamp),
             _ => Err(Refusal::new(Code::WrongState, "a region's command reached the federation's group")),
         }
     }

@@ -65,6 +65,7 @@ impl Core {
         let text = format!("region {} comes in as number {}{}", region.id, region.number, stamp.because());
         let event = stamp.event(Severity::Info, "region.added", &region.id, text);
         self.ledger.note(event.changing("none", region.switches()));
+        self.cleaned.remove(&region.id);
         self.regions.insert(region.id.clone(), region);
         Ok(Receipt::default())
     }
@@ -137,6 +138,22 @@ impl Core {
         self.ledger.note(event.changing("leaving", "none"));
         self.number_regions();
         self.regions.remove(id);
+        Ok(Receipt::default())
+    }
+
+    pub(crate) fn clean_region(&mut self, id: &RegionId, stamp: &Stamp<'_>) -> Applied {
+        if self.regions.contains_key(id) {
+            return Err(Refusal::new(Code::WrongState, format!("{id} is part of the federation"))
+                .then("it is removed first")
+                .try_this(format!("dwcp-cli federation region remove --region {id} --confirm")));
+        }
+        if !is_name(id.as_str()) {
+            return Err(unknown_region(id));
+        }
+        if self.cleaned.insert(id.clone(), stamp.envelope.at).is_none() {
+            let text = format!("the hosts of {id} remove what they have of its node");
+            self.ledger.note(stamp.event(Severity::Warning, "region.cleaned", id, text));
+        }
         Ok(Receipt::default())
     }
 }

@@ -347,6 +347,8 @@ pub enum Command {
     RemoveRegion(RegionId),
     /// Nothing of a region that leaves is left.
     ForgetRegion(RegionId),
+    /// The hosts of a region that has left stop its node and remove what they have of it.
+    CleanRegion(RegionId),
     /// The region leaves: nothing may come here any more. For a region's group.
     CloseRegion,
 }

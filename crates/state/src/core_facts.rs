@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_types::{DrillId, FailoverId, NodeId, OperationId, RegionId, Revision, TokenId, Wall, WindowId};
+use dwcp_types::{
+    DrillId, FailoverId, HostId, NodeId, OperationId, RegionId, Revision, TokenId, Wall, WindowId,
+};
 
 use crate::{
     Backups, Drill, Failover, FailoverState, Freeze, Image, Ledger, Operation, Policy, Token, Window,
@@ -100,6 +102,8 @@ pub struct Region {
     pub unfounded: bool,
     /// No replica of any group is to be in it yet.
     pub without_replicas: bool,
+    /// The host of the region whose agent runs its node; empty: its node is run otherwise.
+    pub control_host: HostId,
 }
 
 impl Region {
@@ -174,6 +178,8 @@ pub struct Core {
     pub regions_numbered: NodeId,
     /// The regions that idempotency keys are spread over, whoever has come and gone since; empty: every region.
     pub keepers: Vec<NodeId>,
+    /// Regions that have left and whose hosts are to remove what they have of their nodes, since when.
+    pub cleaned: BTreeMap<RegionId, Wall>,
 }
 
 impl Core {

@@ -217,6 +217,7 @@ impl Tree {
             backups,
             regions_numbered,
             keepers,
+            cleaned,
         } = core;
         tree.map("regions", regions);
         tree.map("tokens", tokens);
@@ -225,6 +226,7 @@ impl Tree {
         tree.map("windows", windows);
         tree.map("drills", drills);
         tree.map("images", images);
+        tree.map("cleaned", cleaned);
         tree.ledger(ledger);
         tree.record("policy", "policy".to_string(), &encode(&(policy.clone(), *policy_revision)));
         tree.record("freeze", "freeze".to_string(), &encode(&(*freeze, *freeze_revision)));

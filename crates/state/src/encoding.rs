@@ -148,12 +148,13 @@ wire_struct!(Prices { 1 vcpu_micros, 2 memory_gib_micros, 3 disk_gib_micros });
 wire_struct!(Region {
     1 id, 2 number, 3 lifecycle, 4 placement, 5 placement_by, 6 placement_since, 7 traffic_percent, 8 priority,
     9 standing, 10 standing_since, 11 epoch, 12 prices, 13 compliance, 14 jurisdiction, 15 api, 16 mesh,
-    17 placement_reason, 18 revision, 160 founder, 161 without_replicas, 162 unfounded
+    17 placement_reason, 18 revision, 160 founder, 161 without_replicas, 162 unfounded,
+    163 control_host
 });
 wire_struct!(Core {
     1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger,
     10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills, 130 images,
-    150 backups, 160 regions_numbered, 161 keepers
+    150 backups, 160 regions_numbered, 161 keepers, 162 cleaned
 });
 
 wire_enum!(Notice { 1 Planned, 2 Week, 3 Day, 4 Started, 5 Ended });
@@ -239,7 +240,8 @@ wire_enum!(Command {
     140 TakeDigest(number), 141 BeginSync(operation), 142 NoteSync(news), 143 EndSync(end),
     150 ConfigureBackups(plan), 151 BeginBackup(run), 152 EndBackup(end), 153 NoteBackupsLate(late),
     160 AddRegion(region), 161 ReplicateRegion(region), 162 RemoveRegion(region),
-    163 ForgetRegion(region), 164 CloseRegion, 165 FoundedRegion(region)
+    163 ForgetRegion(region), 164 CloseRegion, 165 FoundedRegion(region),
+    166 CleanRegion(region)
 });
 wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window, 80 drill, 150 backup });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

@@ -13,6 +13,7 @@ mod dr;
 mod home;
 mod images;
 mod leaks;
+mod membership;
 mod moves;
 mod partitions;
 mod probe;
@@ -40,7 +41,7 @@ const ROUNDS: usize = 20;
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 21] = [
+const DRILLS: [(&str, &str, bool, Run); 22] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -125,6 +126,12 @@ const DRILLS: [(&str, &str, bool, Run); 21] = [
         "a byte changes on a region's disk: found, named and mended while VMs and writes go on",
         false,
         bitrot::bitrot,
+    ),
+    (
+        "membership",
+        "a region comes in from its host pool and takes VMs, another one is emptied and leaves",
+        false,
+        membership::membership,
     ),
     (
         "runbook",

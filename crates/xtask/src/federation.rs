@@ -83,14 +83,23 @@ pub fn planned(tree: &Tree) -> Result<Vec<Planned>, Failure> {
     }
 }
 
-/// The regions in the order of the list: region number `n` is entry `n - 1`.
+/// The regions in the order of the list: region number `n` is entry `n - 1`. Hosts without a node of their region are a pool.
 pub fn regions(planned: &[Planned]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for entry in planned {
+    for entry in planned.iter().filter(|entry| entry.program == "dwcpd") {
         if !names.contains(&entry.region) {
             names.push(entry.region.clone());
         }
     }
+    names
+}
+
+/// The regions that are not there and have hosts, in the order of the list: their numbers would follow.
+pub fn pools(planned: &[Planned]) -> Vec<String> {
+    let regions = regions(planned);
+    let mut names: Vec<String> = planned.iter().map(|entry| entry.region.clone()).collect();
+    names.retain(|name| !regions.contains(name));
+    names.dedup();
     names
 }
 
@@ -156,9 +165,11 @@ pub fn status(tree: &Tree, _flags: &Flags) -> Result<(), Failure> {
         return Ok(());
     }
     let mut missing = 0;
-    for region in regions(&planned) {
-        println!("{region}");
-        for entry in planned.iter().filter(|entry| entry.region == region) {
+    let regions = regions(&planned);
+    for region in regions.iter().chain(&pools(&planned)) {
+        let pool = if regions.contains(region) { "" } else { " (a host pool)" };
+        println!("{region}{pool}");
+        for entry in planned.iter().filter(|entry| entry.region == *region) {
             match process::recorded(&tree.dev, &entry.name) {
                 Some(id) => println!("  {:<28} pid {}", entry.name, id.pid),
                 None => {
@@ -167,7 +178,7 @@ pub fn status(tree: &Tree, _flags: &Flags) -> Result<(), Failure> {
                 }
             }
         }
-        let vms = owned.iter().filter(|one| one.region == region && one.is_vm()).count();
+        let vms = owned.iter().filter(|one| one.region == *region && one.is_vm()).count();
         println!("  {:<28} {vms}", "virtual machines (QEMU)");
     }
     if missing == 0 {
@@ -190,6 +201,9 @@ mod tests {
         assert_eq!(planned[0].arguments, ["run", "--config", "/a b/c.toml"]);
         assert_eq!(planned[1].program, "dwcp-agentd");
         assert_eq!(regions(&planned), ["us-east-1", "eu-west-1"]);
+        let waiting = format!("{LIST}host-3a\teu-central-1\tagentd\trun\n");
+        let planned = parse_processes(&waiting).unwrap();
+        assert_eq!((regions(&planned).len(), pools(&planned)), (2, vec!["eu-central-1".to_string()]));
     }
 
     #[test]

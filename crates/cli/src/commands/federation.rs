@@ -9,7 +9,7 @@ use dwcp_api::page::Nothing;
 use dwcp_api::region::RegionSummary;
 use dwcp_api::state::{LagMatrixRead, QueueDepthRead};
 
-use super::{Ended, read, state_sync, survivability};
+use super::{Ended, membership, read, state_sync, survivability};
 use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Column, Document, Table, Tone, words};
@@ -178,6 +178,7 @@ pub fn state(session: &Session, command: &StateCommand) -> Ended {
         StateCommand::VerifySync { region } => state_sync::verify(session, region),
         StateCommand::ForceSync(wanted) => state_sync::force(session, wanted),
         StateCommand::Backup(command) => super::backup::run(session, command),
+        StateCommand::EnableRegion(name) => membership::replicate(session, &name.region),
         StateCommand::QueueDepth => read(session, || {
             let answer = session.call::<QueueDepthRead>(&Nothing {})?;
             let mut table = Table::new(&["FROM", "TO", ">ENTRIES", ">BYTES", ">OLDEST"]).or("no peers");

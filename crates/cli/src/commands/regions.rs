@@ -4,15 +4,15 @@ use dwcp_api::region::{
     PlacementSwitchRequest, RegionChanged, RegionDisable, RegionDisablePlacement, RegionDisableRequest,
     RegionEnable, RegionEnablePlacement, RegionEnableRequest, RegionHealthCheck, RegionHealthReport,
     RegionList, RegionListRequest, RegionProbeRequest, RegionRead, RegionReadRequest, RegionStatus,
-    RegionSummary, RegionVerdict, RegionVmCount,
+    RegionSummary, RegionTraffic, RegionTrafficRequest, RegionVerdict, RegionVmCount,
 };
 
-use super::{Ended, all_pages, dry, events, federation, hosts, moves, read};
+use super::{Ended, all_pages, dry, events, federation, hosts, membership, moves, read};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
-use crate::typed::RegionCommand;
+use crate::typed::{RegionCommand, SetTraffic};
 
 pub fn run(session: &Session, command: &RegionCommand) -> Ended {
     let dry_run = session.global.dry_run;
@@ -57,6 +57,11 @@ pub fn run(session: &Session, command: &RegionCommand) -> Ended {
             changed(session, session.call::<RegionDisable>(&request)?, "disabled")
         }
         RegionCommand::Drain(wanted) => moves::drain(session, wanted),
+        RegionCommand::Deploy(wanted) => membership::deploy_region(session, wanted),
+        RegionCommand::ConnectivityTest { region, .. } => membership::connectivity(session, region),
+        RegionCommand::VerifyConnectivity(name) => membership::connectivity(session, &name.region),
+        RegionCommand::Remove(switch) => membership::remove(session, &switch.region, &switch.reason),
+        RegionCommand::SetTraffic(wanted) => set_traffic(session, wanted),
         RegionCommand::EnablePlacement(switch) | RegionCommand::DisablePlacement(switch) => {
             let request = PlacementSwitchRequest {
                 region: switch.region.clone(),
@@ -71,6 +76,18 @@ pub fn run(session: &Session, command: &RegionCommand) -> Ended {
             }
         }
     }
+}
+
+fn set_traffic(session: &Session, wanted: &SetTraffic) -> Ended {
+    let request = RegionTrafficRequest {
+        region: wanted.region.clone(),
+        percent: wanted.percentage,
+        reason: wanted.reason.clone(),
+        dry_run: session.global.dry_run,
+        ..Default::default()
+    };
+    let what = format!("at {} % of its traffic", wanted.percentage);
+    changed(session, session.call::<RegionTraffic>(&request)?, &what)
 }
 
 fn changed(session: &Session, answer: RegionChanged, what: &str) -> Ended {

@@ -6,7 +6,7 @@ use dwcp_config::units;
 
 use super::{
     ControllerCommand, Drain, DrillCommand, EventsCommand, Failback, FederationNetworkCommand, MigrateAll,
-    MigrateArgs, Rebalance, StateCommand, Words, words,
+    MigrateArgs, Rebalance, RegionDeployArgs, StateCommand, Words, words,
 };
 
 #[derive(Debug, Subcommand)]
@@ -161,6 +161,38 @@ pub enum RegionCommand {
     /// The region is closed for new VMs first. Calling it off (`dwcp-cli operation cancel`) opens it again and leaves every
     /// VM where it is by then.
     Drain(Drain),
+    /// Make a region of a host pool: its control plane runs, and it gets replicas of the state.
+    Deploy(RegionDeployArgs),
+    /// Whether every other region reaches this one, and how fast; exit 1 unless all do.
+    ConnectivityTest {
+        /// The region.
+        #[arg(long)]
+        region: String,
+        /// From every region (as without it).
+        #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
+            hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+        test_all_regions: bool,
+    },
+    /// The same as connectivity-test.
+    VerifyConnectivity(RegionName),
+    /// Set a region's share of traffic.
+    SetTraffic(SetTraffic),
+    /// Let a region go that is disabled and empty. Nothing brings it back: a region deployed anew has another number.
+    Remove(RegionSwitch),
+}
+
+/// A region's share of traffic.
+#[derive(Debug, Args)]
+pub struct SetTraffic {
+    /// The region.
+    #[arg(long)]
+    pub region: String,
+    /// Of what it could take.
+    #[arg(long, value_name = "PERCENT", value_parser = units::whole_percent)]
+    pub percentage: u8,
+    /// Why; it stands in the events and in the audit log.
+    #[arg(long)]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Args)]

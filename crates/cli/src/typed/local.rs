@@ -251,6 +251,8 @@ pub enum StateCommand {
     /// Backups of the control plane's state.
     #[command(subcommand)]
     Backup(BackupCommand),
+    /// Give a region replicas of every region's state, and wait until they have caught up.
+    EnableRegion(super::RegionName),
 }
 
 #[derive(Debug, Args)]

@@ -419,7 +419,9 @@ fn replication_and_control(request: &Arrived) -> Option<Value> {
 }
 
 fn refused(request: &Arrived) -> Option<Reply> {
-    super::move_answers::refused(request).or_else(|| super::backup_answers::refused(request))
+    super::move_answers::refused(request)
+        .or_else(|| super::backup_answers::refused(request))
+        .or_else(|| super::membership_answers::answer(request))
 }
 
 /// What the fake federation answers.

@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 10] = [
+const FILES: [(&str, &[&str]); 11] = [
     (
         "federation",
         &[
@@ -61,6 +61,29 @@ const FILES: [(&str, &[&str]); 10] = [
             "federation region disable --region us-east-1 --fence --reason fire",
             "federation region enable-placement --region us-east-1",
             "federation region disable-placement --region us-east-1 --dry-run",
+        ],
+    ),
+    (
+        "membership",
+        &[
+            "infrastructure pools",
+            "infrastructure pools --region sa-east-1 --format csv",
+            "infrastructure deploy --region eu-central-1 --components controller,state-manager,router,monitor",
+            "infrastructure deploy --region eu-central-1 --dry-run",
+            "infrastructure deploy --region eu-central-1 --components controller,state-manager",
+            "infrastructure deploy --region eu-central-1 --components database",
+            "infrastructure deploy --region us-east-1",
+            "federation region deploy --region eu-central-1 --capacity 10000 --priority 85",
+            "federation region connectivity-test --region us-east-1 --test-all-regions",
+            "federation region verify-connectivity --region eu-west-1",
+            "federation state enable-region --region eu-central-1",
+            "federation state enable-region --region eu-central-1 --dry-run",
+            "federation region set-traffic --region us-east-1 --percentage 25",
+            "federation region set-traffic --region us-east-1 --percentage 125",
+            "federation region remove --region us-east-1 --confirm",
+            "federation region remove --region sa-east-1",
+            "federation region remove --region sa-east-1 --confirm",
+            "infrastructure cleanup --region sa-east-1",
         ],
     ),
     (
@@ -313,4 +336,9 @@ fn image_commands_print_what_their_transcript_says() {
 #[test]
 fn all_other_commands_print_what_their_transcript_says() {
     holds("rest");
+}
+
+#[test]
+fn commands_about_regions_that_come_and_go_print_what_their_transcript_says() {
+    holds("membership");
 }

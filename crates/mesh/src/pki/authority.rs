@@ -59,8 +59,16 @@ impl Ca {
 
     /// Reads `ca.pem` and `ca.key` of `dir`.
     pub fn load(dir: &Path) -> Result<Self, PkiError> {
-        let cert_pem = read(&dir.join("ca.pem"))?;
-        let key = KeyPair::from_pem(&read(&dir.join("ca.key"))?).map_err(PkiError::content)?;
+        Self::read(&dir.join("ca.pem"), &dir.join("ca.key"))
+    }
+
+    /// Reads the authority's certificate and its key, PEM.
+    ///
+    /// # Errors
+    /// Names the file that can't be read, or says what is wrong with its content.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, PkiError> {
+        let cert_pem = read(certificate)?;
+        let key = KeyPair::from_pem(&read(key)?).map_err(PkiError::content)?;
         let der = CertificateDer::from_pem_slice(cert_pem.as_bytes()).map_err(PkiError::content)?;
         let cert = webpki::EndEntityCert::try_from(&der).map_err(PkiError::content)?;
         let federation = cert

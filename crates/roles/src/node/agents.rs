@@ -6,7 +6,7 @@ use dwcp_types::{GroupId, HostId, Mono, NodeId, RegionId, decode};
 
 use super::wire::{Opaque, Relayed};
 use super::{Beat, Class, Effect, MeshMessage, Node};
-use crate::protocol::AgentMessage;
+use crate::protocol::{AgentMessage, Hello, HostingReport, Renew};
 
 /// A connection.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ struct Session {
     region: RegionId,
     host: HostId,
     hello: Option<Vec<u8>>,
+    /// What it said of its region's node since.
+    hosting: Option<HostingReport>,
 }
 
 /// Every connection of this node.
@@ -28,6 +30,18 @@ pub(super) struct Agents {
 }
 
 impl Agents {
+    /// What connected agents of regions that are not known say of themselves, by session.
+    pub(super) fn strangers(&self, knows: impl Fn(&RegionId) -> bool) -> Vec<(u64, Hello)> {
+        let read = |session: &Session| match decode::<AgentMessage>(session.hello.as_ref()?) {
+            Ok(AgentMessage::Hello(hello)) => {
+                Some(Hello { hosting: session.hosting.clone().unwrap_or(hello.hosting), ..hello })
+            }
+            _ => None,
+        };
+        let strangers = self.sessions.iter().filter(|(_, session)| !knows(&session.region));
+        strangers.filter_map(|(id, session)| Some((*id, read(session)?))).collect()
+    }
+
     /// How many hosts of each region were heard here since `since`.
     pub(super) fn heard_since(&self, since: Mono) -> BTreeMap<RegionId, u64> {
         let mut counts = BTreeMap::new();
@@ -41,7 +55,7 @@ impl Agents {
 impl Node {
     pub(super) fn agent_up(&mut self, session: u64, region: RegionId, host: HostId) {
         self.agents.heard.insert((region.clone(), host.clone()), self.now.mono);
-        self.agents.sessions.insert(session, Session { region, host, hello: None });
+        self.agents.sessions.insert(session, Session { region, host, hello: None, hosting: None });
     }
 
     pub(super) fn agent_down(&mut self, session: u64) {
@@ -57,6 +71,10 @@ impl Node {
                 return;
             }
             known.hello = Some(bytes.to_vec());
+            known.hosting = None;
+        }
+        if let AgentMessage::Renew(Renew { hosting: Some(hosting), .. }) = message {
+            known.hosting = Some(hosting);
         }
         self.agents.heard.insert((known.region.clone(), known.host.clone()), self.now.mono);
         self.pass_to_leader(session, bytes.to_vec());

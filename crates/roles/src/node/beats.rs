@@ -7,7 +7,7 @@ use dwcp_decide::{HealthInputs, HealthScore, LossView, Measured, Timings};
 use dwcp_state::{Command, Freeze, Phase};
 use dwcp_types::{GroupId, Mono, NodeId, RegionId, Wall, wire_struct};
 
-use super::{Class, HostWord, Level, MeshMessage, Node, NodeConfig, SyncReading};
+use super::{Class, HostWord, Level, MeshMessage, Node, NodeConfig, PoolHost, SyncReading};
 use crate::protocol::Usage;
 
 /// What the transport measured on the link to a node.
@@ -110,10 +110,15 @@ pub struct Beat {
     pub sync: Vec<SyncReading>,
     /// Some of the hosts of those regions, in turn.
     pub hosts: Vec<HostWord>,
+    /// Hosts connected to the sender whose region is not there.
+    pub pools: Vec<PoolHost>,
+    /// The sender can issue certificates.
+    pub issues: bool,
 }
 wire_struct!(Beat {
     1 incarnation, 2 seq, 3 uptime_ms, 4 wall, 5 version, 6 groups, 7 silent_ms, 8 heard_ms, 9 hosts_heard, 10 links,
-    11 measures, 12 ailments, 13 usage, 14 sync, 15 hosts
+    11 measures, 12 ailments, 13 usage, 14 sync, 15 hosts, 160 pools,
+    161 issues
 });
 
 /// The last beat of a node.
@@ -235,6 +240,8 @@ impl Node {
             usage: self.led_usages(),
             sync: self.sync.readings(),
             hosts: Vec::new(),
+            pools: self.own_pools(),
+            issues: self.config.issues,
         }
     }
 

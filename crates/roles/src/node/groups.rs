@@ -6,7 +6,7 @@ use dwcp_types::{GroupId, NodeId, Revision, decode, encode};
 
 use super::members::MEMBERS_TICKET;
 use super::wire::Opaque;
-use super::{Class, Effect, Level, MeshMessage, Node};
+use super::{CertifyFor, Class, Effect, Level, MeshMessage, Node};
 
 impl Node {
     /// Gives the consensus everything that waits for it until nothing more comes of it.
@@ -174,6 +174,8 @@ impl Node {
             MeshMessage::RebuildAsk(ask) => self.rebuild_asked(from, &ask),
             MeshMessage::RebuildTell(tell) => self.rebuild_told(from, tell),
             MeshMessage::Yield((group, to)) => self.yield_to(group, to),
+            MeshMessage::Certify(asked) => self.issue(CertifyFor { asker: from, ..*asked }),
+            MeshMessage::Certified(certified) => self.pass_certificate(*certified),
         }
     }
 }

@@ -8,7 +8,9 @@ use dwcp_types::{Amount, GroupId, HostId, Mono, NodeId, VmId, decode, encode};
 use super::beats::HOST_HEARD_MS;
 use super::wire::{Opaque, Relayed};
 use super::{Class, Level, MeshMessage, Node};
-use crate::protocol::{AgentMessage, ControllerMessage, Hello, ImageHere, Usage, VmReport, Welcome};
+use crate::protocol::{
+    AgentMessage, ControllerMessage, Hello, HostingReport, ImageHere, Usage, VmReport, Welcome,
+};
 
 /// A host without room in its region waits so long for its region's own loss to be noticed before its VMs go elsewhere, ms.
 const ELSEWHERE_AFTER_MS: u64 = 8_000;
@@ -38,6 +40,10 @@ pub struct HostSession {
     pub images: Option<Vec<ImageHere>>,
     /// The images that it was told to have last, as a digest, and when.
     pub images_told: Option<(u64, Mono)>,
+    /// What it runs of its region's node, as it said last.
+    pub hosting: HostingReport,
+    /// What it was told last to run of it and which nodes there are, as a digest, and when.
+    pub hosting_told: Option<(u64, Mono)>,
 }
 
 impl Node {
@@ -59,6 +65,8 @@ impl Node {
             usage: None,
             images: None,
             images_told: None,
+            hosting: HostingReport::default(),
+            hosting_told: None,
         });
         host.relay = relay;
         host.session = relayed.session;
@@ -74,7 +82,7 @@ impl Node {
             AgentMessage::ImageRead(answer) => {
                 self.pass_answer(answer.request, AgentMessage::ImageRead(answer));
             }
-            AgentMessage::Certify(_) => {}
+            AgentMessage::Certify(asked) => self.certify_asked(group, &relayed.host, asked),
         }
     }
 
@@ -86,8 +94,10 @@ impl Node {
         if let Some(session) = self.leases.hosts.get_mut(&(group, host.clone())) {
             session.acted = (hello.term, hello.revision);
             session.reports = hello.vms.iter().map(|report| (report.vm, report.clone())).collect();
+            session.hosting = hello.hosting.clone();
             session.hello = Some(hello);
             session.images_told = None;
+            session.hosting_told = None;
         }
         self.register(group, host);
         self.tell_host(group, host, &ControllerMessage::Welcome(welcome));

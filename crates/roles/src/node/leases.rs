@@ -76,6 +76,9 @@ impl Node {
             if renew.images.is_some() {
                 session.images = renew.images;
             }
+            if let Some(hosting) = renew.hosting {
+                session.hosting = hosting;
+            }
             session.reports = renew.vms.iter().map(|report| (report.vm, report.clone())).collect();
         }
         self.leases.rounds.entry(group).or_default().next.insert(host.clone(), renew.seq);

@@ -383,7 +383,7 @@ impl Node {
         closed && left && settled && !holds(FEDERATION_GROUP)
     }
 
-    fn record_of(&self, group: GroupId) -> Option<&Region> {
+    pub(super) fn record_of(&self, group: GroupId) -> Option<&Region> {
         self.facts.region_of(group).and_then(|region| self.facts.core.regions.get(region))
     }
 }

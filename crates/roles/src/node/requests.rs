@@ -105,6 +105,8 @@ pub enum Request {
     ReplicateRegion(Asked, RegionId),
     /// Let an empty region that is switched off leave.
     RemoveRegion(Asked, RegionId),
+    /// Have the hosts of a region that has left remove what they have of its node.
+    CleanRegion(Asked, RegionId),
     /// Replace the policy.
     SetPolicy(Asked, Policy),
     /// Set the freeze switch.
@@ -225,6 +227,9 @@ impl Node {
                 self.ask_federation(ticket, &asked, Command::ReplicateRegion(region))
             }
             Request::RemoveRegion(asked, region) => self.remove_region(ticket, &asked, region),
+            Request::CleanRegion(asked, region) => {
+                self.ask_federation(ticket, &asked, Command::CleanRegion(region))
+            }
             Request::SetPolicy(asked, policy) => {
                 self.ask_federation(ticket, &asked, Command::SetPolicy(policy))
             }

@@ -3,7 +3,7 @@
 use dwcp_state::Children;
 use dwcp_types::{GroupId, HostId, NodeId, OperationId, RegionId, wire_enum, wire_struct};
 
-use super::{Beat, StoreCheck};
+use super::{Beat, CertifiedFor, CertifyFor, StoreCheck};
 
 /// A message between two nodes.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,11 +46,15 @@ pub enum MeshMessage {
     RebuildTell(RebuildTell),
     /// Hand the leadership of this group to that node.
     Yield((GroupId, NodeId)),
+    /// Please issue this certificate; you can.
+    Certify(Box<CertifyFor>),
+    /// What came of it.
+    Certified(Box<CertifiedFor>),
 }
 wire_enum!(MeshMessage {
     1 Raft(m), 2 Beat(m), 3 Propose(m), 4 Proposed(m), 5 FromAgent(m), 6 ToAgent(m), 7 AskHost(m), 8 HostAnswer(m),
     9 PingFor(m), 10 Ping(m), 11 Pong(m), 12 PingReport(m), 30 DigestAsk(m), 31 DigestTell(m),
-    32 StoreAsk(m), 33 StoreTell(m), 34 RebuildAsk(m), 35 RebuildTell(m), 36 Yield(m)
+    32 StoreAsk(m), 33 StoreTell(m), 34 RebuildAsk(m), 35 RebuildTell(m), 36 Yield(m), 160 Certify(m), 161 Certified(m)
 });
 
 impl MeshMessage {

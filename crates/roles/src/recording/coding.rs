@@ -7,7 +7,7 @@ use crate::node::{Asked, Change, CreateVm, FailoverRequest, Input, MigrateReques
 
 wire_struct!(NodeConfig {
     1 me, 2 region, 3 regions, 4 voters, 5 version, 6 seed, 7 lease_ms, 8 beat_ms, 9 commit_timeout_ms, 10 host_loss_ms,
-    11 genesis, 12 consensus, 13 lost, 160 joins
+    11 genesis, 12 consensus, 13 lost, 160 joins, 161 issues
 });
 wire_struct!(Asked { 1 by, 2 key, 3 digest, 4 request_id, 5 expected, 6 reason });
 wire_struct!(CreateVm { 1 template, 2 users_in, 3 dry_run, 4 explain });
@@ -59,6 +59,7 @@ impl Wire for Request {
             Request::AddRegion(asked, region) => choice!(w, 160, asked, region),
             Request::ReplicateRegion(asked, region) => choice!(w, 161, asked, region),
             Request::RemoveRegion(asked, region) => choice!(w, 162, asked, region),
+            Request::CleanRegion(asked, region) => choice!(w, 163, asked, region),
         }
     }
 
@@ -100,6 +101,7 @@ impl Wire for Request {
             160 => Request::AddRegion(Wire::get(r)?, Wire::get(r)?),
             161 => Request::ReplicateRegion(Wire::get(r)?, Wire::get(r)?),
             162 => Request::RemoveRegion(Wire::get(r)?, Wire::get(r)?),
+            163 => Request::CleanRegion(Wire::get(r)?, Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("a request", other)),
         })
     }
@@ -125,6 +127,7 @@ impl Wire for Input {
             Input::Request { ticket, request } => choice!(w, 9, ticket, request),
             Input::HandOver => choice!(w, 10),
             Input::StoreChecked(check) => choice!(w, 11, check),
+            Input::Issued(certified) => choice!(w, 160, certified),
         }
     }
 
@@ -143,6 +146,7 @@ impl Wire for Input {
             9 => Input::Request { ticket: r.varint()?, request: Wire::get(r)? },
             10 => Input::HandOver,
             11 => Input::StoreChecked(Wire::get(r)?),
+            160 => Input::Issued(Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("an input", other)),
         })
     }

@@ -108,7 +108,7 @@ fn without_wan(configs: &[RegionConfig]) -> Vec<RegionConfig> {
 
 /// The development federation's settings, on addresses of our own.
 fn configs(folder: &Path) -> Result<Vec<RegionConfig>, String> {
-    dev::init(folder, DevPlan { regions: 5, hosts_per_region: 1 })?;
+    dev::init(folder, DevPlan { regions: 5, hosts_per_region: 1, pools: 0 })?;
     let edit = |path: PathBuf| -> Result<PathBuf, String> {
         let text = std::fs::read_to_string(&path).map_err(|e| e.to_string())?;
         std::fs::write(&path, text.replace("127.77.", "127.78.")).map_err(|e| e.to_string())?;

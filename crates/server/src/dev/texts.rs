@@ -86,7 +86,7 @@ pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, toke
         "# Region {} of a development federation; written once by `dwcpd dev init`, yours to change.\n\
          federation: {FEDERATION}\nregion: {}\nnumber: {}\ndev: true\ndata_dir: {}\n\
          listen:\n  api: \"{own}\"\n  mesh: \"{own}\"\n\
-         pki:\n  ca: {}\n  certificate: {}\n  key: {}\nwan: {}\n\
+         pki:\n  ca: {}\n  certificate: {}\n  key: {}\n  ca_key: {}\nwan: {}\n\
          bootstrap_admin_token_sha256: \"{token_hash}\"\n\
          backup:\n  key_file: {}\n\
          timing:\n  election: 1200ms\n  loss_after: 2500ms\npeers:\n",
@@ -97,6 +97,7 @@ pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, toke
         path("pki/ca.pem"),
         path(&format!("pki/{}.pem", region.name)),
         path(&format!("pki/{}.key", region.name)),
+        path("pki/ca.key"),
         path("wan.toml"),
         path("backup.key"),
     );
@@ -171,14 +172,20 @@ pub(super) fn host(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: 
     text
 }
 
+/// `host.yaml` of a host that waits for its region, and runs its node when it is told to.
+pub(super) fn pool_host(dir: &Path, regions: &[DevRegion], pool: &DevRegion, of: &DevHost) -> String {
+    let address = format!("127.77.{}.1:{PORT}", pool.number);
+    format!("{}control_plane:\n  address: \"{address}\"\n", host(dir, regions, pool, of))
+}
+
 /// What `cargo xtask up` starts: name, region, kind, arguments, TAB between them.
-pub(super) fn processes(dir: &Path, regions: &[DevRegion]) -> String {
+pub(super) fn processes(dir: &Path, regions: &[DevRegion], pools: &[DevRegion]) -> String {
     let mut text = String::from("# name\tregion\tkind\targuments\n");
     for region in regions {
         let file = region_file(dir, region);
         let _ = writeln!(text, "dwcpd-{0}\t{0}\tdwcpd\trun\t--config\t{1}", region.name, file.display());
     }
-    for region in regions {
+    for region in regions.iter().chain(pools) {
         for host in &region.hosts {
             let file = host_file(dir, host);
             let _ =

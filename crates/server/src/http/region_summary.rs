@@ -43,7 +43,7 @@ pub fn show(view: &View<'_>, record: &Region, facts: &RegionFacts, lately: &Late
     }
 }
 
-fn lifecycle(record: &Region) -> Lifecycle {
+pub fn lifecycle(record: &Region) -> Lifecycle {
     match (record.standing, record.lifecycle) {
         (Standing::Lost, _) => Lifecycle::Lost,
         (_, dwcp_state::Lifecycle::Disabled) => Lifecycle::Disabled,

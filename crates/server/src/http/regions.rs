@@ -3,7 +3,8 @@
 use dwcp_api::region::{
     PlacementSwitchRequest, RegionChanged, RegionDisable, RegionDisablePlacement, RegionDisableRequest,
     RegionEnable, RegionEnablePlacement, RegionEnableRequest, RegionList, RegionListRequest, RegionRead,
-    RegionReadRequest, RegionStatus, RegionSummary, RegionVmCount, VmCount,
+    RegionReadRequest, RegionStatus, RegionSummary, RegionTraffic, RegionTrafficRequest, RegionVmCount,
+    VmCount,
 };
 use dwcp_api::{Page, Problem};
 use dwcp_roles::node::Request;
@@ -199,6 +200,24 @@ impl Serve for RegionDisable {
             reason: reason(request.reason.as_deref())?,
         };
         let notes = vec!["its VMs go on running; new ones are placed elsewhere".to_owned()];
+        let (expected_revision, dry_run) = (request.expected_revision, request.dry_run);
+        switch(call, Switch { change, expected_revision, dry_run, notes }).await
+    }
+}
+
+impl Serve for RegionTraffic {
+    async fn answer(call: &Call, request: RegionTrafficRequest) -> Result<RegionChanged, Problem> {
+        let percent = request.percent;
+        if percent > 100 {
+            return Err(bad_value("percent", "0 to 100"));
+        }
+        let change = RegionChange {
+            region: RegionId::from(request.region.as_str()),
+            traffic_percent: Some(percent),
+            reason: reason(request.reason.as_deref())?,
+            ..RegionChange::default()
+        };
+        let notes = vec![format!("it takes {percent} % of its traffic")];
         let (expected_revision, dry_run) = (request.expected_revision, request.dry_run);
         switch(call, Switch { change, expected_revision, dry_run, notes }).await
     }

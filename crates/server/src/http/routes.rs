@@ -111,7 +111,8 @@ routes! {
     backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList;
     maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
-        RegionDisablePlacement;
+        RegionDisablePlacement RegionTraffic;
+    membership: PoolList RegionDeploy MembershipRead RegionReplicate RegionRemove RegionCleanUp;
     failover: FailoverStart FailoverList FailoverRead;
     configuration: ConfigurationRead;
     drill: DrillStart DrillList DrillRead DrillRestore;

@@ -11,7 +11,7 @@ use crate::scratch::Scratch;
 #[test]
 fn a_development_federation_is_written_once_and_kept() {
     let scratch = Scratch::new("dev");
-    let plan = DevPlan { regions: 5, hosts_per_region: 2 };
+    let plan = DevPlan { regions: 5, hosts_per_region: 2, pools: 3 };
     dev::init(scratch.path(), plan).expect("written");
     let token = fs::read_to_string(scratch.path().join("admin.token")).expect("token");
     let mode = fs::metadata(scratch.path().join("admin.token")).expect("token").permissions().mode();
@@ -32,7 +32,10 @@ fn a_development_federation_is_written_once_and_kept() {
         setup::identity(&config).expect("a certificate of its own");
     }
     let processes = fs::read_to_string(scratch.path().join("processes.txt")).expect("list");
-    assert_eq!(processes.lines().filter(|line| line.contains("\tagentd\t")).count(), 10);
+    assert_eq!(processes.lines().filter(|line| line.contains("\tagentd\t")).count(), 13);
+    let pool = fs::read_to_string(scratch.path().join("config/eu-central-1-a1.yaml")).expect("host");
+    assert!(pool.ends_with("control_plane:\n  address: \"127.77.6.1:7443\"\n"), "{pool}");
+    assert!(!scratch.path().join("pki/eu-central-1.pem").exists(), "its node makes a key of its own");
     let host = fs::read_to_string(scratch.path().join("config/us-east-1-b1.yaml")).expect("host");
     assert!(host.contains("first: 64"), "{host}");
     assert!(host.contains("boot_concurrency: "), "not as many as a host with all cores for itself: {host}");

@@ -11,9 +11,10 @@ use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, Problem, encode};
 use dwcp_backup::FederationKey;
 use dwcp_config::region::{Backup, RegionConfig};
 use dwcp_consensus::Disk;
-use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Reply};
+use dwcp_roles::node::{CertifiedFor, Effect, Input, Node, NodeConfig, Reply};
 use dwcp_roles::protocol::{
-    AgentMessage, ControllerMessage, Hello, ImageHere, ImageRead, ReadImage, Renew, renewal_seq,
+    AgentMessage, CertificateAsked, Certified, ControllerMessage, Hello, Hosting, HostingPhase,
+    HostingReport, ImageHere, ImageRead, ReadImage, Renew, renewal_seq,
 };
 use dwcp_server::backups::{self, place::Places};
 use dwcp_server::handle::{NodeHandle, Task, View};
@@ -83,10 +84,12 @@ fn now(began: Instant) -> Now {
 async fn run(mut inbox: mpsc::UnboundedReceiver<Task>) {
     let began = Instant::now();
     let regions = BTreeMap::from([(1, RegionId::from(REGION))]);
-    let mut node = Node::open(NodeConfig::new(1, regions, genesis(), 7), now(began), &Empty)
-        .expect("a fresh node opens");
+    let config = NodeConfig { issues: true, ..NodeConfig::new(1, regions, genesis(), 7) };
+    let mut node = Node::open(config, now(began), &Empty).expect("a fresh node opens");
+    let mut pool = PoolAgent::default();
     let mut tickets: BTreeMap<u64, oneshot::Sender<Reply>> = BTreeMap::new();
     let mut inputs = vec![Input::AgentUp { session: 1, region: RegionId::from(REGION), host: HOST.into() }];
+    inputs.push(Input::AgentUp { session: 2, region: POOL.into(), host: POOL_HOST.into() });
     let (mut next_ticket, mut renewals, mut renew_at) = (1, 0, Instant::now());
     loop {
         let wait = Duration::from_micros(node.wake_at().0.saturating_sub(now(began).mono.0))
@@ -108,12 +111,26 @@ async fn run(mut inbox: mpsc::UnboundedReceiver<Task>) {
             renew_at = Instant::now();
             renewals += 1;
             inputs.push(Input::AgentFrame { session: 1, bytes: agent_says(renewals) });
+            inputs.push(Input::AgentFrame { session: 2, bytes: pool.says() });
         }
         let mut effects = Vec::new();
         node.step_all(now(began), std::mem::take(&mut inputs), &mut effects);
         for effect in effects {
             match effect {
                 Effect::Persist { seq, .. } => inputs.push(Input::Persisted { seq }),
+                Effect::SendAgent { session: 2, bytes } => {
+                    inputs.extend(pool.hears(&bytes).map(|bytes| Input::AgentFrame { session: 2, bytes }));
+                }
+                Effect::Issue(asked) => inputs.push(Input::Issued(Box::new(CertifiedFor {
+                    asker: asked.asker,
+                    region: asked.region,
+                    host: asked.host,
+                    answer: Certified {
+                        public_key: asked.public_key,
+                        certificate: format!("for {}", asked.address),
+                        ..Certified::default()
+                    },
+                }))),
                 Effect::SendAgent { session, bytes } => {
                     let answer = agent_hears(&bytes);
                     inputs.extend(answer.map(|bytes| Input::AgentFrame { session, bytes }));
@@ -154,6 +171,55 @@ fn agent_says(renewals: u64) -> Vec<u8> {
         }),
     };
     dwcp_types::encode(&message)
+}
+
+/// A region that is not there, and its one host.
+pub const POOL: &str = "eu-north-9";
+pub const POOL_HOST: &str = "p1";
+/// Where that would run its region's node.
+pub const POOL_NODE: &str = "127.0.0.9:7443";
+
+/// The agent of that host: asks for the certificate it is to have, and says that the node runs once it has one.
+#[derive(Default)]
+struct PoolAgent {
+    phase: HostingPhase,
+    trouble: String,
+}
+
+impl PoolAgent {
+    fn says(&self) -> Vec<u8> {
+        let (phase, trouble) = (self.phase, self.trouble.clone());
+        dwcp_types::encode(&AgentMessage::Hello(Hello {
+            host: POOL_HOST.into(),
+            region: POOL.into(),
+            zone: "a".into(),
+            vcpus: 4,
+            memory_mib: 2_048,
+            disk_gib: 50,
+            incarnation: 1,
+            control: POOL_NODE.to_owned(),
+            follows_nodes: true,
+            hosting: HostingReport { phase, trouble, ..HostingReport::default() },
+            ..Hello::default()
+        }))
+    }
+
+    fn hears(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        match dwcp_types::decode(bytes) {
+            Ok(ControllerMessage::Hosting(Hosting::Node(node))) if self.phase == HostingPhase::Nothing => {
+                assert_eq!((node.number, node.peers.len()), (2, 2), "its own region's node is among them");
+                self.phase = HostingPhase::Certifying;
+                let asked = CertificateAsked { public_key: vec![4; 65] };
+                Some(dwcp_types::encode(&AgentMessage::Certify(asked)))
+            }
+            Ok(ControllerMessage::Certified(certified)) => {
+                self.phase = HostingPhase::Running;
+                self.trouble = certified.certificate;
+                Some(self.says())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Names of what lies in the host's image folder.

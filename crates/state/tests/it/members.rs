@@ -105,3 +105,17 @@ fn a_region_with_anything_in_it_does_not_close_and_a_closed_one_takes_nothing() 
     world.accept(2, Command::CloseRegion);
     assert_eq!(world.refuse(2, create(vec![vm(2, "h1")])), Code::RegionDisabled);
 }
+
+#[test]
+fn only_what_has_left_is_cleaned_up_and_who_comes_back_begins_anew() {
+    let mut world = World::new();
+    assert_eq!(world.refuse(CORE, Command::CleanRegion(region("a"))), Code::WrongState);
+    assert_eq!(world.refuse(CORE, Command::CleanRegion(region("No Name"))), Code::UnknownRegion);
+    add(&mut world, "new", 9);
+    world.accept(CORE, Command::RemoveRegion(region("new")));
+    world.accept(CORE, Command::ForgetRegion(region("new")));
+    world.accept(CORE, Command::CleanRegion(region("new")));
+    assert!(world.view.core.cleaned.contains_key(&region("new")));
+    add(&mut world, "new", 9);
+    assert!(!world.view.core.cleaned.contains_key(&region("new")), "its node is not stopped over that");
+}

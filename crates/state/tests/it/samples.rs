@@ -207,6 +207,7 @@ pub fn region() -> Region {
         founder: 0,
         unfounded: false,
         without_replicas: false,
+        control_host: "".into(),
     }
 }
 
@@ -282,6 +283,7 @@ pub fn core() -> Core {
         backups: Backups::default(),
         regions_numbered: 0,
         keepers: Vec::new(),
+        cleaned: BTreeMap::new(),
     }
 }
 
@@ -455,6 +457,7 @@ fn member_commands() -> Vec<Command> {
         Command::RemoveRegion("a".into()),
         Command::ForgetRegion("a".into()),
         Command::CloseRegion,
+        Command::CleanRegion("a".into()),
     ]
 }
 
@@ -548,7 +551,7 @@ pub fn position(command: &Command) -> usize {
         RemoveImage(_), NoteImageFault(_), TakeDigest(_), BeginSync(_), NoteSync(_), EndSync(_),
         ConfigureBackups(_), BeginBackup(_), EndBackup(_), NoteBackupsLate(_),
         AddRegion(_), FoundedRegion(_), ReplicateRegion(_), RemoveRegion(_), ForgetRegion(_),
-        CloseRegion,
+        CloseRegion, CleanRegion(_),
     )
 }
 

@@ -66,8 +66,9 @@ impl<'a> Stage<'a> {
         let since = Instant::now();
         let flags = if setting.built == Built::Before { "--no-build" } else { "" };
         up::up(tree, &Flags::parse(words(flags), &[], &["no-build"])?)?;
-        let regions = federation::regions(&federation::planned(tree)?);
-        let probe = Probe::start(regions.len());
+        let planned = federation::planned(tree)?;
+        let regions = federation::regions(&planned);
+        let probe = Probe::start(regions.len() + federation::pools(&planned).len());
         let Setting { rounds, chosen, .. } = setting;
         Ok(Stage { tree, probe, regions, rounds, chosen, since })
     }
