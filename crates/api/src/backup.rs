@@ -14,6 +14,8 @@ endpoint! {
     BackupVerify: Post "/v1/backups/verify", Operate, BackupVerifyRequest => BackupStarted;
     #[doc = "Lists the backups of a destination, oldest first, as the destination itself shows them."]
     BackupList: Get "/v1/backups/list", Read, BackupListRequest => BackupListing;
+    #[doc = "Says what restoring a backup would change, record by record, or brings back one record that is gone."]
+    BackupRestore: Post "/v1/backups/restore", Administer, BackupRestoreRequest => BackupRestored;
 }
 
 request! {
@@ -58,6 +60,19 @@ request! {
         pub all: bool,
         /// Another place than the plan's, as the answering server sees it. Role admin.
         pub destination: Option<String>,
+    }
+
+    /// What to restore.
+    pub struct BackupRestoreRequest {
+        /// The backup's number; `null`: the newest.
+        pub backup: Option<u64>,
+        /// Another place than the plan's, as the answering server sees it.
+        pub destination: Option<String>,
+        /// One record, `vm/NAME`; `null`: everything, which only a dry run does here.
+        pub only: Option<String>,
+        pub reason: Option<String>,
+        #[serde(default)]
+        pub dry_run: bool,
     }
 
     /// Which destination to list.
@@ -184,6 +199,75 @@ wire! {
         pub written_bytes: u64,
         /// Revision of each group that it holds; `federation` is the federation's own.
         pub revisions: std::collections::BTreeMap<String, u64>,
+    }
+
+    /// What restoring does to a record.
+    #[derive(Copy, Eq)]
+    #[serde(rename_all = "snake_case")]
+    pub enum RecordChange {
+        /// It is in the backup only: it comes back.
+        Added,
+        /// It is another in the backup.
+        Changed,
+        /// It is not in the backup: it goes.
+        Removed,
+    }
+
+    /// A field of a record that is another in the backup.
+    #[derive(Eq)]
+    pub struct FieldDifference {
+        /// Its path, such as `observed.phase`.
+        pub field: String,
+        /// What it is now; `null`: it is not there.
+        pub now: Option<String>,
+        /// What it is in the backup; `null`: it is not there.
+        pub backup: Option<String>,
+    }
+
+    /// A record that is another in the backup.
+    #[derive(Eq)]
+    pub struct RecordDifference {
+        /// The region whose record it is, or `federation`.
+        pub group: String,
+        /// Which, such as `vms/vm_…`.
+        pub record: String,
+        /// Its name, where it has one of its own.
+        pub name: Option<String>,
+        pub change: RecordChange,
+        /// What differs, sorted; of a record that comes or goes nothing.
+        pub fields: Vec<FieldDifference>,
+    }
+
+    /// How many records differ of those that are not listed one by one.
+    #[derive(Eq)]
+    pub struct RecordCount {
+        pub group: String,
+        /// `events`, `outcomes`, `claims` or `operations`.
+        pub records: String,
+        pub added: u64,
+        pub changed: u64,
+        pub removed: u64,
+    }
+
+    /// The difference between a federation and a backup, and what was done about it.
+    #[derive(Eq)]
+    pub struct BackupRestored {
+        pub destination: String,
+        pub backup: u64,
+        /// The time that it holds.
+        pub at_ms: u64,
+        pub age_ms: u64,
+        /// Sorted by group and record; with `only`, that one.
+        pub records: Vec<RecordDifference>,
+        /// Records that differ too and would have been too many to list.
+        pub left_out: u64,
+        /// What a federation keeps of its past, counted.
+        pub counted: Vec<RecordCount>,
+        /// Records that are the same.
+        pub same: u64,
+        /// The VM that was brought back, under its new id; `null`: none.
+        pub vm: Option<String>,
+        pub operation: Option<Operation>,
     }
 
     /// The backups of a destination.

@@ -1,9 +1,8 @@
 //! What restoring a backup would change.
 
-use std::cmp::Ordering;
-
 use dwcp_types::GroupId;
 
+use crate::chain::Backup;
 use crate::chunk::Record;
 use crate::error::Error;
 use crate::repository::Repository;
@@ -34,6 +33,21 @@ pub struct Difference {
     pub names: Vec<(Change, GroupId, Vec<u8>)>,
 }
 
+/// A record that a restore would touch.
+#[derive(Clone, Copy, Debug)]
+pub struct Differing<'r> {
+    /// What it would do.
+    pub change: Change,
+    /// Its group.
+    pub group: GroupId,
+    /// Its key.
+    pub key: &'r [u8],
+    /// What it is now; none: it is in the backup only.
+    pub now: Option<&'r [u8]>,
+    /// What it is in the backup; none: it is not there.
+    pub kept: Option<&'r [u8]>,
+}
+
 impl Repository {
     /// What restoring a backup would change in the state `current`, sorted by group and key; keeps the names of the first
     /// `names`.
@@ -46,47 +60,60 @@ impl Repository {
         current: impl Iterator<Item = Record>,
         names: usize,
     ) -> Result<Difference, Error> {
-        let (_, records) = self.restore(sequence)?;
+        let mut first = Vec::new();
+        let (_, mut found) = self.compare(sequence, current, |one| {
+            if first.len() < names {
+                first.push((one.change, one.group, one.key.to_vec()));
+            }
+        })?;
+        found.names = first;
+        Ok(found)
+    }
+
+    /// The same, for a caller who looks at every record that differs, in order. What it was told counts only when there is no error.
+    ///
+    /// # Errors
+    /// As [`Repository::restore`].
+    pub fn compare(
+        &self,
+        sequence: Option<u64>,
+        current: impl Iterator<Item = Record>,
+        mut tell: impl FnMut(Differing<'_>),
+    ) -> Result<(Backup, Difference), Error> {
+        let (backup, records) = self.restore(sequence)?;
         let mut found = Difference::default();
         let mut current = current.peekable();
-        let mut note = |change, record: &Record| {
-            match change {
-                Change::Added => found.added += 1,
-                Change::Changed => found.changed += 1,
-                Change::Removed => found.removed += 1,
-            }
-            if found.names.len() < names {
-                found.names.push((change, record.group, record.key.clone()));
-            }
-        };
-        let mut same = 0;
         for kept in records {
             let kept = kept?;
-            loop {
-                let order = current.peek().map(|now| (now.group, &now.key).cmp(&(kept.group, &kept.key)));
-                match (order, current.peek()) {
-                    (Some(Ordering::Less), Some(now)) => note(Change::Removed, now),
-                    (Some(Ordering::Equal), Some(now)) => {
-                        if now.value == kept.value {
-                            same += 1;
-                        } else {
-                            note(Change::Changed, &kept);
-                        }
-                        current.next();
-                        break;
-                    }
-                    _ => {
-                        note(Change::Added, &kept);
-                        break;
-                    }
+            while let Some(now) = current.next_if(|now| (now.group, &now.key) < (kept.group, &kept.key)) {
+                found.removed += 1;
+                tell(of(Change::Removed, &now, Some(&now.value), None));
+            }
+            match current.next_if(|now| (now.group, &now.key) == (kept.group, &kept.key)) {
+                Some(now) if now.value == kept.value => found.same += 1,
+                Some(now) => {
+                    found.changed += 1;
+                    tell(of(Change::Changed, &kept, Some(&now.value), Some(&kept.value)));
                 }
-                current.next();
+                None => {
+                    found.added += 1;
+                    tell(of(Change::Added, &kept, None, Some(&kept.value)));
+                }
             }
         }
         for now in current {
-            note(Change::Removed, &now);
+            found.removed += 1;
+            tell(of(Change::Removed, &now, Some(&now.value), None));
         }
-        found.same = same;
-        Ok(found)
+        Ok((backup, found))
     }
+}
+
+fn of<'r>(
+    change: Change,
+    record: &'r Record,
+    now: Option<&'r [u8]>,
+    kept: Option<&'r [u8]>,
+) -> Differing<'r> {
+    Differing { change, group: record.group, key: &record.key, now, kept }
 }

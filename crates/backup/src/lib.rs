@@ -28,7 +28,7 @@ pub use chain::{Backup, Head, Listing};
 pub use chunk::Record;
 pub use create::{Create, Created};
 pub use destination::{Destination, DestinationError, folder::Folder};
-pub use diff::{Change, Difference};
+pub use diff::{Change, Difference, Differing};
 pub use error::{Error, Fault};
 pub use format::Kind;
 pub use key::FederationKey;

@@ -37,7 +37,6 @@ pub const UNAVAILABLE: &[&str] = &[
     "federation region scale-plan",
     "federation region upgrade",
     "federation region verify",
-    "federation state backup restore",
     "federation state configure",
     "infrastructure check",
     "infrastructure metrics",

@@ -38,6 +38,7 @@ mod rebalance;
 mod region_health;
 mod region_summary;
 mod regions;
+mod restore;
 pub mod routes;
 mod server;
 mod state_sync;

@@ -6,9 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_types::{DecodeError, Wire, decode, encode};
+use dwcp_types::{DecodeError, VmId, Wire, decode, encode};
 
-use crate::{Core, Ledger, RegionFacts, encoding};
+use std::fmt::Debug;
+
+use crate::reading::Reading;
+use crate::{Core, Event, Ledger, RegionFacts, Vm, encoding};
 
 /// A named part of a group's facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +54,12 @@ fn together<K: Wire + Ord, V: Wire>(map: &mut BTreeMap<K, V>, bytes: &[u8]) -> R
     Ok(())
 }
 
+/// An entry of a map in words.
+fn in_words<K: Wire, V: Wire + Debug>(_: &BTreeMap<K, V>, bytes: &[u8]) -> Result<Reading, DecodeError> {
+    let (_, value): (K, V) = decode(bytes)?;
+    Ok(Reading::of(&value))
+}
+
 fn ledger_apart(pieces: &mut BTreeMap<String, Vec<u8>>, ledger: &mut Ledger) {
     apart(pieces, "outcomes", &mut ledger.outcomes);
     let (mut last, mut nth) = (None, 0);
@@ -82,6 +91,17 @@ macro_rules! maps {
                 match name.split_once('/').map_or(name, |(map, _)| map) {
                     $( $name => together(&mut self.$field, bytes), )*
                     "outcomes" => together(&mut self.ledger.outcomes, bytes),
+                    _ => Err(DecodeError::Invalid("a piece of facts that this version does not know")),
+                }
+            }
+
+            fn read_piece(name: &str, bytes: &[u8]) -> Result<Reading, DecodeError> {
+                let facts = <$facts>::default();
+                match name.split_once('/').map_or(name, |(map, _)| map) {
+                    $( $name => in_words(&facts.$field, bytes), )*
+                    "outcomes" => in_words(&facts.ledger.outcomes, bytes),
+                    "events" => Ok(Reading::of(&decode::<Event>(bytes)?)),
+                    REST => Ok(Reading::of(&decode::<$facts>(bytes)?)),
                     _ => Err(DecodeError::Invalid("a piece of facts that this version does not know")),
                 }
             }
@@ -127,6 +147,25 @@ impl Facts {
             Facts::Core(core) => core.into_pieces(),
             Facts::Region(facts) => facts.into_pieces(),
         }
+    }
+
+    /// A piece in words: of the federation's own facts, or of a region's.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn reading(core: bool, name: &str, bytes: &[u8]) -> Result<Reading, DecodeError> {
+        match core {
+            true => Core::read_piece(name, bytes),
+            false => RegionFacts::read_piece(name, bytes),
+        }
+    }
+
+    /// The VM of a piece of a region's facts.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn vm_of_piece(bytes: &[u8]) -> Result<Vm, DecodeError> {
+        decode::<(VmId, Vm)>(bytes).map(|(_, vm)| vm)
     }
 
     /// Facts from all of their pieces, in any order but that of events.

@@ -18,6 +18,7 @@ mod it {
     mod members;
     mod migration;
     mod protection;
+    mod readings;
     mod region_commands;
     mod samples;
     mod sync;

@@ -2,8 +2,9 @@
 
 use dwcp_api::backup::{
     BackupConfigure, BackupConfigureRequest, BackupCreate, BackupCreateRequest, BackupKind, BackupList,
-    BackupListRequest, BackupListing, BackupMark, BackupStarted, BackupState, BackupStatus, BackupStatusRead,
-    BackupVerify, BackupVerifyRequest,
+    BackupListRequest, BackupListing, BackupMark, BackupRestore, BackupRestoreRequest, BackupRestored,
+    BackupStarted, BackupState, BackupStatus, BackupStatusRead, BackupVerify, BackupVerifyRequest,
+    RecordChange,
 };
 use dwcp_api::operation::{Operation, StepState};
 use dwcp_api::page::Nothing;
@@ -29,6 +30,21 @@ pub fn run(session: &Session, command: &BackupCommand) -> Ended {
             let request = BackupVerifyRequest { backup: *backup, all: *all, destination: place(from)? };
             let started = session.call::<BackupVerify>(&request)?;
             finish(session, started)
+        }
+        BackupCommand::Restore { backup, only, from, reason } => {
+            let request = BackupRestoreRequest {
+                backup: *backup,
+                destination: place(from)?,
+                only: only.clone(),
+                reason: reason.clone(),
+                dry_run: session.global.dry_run,
+            };
+            let restored = session.call::<BackupRestore>(&request)?;
+            if let (Some(vm), Some(operation)) = (&restored.vm, restored.operation.clone()) {
+                return brought_back(session, vm, &restored, operation);
+            }
+            session.show(&difference(session, &restored))?;
+            Ok(Exit::Done)
         }
         BackupCommand::Status => read(session, || {
             let status = session.call::<BackupStatusRead>(&Nothing {})?;
@@ -122,6 +138,74 @@ fn finish(session: &Session, started: BackupStarted) -> Ended {
     let line = format!("{}: {}", ended.subject, result(&ended));
     session.show(&Document::bare(&ended, line))?;
     Ok(if failed { Exit::Failed } else { operations::exit_of(&ended) })
+}
+
+/// Follows a VM that comes back until it runs.
+fn brought_back(session: &Session, vm: &str, restored: &BackupRestored, operation: Operation) -> Ended {
+    if session.global.detach {
+        session.show(&Document::of(&operation).text_block(operation.operation.clone()))?;
+        return Ok(Exit::Done);
+    }
+    let ended = operations::follow(session, operation)?;
+    let line = format!("{vm} is created as backup {} has it: {}", restored.backup, words::name(&ended.state));
+    session.show(&Document::bare(restored, line))?;
+    Ok(operations::exit_of(&ended))
+}
+
+/// What a restore would change: a line each field that differs, and one each record that comes or goes.
+fn difference(session: &Session, restored: &BackupRestored) -> Document {
+    let mut table = Table::new(&["GROUP", "RECORD", "NAME~1", "RESTORING", "FIELD", "NOW", "BACKUP"])
+        .or("nothing would change");
+    for record in &restored.records {
+        let row = |what: &str, field: &str, now: Cell, backup: Cell| {
+            vec![
+                Cell::from(&record.group),
+                Cell::from(&record.record),
+                words::or_dash(record.name.clone()),
+                Cell::from(what),
+                Cell::from(field),
+                now,
+                backup,
+            ]
+        };
+        let dash = || words::or_dash(None::<String>);
+        match record.change {
+            RecordChange::Added => table.row(row("brings back", "", dash(), dash())),
+            RecordChange::Removed => table.row(row("takes away", "", dash(), dash())),
+            RecordChange::Changed if record.fields.is_empty() => {
+                table.row(row("changes", "", dash(), dash()));
+            }
+            RecordChange::Changed => {
+                for field in &record.fields {
+                    let [now, backup] = [&field.now, &field.backup].map(|text| words::or_dash(text.clone()));
+                    table.row(row("changes", &field.field, now, backup));
+                }
+            }
+        }
+    }
+    let mut past = Table::new(&["GROUP", "RECORDS", ">BACK", ">CHANGED", ">AWAY"]);
+    for count in &restored.counted {
+        past.row(vec![
+            Cell::from(&count.group),
+            Cell::from(&count.records),
+            count.added.into(),
+            count.changed.into(),
+            count.removed.into(),
+        ]);
+    }
+    let taken = format!("{}, {} ago", words::instant(restored.at_ms), show_duration(restored.age_ms));
+    let mut document = Document::of(restored)
+        .pairs(vec![
+            ("destination", Cell::from(&restored.destination)),
+            ("backup", format!("{} of {taken}", restored.backup).into()),
+            ("same", restored.same.into()),
+        ])
+        .table(table)
+        .section("of the past, which is not listed", past);
+    if restored.left_out > 0 {
+        document = document.text_block(format!("{} more records differ", restored.left_out));
+    }
+    document.text_block(dry(session).trim().to_owned())
 }
 
 fn result(operation: &Operation) -> String {

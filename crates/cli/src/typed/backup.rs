@@ -39,6 +39,25 @@ pub enum BackupCommand {
         #[arg(long, value_name = "DIR|URL")]
         from: Option<String>,
     },
+    /// Say what restoring a backup would change, record by record, or bring back one VM that is gone.
+    ///
+    /// A federation that runs is never put back as a whole: what it has given out since is in use. --dry-run shows the difference.
+    /// --only vm/NAME creates a VM that was deleted again, with the settings that it had, under a new id; its disk is a new one of its
+    /// image.
+    Restore {
+        /// Number of the backup, as `list` shows it; without it the newest.
+        #[arg(value_name = "ID")]
+        backup: Option<u64>,
+        /// One record: vm/NAME.
+        #[arg(long, value_name = "RECORD")]
+        only: Option<String>,
+        /// Another place than the configured one: a folder of the server that answers, or s3://BUCKET/PREFIX.
+        #[arg(long, value_name = "DIR|URL")]
+        from: Option<String>,
+        /// Why; it stands in the events and in the audit log.
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// How backups are made by themselves, how old the newest and the newest verified one are, and the latest runs. Exit 1 when
     /// one of them is older than twice the interval.
     Status,

@@ -59,6 +59,29 @@ pub fn refused(request: &Arrived) -> Option<Reply> {
     Some((400, body.to_string()))
 }
 
+fn restored(body: &str) -> Value {
+    let only = body.contains("vm/web-1");
+    let change = |record: &str, name: &str, change: &str, fields: Value| json!({ "group": "us-east-1", "record": record, "name": name, "change": change, "fields": fields });
+    let gone = change("vms/vm_1", "web-1", "added", json!([]));
+    let mut records = vec![gone];
+    if !only {
+        let fields = json!([
+            { "field": "generation", "now": "4", "backup": "3" },
+            { "field": "labels.tier", "now": null, "backup": "front" },
+        ]);
+        records.push(change("vms/vm_2", "web-2", "changed", fields));
+        records.push(change("vms/vm_3", "web-3", "removed", json!([])));
+    }
+    let counted =
+        json!([{ "group": "us-east-1", "records": "events", "added": 0, "changed": 0, "removed": 31 }]);
+    let made = only && !body.contains("\"dry_run\":true");
+    json!({
+        "destination": PLACE, "backup": 12, "at_ms": NINE, "age_ms": 240_000, "records": records, "left_out": 0,
+        "counted": if only { json!([]) } else { counted }, "same": 1_170, "vm": made.then_some("vm_9"),
+        "operation": made.then(|| operation("vm_create", "done", "")),
+    })
+}
+
 /// Plans, lists and runs.
 pub fn backups(request: &Arrived) -> Option<Value> {
     let route = request.route();
@@ -77,6 +100,7 @@ pub fn backups(request: &Arrived) -> Option<Value> {
         "POST /v1/backups/verify" => {
             json!({ "destination": PLACE, "operation": operation("backup_verify", "done", "backup 12 is whole: 1204 records read") })
         }
+        "POST /v1/backups/restore" => restored(&request.body),
         "GET /v1/operations/op_b1" => {
             let note = "backup 12 (full): 1204 records, 310 KiB, 96 KiB written; read again, whole";
             json!({ "operation": operation("backup", "done", note), "as_of": as_of() })

@@ -113,14 +113,14 @@ fn plan(asked: &BackupConfigureRequest) -> Result<BackupPlan, Problem> {
 }
 
 /// Opens a destination on a thread that may wait for it.
-async fn open(call: &Call, opening: Opening) -> Result<(Repository, String), Problem> {
+pub async fn open(call: &Call, opening: Opening) -> Result<(Repository, String), Problem> {
     let places = call.api.places.clone();
     let opened = tokio::task::spawn_blocking(move || places.open(&opening)).await;
     opened.map_err(|_| stopping())?.map_err(|refusal| Problem::from(&refusal))
 }
 
 /// A place that was named, which only an admin may: the server opens it with its own rights. None: that of the plan.
-fn named(call: &Call, destination: Option<&str>) -> Result<Option<String>, Problem> {
+pub fn named(call: &Call, destination: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(text) = destination else { return Ok(None) };
     auth::permit(&call.caller, Permission::Administer)?;
     canonical(text).map(Some).map_err(|why| bad_value("destination", why))
@@ -133,7 +133,7 @@ fn not_configured() -> Problem {
 }
 
 /// The destination that is meant, and how to open it.
-async fn meant(call: &Call, named: Option<String>) -> Result<Opening, Problem> {
+pub async fn meant(call: &Call, named: Option<String>) -> Result<Opening, Problem> {
     call.find(move |view| {
         let plan = view.node.facts().core.backups.plan.as_ref().map(|plan| plan.destination.clone());
         let destination = named.or(plan).ok_or_else(not_configured)?;

@@ -108,7 +108,7 @@ routes! {
     federation: FederationRead;
     survivability: SurvivabilityRead;
     promises: PromisesRead;
-    backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList;
+    backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList BackupRestore;
     maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement RegionTraffic;

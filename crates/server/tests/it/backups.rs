@@ -12,7 +12,7 @@ use dwcp_api::event::{EventList, EventListRequest};
 use dwcp_api::freeze::{FreezeSet, FreezeSetRequest, FreezeState};
 use dwcp_api::operation::{Operation, OperationRead, OperationReadRequest, OperationState};
 use dwcp_api::page::Nothing;
-use dwcp_api::vm::{VmCreate, VmCreateRequest};
+use dwcp_api::vm::{VmCreate, VmCreateRequest, VmDelete, VmDeleteRequest, VmRead, VmReadRequest};
 use dwcp_backup::{FederationKey, Folder, Repository};
 use dwcp_state::{Facts, Piece};
 
@@ -348,4 +348,56 @@ fn frozen_federations_are_backed_up_too() {
     let destination = format!("file://{}", scratch.path().join("state").display());
     served.call::<BackupConfigure>(&configure(&served, &destination)).expect("configured");
     until("the first backup", || status(&served).newest_verified.is_some());
+}
+
+fn restore(served: &Served, only: Option<&str>, dry_run: bool) -> Result<BackupRestored, dwcp_api::Problem> {
+    let only = only.map(str::to_owned);
+    served.call::<BackupRestore>(&BackupRestoreRequest { only, dry_run, ..Default::default() })
+}
+
+#[test]
+fn a_restore_is_shown_record_by_record_and_one_vm_comes_back_as_a_new_one() {
+    let (served, scratch) = (Served::start("backup-restore"), Scratch::new("backup-restore"));
+    let destination = format!("file://{}", scratch.path().join("state").display());
+    let labels = [("tier".to_owned(), "front".to_owned())].into();
+    let web = VmCreateRequest { name: "web".to_owned(), vcpus: Some(2), labels, ..Default::default() };
+    let first = served.call::<VmCreate>(&web).expect("a VM").vms.remove(0);
+    served.call::<BackupConfigure>(&configure(&served, &destination)).expect("configured");
+    until("the first backup", || status(&served).newest_verified.is_some());
+    let later = VmCreateRequest { name: "later".to_owned(), ..Default::default() };
+    let later = served.call::<VmCreate>(&later).expect("a VM").vms.remove(0);
+    let delete = VmDeleteRequest { vm: "web".to_owned(), ..Default::default() };
+    served.call::<VmDelete>(&delete).expect("deleted");
+
+    let shown = restore(&served, None, true).expect("a difference");
+    assert_eq!((shown.backup, &shown.vm, shown.left_out), (1, &None, 0));
+    assert!(shown.records.is_sorted_by_key(|one| (one.group != "federation", one.record.clone())));
+    let of = |record: &str| shown.records.iter().find(|one| one.record == record);
+    let gone = of(&format!("vms/{}", later.vm)).expect("it would go");
+    assert_eq!((gone.change, gone.name.as_deref()), (RecordChange::Removed, Some("later")));
+    if let Some(changed) = of(&format!("vms/{}", first.vm)) {
+        // Nobody has taken it away yet.
+        let want = changed.fields.iter().find(|field| field.field == "want").expect("it is deleted");
+        assert_eq!((want.now.as_deref(), want.backup.as_deref()), (Some("Deleted"), Some("Running")));
+    }
+    assert!(shown.counted.iter().any(|count| count.records == "events" && count.removed > 0));
+    let secrets = serde_json::to_string(&shown).expect("text");
+    assert!(!secrets.contains("secret_hash"), "{secrets}");
+
+    let refused = restore(&served, None, false).expect_err("as a whole");
+    assert_eq!(refused.code, "DWCP-R0035");
+    assert_eq!(restore(&served, Some("vm/none"), true).expect_err("no such VM").code, "DWCP-R0011");
+    assert_eq!(restore(&served, Some("policy"), true).expect_err("no VM").code, "DWCP-R0003");
+    let dry = restore(&served, Some("vm/web"), true).expect("it would come back");
+    assert_eq!((dry.records.len(), dry.vm), (1, None));
+    let back = restore(&served, Some("vm/web"), false).expect("it comes back");
+    let id = back.vm.expect("a VM");
+    assert_ne!(id, first.vm, "nothing that was given out for the first is given out again");
+    let vm = served.call::<VmRead>(&VmReadRequest { vm: "web".to_owned(), watch: false }).expect("there").vm;
+    assert_eq!((vm.vm.as_str(), vm.generation, vm.vcpus), (id.as_str(), 1, 2));
+    assert_eq!(vm.labels["tier"], "front");
+    assert_eq!(restore(&served, Some("vm/web"), false).expect_err("it is there").code, "DWCP-R0033");
+    let viewer = BackupRestoreRequest { dry_run: true, ..Default::default() };
+    let refused = served.call_as::<BackupRestore>(&viewer, VIEWER, None).expect_err("every record");
+    assert_eq!(refused.code, "DWCP-R0021");
 }
