@@ -41,8 +41,8 @@ fn a_group_without_its_command_is_told_as_typed() {
     assert_eq!(told("dwcp-cli routing ddos").as_deref(), Some("routing ddos"));
     assert_eq!(told("dwcp-cli --format json metrics query x").as_deref(), Some("metrics query"));
     assert_eq!(
-        told("dwcp-cli federation state enable-region --region x").as_deref(),
-        Some("federation state enable-region")
+        told("dwcp-cli federation state configure --sync-interval 5s").as_deref(),
+        Some("federation state configure")
     );
     assert_eq!(told("dwcp-cli vm fly"), None);
     let ran = super::fake::Home::new().run("federation region");

@@ -128,12 +128,7 @@ fn show(view: &View<'_>, operation: &Operation) -> ApiOperation {
             shown.related = run.and_then(|run| run.backup).map(|backup| backup.to_string());
             shown.steps = vec![Step {
                 name: operation.title.split(" at ").next().unwrap_or("backup").to_owned(),
-                state: match shown.state {
-                    ApiState::Done => StepState::Done,
-                    ApiState::Failed | ApiState::Partly => StepState::Failed,
-                    ApiState::Cancelled => StepState::Skipped,
-                    _ => StepState::Running,
-                },
+                state: step_state(shown.state),
                 done: shown.done,
                 total: shown.total,
                 note: operation.result.clone(),
@@ -143,6 +138,16 @@ fn show(view: &View<'_>, operation: &Operation) -> ApiOperation {
         OperationKind::Nothing => {}
     }
     shown
+}
+
+/// How the one step stands that carries an operation out.
+fn step_state(operation: ApiState) -> StepState {
+    match operation {
+        ApiState::Done => StepState::Done,
+        ApiState::Failed | ApiState::Partly => StepState::Failed,
+        ApiState::Cancelled => StepState::Skipped,
+        _ => StepState::Running,
+    }
 }
 
 fn left_of_failover(shown: &mut ApiOperation, vms: &[FailoverVm]) {
@@ -163,12 +168,7 @@ fn vm_steps(shown: &ApiOperation, ended: bool, took_ms: Option<u64>) -> Vec<Step
     };
     let carried_out = Step {
         name: if shown.kind == "vm_create" { "running and answering" } else { "as wanted" }.to_owned(),
-        state: match shown.state {
-            ApiState::Done => StepState::Done,
-            ApiState::Failed | ApiState::Partly => StepState::Failed,
-            ApiState::Cancelled => StepState::Skipped,
-            _ => StepState::Running,
-        },
+        state: step_state(shown.state),
         done: shown.done,
         total: shown.total,
         note: if ended { String::new() } else { shown.left.first().cloned().unwrap_or_default() },
