@@ -56,6 +56,8 @@ use dwcp_decide::{PlaceIndex, Reservations, Serial, Workers};
 use dwcp_state::{Core, FEDERATION_GROUP, Federation};
 use dwcp_types::{GroupId, Mono, NodeId, Now, RegionId, Rng};
 
+use crate::protocol::Endpoint;
+
 pub use beats::{Beat, GroupBeat, LinkReading, Measures, PeerView};
 pub use compare::Difference;
 pub use drain::DrainStep;
@@ -63,7 +65,6 @@ pub use force_sync::PlannedStep;
 pub use hosting::{CertifiedFor, CertifyFor, PoolHost, node_phase};
 pub use hosts::HostSession;
 pub use images::ImageOffer;
-pub use members::Peer;
 pub use proposals::Proposal;
 pub use questions::{Observation, RegionCheck};
 pub use requests::{Asked, Change, CreateVm, FailoverRequest, MigrateRequest, Reply, Request};
@@ -277,7 +278,7 @@ pub enum Effect {
     /// is durable.
     RenewStore,
     /// The other regions' nodes are these from now on: links to others end.
-    Peers(Vec<Peer>),
+    Peers(Vec<Endpoint>),
     /// Issue a certificate, then say [`Input::Issued`].
     Issue(Box<CertifyFor>),
     /// Write a line into the log.

@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dwcp_mesh::{LinkTable, MeshHandle, Peer};
-use dwcp_roles::node::{self, CertifyFor, Class, Effect, Input, Node, Reply, Request, StoreCheck};
+use dwcp_roles::node::{CertifyFor, Class, Effect, Input, Node, Reply, Request, StoreCheck};
+use dwcp_roles::protocol::Endpoint;
 use dwcp_state::FEDERATION_GROUP;
 use dwcp_types::{GroupId, NodeId, RegionId};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -80,8 +81,8 @@ impl Outlets {
     }
 
     /// Dials who came, and lets go of who left.
-    fn set_peers(&self, peers: &[node::Peer]) {
-        let address = |peer: &node::Peer| {
+    fn set_peers(&self, peers: &[Endpoint]) {
+        let address = |peer: &Endpoint| {
             let configured = self.configured.iter().find(|known| known.node == peer.node);
             match configured {
                 Some(known) => Ok(known.address),

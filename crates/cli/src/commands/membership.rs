@@ -73,7 +73,7 @@ pub fn deploy(session: &Session, wanted: &Deploy) -> Ended {
 /// All of it: the node, and replicas of the state.
 pub fn deploy_region(session: &Session, wanted: &RegionDeployArgs) -> Ended {
     let vcpus = added(session, &wanted.region, wanted.priority)?;
-    if let Some(capacity) = wanted.capacity.filter(|capacity| *capacity > vcpus) {
+    if let Some((capacity, vcpus)) = wanted.capacity.zip(vcpus).filter(|(capacity, vcpus)| capacity > vcpus) {
         let region = &wanted.region;
         session.warn(&[format!("{region} is to hold {capacity} VMs; its hosts offer {vcpus} vCPUs")]);
     }
@@ -83,15 +83,16 @@ pub fn deploy_region(session: &Session, wanted: &RegionDeployArgs) -> Ended {
     replicate(session, &wanted.region)
 }
 
-/// Adds a region, and waits until its node is heard. Returns the vCPUs of its hosts.
-fn added(session: &Session, region: &str, priority: Option<u8>) -> Result<u64, Failure> {
+/// Adds a region, and waits until its node is heard. Returns the vCPUs of its hosts; none when it
+/// had begun before.
+fn added(session: &Session, region: &str, priority: Option<u8>) -> Result<Option<u64>, Failure> {
     let dry_run = session.global.dry_run;
     let request = RegionDeployRequest { region: region.to_owned(), priority, dry_run };
     let deployed = match session.call::<RegionDeploy>(&request) {
         Err(failure) if failure.exit == Exit::Refused && !dry_run && is_on_its_way(session, region) => {
             session.note(&format!("the deployment of {region} has begun already"));
             wait(session, region, &["added", "founded", "node"])?;
-            return Ok(u64::MAX);
+            return Ok(None);
         }
         answer => answer?,
     };
@@ -109,7 +110,7 @@ fn added(session: &Session, region: &str, priority: Option<u8>) -> Result<u64, F
         let document =
             Document::bare(&deployed, line).text_block(format!("  its node on {host} at {address}"));
         session.show(&document.text_block(format!("  {offer}")))?;
-        return Ok(deployed.vcpus);
+        return Ok(Some(deployed.vcpus));
     }
     if !session.global.detach {
         wait(session, region, &["added", "founded", "node"])?;
@@ -121,7 +122,7 @@ fn added(session: &Session, region: &str, priority: Option<u8>) -> Result<u64, F
         deployed.address
     );
     session.show(&Document::bare(&deployed, line).text_block(format!("  {offer}")))?;
-    Ok(deployed.vcpus)
+    Ok(Some(deployed.vcpus))
 }
 
 /// True when a region was added and its node has not been heard yet.
@@ -153,45 +154,53 @@ fn look(session: &Session, region: &str) -> Result<Membership, Failure> {
     session.call::<MembershipRead>(&MembershipRequest { region: region.to_owned() })
 }
 
-/// Waits until these steps of a region are done.
-fn wait(session: &Session, region: &str, steps: &[&str]) -> Result<(), Failure> {
+/// Looks again and again until what is waited for is there; `look` says what is still open. The region that knew it may be gone
+/// meanwhile, so for a while nobody has to answer. `late` says what did not come about in time.
+fn until(
+    session: &Session,
+    look: impl Fn() -> Result<Option<String>, Failure>,
+    passing: impl Fn(&Failure) -> bool,
+    late: impl Fn(Duration, &str) -> Failure,
+) -> Result<(), Failure> {
     let limit = session.global.timeout.map_or(LIMIT, Duration::from_millis);
     let (began, mut heard) = (Instant::now(), Instant::now());
-    let mut progress = Progress::new(session.global.quiet);
+    let mut open = String::new();
     loop {
-        let open = match look(session, region) {
-            Ok(membership) => {
-                heard = Instant::now();
-                let wanted: Vec<_> =
-                    membership.steps.iter().filter(|step| steps.contains(&step.step.as_str())).collect();
-                let done = wanted.iter().filter(|step| step.done).count();
-                let Some(open) = wanted.iter().find(|step| !step.done) else {
-                    progress.end();
-                    return Ok(());
-                };
-                progress.at(
-                    done as u64,
-                    Some(wanted.len() as u64),
-                    &format!("{}: {}", open.step, open.detail),
-                );
-                format!("{}: {}", open.step, open.detail)
-            }
-            // The region that knew it may be gone, and the one that answers may not have heard of it yet.
-            Err(failure) if failure.exit == Exit::NotFound && heard.elapsed() < PATIENCE => continue,
-            Err(failure) if failure.exit == Exit::Unreachable && heard.elapsed() < PATIENCE => continue,
-            Err(failure) => {
-                progress.end();
-                return Err(failure);
-            }
-        };
+        match look() {
+            Ok(None) => return Ok(()),
+            Ok(Some(still)) => (open, heard) = (still, Instant::now()),
+            Err(failure) if passing(&failure) && heard.elapsed() < PATIENCE => {}
+            Err(failure) => return Err(failure),
+        }
         if began.elapsed() >= limit {
-            progress.end();
-            let what = format!("{region} is not there yet after {} s: {open}", limit.as_secs());
-            return Err(Failure::new(Exit::Partly, what)
-                .and_then("it goes on by itself; the same command waits again"));
+            return Err(late(limit, &open));
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Waits until these steps of a region are done.
+fn wait(session: &Session, region: &str, steps: &[&str]) -> Result<(), Failure> {
+    let progress = std::cell::RefCell::new(Progress::new(session.global.quiet));
+    let still_open = || {
+        let membership = look(session, region)?;
+        let wanted = membership.steps.iter().filter(|step| steps.contains(&step.step.as_str()));
+        let (done, of) = (wanted.clone().filter(|step| step.done).count(), wanted.clone().count());
+        let open =
+            wanted.clone().find(|step| !step.done).map(|step| format!("{}: {}", step.step, step.detail));
+        if let Some(open) = &open {
+            progress.borrow_mut().at(done as u64, Some(of as u64), open);
+        }
+        Ok(open)
+    };
+    // Who answers may not have heard of the region yet.
+    let passing = |failure: &Failure| matches!(failure.exit, Exit::NotFound | Exit::Unreachable);
+    let ended = until(session, still_open, passing, |limit, open| {
+        let what = format!("{region} is not there yet after {} s: {open}", limit.as_secs());
+        Failure::new(Exit::Partly, what).and_then("it goes on by itself; the same command waits again")
+    });
+    progress.borrow().end();
+    ended
 }
 
 /// Every region probes this one; exit 1 unless all of them reach it.
@@ -245,22 +254,20 @@ pub fn remove(session: &Session, region: &str, reason: &Option<String>) -> Ended
 }
 
 fn wait_gone(session: &Session, region: &str) -> Result<(), Failure> {
-    let limit = session.global.timeout.map_or(LIMIT, Duration::from_millis);
-    let (began, mut heard) = (Instant::now(), Instant::now());
-    loop {
-        match look(session, region) {
-            Ok(_) => heard = Instant::now(),
-            Err(failure) if failure.exit == Exit::NotFound => return Ok(()),
-            Err(failure) if failure.exit == Exit::Unreachable && heard.elapsed() < PATIENCE => {}
-            Err(failure) => return Err(failure),
-        }
-        if began.elapsed() >= limit {
+    let there = || match look(session, region) {
+        Ok(_) => Ok(Some(String::new())),
+        Err(failure) if failure.exit == Exit::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    };
+    until(
+        session,
+        there,
+        |failure| failure.exit == Exit::Unreachable,
+        |_, _| {
             let what = format!("{region} is on its way out and not forgotten yet");
-            return Err(Failure::new(Exit::Partly, what)
-                .and_then("it goes on by itself; the same command waits again"));
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
+            Failure::new(Exit::Partly, what).and_then("it goes on by itself; the same command waits again")
+        },
+    )
 }
 
 /// Cleans up after a region that has left, and waits until no connected host has anything of its node.
@@ -268,18 +275,21 @@ pub fn clean_up(session: &Session, region: &str) -> Ended {
     let dry_run = session.global.dry_run;
     let request = RegionCleanUpRequest { region: region.to_owned(), dry_run };
     let answer = session.call::<RegionCleanUp>(&request)?;
-    let limit = session.global.timeout.map_or(LIMIT, Duration::from_millis);
-    let began = Instant::now();
-    let clean = || -> Result<bool, Failure> {
-        let pools = session.call::<PoolList>(&PoolListRequest { region: Some(region.to_owned()) })?;
-        Ok(pools.hosts.iter().all(|host| host.phase == "nothing"))
-    };
-    while !dry_run && !session.global.detach && !clean()? {
-        if began.elapsed() >= limit {
-            let what = format!("a host of {region} still has something of its node");
-            return Err(Failure::new(Exit::Partly, what).suggest("dwcp-cli infrastructure pools"));
-        }
-        std::thread::sleep(LOOK_EVERY);
+    if !dry_run && !session.global.detach {
+        let hosts_left = || {
+            let pools = session.call::<PoolList>(&PoolListRequest { region: Some(region.to_owned()) })?;
+            let left = pools.hosts.into_iter().find(|host| host.phase != "nothing");
+            Ok(left.map(|host| host.host))
+        };
+        until(
+            session,
+            hosts_left,
+            |failure| failure.exit == Exit::Unreachable,
+            |_, _| {
+                let what = format!("a host of {region} still has something of its node");
+                Failure::new(Exit::Partly, what).suggest("dwcp-cli infrastructure pools")
+            },
+        )?;
     }
     let line = match dry_run {
         true => format!("{region} would be cleaned up{}", dry(session)),

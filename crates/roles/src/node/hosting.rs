@@ -10,6 +10,7 @@ use dwcp_state::{Lifecycle, Region};
 use dwcp_types::{Amount, GroupId, HostId, NodeId, RegionId, ZoneId, encode, wire_struct};
 
 use super::intents::digest;
+use super::members::endpoint;
 use super::{Class, Effect, Level, MeshMessage, Node};
 use crate::protocol::{
     CertificateAsked, Certified, ControlPlane, ControllerMessage, Endpoint, Hello, Hosting, HostingPhase,
@@ -134,23 +135,23 @@ impl Node {
             .map(|((_, host), _)| host.clone())
             .collect();
         let nodes = self.endpoints();
+        let hosted = Hosting::Node(Box::new(self.control_plane(&region, nodes.clone())));
+        // The same for every host but one, and most of the time what they have been told.
+        let hash = |hosting: &Hosting| digest(&encode(&(hosting.clone(), nodes.clone())));
+        let (hosts_it, hosts_none) = ((hash(&hosted), hosted), (hash(&Hosting::Nothing), Hosting::Nothing));
         for host in hosts {
-            let hosting = match region.control_host == host {
-                true => Hosting::Node(Box::new(self.control_plane(&region, nodes.clone()))),
-                false => Hosting::Nothing,
-            };
-            let hash = digest(&encode(&(hosting.clone(), nodes.clone())));
+            let (hash, hosting) = if region.control_host == host { &hosts_it } else { &hosts_none };
             let now = self.now.mono;
             let Some(session) = self.leases.hosts.get_mut(&(group, host.clone())) else { continue };
-            if session.hosting_told.is_some_and(|(told, at)| told == hash && now < at.plus_ms(TELL_AGAIN_MS))
+            if session.hosting_told.is_some_and(|(told, at)| told == *hash && now < at.plus_ms(TELL_AGAIN_MS))
             {
                 continue;
             }
-            session.hosting_told = Some((hash, now));
+            session.hosting_told = Some((*hash, now));
             let runs = session.hello.as_ref().is_some_and(|hello| !hello.control.is_empty());
             self.tell_host(group, &host, &ControllerMessage::Nodes(nodes.clone()));
             if runs {
-                self.tell_host(group, &host, &ControllerMessage::Hosting(hosting));
+                self.tell_host(group, &host, &ControllerMessage::Hosting(hosting.clone()));
             }
         }
     }
@@ -172,15 +173,8 @@ impl Node {
     /// Every region's node, as the facts name them; those that leave are left out.
     fn endpoints(&self) -> Vec<Endpoint> {
         let regions = self.facts.core.regions.values();
-        let mut all: Vec<Endpoint> = regions
-            .filter(|region| region.lifecycle != Lifecycle::Leaving)
-            .map(|region| Endpoint {
-                node: region.number,
-                region: region.id.clone(),
-                mesh: region.mesh.clone(),
-                api: region.api.clone(),
-            })
-            .collect();
+        let mut all: Vec<Endpoint> =
+            regions.filter(|region| region.lifecycle != Lifecycle::Leaving).map(endpoint).collect();
         all.sort();
         all
     }

@@ -26,6 +26,7 @@ use dwcp_state::{Command, FEDERATION_GROUP, FailoverState, Lifecycle, Region};
 use dwcp_types::{Code, GroupId, Mono, NodeId, Refusal, RegionId};
 
 use super::{Effect, Level, Node};
+use crate::protocol::Endpoint;
 
 /// The ticket of every change of members: what becomes of it shows in the members.
 pub(super) const MEMBERS_TICKET: u64 = u64::MAX;
@@ -35,19 +36,6 @@ const STEP_MS: u64 = 500;
 const LAG_MOST: u64 = 64;
 /// What another region's leader said last must be younger before a region is forgotten by it, ms.
 const FRESH_MS: u64 = 2_000;
-
-/// Another region's node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Peer {
-    /// Its number.
-    pub node: NodeId,
-    /// Its region.
-    pub region: RegionId,
-    /// Where its mesh is, `ip:port`.
-    pub mesh: String,
-    /// Where its API is, `https://…`.
-    pub api: String,
-}
 
 /// What this node remembers of groups that come and go.
 #[derive(Default)]
@@ -59,7 +47,7 @@ pub(super) struct Membership {
     voters: BTreeMap<GroupId, Vec<NodeId>>,
     /// Who is to vote next in groups led here, and since when every grant says so.
     joining: BTreeMap<GroupId, (NodeId, Mono)>,
-    told: Option<Vec<Peer>>,
+    told: Option<Vec<Endpoint>>,
 }
 
 impl Node {
@@ -191,7 +179,7 @@ impl Node {
             }
         }
         let others = records.iter().filter(|region| region.number != self.config.me);
-        self.tell_peers(others.map(peer).collect());
+        self.tell_peers(others.map(endpoint).collect());
     }
 
     /// This region is not part of the federation any more.
@@ -221,7 +209,7 @@ impl Node {
         self.membership.voters.remove(&number);
     }
 
-    fn tell_peers(&mut self, peers: Vec<Peer>) {
+    fn tell_peers(&mut self, peers: Vec<Endpoint>) {
         if self.membership.told.as_ref() != Some(&peers) {
             self.membership.told = Some(peers.clone());
             self.out.push(Effect::Peers(peers));
@@ -388,8 +376,9 @@ impl Node {
     }
 }
 
-fn peer(region: &Region) -> Peer {
-    Peer {
+/// Where a region's node answers, by the facts.
+pub(super) fn endpoint(region: &Region) -> Endpoint {
+    Endpoint {
         node: region.number,
         region: region.id.clone(),
         mesh: region.mesh.clone(),
