@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::host_config::{AcceleratorChoice, HostConfig};
 use crate::image::Image;
 use crate::journal;
+use crate::process_id::{Stat, kernel_boot};
 use crate::qemu::{self, CONSOLE_FILE, Machine};
 
 /// How long the test guest may take.
@@ -38,10 +39,8 @@ impl Trial {
     pub fn here() -> Trial {
         let parent = std::os::unix::process::parent_id();
         // A process number comes back, after a restart of the host even at once; with its start it names one process.
-        let stat = std::fs::read_to_string(format!("/proc/{parent}/stat")).unwrap_or_default();
-        let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let watchdog = format!("{parent}-{}-{}", started.unwrap_or("0"), boot.trim());
+        let started = Stat::of(parent).map_or(0, |stat| stat.started);
+        let watchdog = format!("{parent}-{started}-{}", kernel_boot().unwrap_or_default());
         Trial { device: PathBuf::from("/dev/kvm"), watchdog, limit: LIMIT }
     }
 

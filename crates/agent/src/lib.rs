@@ -13,6 +13,7 @@ pub mod images;
 pub mod journal;
 pub mod lease_file;
 pub mod mover;
+mod process_id;
 pub mod qemu;
 pub mod qmp;
 pub mod quiet_thread;

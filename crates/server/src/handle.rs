@@ -105,7 +105,8 @@ impl NodeHandle {
     }
 }
 
-fn stopping() -> Refusal {
+/// This region's control plane is going away.
+pub(crate) fn stopping() -> Refusal {
     Refusal::new(Code::NotReady, "this region's control plane is stopping")
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_types::{OperationId, RegionId, Revision, Wall};
+use dwcp_types::{Code, OperationId, Refusal, RegionId, Revision, Wall};
 
 use crate::OperationState;
 
@@ -152,6 +152,13 @@ pub struct Backups {
 }
 
 impl Backups {
+    /// Nothing says where backups go.
+    pub fn not_planned() -> Refusal {
+        Refusal::new(Code::BackupsNotConfigured, "no backups are planned").try_this(
+            "dwcp-cli federation state backup configure --interval 5m --retention 30d --destination s3://BUCKET/PREFIX",
+        )
+    }
+
     /// Runs kept.
     pub const RUNS_KEPT: usize = 100;
     /// Destinations that are remembered.

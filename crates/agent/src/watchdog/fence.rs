@@ -209,6 +209,7 @@ mod tests {
 
     use super::*;
     use crate::lease_file::LeaseFile;
+    use crate::process_id::Stat;
 
     struct World {
         fence: Fence,
@@ -217,8 +218,7 @@ mod tests {
     }
 
     fn state(pid: u32) -> Option<char> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(')')?.1.trim_start().chars().next()
+        Stat::of(pid).map(|stat| stat.state)
     }
 
     impl World {

@@ -28,6 +28,7 @@ use super::{Happened, memory};
 use crate::clock::wall_ms;
 use crate::host_config::{HostConfig, NodeHere};
 use crate::journal;
+use crate::process_id::{Stat, kernel_boot};
 
 const DIR: &str = "control-plane";
 const NAME: &str = "node";
@@ -190,7 +191,7 @@ impl Hosted {
         detach(&mut command, &note);
         let child = command.spawn().map_err(|e| fault(&self.here.program, e))?;
         let pid = child.id();
-        let started = stat(pid).map_or(0, |(_, started)| started);
+        let started = Stat::of(pid).map_or(0, |stat| stat.started);
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Process { pid, started, child: Some(child) });
         Ok(pid)
@@ -254,7 +255,7 @@ impl Hosted {
 
 impl Process {
     fn is_there(&self) -> bool {
-        stat(self.pid).is_some_and(|(state, started)| state != 'Z' && started == self.started)
+        Stat::of(self.pid).is_some_and(|stat| stat.state != 'Z' && stat.started == self.started)
     }
 
     /// How it ended; none while it runs.
@@ -277,29 +278,14 @@ fn gone(dir: &Path) -> PathBuf {
 }
 
 fn boot_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_string()
-}
-
-/// State and start time of a process; none when there is none.
-fn stat(pid: u32) -> Option<(char, u64)> {
-    let (_, state, started) = parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-    Some((state, started))
-}
-
-/// Number, state and start time from a line of `/proc/PID/stat`.
-fn parse_stat(line: &str) -> Option<(u32, char, u64)> {
-    let pid = line.split(' ').next()?.parse().ok()?;
-    let mut fields = line.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((pid, state, fields.nth(18)?.parse().ok()?))
+    kernel_boot().unwrap_or_default()
 }
 
 /// The process that an earlier worker started, when it is there.
 fn found_process(dir: &Path) -> Option<Process> {
     let note = std::fs::read_to_string(dir.join(PROCESS_FILE)).ok()?;
     let (boot, line) = note.split_once('\n')?;
-    let (pid, _, started) = parse_stat(line)?;
+    let Stat { pid, started, .. } = Stat::parse(line)?;
     let process = Process { pid, started, child: None };
     (boot == boot_id() && process.is_there()).then_some(process)
 }
@@ -378,12 +364,8 @@ mod tests {
     use dwcp_roles::protocol::Endpoint;
 
     #[test]
-    fn a_process_is_told_by_its_line_whatever_it_is_called() {
-        let line = "4711 (a) b (c) S 1 4711 4711 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 987654 1 1";
-        assert_eq!(parse_stat(line), Some((4711, 'S', 987_654)));
-        assert_eq!(parse_stat("4711 (a"), None);
+    fn a_number_that_is_used_again_is_another_process() {
         let own = std::process::id();
-        assert!(stat(own).is_some_and(|(_, started)| started > 0));
         let other = Process { pid: own, started: 1, child: None };
         assert!(!other.is_there(), "a number that is used again is another process");
     }

@@ -2,7 +2,7 @@
 //! machines; what is to be done follows from the facts, so whoever comes to lead the federation's group goes on.
 
 use dwcp_state::{BackupEnd, BackupRun, BackupTask, Backups, Command, FEDERATION_GROUP, OperationState};
-use dwcp_types::{Code, OperationId, Refusal};
+use dwcp_types::OperationId;
 
 use super::{Asked, Node};
 
@@ -52,10 +52,7 @@ impl Node {
     pub(super) fn ask_backup(&mut self, ticket: u64, asked: &Asked, mut run: BackupRun) {
         if run.destination.is_empty() {
             let Some(plan) = &self.facts.core.backups.plan else {
-                let refusal = Refusal::new(Code::BackupsNotConfigured, "no backups are planned");
-                let how = "dwcp-cli federation state backup configure --interval 5m --retention 30d --destination s3://BUCKET/PREFIX";
-                self.refuse(ticket, refusal.try_this(how));
-                return;
+                return self.refuse(ticket, Backups::not_planned());
             };
             run.destination.clone_from(&plan.destination);
         }

@@ -6,7 +6,7 @@ use dwcp_backup::Record;
 use dwcp_state::{FEDERATION_GROUP, Facts};
 use dwcp_types::{Code, GroupId, Refusal, Revision, Wall};
 
-use crate::handle::{NodeHandle, View};
+use crate::handle::{NodeHandle, View, stopping};
 
 /// How often it is looked again while things move between groups, and how long it is waited before.
 const TRIES: u32 = 60;
@@ -52,13 +52,12 @@ fn look(view: &View<'_>) -> (Cut, Vec<u8>) {
 /// # Errors
 /// A group's facts are not known to be current, or too much moved between groups all the time.
 pub async fn take(node: &NodeHandle) -> Result<Cut, Refusal> {
-    let stopped = || Refusal::new(Code::NotReady, "this region's control plane is stopping");
     node.barrier().await?;
     for _ in 0..TRIES {
-        let (cut, before) = node.look(look).await.ok_or_else(stopped)?;
+        let (cut, before) = node.look(look).await.ok_or_else(stopping)?;
         // Everything that the look shows was caused by what was committed by now.
         node.barrier().await?;
-        let after = node.look(|view| view.node.facts().crossing()).await.ok_or_else(stopped)?;
+        let after = node.look(|view| view.node.facts().crossing()).await.ok_or_else(stopping)?;
         if before == after {
             return Ok(cut);
         }

@@ -14,7 +14,7 @@ use dwcp_api::{Permission, Problem};
 use dwcp_backup::Repository;
 use dwcp_roles::node::Request;
 use dwcp_state::{BackupMark, BackupPlan, BackupRun, BackupTask, Backups};
-use dwcp_types::{Code, Refusal, RegionId, Revision, Wall};
+use dwcp_types::{Code, RegionId, Revision, Wall};
 
 use super::call::{Call, bad_value, expect_revision, reason, stopping};
 use super::routes::Serve;
@@ -126,17 +126,11 @@ pub fn named(call: &Call, destination: Option<&str>) -> Result<Option<String>, P
     canonical(text).map(Some).map_err(|why| bad_value("destination", why))
 }
 
-fn not_configured() -> Problem {
-    let refusal = Refusal::new(Code::BackupsNotConfigured, "no backups are planned");
-    let how = "dwcp-cli federation state backup configure --interval 5m --retention 30d --destination s3://BUCKET/PREFIX";
-    Problem::from(&refusal.try_this(how))
-}
-
 /// The destination that is meant, and how to open it.
 pub async fn meant(call: &Call, named: Option<String>) -> Result<Opening, Problem> {
     call.find(move |view| {
         let plan = view.node.facts().core.backups.plan.as_ref().map(|plan| plan.destination.clone());
-        let destination = named.or(plan).ok_or_else(not_configured)?;
+        let destination = named.or(plan).ok_or_else(|| Problem::from(&Backups::not_planned()))?;
         Ok(opening(view, &destination))
     })
     .await

@@ -28,7 +28,7 @@ pub struct Call {
 
 /// This region's control plane is going away.
 pub fn stopping() -> Problem {
-    Problem::from(&Refusal::new(Code::NotReady, "this region's control plane is stopping"))
+    Problem::from(&crate::handle::stopping())
 }
 
 /// A value outside its range: names the field.

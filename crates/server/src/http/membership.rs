@@ -125,20 +125,20 @@ fn step(step: &str, done: bool, detail: impl Into<String>) -> MembershipStep {
 fn replicas(view: &View<'_>, node: NodeId) -> (usize, usize) {
     let groups: Vec<GroupId> =
         std::iter::once(FEDERATION_GROUP).chain(view.node.regions().keys().copied()).collect();
-    let own = view.node.own_beat();
-    let beat = match node == own_number(view) {
-        true => Some(&own),
-        false => view.node.peers().get(&node).and_then(|peer| peer.beat.as_ref()),
+    let said = match node == view.node.config().me {
+        true => view.node.own_beat().groups,
+        false => view
+            .node
+            .peers()
+            .get(&node)
+            .and_then(|peer| peer.beat.as_ref())
+            .map_or_else(Vec::new, |beat| beat.groups.clone()),
     };
     let whole = |group: &&GroupId| {
-        let of = beat.and_then(|beat| beat.groups.iter().find(|of| of.group == **group));
+        let of = said.iter().find(|of| of.group == **group);
         of.is_some_and(|of| of.lag_ms.is_some_and(|ms| ms < CAUGHT_UP_MS))
     };
     (groups.iter().filter(whole).count(), groups.len())
-}
-
-fn own_number(view: &View<'_>) -> NodeId {
-    view.node.config().me
 }
 
 fn steps(view: &View<'_>, record: &Region, facts: &RegionFacts) -> Vec<MembershipStep> {

@@ -16,6 +16,7 @@ use super::super::prepare::set_aside;
 use super::{DIR, DISK_FILE, EPOCH_FILE, GIB, NOTE_FILE, deltas};
 use crate::clock::monotonic_us;
 use crate::journal;
+use crate::process_id::kernel_boot;
 
 /// What is kept beside a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,11 +38,6 @@ pub(super) fn dir_of(data: &Path, vm: VmId) -> PathBuf {
 
 pub(super) fn note_of(dir: &Path) -> Option<Note> {
     decode(&std::fs::read(dir.join(NOTE_FILE)).ok()?).ok()
-}
-
-fn kernel_boot() -> Result<String, String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    text.map(|text| text.trim().to_string()).map_err(|e| format!("the kernel's boot id: {e}"))
 }
 
 /// Makes the file of a copy, all of whose room is taken at once, and notes its epoch. Blocks.
