@@ -47,6 +47,8 @@ pub struct HostConfig {
     pub qemu: String,
     /// How the region's own node is run here; `None`: it never is.
     pub control_plane: Option<NodeHere>,
+    /// How controllers are run here beside it.
+    pub controllers: ControllersHere,
 }
 
 /// How the region's own node is run on this host.
@@ -57,6 +59,18 @@ pub struct NodeHere {
     /// The program.
     pub program: PathBuf,
 }
+
+/// How controllers are run on this host.
+#[derive(Clone, Debug)]
+pub struct ControllersHere {
+    /// At most so many; 0: none.
+    pub most: u32,
+    /// The program.
+    pub program: PathBuf,
+}
+
+/// Controllers on a host that may run its region's node, unless its settings say otherwise.
+const CONTROLLERS_BESIDE_NODE: u32 = 4;
 
 /// Where a region's node answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +116,7 @@ impl HostConfig {
         if let Some(here) = &mut config.control_plane {
             here.program = base.join(&here.program);
         }
+        config.controllers.program = base.join(&config.controllers.program);
         Ok(config)
     }
 
@@ -117,6 +132,7 @@ impl HostConfig {
             };
             Ok(RegionEndpoint { region: entry.region, node: entry.node, mesh, api })
         };
+        let controllers = controllers_here(&read);
         Ok(HostConfig {
             federation: read.federation,
             region: read.region,
@@ -135,14 +151,30 @@ impl HostConfig {
             bind: read.bind.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
             wan_file: read.wan_file.map(PathBuf::from),
             qemu: read.qemu.unwrap_or_else(|| "qemu-system-x86_64".to_string()),
+            controllers,
             control_plane: read.control_plane.and_then(node_here),
         })
     }
 }
 
+fn controllers_here(read: &host::HostConfig) -> ControllersHere {
+    let node = read.control_plane.as_ref();
+    let own = read.controllers.as_ref();
+    let usual = if node.is_some() { CONTROLLERS_BESIDE_NODE } else { 0 };
+    let program = own.and_then(|own| own.program.clone()).or_else(|| node?.program.clone());
+    ControllersHere {
+        most: own.map_or(usual, |own| own.most),
+        program: program.map_or_else(beside_the_agent, PathBuf::from),
+    }
+}
+
+fn beside_the_agent() -> PathBuf {
+    std::env::current_exe().unwrap_or_default().with_file_name("dwcpd")
+}
+
 fn node_here(read: host::ControlPlane) -> Option<NodeHere> {
-    let beside = || std::env::current_exe().unwrap_or_default().with_file_name("dwcpd");
-    Some(NodeHere { address: read.address?, program: read.program.map_or_else(beside, PathBuf::from) })
+    let program = read.program.map_or_else(beside_the_agent, PathBuf::from);
+    Some(NodeHere { address: read.address?, program })
 }
 
 fn one_more_than_cores() -> usize {

@@ -1,10 +1,12 @@
 //! The worker: feeds the pure machine and carries out its effects.
 
 mod checks;
+mod controllers;
 mod effects;
 mod guards;
 mod hosting;
 mod images;
+mod measures;
 mod memory;
 mod moves;
 mod nodes;
@@ -39,6 +41,7 @@ use crate::mover::Process;
 use crate::watch_protocol::{Ask, Tell, line};
 use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
+use controllers::Controllers;
 use guards::Guards;
 use hosting::Hosted;
 use images::Images;
@@ -99,6 +102,8 @@ struct Worker {
     nodes: Nodes,
     /// The region's own node, where this host may run it.
     hosted: Option<Hosted>,
+    /// Controllers beside it.
+    controllers: Controllers,
 }
 
 /// What comes back from work done aside.
@@ -236,6 +241,7 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
         images,
         nodes,
         hosted: Hosted::begin(&config, &inputs),
+        controllers: Controllers::new(&config, &inputs),
         config,
         inputs,
     };
@@ -314,6 +320,7 @@ fn hello(config: &HostConfig, incarnation: u64, accelerator: dwcp_roles::protoco
         accelerator,
         control: config.control_plane.as_ref().map(|here| here.address.to_string()).unwrap_or_default(),
         follows_nodes: true,
+        controllers: config.controllers.most,
         ..Hello::default()
     }
 }

@@ -4,6 +4,7 @@ use crate::event::Event;
 use crate::host::Host;
 use crate::maintenance::InMaintenance;
 use crate::network::LinkStatus;
+use crate::site::Decommission;
 use crate::{Freshness, Page};
 
 endpoint! {
@@ -174,6 +175,9 @@ wire! {
         pub placement: PlacementSwitch,
         /// Age of this line's facts; `null`: not known.
         pub age_ms: Option<u64>,
+        /// Its announced end; `null`: none.
+        #[serde(default)]
+        pub decommission: Option<Decommission>,
         /// When the record last changed by intent: for `expected_revision`; only rises.
         pub revision: u64,
     }

@@ -32,6 +32,9 @@ wire! {
         pub leader: bool,
         /// The newest term the node has seen.
         pub term: u64,
+        /// How long ago the node's process first knew a leader of the group, ms, rounded up; 0: none yet. What it says of older
+        /// leaders never reaches back further.
+        pub led_ms: u64,
     }
 }
 

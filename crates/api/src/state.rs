@@ -8,6 +8,10 @@ endpoint! {
     LagMatrixRead: Get "/v1/state/lag-matrix", Read, crate::page::Nothing => LagMatrix;
     #[doc = "Per peer: entries and bytes waiting to be sent."]
     QueueDepthRead: Get "/v1/state/queue-depth", Read, crate::page::Nothing => QueueDepth;
+    #[doc = "How state is replicated: as it is set, and as each region does it."]
+    ReplicationRead: Get "/v1/state/replication", Read, crate::page::Nothing => Replication;
+    #[doc = "Sets how state is replicated, in every region, live."]
+    ReplicationConfigure: Put "/v1/state/replication", Operate, ReplicationConfigureRequest => Replication;
     #[doc = "Compares every region's replicas at one place of each log, and reads the stores back from the disks."]
     SyncVerify: Post "/v1/state/verify-sync", Read, SyncVerifyRequest => SyncVerdict;
     #[doc = "Rebuilds regions' replicas from another region's."]
@@ -15,6 +19,20 @@ endpoint! {
 }
 
 request! {
+    /// What to change; what is `null` stays.
+    pub struct ReplicationConfigureRequest {
+        /// 1 to 64: each has up to 32 append messages under way to each replica.
+        pub replication_workers: Option<u32>,
+        /// Frames between regions are compressed (zstd) where that makes them shorter.
+        pub compression: Option<bool>,
+        /// Between two tellings of soft state; from the beat to 60000. Commands are not soft state.
+        pub sync_interval_ms: Option<u64>,
+        /// Refuse when the record's `revision` is another by now.
+        pub expected_revision: Option<u64>,
+        #[serde(default)]
+        pub dry_run: bool,
+    }
+
     /// What to verify.
     pub struct SyncVerifyRequest {
         /// Only this region's replicas, against the majority's; without it, all.
@@ -37,6 +55,34 @@ request! {
 }
 
 wire! {
+    /// How a region replicates, as its node said last.
+    #[derive(Eq)]
+    pub struct RegionReplication {
+        pub region: String,
+        /// Append messages that may be under way to each replica; `null`: not known.
+        pub append_messages: Option<u32>,
+        pub compression: Option<bool>,
+        /// Bytes of frames to other regions since its process began, before they were compressed.
+        pub framed_bytes: Option<u64>,
+        /// The same as they were sent.
+        pub sent_bytes: Option<u64>,
+        /// How old its soft state is here; `null`: nothing was heard.
+        pub soft_state_age_ms: Option<u64>,
+    }
+
+    /// How state is replicated.
+    #[derive(Eq)]
+    pub struct Replication {
+        pub replication_workers: u32,
+        pub compression: bool,
+        /// Of soft state: links, load, usage and times, as regions tell them each other.
+        pub sync_interval_ms: u64,
+        pub regions: Vec<RegionReplication>,
+        /// When the record last changed by intent: for `expected_revision`; only rises.
+        pub revision: u64,
+        pub as_of: Vec<Freshness>,
+    }
+
     /// How far `to`'s replica of `from`'s group is behind.
     #[derive(Eq)]
     pub struct Lag {

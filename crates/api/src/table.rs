@@ -52,19 +52,27 @@ rows! {
     survivability: SurvivabilityRead;
     promises: PromisesRead;
     backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList BackupRestore;
+    restoration: RestorationRead RestorationWriteOff RestorationDecide;
     maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement RegionTraffic;
     membership: PoolList RegionDeploy MembershipRead RegionReplicate RegionRemove RegionCleanUp;
+    preflight: RegionPreflight;
+    inspection: RegionInspect ProcessList;
+    site: RegionConfigure EndpointList EndpointSet RegionDecommission;
+    upgrade: ReleaseList ReleaseUpload ReleasePublish RegionUpgrade;
     failover: FailoverStart FailoverList FailoverRead;
     configuration: ConfigurationRead;
+    settings: SettingsRead;
+    planning: ExpansionRead RegionCostRead;
     drill: DrillStart DrillList DrillRead DrillRestore;
     migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback Rebalance;
     freeze: FreezeRead FreezeSet;
     event: EventList;
-    state: LagMatrixRead QueueDepthRead SyncVerify SyncForce;
+    state: LagMatrixRead QueueDepthRead ReplicationRead ReplicationConfigure SyncVerify SyncForce;
     network: LatencyMatrixRead;
     controller: ControllerRead ControllerConfigure CacheStatsRead;
+    controllers: ControllersRead ControllersScale;
     link: LinkList LinkSet;
     policy: PoliciesRead PoliciesSet;
 }

@@ -60,6 +60,10 @@ request! {
         /// How its disk is kept in another region.
         #[serde(default)]
         pub protection: ProtectionWanted,
+        /// The region that it is placed in, whatever its policy allows later; `null`: the best.
+        pub place_in: Option<String>,
+        /// It is deleted by itself after so long, ms; `null`: never.
+        pub expires_in_ms: Option<u64>,
         #[serde(default)]
         pub dry_run: bool,
         /// Report on every candidate host, not only on the regions that were looked into; `null`: no.

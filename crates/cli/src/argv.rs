@@ -6,6 +6,7 @@
 /// Flags that are on when they stand alone.
 pub const SWITCHES: &[&str] = &[
     "--all",
+    "--cancel",
     "--compact",
     "--confirm",
     "--cut",
@@ -14,12 +15,17 @@ pub const SWITCHES: &[&str] = &[
     "--fence",
     "--follow",
     "--force",
+    "--full",
     "--global",
     "--heal",
+    "--ignore-health",
+    "--keep",
     "--live",
     "--local",
     "--no-color",
+    "--now",
     "--one-way",
+    "--compression",
     "--parallel-scoring",
     "--auto-failover",
     "--partial",
@@ -28,6 +34,18 @@ pub const SWITCHES: &[&str] = &[
     "--verbose",
     "--yes",
 ];
+
+/// The name under which this program prints the address of a region.
+pub const REGION_IP: &str = "get-region-ip";
+
+/// What is meant by the name that the program was called by: `get-region-ip R` is `dwcp-cli routing address R`.
+pub fn by_name(mut words: Vec<String>) -> Vec<String> {
+    let name = words.first().and_then(|program| program.rsplit('/').next());
+    if name == Some(REGION_IP) {
+        words.splice(..1, ["dwcp-cli", "routing", "address"].map(str::to_owned));
+    }
+    words
+}
 
 /// How often `--watch` looks when it does not say.
 pub const WATCH_INTERVAL: &str = "2s";

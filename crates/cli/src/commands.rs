@@ -1,8 +1,11 @@
 //! From what was typed to a request, and from the answer to a document.
 
 mod backup;
+mod checks;
+mod configuration;
 mod context;
 mod control;
+mod controllers;
 mod drill;
 mod events;
 mod failover;
@@ -15,13 +18,20 @@ mod maintenance;
 mod membership;
 mod moves;
 mod operations;
+mod planning;
+mod processes;
 mod promises;
 mod protection;
 mod regions;
+mod replication;
+mod restoration;
 mod runbook;
+mod site;
 mod state_sync;
 mod survivability;
 mod tokens;
+mod upgrades;
+mod verify;
 mod vms;
 mod vms_shown;
 
@@ -71,9 +81,13 @@ pub fn run(session: &Session, command: &Command) -> Ended {
             membership::clean_up(session, region)
         }
         Command::Infrastructure(InfrastructureCommand::Deploy(wanted)) => membership::deploy(session, wanted),
+        Command::Infrastructure(InfrastructureCommand::Check { region }) => checks::inspect(session, region),
+        Command::Infrastructure(InfrastructureCommand::Metrics(wanted)) => processes::run(session, wanted),
+        Command::Infrastructure(InfrastructureCommand::Scale(wanted)) => controllers::scale(session, wanted),
         Command::Maintenance(command) => maintenance::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
+        Command::Routing(command) => site::routing(session, command),
         Command::Runbook(command) => runbook::run(session, command),
         Command::Dev(DevCommand::Link(command)) => links::run(session, command),
     }
@@ -97,9 +111,12 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         FederationCommand::Vm(FederationVmCommand::HealthCheck(which)) => vms::health_check(session, which),
         FederationCommand::Events(command) => events::run(session, command),
         FederationCommand::State(command) => federation::state(session, command),
+        FederationCommand::Restoration(command) => restoration::run(session, command),
         FederationCommand::Network(_) => federation::latency_matrix(session),
         FederationCommand::Controller(command) => control::controller(session, command),
+        FederationCommand::Release(command) => upgrades::run(session, command),
         FederationCommand::Freeze(freeze) => control::freeze(session, freeze),
+        FederationCommand::Config(command) => configuration::run(session, command),
         FederationCommand::Policy(command) => control::policy(session, command),
     }
 }

@@ -27,7 +27,7 @@ use session::Session;
 /// Carries out one command line; the first word is the program's name.
 pub fn run(words: Vec<OsString>) -> ExitCode {
     let words: Vec<String> = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let words = argv::normal(words);
+    let words = argv::normal(argv::by_name(words));
     let typed = match typed::Typed::try_parse_from(&words) {
         Ok(typed) => typed,
         Err(error) => return refused_typing(&words, &error),

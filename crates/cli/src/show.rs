@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::session::Session;
 use crate::typed::Format;
 pub use table::{Cell, Column, Table, Tone};
+pub use yaml::text as yaml_text;
 
 /// How text may look.
 #[derive(Clone, Debug, Default)]

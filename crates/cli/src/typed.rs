@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod backup;
+mod configuration;
 mod drill;
 mod federation;
 mod image;
@@ -8,6 +9,10 @@ mod infrastructure;
 mod local;
 mod maintenance;
 mod moves;
+pub mod restoration;
+mod runbook;
+mod site;
+mod upgrade;
 mod vm;
 
 use std::path::PathBuf;
@@ -16,6 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dwcp_config::units;
 
 pub use backup::*;
+pub use configuration::*;
 pub use drill::*;
 pub use federation::*;
 pub use image::*;
@@ -23,6 +29,9 @@ pub use infrastructure::*;
 pub use local::*;
 pub use maintenance::*;
 pub use moves::*;
+pub use runbook::*;
+pub use site::*;
+pub use upgrade::*;
 pub use vm::*;
 
 /// The operator's command of a DWCP federation.
@@ -139,6 +148,9 @@ pub enum Command {
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Where users reach the regions.
+    #[command(subcommand)]
+    Routing(RoutingCommand),
     /// Runbooks of the operations guide.
     #[command(subcommand)]
     Runbook(RunbookCommand),

@@ -3,7 +3,10 @@
 mod it {
     mod answers;
     mod backup_answers;
+    mod canary;
+    mod configuration;
     mod contexts;
+    mod controllers_answers;
     mod endpoints;
     mod exits;
     mod fake;
@@ -11,7 +14,12 @@ mod it {
     mod looks;
     mod membership_answers;
     mod move_answers;
+    mod restoration_answers;
+    mod runbooks;
+    mod settings_answers;
+    mod site_answers;
     mod sync_answers;
     mod tls;
     mod transcripts;
+    mod upgrade_answers;
 }

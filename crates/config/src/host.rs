@@ -43,6 +43,8 @@ pub struct HostConfig {
     pub qemu: Option<String>,
     /// How the region's own node is run here when its leader says so; `None`: it never is.
     pub control_plane: Option<ControlPlane>,
+    /// How controllers are run here beside the region's node; `None`: as with `control_plane`, up to four, and otherwise none.
+    pub controllers: Option<Controllers>,
 }
 
 /// How a host runs its region's own node.
@@ -51,6 +53,15 @@ pub struct ControlPlane {
     /// Where the node listens, UDP for the mesh and TCP for the API; `None` only beside a complaint.
     pub address: Option<SocketAddr>,
     /// The program; `None`: `dwcpd` beside the agent's own.
+    pub program: Option<String>,
+}
+
+/// How a host runs controllers beside its region's node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Controllers {
+    /// At most so many.
+    pub most: u32,
+    /// The program; `None`: that of `control_plane`, or `dwcpd` beside the agent's own.
     pub program: Option<String>,
 }
 
@@ -172,6 +183,10 @@ fn settings(fields: &mut Fields<'_>) -> HostConfig {
         qemu: fields.optional_text("qemu"),
         control_plane: fields.map("control_plane", |f| ControlPlane {
             address: f.required("address", reachable),
+            program: f.optional_text("program"),
+        }),
+        controllers: fields.map("controllers", |f| Controllers {
+            most: f.required("most", whole(0..=15)) as u32,
             program: f.optional_text("program"),
         }),
     }

@@ -2,7 +2,8 @@
 //!
 //! [`tree`] reads YAML into nodes that know where they stand; [`reader`] turns nodes into settings and collects every
 //! complaint. Each file kind has a module: [`cli`] (contexts of `dwcp-cli`), [`region`]
-//! (`dwcpd.yaml`), [`host`] (`host.yaml`).
+//! (`dwcpd.yaml`), [`host`] (`host.yaml`),
+//! [`settings`] (what operators say of a region).
 
 pub mod cli;
 pub mod complaint;
@@ -10,6 +11,7 @@ pub mod emit;
 pub mod host;
 pub mod reader;
 pub mod region;
+pub mod settings;
 pub mod spelling;
 pub mod tree;
 pub mod units;

@@ -76,6 +76,11 @@ impl<'a> Fields<'a> {
             .filter(|n| n.value != Value::Null)
     }
 
+    /// True when a field is there and not empty.
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, node)| key.name == name && node.value != Value::Null)
+    }
+
     /// Notes that a field is missing.
     fn missing(&self, name: &str) {
         let broken = !matches!(self.node.value, Value::Map(_));

@@ -1,10 +1,13 @@
 //! `dwcpd.yaml`: what a region's server needs to know before it can ask anybody.
 
 mod check;
+mod state;
 
 use std::collections::BTreeMap;
 
 use crate::{Complaints, Fields, reader};
+
+pub use state::{Etcd, State};
 
 /// Settings of one region's server.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +38,10 @@ pub struct RegionConfig {
     /// Facts of each region when the federation is born, by region name.
     pub genesis: BTreeMap<String, Genesis>,
     pub backup: Backup,
+    /// Where what this server must not forget is kept.
+    pub state: State,
+    /// Public keys, 64 hexadecimal digits each, that a program must be signed with to run here; none: no upgrades.
+    pub upgrade_keys: Vec<String>,
 }
 
 /// What this server needs for backups; where they go and how often is the federation's to say.
@@ -183,6 +190,8 @@ fn settings(fields: &mut Fields<'_>) -> RegionConfig {
         timing: fields.map("timing", timing).unwrap_or_default(),
         genesis: regions.into_iter().collect(),
         backup: fields.map("backup", backup).unwrap_or_default(),
+        state: fields.map("state", state::read).unwrap_or_default(),
+        upgrade_keys: fields.map("upgrade", |f| f.texts("keys")).unwrap_or_default(),
     }
 }
 

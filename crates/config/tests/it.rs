@@ -4,4 +4,5 @@ mod it {
     mod contexts;
     mod host;
     mod region;
+    mod settings;
 }

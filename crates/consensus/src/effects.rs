@@ -115,6 +115,11 @@ pub enum Input {
         /// All of them.
         nodes: BTreeSet<NodeId>,
     },
+    /// So many append messages may be under way to each follower from now on, instead of what the settings said.
+    AppendMessages {
+        /// At least 1 counts.
+        most: u32,
+    },
     /// The transport could not deliver to this node lately.
     Unreachable {
         /// The node.

@@ -18,6 +18,7 @@ use crate::config::{Config, GroupSetup};
 use crate::log::Log;
 use crate::records::StoredSnapshot;
 use crate::recover::Found;
+use crate::restored::opened_first;
 use crate::status::{GroupStatus, PeerStatus, Role};
 use crate::turn::Turn;
 use crate::{DropReason, GroupId, NodeId, Output, Ticket};
@@ -93,6 +94,7 @@ impl Group {
         let applied = found.snapshot.index;
         let fresh = found.fresh;
         let boot = found.hard.boot;
+        let restored = opened_first(boot);
         let repair = found.repair;
         let repair_recorded = found.repair_recorded;
         let empty = found.snapshot == StoredSnapshot::default();
@@ -116,13 +118,13 @@ impl Group {
             members_at: BTreeMap::new(),
             told: (0, 0),
             ticks: 0,
-            pace: Pace::default(),
+            pace: Pace::of(restored),
             leader_since: None,
             heard: BTreeMap::new(),
             reign_began: 0,
             reads: Reads::new(config.node, boot),
             fence: Fence::new(turn.now_us),
-            lease: Lease::new(config, turn.now_us, !fresh),
+            lease: Lease::new(config, turn.now_us, !fresh && !restored),
             home: Home::new(config, setup.home),
             holds: Holds::default(),
             snapshot_sent: BTreeMap::new(),
@@ -238,6 +240,10 @@ impl Group {
 
     pub fn older_leader_ack_age_us(&self, now_us: u64) -> u64 {
         self.fence.age_us(now_us, (self.term(), self.raft.raft.leader_id))
+    }
+
+    pub fn led_for_us(&self, now_us: u64) -> u64 {
+        self.fence.first_age_us(now_us)
     }
 
     pub fn leader_since_us(&self) -> Option<u64> {

@@ -198,6 +198,13 @@ impl MultiRaft {
             }
             Input::Rewrite => self.with_all(out, Group::rewrite),
             Input::CouldLead { nodes } => self.could_lead = Some(nodes),
+            Input::AppendMessages { most } => {
+                let most = most.max(1);
+                if most != self.config.max_inflight_messages {
+                    self.config.max_inflight_messages = most;
+                    self.with_all(out, |group, turn| group.keep_window(turn.config));
+                }
+            }
             Input::Unreachable { node } => self.with_all(out, |group, _| group.unreachable(node)),
         }
     }
@@ -303,8 +310,14 @@ impl MultiRaft {
         self.groups.get(&group).and_then(|group| group.term_at(index))
     }
 
-    /// How long ago this node last answered a leader other than the one it now knows; never more than the time since
-    /// the group was opened. None when it does not hold the group.
+    /// How long ago this node first knew a leader since the group was opened; 0 when it has known none, and no answer of it to
+    /// [`MultiRaft::older_leader_ack_age_us`] will ever reach back to now. None when it does not hold the group.
+    pub fn led_for_us(&self, group: GroupId, now_us: u64) -> Option<u64> {
+        self.groups.get(&group).map(|group| group.led_for_us(now_us.max(self.now_us)))
+    }
+
+    /// How long ago this node last answered a leader other than the one it now knows; never more than the time since it first
+    /// knew one since the group was opened. None when it does not hold the group.
     ///
     /// An older leader's promise on the ground of a read index needs, after it was asked for, an answer of one member
     /// of every majority of voters. So when a majority says that its last answer is older than the promise lasts, no

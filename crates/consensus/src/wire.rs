@@ -13,14 +13,16 @@ use raft::eraftpb::{ConfState, Message, MessageType, Snapshot};
 const VERSION: u8 = 1;
 /// Terms, indexes and nodes at or above this are nonsense; below it sums cannot overflow.
 pub(crate) const NUMBER_LIMIT: u64 = 1 << 60;
+/// An index that no log reaches: said by a replica that must know its term before it takes anything.
+pub(crate) const TAKES_NOTHING: u64 = NUMBER_LIMIT - 1;
 
 /// One message about one group.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Frame {
     /// Of the Raft protocol; boxed as it is large.
     Raft(Box<Message>),
-    /// A damaged replica asks for repair. `have` is the last index that it holds durably (0: it needs a snapshot),
-    /// `boot` makes an answer belong to this opening.
+    /// A damaged replica asks for repair. `have` is the last index that it holds durably (0: it needs a snapshot;
+    /// [`TAKES_NOTHING`]: it takes neither snapshot nor entries yet), `boot` makes an answer belong to this opening.
     RepairAsk { boot: u64, have: u64 },
     /// The answer of any replica that knows its term: its term, and when it leads (in that term) the last index of its log.
     RepairTell { boot: u64, term: u64, target: Option<u64> },

@@ -12,5 +12,7 @@ mod members;
 mod repairs;
 #[path = "it/safety.rs"]
 mod safety;
+#[path = "it/windows.rs"]
+mod windows;
 #[path = "it/world.rs"]
 mod world;

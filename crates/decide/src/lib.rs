@@ -4,6 +4,7 @@
 //! every replica: ties go to the higher score, then to the region of higher priority, then to the smaller id. What is
 //! decided here is only a proposal: `apply` checks it again at the position of the log where it takes effect.
 
+mod expansion;
 mod failover;
 mod health;
 mod host_loss;
@@ -29,8 +30,12 @@ mod shaky;
 mod suggest;
 mod survivability;
 mod typed;
+mod wire;
 mod workers;
 
+pub use expansion::{
+    Candidate, Catalogue, CostAnalysis, CostLine, Factor, Figure, WORTH_PERCENT, cost_analysis, evaluate,
+};
 pub use failover::{FailoverLimits, FailoverPlan, PlannedMove, plan_failover};
 pub use health::{Deduction, HealthInputs, HealthScore, HealthState, health};
 pub use host_loss::{HostLossPlan, plan_host_loss};
@@ -39,7 +44,7 @@ pub use loss::{LossVerdict, LossView, ReturnVerdict, regions_to_declare_lost, re
 pub use measured::Measured;
 pub use members::{FEWEST, Members, MembersStep, MembersView, VOTERS, next_members};
 pub use migrate::{MigrationLimits, next_migrations};
-pub use place::{PlaceRequest, Placement, place};
+pub use place::{PlaceRequest, Placement, fits, place};
 pub use promises::{BootTime, BootTimes, Promises, RegionPromise, Step, Timings, promises};
 pub use rebalance::{Rebalance, RebalanceMove, RebalancePlan, plan_rebalance};
 pub use replica::{ReplicaPlace, ReplicaVerdict, place_replica, replica_host};

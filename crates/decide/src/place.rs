@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use dwcp_state::{Federation, Vm};
+use dwcp_state::{Federation, Rules, Vm};
 use dwcp_types::{HostId, Refusal, RegionId};
 
 use crate::index::{PlaceIndex, RegionTable, dims};
@@ -54,6 +54,12 @@ impl<'a> Ask<'a> {
 }
 
 impl PlaceRequest {
+    /// True when deciding may have to look at every host: when all of them are to be explained, or when more than room counts.
+    /// What is left takes far less time than to ask somebody else.
+    pub fn may_look_at_all(&self, explain: bool) -> bool {
+        explain || self.vm.rules != Rules::default()
+    }
+
     pub(crate) fn ask(&self) -> Ask<'_> {
         Ask {
             vm: &self.vm,
@@ -69,7 +75,7 @@ impl PlaceRequest {
 }
 
 /// A place for a VM.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
     /// Which region.
     pub region: RegionId,
@@ -137,6 +143,19 @@ pub fn place(
         index.forget();
     }
     decided
+}
+
+/// Whether there is a place for a VM, without a word why not.
+pub fn fits(
+    view: &Federation,
+    index: &mut PlaceIndex,
+    measured: &Measured,
+    reserved: &Reservations,
+    request: &PlaceRequest,
+) -> bool {
+    index.refresh(view);
+    let inputs = Inputs { view, index, measured, reserved, workers: &Serial, holders: None };
+    choose(inputs, &request.ask(), Depth::Answer).0.is_some()
 }
 
 fn decide(

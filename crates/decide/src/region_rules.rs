@@ -20,6 +20,8 @@ pub(crate) fn excluded(
 ) -> Option<Reason> {
     not_asked(ask, region)
         .or_else(|| closed(ask, region, seen))
+        .or_else(|| full(ask, region, seen))
+        .or_else(|| ends(ask, region, seen))
         .or_else(|| unhealthy(ask, seen))
         .or_else(|| by_rules(ask.vm, region))
         .or_else(|| too_far(measured, ask.vm, region))
@@ -64,6 +66,36 @@ fn not_ready(seen: &Seen<'_>) -> Option<Reason> {
         Some(_) => return None,
     };
     Some(Reason::new(ReasonKind::Closed, text))
+}
+
+/// True when the VM lives in the region.
+fn is_there(ask: &Ask<'_>, seen: &Seen<'_>) -> bool {
+    seen.facts.is_some_and(|facts| facts.vms.contains_key(&ask.vm.id))
+}
+
+/// It holds as many VMs as it is to hold. What a lost region's VMs need is more than a plan.
+fn full(ask: &Ask<'_>, region: &Region, seen: &Seen<'_>) -> Option<Reason> {
+    let most = region.site.vms_most;
+    let vms = seen.facts.map_or(0, |facts| facts.vms.len() as u64);
+    if most == 0 || vms < most || ask.for_failover || is_there(ask, seen) {
+        return None;
+    }
+    let text = format!("it has {vms} VMs; it is configured to hold at most {most}");
+    Some(Reason::new(ReasonKind::Capacity, text))
+}
+
+/// It is to end while the VM is still there, and the VM could go nowhere else.
+fn ends(ask: &Ask<'_>, region: &Region, seen: &Seen<'_>) -> Option<Reason> {
+    let end = region.decommission.as_ref()?;
+    let rules = &ask.vm.rules;
+    let only_here = rules.allowed_regions.len() == 1 && rules.allowed_regions.contains(&region.id);
+    let over_by_then = ask.vm.expires_at.0 > 0 && ask.vm.expires_at <= end.at;
+    if !only_here || over_by_then || ask.for_failover || is_there(ask, seen) {
+        return None;
+    }
+    let text =
+        format!("it is to be decommissioned at {}, and the VM may be in no other region", end.at.utc());
+    Some(Reason::new(ReasonKind::RegionRule, text))
 }
 
 fn unhealthy(ask: &Ask<'_>, seen: &Seen<'_>) -> Option<Reason> {

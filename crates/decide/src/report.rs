@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use dwcp_types::{HostId, RegionId};
 
 /// Which rule excluded a region or a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReasonKind {
     /// The request asks for other regions, or excludes this one.
+    #[default]
     NotAsked,
     /// Switched off, placement off, lost, or returned and not enabled.
     Closed,
@@ -69,7 +70,7 @@ impl ReasonKind {
 }
 
 /// Why something was excluded, with numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reason {
     /// Which rule.
     pub kind: ReasonKind,
@@ -99,7 +100,7 @@ pub struct ScoreParts {
 }
 
 /// What was found about a region.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegionVerdict {
     /// Which.
     pub region: RegionId,
@@ -122,7 +123,7 @@ pub struct RegionVerdict {
 }
 
 /// What was found about a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostVerdict {
     /// Which.
     pub host: HostId,
@@ -137,7 +138,7 @@ pub struct HostVerdict {
 }
 
 /// The smallest single change that makes it fit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Suggestion {
     /// One line for people, with numbers.
     pub change: String,

@@ -85,6 +85,11 @@ impl Reservations {
         self.taken_in(region).fold(Amount::default(), |sum, (_, amount)| sum.plus(amount))
     }
 
+    /// Every reservation: the region, the VM on its host, and whether it comes from elsewhere; by id.
+    pub fn all(&self) -> impl Iterator<Item = (&RegionId, &Vm, bool)> {
+        self.vms.iter().map(|(id, (region, vm))| (region, vm, self.coming.contains(id)))
+    }
+
     /// Reserved VMs with their regions, by id.
     pub(crate) fn vms(&self) -> impl Iterator<Item = (&RegionId, &Vm)> {
         self.vms.values().map(|(region, vm)| (region, vm))

@@ -3,6 +3,7 @@
 mod it {
     mod arrivals;
     mod cache;
+    mod expansion;
     mod failover;
     mod health;
     mod host_loss;

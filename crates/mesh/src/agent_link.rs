@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::frame;
 use crate::intake::Intake;
 use crate::mesh::link::{PING, PONG, message, parse};
+use crate::mesh::{Limits, Peer};
 use crate::pki::{Identity, PeerId};
 use crate::queue::{ByteQueue, Sent};
 use crate::seed::Seed;
@@ -26,8 +27,8 @@ pub struct AgentLinkConfig {
     pub identity: Identity,
     /// Name of the federation; the identity must be of the same.
     pub federation: String,
-    /// Servers by region, best first.
-    pub endpoints: Vec<(String, SocketAddr)>,
+    /// Servers, best first.
+    pub endpoints: Vec<Peer>,
     /// Local UDP address; its IP decides the region in an emulated WAN. `0.0.0.0:0` lets the system choose.
     pub bind: SocketAddr,
     /// An endpoint that has not answered for this long is left alone for the next one, milliseconds.
@@ -42,11 +43,13 @@ pub struct AgentLinkConfig {
     pub seed: u64,
     /// The emulated WAN; `None` in production.
     pub wan: Option<Wan>,
+    /// The link of a controller replica of the host, under this number, instead of its agent's.
+    pub replica: Option<u8>,
 }
 
 impl AgentLinkConfig {
     /// The usual settings: 700 ms to answer, better endpoints tried each second, frames of 4 MiB, a queue of 8.
-    pub fn new(identity: Identity, endpoints: Vec<(String, SocketAddr)>, seed: u64) -> Self {
+    pub fn new(identity: Identity, endpoints: Vec<Peer>, seed: u64) -> Self {
         Self {
             federation: identity.federation(),
             identity,
@@ -58,7 +61,20 @@ impl AgentLinkConfig {
             frame_bytes: 4 << 20,
             seed,
             wan: None,
+            replica: None,
         }
+    }
+
+    /// The link of the host's controller replica of this number to its region's server: frames as long as between regions.
+    pub fn of_replica(identity: Identity, server: Peer, slot: u8, seed: u64) -> Self {
+        let usual = Self::new(identity, vec![server], seed);
+        let Limits { frame_bytes, .. } = Limits::default();
+        Self { queue_bytes: frame_bytes, frame_bytes, replica: Some(slot), ..usual }
+    }
+
+    /// The first frame of a link.
+    fn greeting(&self) -> Vec<u8> {
+        self.replica.into_iter().collect()
     }
 }
 
@@ -127,7 +143,7 @@ impl AgentLink {
 struct Inner {
     endpoint: Endpoint,
     queue: ByteQueue,
-    endpoints: RwLock<Vec<(String, SocketAddr)>>,
+    endpoints: RwLock<Vec<Peer>>,
     linked: RwLock<Option<(String, Duration)>>,
     events: mpsc::Sender<AgentEvent>,
     stop: watch::Sender<bool>,
@@ -135,7 +151,7 @@ struct Inner {
 }
 
 impl Inner {
-    fn endpoints(&self) -> Vec<(String, SocketAddr)> {
+    fn endpoints(&self) -> Vec<Peer> {
         self.endpoints.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
@@ -166,7 +182,7 @@ impl AgentLinkHandle {
     }
 
     /// Sets the servers, best first; used from the next dial on. A link that is up goes over to one that is better now.
-    pub fn set_endpoints(&self, endpoints: Vec<(String, SocketAddr)>) {
+    pub fn set_endpoints(&self, endpoints: Vec<Peer>) {
         *self.inner.endpoints.write().unwrap_or_else(|e| e.into_inner()) = endpoints;
     }
 

@@ -37,7 +37,16 @@ impl fmt::Display for FrameError {
 
 /// Writes one frame; returns the bytes put on the stream.
 pub(crate) async fn write(stream: &mut SendStream, frame: Vec<u8>) -> Result<u64, FrameError> {
-    let packed = if frame.len() <= COMPRESS_ABOVE_BYTES {
+    write_as(stream, frame, true).await
+}
+
+/// The same, compressed only when that is wanted and worth it. The reader takes either.
+pub(crate) async fn write_as(
+    stream: &mut SendStream,
+    frame: Vec<u8>,
+    compress: bool,
+) -> Result<u64, FrameError> {
+    let packed = if !compress || frame.len() <= COMPRESS_ABOVE_BYTES {
         plain(&frame)
     } else if frame.len() > OFFLOAD_ABOVE_BYTES {
         tokio::task::spawn_blocking(move || pack(&frame))

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -35,10 +35,17 @@ pub struct NodeId(pub u64);
 pub struct Peer {
     /// Its number.
     pub node: u64,
-    /// Its region, which its certificate must name.
+    /// Its region.
     pub region: String,
     /// Its UDP address.
     pub address: SocketAddr,
+}
+
+impl Peer {
+    /// Whom its certificate must name.
+    pub(crate) fn identity(&self) -> PeerId {
+        PeerId::Region { region: self.region.clone(), number: self.node }
+    }
 }
 
 /// Priority of a frame. Each class has its own stream: a frame never waits behind one of a lower class.
@@ -173,6 +180,31 @@ pub enum MeshEvent {
         /// The connection.
         session: u64,
     },
+    /// A controller replica of a host connected.
+    ReplicaUp {
+        /// Number of this connection; agents and replicas share the numbers.
+        session: u64,
+        /// The host's region.
+        region: String,
+        /// The host.
+        host: String,
+        /// Its number among that host's.
+        slot: u8,
+    },
+    /// A frame came from a replica.
+    ReplicaFrame {
+        /// Its connection.
+        session: u64,
+        /// Content.
+        bytes: Vec<u8>,
+        /// Where it waits.
+        room: Room,
+    },
+    /// A replica's connection ended.
+    ReplicaDown {
+        /// The connection.
+        session: u64,
+    },
     /// Somebody was turned away. Under a flood some of these events are left out; [`MeshHandle::refused`] counts all.
     Refused {
         /// Where it came from.
@@ -192,12 +224,19 @@ impl Mesh {
     /// [`Limits`] until their [`Room`] is dropped, also after they were read. The mesh runs until [`MeshHandle::shutdown`].
     ///
     /// # Errors
-    /// The address cannot be bound, or the identity is not a region of this federation.
+    /// The address cannot be bound, or the identity is not this node's in this federation.
     pub fn start(config: MeshConfig, events: mpsc::Sender<MeshEvent>) -> io::Result<MeshHandle> {
         let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
-        let PeerId::Region(region) = config.identity.peer() else {
+        let PeerId::Region { region, number } = config.identity.peer() else {
             return Err(wrong(format!("{} is not a region's certificate", config.identity.peer())));
         };
+        if number != config.me.0 {
+            return Err(wrong(format!(
+                "the certificate is of {}; this is number {}",
+                config.identity.peer(),
+                config.me.0
+            )));
+        }
         let theirs = config.identity.federation();
         if theirs != config.federation {
             return Err(wrong(format!(
@@ -221,7 +260,9 @@ impl Mesh {
             links: RwLock::default(),
             sessions: RwLock::default(),
             next_session: AtomicU64::new(1),
+            closed_to_agents: RwLock::new(None),
             refused: AtomicU64::new(0),
+            plain: AtomicBool::new(false),
             stop: watch::Sender::new(false),
             runtime: Handle::current(),
         });
@@ -246,7 +287,11 @@ pub(crate) struct Inner {
     links: RwLock<BTreeMap<u64, Arc<PeerLink>>>,
     sessions: RwLock<BTreeMap<u64, Arc<Session>>>,
     next_session: AtomicU64,
+    /// Why no agent is taken any more; none: they are.
+    closed_to_agents: RwLock<Option<String>>,
     refused: AtomicU64,
+    /// Frames to other regions are not compressed.
+    plain: AtomicBool,
     stop: watch::Sender<bool>,
     /// Where links run, whoever asks for them.
     runtime: Handle,
@@ -260,11 +305,6 @@ impl Inner {
 
     fn link(&self, node: u64) -> Option<Arc<PeerLink>> {
         self.links.read().unwrap_or_else(|e| e.into_inner()).get(&node).cloned()
-    }
-
-    fn link_of_region(&self, region: &str) -> Option<Arc<PeerLink>> {
-        let links = self.links.read().unwrap_or_else(|e| e.into_inner());
-        links.values().find(|l| l.peer.region == region).cloned()
     }
 
     /// Gives an event to the owner; false when the owner is gone.
@@ -296,7 +336,7 @@ impl MeshHandle {
         }
     }
 
-    /// Queues a frame to an agent. Never waits.
+    /// Queues a frame to an agent or a replica. Never waits.
     pub fn send_agent(&self, session: u64, bytes: Vec<u8>) -> Sent {
         let sessions = self.inner.sessions.read().unwrap_or_else(|e| e.into_inner());
         match sessions.get(&session) {
@@ -305,12 +345,21 @@ impl MeshHandle {
         }
     }
 
-    /// Ends an agent's connection (its identity was revoked, its host removed).
+    /// Ends an agent's or a replica's connection (its identity was revoked, its host removed).
     pub fn close_agent(&self, session: u64, reason: &str) {
         let sessions = self.inner.sessions.read().unwrap_or_else(|e| e.into_inner());
         if let Some(session) = sessions.get(&session) {
             session.connection.close(VarInt::from_u32(2), reason.as_bytes());
         }
+    }
+
+    /// Ends every agent's connection, and takes none from here on: agents go over to another region's server.
+    pub fn turn_agents_away(&self, reason: &str) {
+        *self.inner.closed_to_agents.write().unwrap_or_else(|e| e.into_inner()) = Some(reason.to_owned());
+        let sessions = self.inner.sessions.read().unwrap_or_else(|e| e.into_inner());
+        sessions
+            .values()
+            .for_each(|session| session.connection.close(VarInt::from_u32(2), reason.as_bytes()));
     }
 
     /// State and measurements of every link, by node.
@@ -319,12 +368,18 @@ impl MeshHandle {
         links.values().map(|link| link.stats()).collect()
     }
 
+    /// Whether frames to other regions are compressed from now on, those above a kibibyte that become shorter by it. Peers
+    /// take either.
+    pub fn compress(&self, compress: bool) {
+        self.inner.plain.store(!compress, Ordering::Relaxed);
+    }
+
     /// Connections turned away since start.
     pub fn refused(&self) -> u64 {
         self.inner.refused.load(Ordering::Relaxed)
     }
 
-    /// Number of connected agents.
+    /// Number of connected agents and replicas.
     pub fn agents(&self) -> usize {
         self.inner.sessions.read().unwrap_or_else(|e| e.into_inner()).len()
     }
@@ -361,7 +416,7 @@ impl MeshHandle {
         });
         for (node, peer) in wanted {
             if let Entry::Vacant(place) = links.entry(node) {
-                let expect = PeerId::Region(peer.region.clone());
+                let expect = peer.identity();
                 let tls = transport::client_config(&self.inner.identity, expect)?;
                 let link = Arc::new(PeerLink::new(peer, &self.inner.limits));
                 self.inner.runtime.spawn(link::run(self.inner.clone(), link.clone(), tls));

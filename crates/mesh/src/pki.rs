@@ -1,7 +1,8 @@
 //! The federation's certificates: one CA, short-lived P-256 leaves whose URI name says who holds them.
 //!
-//! `spiffe://dwcp/<federation>/region/<region>` names a region's server, `spiffe://dwcp/<federation>/host/<region>/<host>`
-//! an agent. Both sides of every mesh connection check the other's chain, federation and name.
+//! `spiffe://dwcp/<federation>/region/<region>/<number>` names a region's server, `spiffe://dwcp/<federation>/host/<region>/<host>`
+//! an agent. Both sides of every mesh connection check the other's chain, federation and name. A number is given once: what
+//! was issued to a region that has left is of no use when a region of the same name comes in later.
 
 mod authority;
 mod identity;
@@ -22,8 +23,13 @@ pub(crate) const TRANSFER_ALPN: &[u8] = b"dwcp-transfer/1";
 /// Who holds a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerId {
-    /// The server (dwcpd) of a region, by region name.
-    Region(String),
+    /// The server (dwcpd) of a region.
+    Region {
+        /// Name of the region.
+        region: String,
+        /// The region's number in the federation, which is its node's.
+        number: u64,
+    },
     /// The agent of a host in a region.
     Host {
         /// Name of the host's region.
@@ -37,7 +43,7 @@ impl PeerId {
     /// Name of the region this peer belongs to.
     pub fn region(&self) -> &str {
         match self {
-            PeerId::Region(region) | PeerId::Host { region, .. } => region,
+            PeerId::Region { region, .. } | PeerId::Host { region, .. } => region,
         }
     }
 
@@ -45,7 +51,9 @@ impl PeerId {
     pub fn uri(&self, federation: &str) -> String {
         let f = encode(federation);
         match self {
-            PeerId::Region(region) => format!("spiffe://dwcp/{f}/region/{}", encode(region)),
+            PeerId::Region { region, number } => {
+                format!("spiffe://dwcp/{f}/region/{}/{number}", encode(region))
+            }
             PeerId::Host { region, host } => {
                 format!("spiffe://dwcp/{f}/host/{}/{}", encode(region), encode(host))
             }
@@ -57,7 +65,9 @@ impl PeerId {
         let mut parts = uri.strip_prefix("spiffe://dwcp/")?.split('/');
         let federation = decode(parts.next()?)?;
         let peer = match parts.next()? {
-            "region" => PeerId::Region(decode(parts.next()?)?),
+            "region" => {
+                PeerId::Region { region: decode(parts.next()?)?, number: parts.next()?.parse().ok()? }
+            }
             "host" => PeerId::Host { region: decode(parts.next()?)?, host: decode(parts.next()?)? },
             _ => return None,
         };
@@ -71,7 +81,7 @@ impl PeerId {
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PeerId::Region(region) => write!(f, "region {region}"),
+            PeerId::Region { region, number } => write!(f, "region {region}, number {number}"),
             PeerId::Host { region, host } => write!(f, "host {host} of {region}"),
         }
     }

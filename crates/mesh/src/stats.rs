@@ -23,6 +23,8 @@ pub struct LinkStats {
     pub loss_percent: f64,
     /// Frame bytes sent since start, as written (compressed).
     pub sent_bytes: u64,
+    /// The same frames before they were compressed.
+    pub framed_bytes: u64,
     /// Frame bytes received since start, as read (compressed).
     pub received_bytes: u64,
     /// Frame bits sent and received per second.
@@ -175,6 +177,7 @@ impl Meter {
             rtt_last_ms: self.last.map(|d| d.as_secs_f64() * 1e3),
             loss_percent: self.loss_percent(),
             sent_bytes,
+            framed_bytes: 0,
             received_bytes,
             throughput_bps: self.throughput_bps(Instant::now(), sent_bytes + received_bytes),
             queues,

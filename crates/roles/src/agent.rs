@@ -13,12 +13,14 @@ use std::collections::BTreeMap;
 use dwcp_types::{ImageDigest, NodeId, VmId};
 
 use crate::protocol::{
-    Accelerator, AgentMessage, Checked, Console, ControllerMessage, Endpoint, GuardReport, Health, Hello,
-    ImageHere, ImageRead, ImageSource, Intents, Phase, ProbeResult, Probed, ProtectTo, TransferReport,
-    TransferTo, Usage, VmIntent, VmSpec, renewal_seq,
+    Accelerator, AgentMessage, CheckRequest, Checked, Console, ControllerMessage, Endpoint, GuardReport,
+    Health, Hello, ImageHere, ImageRead, ImageSource, Intents, Phase, ProbeResult, Probed, ProtectTo,
+    TransferReport, TransferTo, Usage, VmIntent, VmSpec, renewal_seq,
 };
 
+mod controllers;
 mod guard;
+mod hold;
 mod hosting;
 mod images;
 mod lease;
@@ -30,6 +32,8 @@ mod tests;
 mod transfer;
 mod vm;
 
+use controllers::Controllers;
+pub use controllers::{ControllersEffect, ControllersEvent};
 pub use guard::Kept;
 use hosting::OwnNode;
 pub use hosting::{CertificateLife, HostingEffect, HostingEvent, HostingFound};
@@ -188,6 +192,8 @@ pub enum Input {
     ImageRead(ImageRead),
     /// Something about the region's own node, where this host may run it.
     Hosting(HostingEvent),
+    /// Something about a controller beside it.
+    Controllers(ControllersEvent),
 }
 
 /// One thing to do. The shell does them in order.
@@ -220,7 +226,7 @@ pub enum Effect {
     /// Read a console; answered by [`Input::Console`].
     ReadConsole { request: u64, vm: VmId, offset: u64 },
     /// Check the host; answered by [`Input::Checked`].
-    Check { request: u64 },
+    Check(CheckRequest),
     /// Start a VM's process so that it takes the memory of one that runs elsewhere and does not run by itself; answered by
     /// [`Input::Launched`], then by [`Input::IncomingReady`].
     LaunchIncoming { vm: VmId, generation: u64, spec: VmSpec, slot: usize, migration: u64 },
@@ -254,6 +260,8 @@ pub enum Effect {
     ReadImage { request: u64, name: String },
     /// Something about the region's own node; answered by [`Input::Hosting`] where it says so.
     Hosting(HostingEffect),
+    /// Something about a controller beside it; answered by [`Input::Controllers`].
+    Controllers(ControllersEffect),
     /// These are the regions' nodes from now on.
     FollowNodes(Vec<Endpoint>),
 }
@@ -288,6 +296,9 @@ pub struct Agent {
     kept: Option<Kept>,
     images: Images,
     node: OwnNode,
+    controllers: Controllers,
+    /// A leader that does not know yet what is to run here has said so: what moves stays.
+    holding: bool,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
 }
@@ -321,6 +332,8 @@ impl Agent {
             kept: None,
             images: Images::default(),
             node: OwnNode::default(),
+            controllers: Controllers::default(),
+            holding: false,
             #[cfg(feature = "mutations")]
             mutation: None,
         };
@@ -403,6 +416,7 @@ impl Agent {
             Input::ImageChanged { digest, reason } => self.image_changed(now_us, &digest, &reason),
             Input::ImageRead(read) => out.push(Effect::Send(AgentMessage::ImageRead(read))),
             Input::Hosting(event) => self.hear_of_node(now_us, event, out),
+            Input::Controllers(event) => self.controllers.hear(now_us, event),
         }
         self.reconcile(now_us, out);
         self.guard(out);
@@ -421,13 +435,15 @@ impl Agent {
             ControllerMessage::ReadConsole(read) => {
                 out.push(Effect::ReadConsole { request: read.request, vm: read.vm, offset: read.offset });
             }
-            ControllerMessage::Check(check) => out.push(Effect::Check { request: check.request }),
+            ControllerMessage::Check(check) => out.push(Effect::Check(check)),
             ControllerMessage::Images(images) => self.take_images(images),
             ControllerMessage::ReadImage(read) => {
                 out.push(Effect::ReadImage { request: read.request, name: read.name });
             }
             ControllerMessage::Hosting(hosting) => self.take_hosting(hosting, out),
             ControllerMessage::Certified(certified) => self.take_certificate(now_us, certified),
+            ControllerMessage::Controllers(wanted) => self.controllers.take(wanted),
+            ControllerMessage::Hold(hold) => self.hold(now_us, hold, out),
             ControllerMessage::Nodes(nodes) => out.push(Effect::FollowNodes(nodes)),
         }
     }
@@ -448,6 +464,7 @@ impl Agent {
         self.forget_released(&wanted);
         self.forget_whole(&wanted);
         self.intents = Some(wanted);
+        self.holding = false;
         self.changed = true;
         if self.seen != before {
             out.push(Effect::SaveSeen(self.seen.clone()));

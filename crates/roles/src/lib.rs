@@ -4,3 +4,4 @@ pub mod agent;
 pub mod node;
 pub mod protocol;
 pub mod recording;
+pub mod replica;

@@ -1,21 +1,24 @@
 //! The node: everything one region's control plane decides, as one machine.
 //!
-//! A node holds a replica of every group and plays three parts. As *state-manager* it drives the consensus and applies what
-//! is committed. As *monitor* it tells the others each beat what it hears and measures. As *controller* it serves requests
-//! and, for every group it leads, brings the world closer to the facts: it grants leases, takes VMs of lost hosts over,
-//! evacuates a lost region and admits what comes from one. Whatever it does next is computed from facts, so any node that
-//! comes to lead a group goes on where the last one stopped.
+//! A node holds a replica of every group and plays three parts. As *state-manager* it drives the consensus and applies what is
+//! committed. As *monitor* it tells the others each beat what it hears and measures. As *controller* it serves requests and, for
+//! every group it leads, brings the world closer to the facts: it grants leases, takes VMs of lost hosts over, evacuates a lost
+//! region and admits what comes from one. Whatever it does next is computed from facts, so any node that comes to lead a group
+//! goes on where the last one stopped.
 //!
 //! [`Node::step`] takes one input and the time and appends effects, which the shell carries out in order.
 
+mod adopt;
 mod agents;
 mod backups;
 mod beats;
 mod compare;
+mod config;
 mod create;
 mod drain;
 mod drill;
 mod drill_copies;
+mod ends;
 mod failover;
 mod force_sync;
 mod foresee;
@@ -29,21 +32,27 @@ mod intents;
 mod leases;
 mod leaving;
 mod maintenance;
+mod measures;
 mod members;
 mod migrate;
 mod move_requests;
 mod observe;
 mod operations;
 mod parts;
+mod pool_checks;
 mod progress;
 mod proposals;
 mod protect;
 mod questions;
 mod rebuild;
+mod replicas;
 mod requests;
+mod restored;
+mod self_report;
 mod steady;
 mod store_checks;
 mod sync;
+mod upgrade;
 mod usage;
 mod verify;
 mod wire;
@@ -53,128 +62,35 @@ use std::sync::Arc;
 
 use dwcp_consensus::{Disk, MultiRaft, OpenError};
 use dwcp_decide::{PlaceIndex, Reservations, Serial, Workers};
-use dwcp_state::{Core, FEDERATION_GROUP, Federation};
+use dwcp_state::{FEDERATION_GROUP, Federation};
 use dwcp_types::{GroupId, Mono, NodeId, Now, RegionId, Rng};
 
-use crate::protocol::Endpoint;
+use crate::protocol::{Endpoint, ReplicaSaid, ReplicaTold};
 
-pub use beats::{Beat, GroupBeat, LinkReading, Measures, PeerView};
+pub use beats::{Beat, GroupBeat, LinkReading, PeerView};
 pub use compare::Difference;
+#[cfg(feature = "mutations")]
+pub use config::Mutation;
+pub use config::NodeConfig;
 pub use drain::DrainStep;
 pub use force_sync::PlannedStep;
 pub use hosting::{CertifiedFor, CertifyFor, PoolHost, node_phase};
 pub use hosts::HostSession;
 pub use images::ImageOffer;
+pub use measures::Measures;
+pub use pool_checks::{PoolCheck, clock_ahead};
 pub use proposals::Proposal;
 pub use questions::{Observation, RegionCheck};
+pub use replicas::{ControllersBeat, Decisions, ReplicaView};
 pub use requests::{Asked, Change, CreateVm, FailoverRequest, MigrateRequest, Reply, Request};
+pub use restored::restored;
+pub use self_report::{SelfAsk, SelfTell};
 pub use store_checks::StoreCheck;
 pub use sync::{SyncReading, Times};
+pub use upgrade::{Program, SwitchOrder, UpgradeRequest};
 pub use usage::{HostNow, HostWord};
 pub use verify::{GroupVerdict, RegionVerdict, VerifyReport};
-pub use wire::MeshMessage;
-
-/// What does not change while a node runs.
-#[derive(Clone, Debug, Default)]
-pub struct NodeConfig {
-    /// This node: the number of its region.
-    pub me: NodeId,
-    /// Its region.
-    pub region: RegionId,
-    /// The regions that the federation was founded with, or those that there were when this one came in, with their
-    /// numbers. Which there are now is a fact: [`Node::regions`].
-    pub regions: BTreeMap<NodeId, RegionId>,
-    /// Founding voters of every group, at most five; the other regions learn.
-    pub voters: Vec<NodeId>,
-    /// Version of this program.
-    pub version: String,
-    /// Differs each time the process starts; also where its randomness comes from.
-    pub seed: u64,
-    /// Length of a lease, ms.
-    pub lease_ms: u64,
-    /// Between two beats, ms.
-    pub beat_ms: u64,
-    /// How long a request may wait for its commit, ms.
-    pub commit_timeout_ms: u64,
-    /// A host that was not heard for so long is lost, ms.
-    pub host_loss_ms: u64,
-    /// The facts the federation is founded with.
-    pub genesis: Core,
-    /// Settings of the consensus.
-    pub consensus: dwcp_consensus::Config,
-    /// This node once held state that is gone: groups without records join as damaged replicas, and are not founded.
-    pub lost: bool,
-    /// The region came in after the federation was founded: it founds nothing, and waits for the others to take it in.
-    pub joins: bool,
-    /// This process can issue certificates ([`Effect::Issue`]).
-    pub issues: bool,
-    /// Deliberate faults.
-    #[cfg(feature = "mutations")]
-    pub mutation: Option<Mutation>,
-}
-
-/// Deliberate faults that break a promise, for testing that the checkers find them.
-#[cfg(feature = "mutations")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutation {
-    /// Takes VMs over without waiting for the old lease to run out.
-    SkipLeaseWait,
-    /// Admits VMs of generations that were here before.
-    AdmitTwice,
-}
-
-impl NodeConfig {
-    /// The product's times. `seed` is the process's own; what all nodes must draw alike, the order of succession of
-    /// each group, follows from the federation's name in `genesis`.
-    pub fn new(me: NodeId, regions: BTreeMap<NodeId, RegionId>, genesis: Core, seed: u64) -> NodeConfig {
-        let consensus = dwcp_consensus::Config::new(me, shared_seed(&genesis.name));
-        NodeConfig {
-            me,
-            region: regions[&me].clone(),
-            voters: regions.keys().copied().take(5).collect(),
-            regions,
-            version: env!("CARGO_PKG_VERSION").to_string(),
-            seed,
-            lease_ms: 3_000,
-            beat_ms: 250,
-            commit_timeout_ms: 5_000,
-            host_loss_ms: 2_500,
-            genesis,
-            consensus,
-            lost: false,
-            joins: false,
-            issues: false,
-            #[cfg(feature = "mutations")]
-            mutation: None,
-        }
-    }
-}
-
-impl NodeConfig {
-    /// Where this process begins to number what it asks others: an answer to what the process before it asked must not be
-    /// taken for an answer to this one. Below 2^60, with room for a million numbers before the next possible beginning.
-    fn first_number(&self) -> u64 {
-        1 + ((Rng::new(self.seed).next_u64() >> 24) << 20)
-    }
-}
-
-/// The same number on every node of a federation (FNV-1a of its name).
-fn shared_seed(federation: &str) -> u64 {
-    federation
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// How urgent a frame between nodes is; a frame never waits behind one of a lower class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    /// Consensus, leases, beats.
-    Consensus,
-    /// Proposals and their outcomes.
-    State,
-    /// Questions and answers.
-    Operations,
-}
+pub use wire::{Class, MeshMessage, Opaque, ProgramAsk, ProgramPart};
 
 /// What happened outside.
 #[derive(Clone, Debug)]
@@ -229,6 +145,31 @@ pub enum Input {
     StoreChecked(StoreCheck),
     /// What came of [`Effect::Issue`].
     Issued(Box<CertifiedFor>),
+    /// What this process says of its program from now on.
+    Program(Box<Program>),
+    /// A controller replica connected; its certificate says which host it is on.
+    ReplicaUp {
+        /// The transport's name for the connection.
+        session: u64,
+        /// The host's region.
+        region: RegionId,
+        /// The host.
+        host: dwcp_types::HostId,
+        /// Its number among that host's.
+        slot: u8,
+    },
+    /// A replica said something.
+    ReplicaSaid {
+        /// Over which connection.
+        session: u64,
+        /// What.
+        said: Box<ReplicaSaid>,
+    },
+    /// A replica's connection is gone.
+    ReplicaDown {
+        /// Which connection.
+        session: u64,
+    },
     /// This process stops soon: leadership goes to others while it can still be handed over.
     HandOver,
 }
@@ -281,6 +222,24 @@ pub enum Effect {
     Peers(Vec<Endpoint>),
     /// Issue a certificate, then say [`Input::Issued`].
     Issue(Box<CertifyFor>),
+    /// Go over to this program: end in order, and try it.
+    Switch(SwitchOrder),
+    /// No agent is connected here any more: this node takes no part, for this reason.
+    TurnAgentsAway(String),
+    /// Tell a controller replica something. What can't be told ends its connection: nothing may be missing of what follows.
+    TellReplica {
+        /// Over which connection.
+        session: u64,
+        /// What.
+        told: Box<ReplicaTold>,
+    },
+    /// End a replica's connection.
+    EndReplica {
+        /// Which.
+        session: u64,
+        /// Why.
+        reason: String,
+    },
     /// Write a line into the log.
     Log {
         /// Which part speaks: `federation-controller`, `state-manager`, `monitor`.
@@ -327,6 +286,8 @@ pub struct Node {
     sync: sync::Sync,
     verifies: verify::Verifies,
     rebuilds: rebuild::Rebuilds,
+    replicas: replicas::Replicas,
+    program: Program,
     syncs: force_sync::Syncs,
     workers: Arc<dyn Workers>,
     /// When a thing was last tried, so that it is not tried again at every step.
@@ -334,6 +295,7 @@ pub struct Node {
     /// What was tried long ago is forgotten when there is more than this.
     tried_kept: usize,
     reconcile_at: Mono,
+    restorations: restored::Restorations,
     inbox: VecDeque<dwcp_consensus::Input>,
     out: Vec<Effect>,
 }
@@ -367,11 +329,14 @@ impl Node {
             sync: sync::Sync::default(),
             verifies: verify::Verifies::new(&config),
             rebuilds: rebuild::Rebuilds::default(),
+            replicas: replicas::Replicas::default(),
+            program: config.program.clone(),
             syncs: force_sync::Syncs::default(),
             workers: Arc::new(Serial),
             tried: BTreeMap::new(),
             tried_kept: TRIED_KEPT,
             reconcile_at: now.mono,
+            restorations: Default::default(),
             inbox: VecDeque::new(),
             out: Vec::new(),
             config,
@@ -422,6 +387,12 @@ impl Node {
             Input::Request { ticket, request } => self.take_request(ticket, *request),
             Input::StoreChecked(check) => self.store_checked(check),
             Input::Issued(certified) => self.certificate_issued(*certified),
+            Input::Program(program) => self.program_changed(*program),
+            Input::ReplicaUp { session, region, host, slot } => {
+                self.replica_up(session, &region, host, slot);
+            }
+            Input::ReplicaSaid { session, said } => self.replica_said(session, *said),
+            Input::ReplicaDown { session } => self.replica_down(session),
             Input::HandOver => self.hand_over(),
         }
     }
@@ -431,6 +402,7 @@ impl Node {
         self.beat();
         self.retry_proposals();
         self.expire_questions();
+        self.run_replicas();
         self.run_verifies();
         self.run_sync_requests();
         self.clean_up();
@@ -448,17 +420,27 @@ impl Node {
     fn lead_federation(&mut self) {
         self.found();
         self.keep_members(FEDERATION_GROUP);
+        // What the hosts have is not known: nothing is lost, due or rehearsed meanwhile.
+        if self.is_restoring() {
+            return;
+        }
         self.forget_left();
         self.watch_regions();
         self.keep_windows();
+        self.remind_of_ends();
         self.run_drills();
         self.run_syncs();
         self.rebuild_here();
         self.keep_backups();
+        self.raise_level();
+        self.run_upgrade();
     }
 
     fn lead_region(&mut self, group: GroupId) {
         self.keep_members(group);
+        if self.adopts(group) {
+            return;
+        }
         self.close_leaving(group);
         self.keep_limits(group);
         self.watch_hosts(group);
@@ -474,8 +456,10 @@ impl Node {
         self.unbar(group);
         self.tell_images(group);
         self.tell_hosting(group);
+        self.tell_controllers(group);
         self.close_operations(group);
         self.keep_windows_of(group);
+        self.expire_vms(group);
     }
 
     /// When [`Node::step`] must be called at the latest.
@@ -522,6 +506,12 @@ impl Node {
         &self.index
     }
 
+    /// How long ago this node first knew a leader of the group since its process started, ms, rounded up; 0 when it has known
+    /// none. [`u64::MAX`] when it does not hold the group.
+    pub fn led_for_ms(&self, group: GroupId, now: Mono) -> u64 {
+        self.raft.led_for_us(group, now.0).map_or(u64::MAX, |us| us.div_ceil(1_000))
+    }
+
     /// True while this node leads the group.
     pub fn leads(&self, group: GroupId) -> bool {
         self.raft.leader_since_us(group).is_some()
@@ -545,22 +535,5 @@ impl Node {
 
     fn log(&mut self, component: &'static str, level: Level, text: impl Into<String>) {
         self.out.push(Effect::Log { component, level, text: text.into() });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_does_not_number_its_questions_as_the_one_before_it_did() {
-        let of = |seed| {
-            let regions = BTreeMap::from([(1, RegionId::from("a"))]);
-            NodeConfig::new(1, regions, Core::default(), seed).first_number()
-        };
-        let mut firsts: Vec<u64> = (0..1_000).map(of).collect();
-        assert!(firsts.iter().all(|first| *first < 1 << 60), "marks of tickets stay free");
-        firsts.sort_unstable();
-        assert!(firsts.windows(2).all(|pair| pair[1] - pair[0] >= 1 << 20), "no two ranges overlap soon");
     }
 }

@@ -8,22 +8,35 @@
 //! * Nothing is granted to an incarnation of an agent that has not introduced itself: what the facts say of its host, where it
 //!   takes VMs among it, may be that of the one before. It introduces itself again until it is welcomed.
 
+mod adoption;
 mod control_plane;
 mod guard;
 mod image;
+mod process;
 mod question;
+mod replica;
 mod switch;
 
 use std::collections::BTreeMap;
 
 use dwcp_types::{HostId, ImageDigest, NodeId, Priority, RegionId, VmId, ZoneId, wire_enum, wire_struct};
 
+pub use adoption::{HeldVm, Hold, Inventory};
 pub use control_plane::{
-    CertificateAsked, Certified, ControlPlane, Endpoint, Hosting, HostingPhase, HostingReport,
+    CertificateAsked, Certified, ControlPlane, ControllersReport, ControllersWanted, Endpoint, Hosting,
+    HostingPhase, HostingReport,
 };
 pub use guard::{GuardPhase, GuardReport, ProtectTo, ReplicaIntent};
 pub use image::{ImageDamage, ImageHere, ImageRead, ImageSource, ImageWanted, Images, ReadImage};
-pub use question::{CheckRequest, Checked, Console, Finding, ProbeRequest, ProbeResult, Probed, ReadConsole};
+pub use process::{Durability, ProcessReport};
+pub use question::{
+    CheckRequest, Checked, Console, Dialed, Finding, HostMeasures, ProbeRequest, ProbeResult, Probed,
+    ReadConsole,
+};
+pub use replica::{
+    AppliedEntry, DecideAsk, Decided, Placed, ReplicaHello, ReplicaSaid, ReplicaTold, Reserved,
+    SNAPSHOT_PART, SnapshotPart,
+};
 pub use switch::{least_downtime_ms, memory_downtime_ms};
 
 /// From an agent to the leader of its region's group.
@@ -43,9 +56,11 @@ pub enum AgentMessage {
     ImageRead(ImageRead),
     /// Asks for a certificate of the region's node, which this host runs.
     Certify(CertificateAsked),
+    /// Answers [`ControllerMessage::Hold`].
+    Inventory(Inventory),
 }
 wire_enum!(AgentMessage {
-    1 Hello(m), 2 Renew(m), 3 Probed(m), 4 Console(m), 5 Checked(m), 130 ImageRead(m), 160 Certify(m)
+    1 Hello(m), 2 Renew(m), 3 Probed(m), 4 Console(m), 5 Checked(m), 130 ImageRead(m), 160 Certify(m), 170 Inventory(m)
 });
 
 /// From the leader of a region's group to an agent.
@@ -73,10 +88,14 @@ pub enum ControllerMessage {
     Certified(Certified),
     /// Every region's node, this region's too. Only to agents that said that they take it.
     Nodes(Vec<Endpoint>),
+    /// Answers [`AgentMessage::Renew`] while it is not decided yet what the host is to run.
+    Hold(Hold),
+    /// The controllers to run. Only to agents that said that they run some.
+    Controllers(ControllersWanted),
 }
 wire_enum!(ControllerMessage {
     1 Welcome(m), 2 Grant(m), 3 Intents(m), 4 Probe(m), 5 ReadConsole(m), 6 Check(m), 130 Images(m), 131 ReadImage(m),
-    160 Hosting(m), 161 Certified(m), 162 Nodes(m)
+    160 Hosting(m), 161 Certified(m), 162 Nodes(m), 170 Hold(m), 210 Controllers(m)
 });
 
 /// Who an agent is and what its host has.
@@ -116,11 +135,13 @@ pub struct Hello {
     pub hosting: HostingReport,
     /// It takes [`ControllerMessage::Nodes`].
     pub follows_nodes: bool,
+    /// The most controllers that it runs beside its region's node; 0: none.
+    pub controllers: u32,
 }
 
 wire_struct!(Hello {
     1 host, 2 region, 3 zone, 4 vcpus, 5 memory_mib, 6 disk_gib, 7 labels, 8 version, 9 incarnation, 10 accelerator,
-    11 vms, 12 term, 13 revision, 14 transfer, 160 control, 161 hosting, 162 follows_nodes
+    11 vms, 12 term, 13 revision, 14 transfer, 160 control, 161 hosting, 162 follows_nodes, 210 controllers
 });
 
 /// How guests run on a host.
@@ -163,8 +184,12 @@ pub struct Renew {
     pub damages: Vec<ImageDamage>,
     /// What it runs of its region's node, when that changed and now and then; none: as it was said last.
     pub hosting: Option<HostingReport>,
+    /// What it runs of its region's controllers, when that changed and now and then; none: as it was said last.
+    pub controllers: Option<ControllersReport>,
 }
-wire_struct!(Renew { 1 seq, 2 vms, 3 term, 4 revision, 5 usage, 130 images, 131 damages, 160 hosting });
+wire_struct!(Renew {
+    1 seq, 2 vms, 3 term, 4 revision, 5 usage, 130 images, 131 damages, 160 hosting, 210 controllers
+});
 
 /// The number of an incarnation's `count`th renewal.
 pub fn renewal_seq(incarnation: u64, count: u64) -> u64 {
@@ -263,9 +288,12 @@ pub struct VmIntent {
     pub boot_replica: u64,
     /// With [`Run::Stopped`]: its process is killed at once, without a chance to power down.
     pub at_once: bool,
+    /// It left for another region, and only its disk is kept until that has taken it.
+    pub left: bool,
 }
 wire_struct!(VmIntent {
-    1 vm, 2 generation, 3 run, 4 priority, 5 spec, 6 transfer, 7 arrival, 20 protect, 21 boot_replica, 30 at_once
+    1 vm, 2 generation, 3 run, 4 priority, 5 spec, 6 transfer, 7 arrival, 20 protect, 21 boot_replica, 30 at_once,
+    170 left
 });
 
 /// Where a running VM is to be copied to.
@@ -338,9 +366,12 @@ pub struct VmSpec {
     pub ports: Vec<u16>,
     /// What the image holds; none: what the host has under its name in its image folder.
     pub image_digest: ImageDigest,
+    /// Its record but for where it is and what was seen of it, which only its region reads: a control plane that lost it finds it
+    /// here.
+    pub record: Vec<u8>,
 }
 wire_struct!(VmSpec {
-    1 name, 2 image, 3 vcpus, 4 memory_mib, 5 disk_gib, 6 network, 7 probe, 8 ports, 130 image_digest
+    1 name, 2 image, 3 vcpus, 4 memory_mib, 5 disk_gib, 6 network, 7 probe, 8 ports, 130 image_digest, 170 record
 });
 
 /// The port of a VM's address that is forwarded to the guest's port 80 in user-mode networking.

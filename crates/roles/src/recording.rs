@@ -297,6 +297,12 @@ impl Digest {
                 }
             }
             Effect::Issue(asked) => self.frame(10, 0, 0, &dwcp_types::encode(&**asked)),
+            Effect::Switch(order) => self.frame(11, 0, 0, &dwcp_types::encode(order)),
+            Effect::TurnAgentsAway(reason) => self.frame(12, 0, 0, reason.as_bytes()),
+            Effect::TellReplica { session, told } => {
+                self.frame(13, *session, 0, &dwcp_types::encode(&**told));
+            }
+            Effect::EndReplica { session, reason } => self.frame(14, *session, 0, reason.as_bytes()),
             Effect::Log { component, level, text } => {
                 self.frame(5, *level as u64, 0, component.as_bytes());
                 self.piece(text.as_bytes());
@@ -323,6 +329,10 @@ pub fn kind_of_effect(effect: &Effect) -> &'static str {
         Effect::RenewStore => "orders to begin a new store file",
         Effect::Peers(_) => "lists of peers",
         Effect::Issue(_) => "certificates to issue",
+        Effect::Switch(_) => "orders to go over to another program",
+        Effect::TurnAgentsAway(_) => "orders to turn agents away",
+        Effect::TellReplica { .. } => "frames to controller replicas",
+        Effect::EndReplica { .. } => "controller replicas turned away",
         Effect::Log { level: Level::Info, .. } => "log lines",
         Effect::Log { .. } => "warnings and errors",
     }
@@ -343,5 +353,9 @@ pub fn kind_of_input(input: &Input) -> &'static str {
         Input::StoreChecked(_) => "stores read back",
         Input::Issued(_) => "certificates issued",
         Input::HandOver => "hand-overs",
+        Input::Program(_) => "words on this program",
+        Input::ReplicaUp { .. } => "controller replicas connected",
+        Input::ReplicaSaid { .. } => "frames of controller replicas",
+        Input::ReplicaDown { .. } => "controller replicas gone",
     }
 }

@@ -16,6 +16,7 @@ use dwcp_backup::FederationKey;
 use dwcp_mesh::wan::{DEVELOPMENT_REGIONS, Network};
 use dwcp_mesh::{Ca, Identity, LinkTable, PeerId, San};
 
+use crate::program::signature;
 use crate::{clock, http};
 
 /// Name of every development federation.
@@ -33,6 +34,18 @@ pub struct DevPlan {
     pub hosts_per_region: u8,
     /// Host pools of one host each, whose regions are not there yet; with the regions at most 8.
     pub pools: u8,
+    /// Where the servers keep their state.
+    pub store: Kept,
+}
+
+/// Where the servers of a federation keep their state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kept {
+    /// In a file of each.
+    #[default]
+    Embedded,
+    /// In an etcd cluster of each region.
+    Etcd,
 }
 
 /// A region of the plan.
@@ -41,6 +54,8 @@ pub(crate) struct DevRegion {
     pub number: u8,
     pub name: &'static str,
     pub hosts: Vec<DevHost>,
+    /// Members of its etcd cluster; 0: the state lies in a file.
+    pub members: u16,
 }
 
 /// A host of the plan.
@@ -54,7 +69,15 @@ pub(crate) struct DevHost {
 impl DevPlan {
     pub(crate) fn regions(self) -> Vec<DevRegion> {
         let names = DEVELOPMENT_REGIONS.iter().zip(1..=self.regions);
-        names.map(|(name, number)| DevRegion { number, name, hosts: self.hosts(name) }).collect()
+        // Three members everywhere would be fifteen on one machine.
+        let members = |number: u8| match self.store {
+            Kept::Embedded => 0,
+            Kept::Etcd if number == 1 => 3,
+            Kept::Etcd => 1,
+        };
+        let region =
+            |(name, number)| DevRegion { number, name, hosts: self.hosts(name), members: members(number) };
+        names.map(|(name, number)| region((*name, number))).collect()
     }
 
     /// Regions that are not there, each with the host that it could be deployed of.
@@ -62,7 +85,7 @@ impl DevPlan {
         let numbers = self.regions.saturating_add(1)..=self.regions.saturating_add(self.pools);
         let names = DEVELOPMENT_REGIONS.iter().skip(self.regions.into()).zip(numbers);
         let pool = DevPlan { hosts_per_region: 1, ..self };
-        names.map(|(name, number)| DevRegion { number, name, hosts: pool.hosts(name) }).collect()
+        names.map(|(name, number)| DevRegion { number, name, hosts: pool.hosts(name), members: 0 }).collect()
     }
 
     fn hosts(self, region: &str) -> Vec<DevHost> {
@@ -89,18 +112,26 @@ pub fn init(dir: &Path, plan: DevPlan) -> Result<(), String> {
     if !backup_key.exists() {
         FederationKey::random().write_file(&backup_key).map_err(|e| e.to_string())?;
     }
-    for folder in ["config", "log", "data"] {
+    let release_key = dir.join("release.key");
+    let release_key = if release_key.exists() {
+        signature::public_key(&release_key)?
+    } else {
+        signature::make_key(&release_key)?
+    };
+    for folder in ["config", "log", "data", "regions"] {
         fs::create_dir_all(dir.join(folder)).map_err(|e| format!("{}: {e}", dir.join(folder).display()))?;
     }
     write_new(&dir.join("wan.toml"), 0o644, || wan(regions.iter().chain(&pools)).to_text())?;
     for region in &regions {
         let path = region_file(&dir, region);
-        write_new(&path, 0o644, || texts::region(&dir, &regions, region, &token_hash))?;
+        write_new(&path, 0o644, || texts::region(&dir, &regions, region, (&token_hash, &release_key)))?;
         for host in &region.hosts {
             write_new(&host_file(&dir, host), 0o644, || texts::host(&dir, &regions, region, host))?;
         }
     }
     for pool in &pools {
+        let settings = dir.join("regions").join(format!("{}.yaml", pool.name));
+        write_new(&settings, 0o644, || texts::settings(pool))?;
         for host in &pool.hosts {
             write_new(&host_file(&dir, host), 0o644, || texts::pool_host(&dir, &regions, pool, host))?;
         }
@@ -134,7 +165,11 @@ fn certificates(pki: &Path, regions: &[DevRegion], pools: &[DevRegion]) -> Resul
     };
     for region in regions {
         let address = San::Ip(Ipv4Addr::new(127, 77, region.number, 1).into());
-        leaf(&ca, pki, region.name, &PeerId::Region(region.name.to_owned()), &[address])?;
+        let peer = PeerId::Region { region: region.name.to_owned(), number: region.number.into() };
+        leaf(&ca, pki, region.name, &peer, &[address])?;
+        if region.members > 0 {
+            etcd_certificate(&pki.join(format!("etcd-{}", region.name)), region)?;
+        }
     }
     for region in regions.iter().chain(pools) {
         for host in &region.hosts {
@@ -143,6 +178,23 @@ fn certificates(pki: &Path, regions: &[DevRegion], pools: &[DevRegion]) -> Resul
         }
     }
     Ok(())
+}
+
+/// An authority of its own for a region's etcd cluster: whoever has a certificate of it may write what the region remembers.
+fn etcd_certificate(pki: &Path, region: &DevRegion) -> Result<(), String> {
+    let ca = if pki.join("ca.key").exists() {
+        Ca::load(pki).map_err(|e| e.to_string())?
+    } else {
+        let ca = Ca::create(&format!("{FEDERATION}-etcd-{}", region.name), CA_VALIDITY);
+        let ca = ca.map_err(|e| e.to_string())?;
+        ca.store(pki).map_err(|e| e.to_string())?;
+        ca
+    };
+    let address = San::Ip(Ipv4Addr::new(127, 77, region.number, 1).into());
+    // Where its members' calls to each other come from: a connection to another loopback address leaves from the first one.
+    let from = San::Ip(Ipv4Addr::LOCALHOST.into());
+    let peer = PeerId::Region { region: region.name.to_owned(), number: region.number.into() };
+    leaf(&ca, pki, "etcd", &peer, &[address, from])
 }
 
 /// Issues a leaf unless a good one with at least half of its life left is there.

@@ -10,6 +10,7 @@ mod call;
 mod configuration;
 mod console;
 mod controller;
+mod controllers;
 mod door;
 mod drills;
 mod events;
@@ -19,6 +20,7 @@ mod federation;
 mod freeze;
 mod hosts;
 mod images;
+mod inspect;
 mod links;
 mod listen;
 mod maintenance;
@@ -31,19 +33,27 @@ mod operations;
 mod outlook;
 mod page;
 mod placement;
+mod planning;
 mod policies;
+mod preflight;
+mod processes;
 mod promises;
 mod protection;
 mod rebalance;
 mod region_health;
 mod region_summary;
 mod regions;
+mod replication;
+mod restoration;
 mod restore;
 pub mod routes;
 mod server;
+mod settings;
+mod site;
 mod state_sync;
 mod survivability;
 mod tokens;
+mod upgrades;
 mod vm_create;
 mod vm_health;
 mod vm_record;
@@ -62,6 +72,8 @@ use tokio::sync::watch as signal;
 
 use crate::backups::place::Places;
 use crate::handle::NodeHandle;
+use crate::inspect::Inspector;
+use crate::program::Programs;
 
 pub use auth::{fresh_secret, secret_hash};
 pub use listen::serve;
@@ -83,8 +95,14 @@ pub struct Api {
     editing_links: tokio::sync::Mutex<()>,
     /// Destinations and keys of backups.
     places: Places,
+    /// Programs that were fetched or handed in.
+    programs: Programs,
+    /// Keys that a program must be signed with to run here.
+    upgrade_keys: Vec<String>,
     /// What the loss of a region would do.
     outlook: outlook::Outlook,
+    /// What processes say of themselves.
+    inspector: Inspector,
     /// Turns true when the process stops: open streams end.
     stopping: signal::Sender<bool>,
 }
@@ -100,9 +118,17 @@ impl Api {
             last_used: Mutex::new(BTreeMap::new()),
             editing_links: tokio::sync::Mutex::new(()),
             places: Places::new(config),
+            programs: Programs::in_folder(std::path::Path::new(&config.data_dir)),
+            upgrade_keys: config.upgrade_keys.clone(),
             outlook: outlook::Outlook::default(),
+            inspector: Inspector::alone(config),
             stopping: signal::Sender::new(false),
         }
+    }
+
+    /// The same, where other regions' processes can be asked.
+    pub fn inspecting(self, inspector: Inspector) -> Api {
+        Api { inspector, ..self }
     }
 
     fn note_use(&self, token: &TokenId) {

@@ -40,7 +40,7 @@ impl Issuer {
         let address: SocketAddr =
             asked.address.parse().map_err(|_| format!("'{}' is not an address and port", asked.address))?;
         let ca = Ca::read(&self.certificate, &self.key).map_err(|e| e.to_string())?;
-        let peer = PeerId::Region(asked.region.as_str().to_owned());
+        let peer = PeerId::Region { region: asked.region.as_str().to_owned(), number: asked.number };
         let names = [San::Ip(address.ip())];
         ca.certify(&asked.public_key, &peer, &names, VALIDITY).map_err(|e| e.to_string())
     }
@@ -63,12 +63,13 @@ mod tests {
             asker: 1,
             region: "x".into(),
             host: "x-a1".into(),
+            number: 6,
             address: "127.0.0.1:7443".into(),
             public_key: key.public_point().to_vec(),
         };
         let issued = issuer.issue(&asked).answer;
         let identity = Identity::from_pem(ca.cert_pem(), &issued.certificate, &key.pem()).expect("fits");
-        assert_eq!(identity.peer(), PeerId::Region("x".to_owned()));
+        assert_eq!(identity.peer(), PeerId::Region { region: "x".to_owned(), number: 6 });
         let refused = issuer.issue(&CertifyFor { public_key: vec![4; 10], ..asked.clone() }).answer;
         assert!(refused.certificate.is_empty() && refused.refused.contains("65 bytes"), "{refused:?}");
         let nowhere = issuer.issue(&CertifyFor { address: "here".into(), ..asked.clone() }).answer;

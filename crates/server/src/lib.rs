@@ -5,18 +5,22 @@
 
 pub mod backups;
 pub mod clock;
+pub mod controller;
 pub mod dev;
 pub mod handle;
 mod hands;
 pub mod http;
+pub mod inspect;
 mod issuer;
 pub mod links;
 pub mod log;
 pub mod node_loop;
 mod placement_times;
+pub mod program;
 pub mod record;
 mod records;
 pub mod region;
+pub mod restore;
 pub mod run;
 pub mod setup;
 pub mod store;

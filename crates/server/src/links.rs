@@ -2,23 +2,37 @@
 
 use std::time::Duration;
 
-use dwcp_mesh::{LinkStats, MeshEvent, MeshHandle};
+use dwcp_mesh::{Class, LinkStats, MeshEvent, MeshHandle};
 use dwcp_roles::node::{Input, LinkReading, Measures};
-use tokio::sync::mpsc::Receiver;
+use dwcp_types::decode;
+use tokio::sync::mpsc::{Receiver, UnboundedSender};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::handle::NodeHandle;
+use crate::inspect;
 use crate::log::Log;
 use crate::placement_times::PlacementTimes;
+use crate::program::fetch::Incoming;
 use crate::writer::CommitTimes;
 
 const LINKS_EVERY: Duration = Duration::from_millis(250);
 const MEASURES_EVERY: Duration = Duration::from_secs(1);
 
 /// Passes what happens on the mesh on to the node, until the mesh ends.
-pub async fn pass_events(mut events: Receiver<MeshEvent>, node: NodeHandle, log: Log) {
+pub async fn pass_events(
+    mut events: Receiver<MeshEvent>,
+    mesh: MeshHandle,
+    node: NodeHandle,
+    (programs, inspector): (UnboundedSender<Incoming>, UnboundedSender<Incoming>),
+    log: Log,
+) {
     while let Some(event) = events.recv().await {
         match event {
+            // Nothing that the node decides by: pieces of programs, and what processes say of themselves.
+            MeshEvent::Frame { from, class: Class::Bulk, bytes, .. } => {
+                let to = if inspect::is_mine(&bytes) { &inspector } else { &programs };
+                let _ = to.send((from, bytes));
+            }
             MeshEvent::Frame { from, bytes, room, .. } => node.receive(Input::Mesh { from, bytes }, room),
             MeshEvent::AgentUp { session, region, host, remote } => {
                 log.info("monitor", format!("agent of host {host} of {region} connected from {remote}"));
@@ -32,6 +46,22 @@ pub async fn pass_events(mut events: Receiver<MeshEvent>, node: NodeHandle, log:
                 log.info("monitor", format!("agent connection {session} ended"));
                 node.tell(Input::AgentDown { session });
             }
+            MeshEvent::ReplicaUp { session, region, host, slot } => {
+                let (region, host) = (region.as_str().into(), host.as_str().into());
+                node.tell(Input::ReplicaUp { session, region, host, slot });
+            }
+            // Read here, and not on the node's thread: a report on every host is long.
+            MeshEvent::ReplicaFrame { session, bytes, room } => match decode(&bytes) {
+                Ok(said) => node.receive(Input::ReplicaSaid { session, said: Box::new(said) }, room),
+                Err(error) => {
+                    log.warning(
+                        "federation-controller",
+                        format!("a controller's frame can't be read: {error}"),
+                    );
+                    mesh.close_agent(session, "a frame can't be read");
+                }
+            },
+            MeshEvent::ReplicaDown { session } => node.tell(Input::ReplicaDown { session }),
             MeshEvent::Up { node } => log.info("monitor", format!("the link to node {node} is up")),
             MeshEvent::Down { node } => log.warning("monitor", format!("the link to node {node} is down")),
             MeshEvent::Refused { remote, reason } => {
@@ -48,8 +78,20 @@ pub async fn measure(mesh: MeshHandle, node: NodeHandle, times: CommitTimes, pla
     let mut load = Load::begin();
     loop {
         links.tick().await;
-        node.tell(Input::Links(mesh.stats().iter().map(reading).collect()));
+        let policy = node.look(|view| {
+            let policy = &view.node.facts().core.policy;
+            (policy.append_messages(), policy.plain_frames)
+        });
+        let (append_messages, plain_frames) = policy.await.unwrap_or_default();
+        mesh.compress(!plain_frames);
+        let stats = mesh.stats();
+        node.tell(Input::Links(stats.iter().map(reading).collect()));
         if let Some(measures) = load.due(&times, &placements) {
+            let (framed_bytes, sent_bytes) = (
+                stats.iter().map(|link| link.framed_bytes).sum(),
+                stats.iter().map(|link| link.sent_bytes).sum(),
+            );
+            let measures = Measures { append_messages, plain_frames, framed_bytes, sent_bytes, ..measures };
             node.tell(Input::Measures(measures));
         }
     }
@@ -94,6 +136,7 @@ impl Load {
             fsync_p50_us: times.p50_us(),
             placement_us: (p50_us, p95_us),
             placement_p99_us: p99_us,
+            ..Measures::default()
         })
     }
 }

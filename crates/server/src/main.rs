@@ -8,12 +8,15 @@ use clap::{Parser, Subcommand};
 use dwcp_backup::FederationKey;
 use dwcp_mesh::pki::DEFAULT_LEAF_VALIDITY;
 use dwcp_mesh::{Ca, PeerId, San};
+use dwcp_server::controller::{self, ControllerOptions};
 use dwcp_server::dev::{self, DevPlan};
+use dwcp_server::program::signature;
+use dwcp_server::restore::{self, RestoreOptions};
 use dwcp_server::run::{self, RunOptions};
 
 /// The control plane of one region of a federation.
 #[derive(Parser)]
-#[command(name = "dwcpd", version)]
+#[command(name = "dwcpd", version = dwcp_types::VERSION)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -35,6 +38,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         record: Option<PathBuf>,
     },
+    /// Decides where VMs go, for the node of this host's region, until it lets go of it. An agent starts it.
+    Controller(ControllerArguments),
     /// Certificates of a federation.
     #[command(subcommand)]
     Pki(Pki),
@@ -45,9 +50,92 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Makes a key for signing programs, in a file that only its owner may read; prints the public part, which each region's
+    /// `dwcpd.yaml` names under `upgrade: keys:`. Keep the file off servers.
+    ReleaseKey {
+        /// The new file.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Signs a program for `dwcp-cli federation release publish`; without a file, this one.
+    SignRelease {
+        /// The key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Another program, with its version and level.
+        #[arg(long, value_name = "FILE", requires_all = ["version", "level"])]
+        program: Option<PathBuf>,
+        /// Its version.
+        #[arg(long)]
+        version: Option<String>,
+        /// The highest level that it knows.
+        #[arg(long)]
+        level: Option<u64>,
+        /// Where the signed description goes.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Makes this region's store from a backup, when the stores of all regions are gone. Run it in every region before any node
+    /// is started; the first prints what to type in the others. Nothing is written unless the whole backup is read and sound.
+    Restore {
+        /// The region's settings, `dwcpd.yaml`.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The destination of the backups: s3://BUCKET/PREFIX or file:///FOLDER.
+        #[arg(long, value_name = "DEST")]
+        from: String,
+        /// The backup's number; the newest without this.
+        #[arg(long, value_name = "N")]
+        backup: Option<u64>,
+        /// The newest entry that the chain must have, as `federation state backup status` shows it: a place that shows an older
+        /// state of itself is refused.
+        #[arg(long, value_name = "HEAD", default_value = "")]
+        expect_head: String,
+        /// What the first `dwcpd restore` printed: nodes of different restorations take no part in one federation.
+        #[arg(long, value_name = "NUMBER")]
+        restoration: Option<u64>,
+        /// Only say what would be written, how that differs from the backup, and what is lost.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Development federations on one machine.
     #[command(subcommand)]
     Dev(Dev),
+}
+
+#[derive(clap::Args)]
+struct ControllerArguments {
+    /// Folder of ca.pem and the host's certificate and key.
+    #[arg(long, value_name = "DIR")]
+    pki: PathBuf,
+    /// Name of the host's files there.
+    #[arg(long)]
+    name: String,
+    /// The number of the region's node.
+    #[arg(long, value_name = "N")]
+    node: u64,
+    /// Its mesh.
+    #[arg(long, value_name = "IP:PORT")]
+    mesh: std::net::SocketAddr,
+    /// Which of the host's controllers this one is.
+    #[arg(long, value_name = "N")]
+    slot: u8,
+    /// Local UDP address.
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:0")]
+    bind: std::net::SocketAddr,
+    /// File of the emulated links, development only.
+    #[arg(long, value_name = "FILE")]
+    wan: Option<PathBuf>,
+    /// End as soon as the standard input ends: with whoever holds its other end.
+    #[arg(long)]
+    until_stdin_ends: bool,
+}
+
+impl From<ControllerArguments> for ControllerOptions {
+    fn from(given: ControllerArguments) -> ControllerOptions {
+        let ControllerArguments { pki, name, node, mesh, slot, bind, wan, until_stdin_ends } = given;
+        ControllerOptions { pki, name, node, mesh, slot, bind, wan, until_stdin_ends }
+    }
 }
 
 #[derive(Subcommand)]
@@ -69,8 +157,11 @@ enum Pki {
         /// The region.
         #[arg(long)]
         region: String,
+        /// The region's number in the federation, for its server's certificate.
+        #[arg(long, value_name = "N", required_unless_present = "host")]
+        number: Option<u64>,
         /// The host, for an agent's certificate.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "number")]
         host: Option<String>,
         /// Addresses that clients reach the server by.
         #[arg(long, value_name = "IP", value_delimiter = ',')]
@@ -103,16 +194,29 @@ enum Dev {
         /// Host pools of one host each, whose regions can be deployed; with the regions at most 8.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=7))]
         pools: u8,
+        /// Where the servers keep their state: in a file, or in an etcd cluster of each region, of three members in the first
+        /// one and of one in the others.
+        #[arg(long, value_enum, default_value_t = dev::Kept::Embedded)]
+        store: dev::Kept,
     },
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run { config, state_lost, record } => run::run(&config, RunOptions { state_lost, record }),
+        Command::Restore { config, from, backup, expect_head, restoration, dry_run } => {
+            let options = RestoreOptions { from, backup, expect_head, restoration, dry_run };
+            restore::restore(&config, &options).map(|lines| lines.iter().for_each(|line| println!("{line}")))
+        }
+        Command::Controller(given) => controller::run(given.into()),
         Command::Pki(pki) => certificates(pki),
         Command::BackupKey { out } => backup_key(&out),
-        Command::Dev(Dev::Init { dir, regions, hosts_per_region, pools }) => {
-            dev::init(&dir, DevPlan { regions, hosts_per_region, pools })
+        Command::ReleaseKey { out } => signature::make_key(&out).map(|key| println!("{key}")),
+        Command::SignRelease { key, program, version, level, out } => {
+            sign_release(&key, program, (version, level), &out)
+        }
+        Command::Dev(Dev::Init { dir, regions, hosts_per_region, pools, store }) => {
+            dev::init(&dir, DevPlan { regions, hosts_per_region, pools, store })
         }
     };
     match done {
@@ -122,6 +226,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn sign_release(
+    key: &std::path::Path,
+    program: Option<PathBuf>,
+    (version, level): (Option<String>, Option<u64>),
+    out: &std::path::Path,
+) -> Result<(), String> {
+    let own = || std::env::current_exe().map_err(|e| format!("this program: {e}"));
+    let program = program.map_or_else(own, Ok)?;
+    let text = signature::sign(key, &program, version.as_deref(), level)?;
+    std::fs::write(out, text).map_err(|e| format!("{}: {e}", out.display()))
 }
 
 fn backup_key(out: &std::path::Path) -> Result<(), String> {
@@ -144,7 +260,7 @@ fn certificates(pki: Pki) -> Result<(), String> {
             ca.store(&dir).map_err(|e| e.to_string())?;
             println!("{}", dir.join("ca.pem").display());
         }
-        Pki::Issue { dir, region, host, ip, dns, days, name } => {
+        Pki::Issue { dir, region, number, host, ip, dns, days, name } => {
             let ca = Ca::load(&dir).map_err(|e| e.to_string())?;
             let file = name.unwrap_or_else(|| match &host {
                 Some(host) => format!("{region}-{host}"),
@@ -152,7 +268,7 @@ fn certificates(pki: Pki) -> Result<(), String> {
             });
             let peer = match host {
                 Some(host) => PeerId::Host { region, host },
-                None => PeerId::Region(region),
+                None => PeerId::Region { region, number: number.ok_or("--number is missing")? },
             };
             let sans: Vec<San> = ip.into_iter().map(San::Ip).chain(dns.into_iter().map(San::Dns)).collect();
             let validity = days.map_or(DEFAULT_LEAF_VALIDITY, |days| Duration::from_secs(days * 86_400));

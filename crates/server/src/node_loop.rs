@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dwcp_mesh::{LinkTable, MeshHandle, Peer};
-use dwcp_roles::node::{CertifyFor, Class, Effect, Input, Node, Reply, Request, StoreCheck};
+use dwcp_mesh::{LinkTable, MeshHandle, Peer, Sent};
+use dwcp_roles::node::{CertifyFor, Class, Effect, Input, Node, Reply, StoreCheck, SwitchOrder};
 use dwcp_roles::protocol::Endpoint;
 use dwcp_state::FEDERATION_GROUP;
-use dwcp_types::{GroupId, NodeId, RegionId};
-use tokio::sync::mpsc::UnboundedReceiver;
+use dwcp_types::{GroupId, NodeId, RegionId, encode};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use crate::clock;
@@ -43,6 +43,8 @@ pub struct Outlets {
     pub recorder: Option<Recorder>,
     /// Issues certificates, where this process can.
     pub issuer: Option<Issuer>,
+    /// Where orders to go over to another program go.
+    pub switch: UnboundedSender<SwitchOrder>,
     /// How long placement decisions take.
     pub placements: PlacementTimes,
     /// The file of emulated links, in a development federation.
@@ -227,15 +229,19 @@ impl NodeLoop {
             self.outlets.recorder = None;
         }
         let mut effects = std::mem::take(&mut self.effects);
-        let decisions = inputs.iter().filter(|input| decides(input)).count() as u64;
+        let before = self.node.decisions().here;
         self.node.step_all(now, inputs, &mut effects);
         if let Some(recorder) = &mut self.outlets.recorder {
             recorder.end(&effects, self.node.wake_at());
         }
+        let decisions = self.node.decisions().here - before;
         if decisions > 0 {
             // The step may do more than decide: what is measured is at least what the decisions took.
             let took_us = clock::mono().0.saturating_sub(now.mono.0);
             self.outlets.placements.note(took_us, decisions);
+        }
+        for us in self.node.take_replica_times() {
+            self.outlets.placements.note(us, 1);
         }
         for effect in effects.drain(..) {
             self.carry_out(effect);
@@ -255,9 +261,24 @@ impl NodeLoop {
                     let _ = waiting.send(reply);
                 }
             }
+            Effect::TellReplica { session, told } => {
+                let sent = self.outlets.mesh.send_agent(session, encode(&*told));
+                if let Sent::Dropped(reason) = sent {
+                    let why = format!("it can't be told what is applied: {reason:?}");
+                    self.outlets.mesh.close_agent(session, &why);
+                }
+            }
+            Effect::EndReplica { session, reason } => {
+                self.outlets
+                    .log
+                    .info("federation-controller", format!("a controller is turned away: {reason}"));
+                self.outlets.mesh.close_agent(session, &reason);
+            }
             Effect::MendLinks { region } => self.outlets.mend_links(&region),
             Effect::CheckStore => self.outlets.check_store(self.node.regions()),
             Effect::Issue(asked) => self.outlets.issue(*asked),
+            // Nobody listens any more when the process stops anyhow.
+            Effect::Switch(order) => drop(self.outlets.switch.send(order)),
             Effect::Peers(peers) => self.outlets.set_peers(&peers),
             Effect::RenewStore => {
                 let log = self.outlets.log.clone();
@@ -265,14 +286,13 @@ impl NodeLoop {
                     log.warning("state-manager", format!("the old store file stays in use: {why}"));
                 });
             }
+            Effect::TurnAgentsAway(reason) => {
+                self.outlets.log.error("state-manager", format!("agents are turned away: {reason}"));
+                self.outlets.mesh.turn_agents_away(&reason);
+            }
             Effect::Log { component, level, text } => self.outlets.log.line(component, level, &text),
         }
     }
-}
-
-/// Whether an input makes the node decide where a VM goes.
-fn decides(input: &Input) -> bool {
-    matches!(input, Input::Request { request, .. } if matches!(**request, Request::CreateVm(..)))
 }
 
 fn mesh_class(class: Class) -> dwcp_mesh::Class {

@@ -8,19 +8,23 @@ use std::time::Duration;
 
 use dwcp_config::region::RegionConfig;
 use dwcp_mesh::{Identity, Mesh, MeshHandle};
-use dwcp_roles::node::{Input, Node};
+use dwcp_roles::node::{Input, Node, SwitchOrder};
 use dwcp_state::FEDERATION_GROUP;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
 use crate::handle::{NodeHandle, View};
 use crate::hands::Hands;
+use crate::inspect::Inspector;
 use crate::issuer::Issuer;
 use crate::log::Log;
 use crate::node_loop::{self, AbortOnPanic, Outlets};
 use crate::placement_times::PlacementTimes;
+use crate::program::Programs;
+use crate::program::fetch::{self, Keeper};
 use crate::record::Recorder;
-use crate::store::{Store, StoreError};
+use crate::store::{SetAside, Store, StoreError};
 use crate::writer::{CommitTimes, Writer};
 use crate::{clock, links, setup};
 
@@ -37,6 +41,10 @@ pub struct Options {
     pub state_lost: bool,
     /// Write down what the node begins from and every input.
     pub recorder: Option<Recorder>,
+    /// Where orders to go over to another program go.
+    pub switch: UnboundedSender<SwitchOrder>,
+    /// The program is on trial.
+    pub trial: bool,
     /// Called once when the store fails: nothing is acknowledged from then on.
     pub failed: Box<dyn FnOnce(StoreError) + Send>,
 }
@@ -51,6 +59,8 @@ pub struct Region {
     pub identity: Identity,
     /// How long its commits take.
     pub times: CommitTimes,
+    /// What its process and others' say of themselves.
+    pub inspector: Inspector,
     thread: JoinHandle<()>,
     tasks: Vec<AbortHandle>,
 }
@@ -61,7 +71,7 @@ impl Region {
     /// # Errors
     /// Says what can't be used: the certificate, the store, the settings or an address.
     pub fn start(config: &RegionConfig, options: Options) -> Result<Region, String> {
-        let (store, lost) = open_store(Path::new(&config.data_dir), &options.log)?;
+        let (store, lost) = open_store(config, &options.log)?;
         let options = Options { state_lost: options.state_lost || lost, ..options };
         Region::start_on(config, options, store)
     }
@@ -71,11 +81,12 @@ impl Region {
     /// # Errors
     /// As [`Region::start`].
     pub fn start_on(config: &RegionConfig, options: Options, store: Store) -> Result<Region, String> {
-        let Options { log, state_lost, mut recorder, failed } = options;
+        let Options { log, state_lost, mut recorder, switch, trial, failed } = options;
         let identity = setup::identity(config)?;
         let seed = setup::random_seed()?;
         let mut node_config = setup::node_config(config, seed)?;
         node_config.lost = state_lost;
+        node_config.program.trial = trial;
         let node = match &mut recorder {
             Some(recorder) => recorder.open(node_config, clock::now(), &store),
             None => Node::open(node_config, clock::now(), &store),
@@ -104,15 +115,38 @@ impl Region {
             recorder,
             issuer: Issuer::new(config),
             placements: placements.clone(),
+            switch,
             wan: config.wan.as_ref().filter(|_| config.dev).map(Into::into),
         };
         let thread = node_loop::start(node, inbox, outlets).map_err(started("the node's thread"))?;
+        let (program_frames, incoming) = fetch::door();
+        let (asking, asked) = fetch::door();
+        let inspector = Inspector::new(config, identity.clone(), mesh.clone());
+        let keeper = Keeper {
+            programs: Programs::in_folder(Path::new(&config.data_dir)),
+            keys: config.upgrade_keys.clone(),
+            node: door.clone(),
+            mesh: mesh.clone(),
+            log: log.clone(),
+            trial,
+        };
         let tasks = vec![
-            vital(links::pass_events(from_mesh, door.clone(), log.clone()), &log),
+            vital(
+                links::pass_events(
+                    from_mesh,
+                    mesh.clone(),
+                    door.clone(),
+                    (program_frames, asking),
+                    log.clone(),
+                ),
+                &log,
+            ),
+            vital(inspector.clone().keep(asked), &log),
+            vital(keeper.keep(incoming), &log),
             vital(links::measure(mesh.clone(), door.clone(), times.clone(), placements), &log),
             vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
-        Ok(Region { node: door, mesh, identity, times, thread, tasks })
+        Ok(Region { node: door, mesh, identity, times, inspector, thread, tasks })
     }
 
     /// Hands leadership of every group over, so that nobody waits for an election; waits up to `limit` for it.
@@ -153,13 +187,17 @@ fn vital(part: impl Future<Output = ()> + Send + 'static, log: &Log) -> AbortHan
 }
 
 /// The store, and whether this node lost what it once promised.
-fn open_store(data_dir: &Path, log: &Log) -> Result<(Store, bool), String> {
-    let opened = Store::open(&data_dir.join("store")).map_err(|e| e.to_string())?;
-    if let Some((aside, why)) = &opened.set_aside {
-        let aside = aside.display();
+pub(crate) fn open_store(config: &RegionConfig, log: &Log) -> Result<(Store, bool), String> {
+    let folder = Path::new(&config.data_dir).join("store");
+    let opened = match setup::etcd(config) {
+        Some(place) => Store::open_etcd(&folder, &place, log),
+        None => Store::open(&folder),
+    };
+    let opened = opened.map_err(|e| e.to_string())?;
+    if let Some(SetAside { place, why }) = &opened.set_aside {
         log.error(
             "state-manager",
-            format!("the store was damaged ({why}); it is set aside as {aside}, and the state comes from the peers"),
+            format!("the store was damaged ({why}); it is set aside as {place}, and the state comes from the peers"),
         );
     }
     Ok((opened.store, opened.lost))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dwcp_config::region::RegionConfig;
+use dwcp_roles::node::SwitchOrder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
@@ -12,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::backups::{self, place::Places};
 use crate::http::{self, Api};
 use crate::log::Log;
+use crate::program::{Programs, launcher};
 use crate::record::Recorder;
 use crate::records;
 use crate::region::{Options, Region};
@@ -39,19 +41,34 @@ pub struct RunOptions {
 /// Says what is wrong with the settings, the store or an address; or why the store failed.
 pub fn run(path: &Path, options: RunOptions) -> Result<(), String> {
     let config = setup::load(path)?;
+    let programs = Programs::in_folder(Path::new(&config.data_dir));
+    let part = launcher::begin(&programs)?;
     raise_priority();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|e| format!("the runtime: {e}"))?;
-    let done = runtime.block_on(serve(config, options));
+    let done = runtime.block_on(serve(config, options, part.trial));
     // Threads that still wait for a file or a name must not hold the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    done
+    match done? {
+        // Whoever watches this process starts the next program.
+        Some(order) if part.watched => programs.begin(&order).map_err(|e| format!("program.json: {e}")),
+        Some(order) => {
+            programs.begin(&order).map_err(|e| format!("program.json: {e}"))?;
+            Err(launcher::again(&programs))
+        }
+        None => Ok(()),
+    }
 }
 
-async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> {
+/// Until it is told to stop, or to go over to another program.
+async fn serve(
+    config: RegionConfig,
+    options: RunOptions,
+    trial: bool,
+) -> Result<Option<SwitchOrder>, String> {
     let log = Log::new(&config.region);
     let folder = Path::new(&config.data_dir).join("log");
     log.keep_in(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -60,26 +77,26 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
     let mut stop = signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT: {e}"))?;
     let (failed, mut failure) = mpsc::unbounded_channel();
+    let (switch, mut switching) = mpsc::unbounded_channel();
     // An agent that is refused here takes this process for dead and may rest its lease on that (see the decision on
     // fail-static leases). So the address is taken before the node joins its groups and let go only with the process.
     let api = &config.listen.api;
-    let door = std::net::TcpListener::bind(api).map_err(|e| format!("the API at {api}: {e}"))?;
-    door.set_nonblocking(true).map_err(|e| format!("the API at {api}: {e}"))?;
-    let listener =
-        door.try_clone().and_then(TcpListener::from_std).map_err(|e| format!("the API at {api}: {e}"))?;
+    let (door, listener) = open_door(api).map_err(|e| format!("the API at {api}: {e}"))?;
     let region = Region::start(
         &config,
         Options {
             log: log.clone(),
             state_lost: options.state_lost,
             recorder: recorder.transpose()?,
+            switch,
+            trial,
             failed: Box::new(move |error| drop(failed.send(error))),
         },
     )?;
     let tls = region.identity.api_server_config().map_err(|e| e.to_string())?;
     let closing = Arc::new(Notify::new());
     let closed = closing.clone();
-    let shared = Arc::new(Api::new(region.node.clone(), &config));
+    let shared = Arc::new(Api::new(region.node.clone(), &config).inspecting(region.inspector.clone()));
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(&config), log.clone()));
     let serving =
@@ -91,15 +108,16 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
         ));
     log.info("federation-controller", format!("{} listens at https://{api}", config.region));
 
-    tokio::select! {
-        _ = stop.recv() => {}
-        _ = interrupt.recv() => {}
+    let order = tokio::select! {
+        _ = stop.recv() => None,
+        _ = interrupt.recv() => None,
+        order = switching.recv() => order,
         Some(error) = failure.recv() => {
             log.error("state-manager", format!("{error}"));
             // Nothing that was not durable was acknowledged, so there is nothing to save.
             std::process::exit(1);
         }
-    }
+    };
     log.info("federation-controller", "stopping");
     closing.notify_one();
     let orderly = async {
@@ -114,7 +132,15 @@ async fn serve(config: RegionConfig, options: RunOptions) -> Result<(), String> 
     }
     // The system closes it when the last thread of this process has ended, not before.
     std::mem::forget(door);
-    Ok(())
+    Ok(order)
+}
+
+/// The address of the API: what keeps it taken, and what listens there.
+fn open_door(api: &str) -> std::io::Result<(std::net::TcpListener, TcpListener)> {
+    let door = std::net::TcpListener::bind(api)?;
+    door.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(door.try_clone()?)?;
+    Ok((door, listener))
 }
 
 /// Lets the control plane run before the machines it controls; only root may.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use dwcp_config::region::{Genesis, RegionConfig};
 use dwcp_mesh::{Identity, Limits, MeshConfig, NodeId, Peer, Wan};
@@ -11,6 +12,10 @@ use dwcp_types::{RegionId, TokenId};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::clock;
+use crate::store::etcd::Place;
+
+/// A dwcpd that is gone keeps one on another machine out of its etcd store for so long.
+const ETCD_LEASE: Duration = Duration::from_secs(10);
 
 /// Id of the token that the first administrator uses.
 pub const BOOTSTRAP_TOKEN: &str = "token-bootstrap";
@@ -32,8 +37,10 @@ pub fn load(path: &Path) -> Result<RegionConfig, String> {
     resolve(&mut config.pki.key);
     let backup = &mut config.backup;
     let s3 = [&mut backup.s3.credentials_file, &mut backup.s3.ca];
+    let etcd =
+        config.state.etcd.iter_mut().flat_map(|etcd| [&mut etcd.ca, &mut etcd.certificate, &mut etcd.key]);
     let others = [&mut config.pki.ca_key, &mut config.wan, &mut backup.key_file];
-    others.into_iter().chain(s3).flatten().for_each(resolve);
+    others.into_iter().chain(s3).chain(etcd).flatten().for_each(resolve);
     Ok(config)
 }
 
@@ -125,6 +132,7 @@ fn genesis(config: &RegionConfig) -> Core {
         regions: regions.collect(),
         policy,
         tokens: tokens.collect(),
+        level: dwcp_types::LEVEL,
         ..Core::default()
     }
 }
@@ -154,6 +162,25 @@ pub fn mesh_config(config: &RegionConfig, identity: Identity, seed: u64) -> Resu
         limits: Limits::default(),
         seed,
         wan: wan.transpose()?,
+    })
+}
+
+/// The part of an etcd cluster that holds this region's state, where it is kept in one.
+pub fn etcd(config: &RegionConfig) -> Option<Place> {
+    let etcd = config.state.etcd.as_ref()?;
+    let path = |path: &Option<String>| path.as_ref().map(Into::into);
+    let store = format!("{}/{}", config.federation, config.region);
+    let prefix = etcd.prefix.clone().unwrap_or_else(|| format!("/dwcp/{store}"));
+    Some(Place {
+        endpoints: etcd.endpoints.clone(),
+        ca: path(&etcd.ca),
+        certificate: path(&etcd.certificate),
+        key: path(&etcd.key),
+        prefix: format!("{}/", prefix.trim_end_matches('/')),
+        store,
+        compact: etcd.compact,
+        patience: Duration::from_millis(etcd.patience_ms),
+        lease: ETCD_LEASE,
     })
 }
 

@@ -1,50 +1,43 @@
-//! The local durable store: ordered keys, atomic batches, ranges.
+//! The durable store: ordered keys, atomic batches, ranges.
 //!
-//! One file, written by one thread. [`Store::write`] makes any number of batches durable with one commit, and returns only
-//! when the disk has them. Every opening reads the whole file and checks every page; a file that fails is set aside, and
-//! the node starts as one that lost its state and gets it from its peers.
+//! One thread writes. [`Store::write`] makes any number of batches durable, and returns only when they are. Two engines keep
+//! them: a file of this machine ([`Store::open`]), and the region's etcd cluster ([`Store::open_etcd`]), which survives the
+//! machine. Both count their commits and notice a content that is older than what was acknowledged: the node then starts as
+//! one that lost its state, and gets it from its peers.
 
-mod checkup;
+mod embedded;
+pub mod etcd;
 mod fault;
 mod lock;
 mod mark;
-mod medium;
 
-use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::path::Path;
 
 use dwcp_consensus::{Batch, Disk};
-use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
+use dwcp_roles::node::StoreCheck;
+use dwcp_types::GroupId;
+use redb::StorageBackend;
 
-pub use checkup::Checkup;
+use crate::log::Log;
+use embedded::Embedded;
+use etcd::{Etcd, Place};
 pub use fault::StoreError;
-use lock::Lock;
-use mark::Mark;
-use medium::{Medium, Side};
 
-const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 /// How many commits the store has seen. Keys of the consensus begin with `r`.
 const COMMITS: &[u8] = b"c";
 /// There once was a store here that could not be read; see [`Opened::lost`].
 const LOST: &[u8] = b"l";
-const FILE: &str = "store.redb";
-/// A new file before it takes the place of the old one, and the old one after.
-const NEW_FILE: &str = "store.new";
-const OLD_FILE: &str = "store.replaced";
-const CACHE_BYTES: usize = 32 << 20;
+
+/// Keys and values.
+type Records = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The store of one node.
-pub struct Store {
-    database: Database,
-    /// None on a medium of a test, like the next.
-    mark: Option<Mark>,
-    side: Option<(PathBuf, Side)>,
-    lost: bool,
-    commits: u64,
-    broken: bool,
-    _lock: Option<Lock>,
+pub struct Store(Engine);
+
+/// What keeps the records.
+enum Engine {
+    Embedded(Box<Embedded>),
+    Etcd(Box<Etcd>),
 }
 
 /// A store and what was found.
@@ -53,254 +46,116 @@ pub struct Opened {
     pub store: Store,
     /// What this node once promised may be gone: groups without records must not be founded anew.
     pub lost: bool,
-    /// Where the unreadable file was put, and why it was unreadable.
-    pub set_aside: Option<(PathBuf, String)>,
+    /// What could not be trusted, if anything.
+    pub set_aside: Option<SetAside>,
+}
+
+/// A content that can't be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where it can still be looked at.
+    pub place: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// The store between two commits, to be read when there is time.
+pub struct Checkup(Moment);
+
+enum Moment {
+    Embedded(Box<embedded::Checkup>),
+    Etcd(Box<etcd::Checkup>),
 }
 
 impl Store {
-    /// Opens the store of a folder; makes both when they are missing.
+    /// Opens the embedded store of a folder; makes both when they are missing.
     ///
     /// # Errors
     /// [`StoreError::InUse`] when another process has it, [`StoreError::Io`] when the folder can't be used. A damaged file
     /// is no error: it is set aside.
     pub fn open(folder: &Path) -> Result<Opened, StoreError> {
-        fs::create_dir_all(folder).map_err(|e| StoreError::io("cannot make the folder", folder, e))?;
-        let lock = Lock::take(folder)?;
-        let mark = Mark::open(folder)?;
-        // Of a new file that did not come to be; one that can't be removed is in nobody's way.
-        let _ = fs::remove_file(folder.join(NEW_FILE));
-        let path = folder.join(FILE);
-        let mut set_aside = None;
-        let mut found = Store::open_file(&path, mark.commits())?;
-        if let Err(why) = &found {
-            set_aside = Some((put_aside(&path)?, why.clone()));
-            found = Store::open_file(&path, 0)?;
-        }
-        let (database, side, commits) = found.map_err(StoreError::Damaged)?;
-        let side = Some((folder.to_path_buf(), side));
-        let (mark, lock) = (Some(mark), Some(lock));
-        let mut store = Store { database, commits, mark, side, lost: false, broken: false, _lock: lock };
-        if set_aside.is_some() {
-            store.commits = store.mark.as_ref().map_or(0, Mark::commits);
-            store.write(&[Batch { puts: vec![(LOST.to_vec(), vec![1])], ..Batch::default() }])?;
-        }
-        let lost = store.range(LOST, b"m").next().is_some();
-        store.lost = lost;
-        Ok(Opened { store, lost, set_aside })
+        let (store, set_aside) = Embedded::open(folder)?;
+        Ok(Opened { lost: store.lost(), store: Store(Engine::Embedded(Box::new(store))), set_aside })
     }
 
-    /// A store on another medium, such as one that fails on purpose.
+    /// Opens a store in an etcd cluster; `folder` keeps what this machine must know of it. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process has it, [`StoreError::Etcd`] when the cluster does not answer or refuses. A
+    /// damaged content is no error: the store begins anew.
+    pub fn open_etcd(folder: &Path, place: &Place, log: &Log) -> Result<Opened, StoreError> {
+        let (store, set_aside) = Etcd::open(folder, place, log)?;
+        Ok(Opened { lost: store.lost(), store: Store(Engine::Etcd(Box::new(store))), set_aside })
+    }
+
+    /// An embedded store on another medium, such as one that fails on purpose.
     ///
     /// # Errors
     /// The medium's.
     pub fn on_medium(medium: impl StorageBackend) -> Result<Store, StoreError> {
-        let database =
-            builder().create_with_backend(medium).map_err(|e| StoreError::Damaged(e.to_string()))?;
-        let mut store =
-            Store { database, commits: 0, mark: None, side: None, lost: false, broken: false, _lock: None };
-        store.write(&[])?;
-        Ok(store)
+        Ok(Store(Engine::Embedded(Box::new(Embedded::on_medium(medium)?))))
     }
 
-    /// The outer error is of the disk; the inner one says why the content can't be trusted.
-    fn open_file(path: &Path, commits_before: u64) -> Result<Result<Found, String>, StoreError> {
-        if commits_before > 0 && !path.exists() {
-            return Ok(Err(format!("{} is gone", path.display())));
-        }
-        // Reading a damaged file may panic inside the database's code.
-        let opened = catch_unwind(AssertUnwindSafe(|| read_file(path)));
-        let (database, side, commits) = match opened {
-            Ok(Ok(found)) => found,
-            Ok(Err(StoreError::Damaged(why))) => return Ok(Err(why)),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Ok(Err("its pages contradict each other".to_owned())),
-        };
-        if commits < commits_before {
-            return Ok(Err(format!("it holds {commits} commits, but {commits_before} were acknowledged")));
-        }
-        Ok(Ok((database, side, commits)))
-    }
-
-    /// Makes all batches durable, in this order, with one commit.
+    /// Makes all batches durable, in this order. A crash leaves a whole number of them.
     ///
     /// # Errors
     /// Nothing of the batches can be relied on, and every later call fails too.
     pub fn write(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
-        if self.broken {
-            return Err(StoreError::Write("an earlier write failed".to_owned()));
+        match &mut self.0 {
+            Engine::Embedded(store) => store.write(batches),
+            Engine::Etcd(store) => store.write(batches),
         }
-        self.broken = true;
-        let commits = self.commits + 1;
-        commit(&self.database, batches, commits).map_err(|e| StoreError::Write(e.to_string()))?;
-        self.commits = commits;
-        if let Some(mark) = &self.mark {
-            mark.set(commits)?;
-        }
-        self.broken = false;
-        Ok(())
     }
 
-    /// The store as it is between two commits, to be read back. Takes no longer than opening a file; while the result lives, a
-    /// commit also reads what it overwrites.
+    /// The store as it is between two commits, to be read back.
     ///
     /// # Errors
-    /// The file can't be opened a second time.
+    /// It can't be read a second time.
     pub fn checkup(&self) -> Result<Checkup, StoreError> {
-        let began = Instant::now();
-        let Some((folder, side)) = &self.side else {
-            return Err(StoreError::Write("there is no file to read back".to_owned()));
-        };
-        let moment = side.moment().map_err(|e| StoreError::io("cannot read back", folder, e))?;
-        let held_us = began.elapsed().as_micros() as u64;
-        Ok(Checkup { moment, side: side.clone(), commits: self.commits, held_us })
+        match &self.0 {
+            Engine::Embedded(store) => Ok(Checkup(Moment::Embedded(Box::new(store.checkup()?)))),
+            Engine::Etcd(store) => Ok(Checkup(Moment::Etcd(Box::new(store.checkup())))),
+        }
     }
 
-    /// Writes a batch that holds everything into a new file, which then takes the place of the old one; that one is kept as
-    /// `store.replaced` until the next time. A crash leaves one of the two in place, whole.
+    /// Writes a batch that holds everything so that nothing of what was there before is used any more.
     ///
     /// # Errors
-    /// The new file can't be made: the old one stays, without the batch. When it is made and can't be relied on, every later
-    /// call fails, as after [`Store::write`].
+    /// What was there stays in use, without the batch; when it can't be relied on, every later call fails, as after
+    /// [`Store::write`].
     pub fn renew(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let Some((folder, _)) = &self.side else {
-            return self.write(std::slice::from_ref(batch));
-        };
-        let folder = folder.clone();
-        let [path, new, old] = [FILE, NEW_FILE, OLD_FILE].map(|name| folder.join(name));
-        let failed = |tried: &'static str, of: &Path| {
-            let of = of.to_path_buf();
-            move |e| StoreError::io(tried, &of, e)
-        };
-        let gone = |file: &Path| match fs::remove_file(file) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::io("cannot remove", file, e))
-            }
-            _ => Ok(()),
-        };
-        gone(&new)?;
-        let medium = Medium::open(&new).map_err(|e| fault::on_open(&new, e))?;
-        let side = medium.side().at(&path);
-        let database = builder().create_with_backend(medium).map_err(|e| fault::on_open(&new, e))?;
-        let lost = self.lost.then(|| Batch { puts: vec![(LOST.to_vec(), vec![1])], ..Batch::default() });
-        let batches: Vec<Batch> = lost.into_iter().chain([batch.clone()]).collect();
-        let commits = self.commits + 1;
-        commit(&database, &batches, commits).map_err(|e| StoreError::Write(e.to_string()))?;
-        gone(&old)?;
-        fs::hard_link(&path, &old).map_err(failed("cannot keep", &path))?;
-        fs::rename(&new, &path).map_err(failed("cannot put in place", &new))?;
-        self.broken = true;
-        let before = std::mem::replace(&mut self.database, database);
-        // What is damaged may panic when it is closed.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(before)));
-        self.commits = commits;
-        let synced = fs::File::open(&folder).and_then(|folder| folder.sync_all());
-        synced.map_err(failed("cannot sync", &folder))?;
-        self.side = Some((folder, side));
-        if let Some(mark) = &self.mark {
-            mark.set(commits)?;
+        match &mut self.0 {
+            Engine::Embedded(store) => store.renew(batch),
+            Engine::Etcd(store) => store.renew(batch),
         }
-        self.broken = false;
-        Ok(())
     }
 
     /// How many commits were made.
     pub fn commits(&self) -> u64 {
-        self.commits
+        match &self.0 {
+            Engine::Embedded(store) => store.commits(),
+            Engine::Etcd(store) => store.commits(),
+        }
     }
 }
 
 impl Disk for Store {
     fn range(&self, from: &[u8], to: &[u8]) -> Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + '_> {
-        let records = read_range(&self.database, from, to).unwrap_or_else(|error| {
-            panic!("the store was whole when it was opened and can't be read now: {error}")
-        });
+        let records = match &self.0 {
+            Engine::Embedded(store) => store.range(from, to),
+            Engine::Etcd(store) => store.range(from, to),
+        };
         Box::new(records.into_iter())
     }
 }
 
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    builder
-}
-
-/// A database, the other way to its file, and its commits.
-type Found = (Database, Side, u64);
-
-fn read_file(path: &Path) -> Result<Found, StoreError> {
-    let medium = Medium::open(path).map_err(|error| fault::on_open(path, error))?;
-    let side = medium.side();
-    let database = builder().create_with_backend(medium).map_err(|error| fault::on_open(path, error))?;
-    let damaged = |error: redb::Error| StoreError::Damaged(error.to_string());
-    commit_nothing(&database).map_err(damaged)?;
-    let commits = committed(&database).map_err(damaged)?;
-    Ok((database, side, commits))
-}
-
-fn committed(database: &Database) -> Result<u64, redb::Error> {
-    let commits = read_range(database, COMMITS, b"d")?;
-    let newest = commits.first().and_then(|(_, value)| value.as_slice().try_into().ok());
-    Ok(newest.map_or(0, u64::from_be_bytes))
-}
-
-/// Makes the table, so that it can be read.
-fn commit_nothing(database: &Database) -> Result<(), redb::Error> {
-    let write = database.begin_write()?;
-    write.open_table(RECORDS)?;
-    write.commit()?;
-    Ok(())
-}
-
-fn commit(database: &Database, batches: &[Batch], commits: u64) -> Result<(), redb::Error> {
-    let write = database.begin_write()?;
-    {
-        let mut table = write.open_table(RECORDS)?;
-        for batch in batches {
-            for (from, to) in &batch.delete_ranges {
-                if from < to {
-                    table.retain_in(from.as_slice()..to.as_slice(), |_, _| false)?;
-                }
-            }
-            for key in &batch.deletes {
-                table.remove(key.as_slice())?;
-            }
-            for (key, value) in &batch.puts {
-                table.insert(key.as_slice(), value.as_slice())?;
-            }
+impl Checkup {
+    /// Reads all of it: every record against the checksum that the store has of it, every record of the groups against its own.
+    /// Takes long; the store goes on meanwhile.
+    pub fn run(self, groups: &[GroupId]) -> StoreCheck {
+        match self.0 {
+            Moment::Embedded(checkup) => checkup.run(groups),
+            Moment::Etcd(checkup) => checkup.run(groups),
         }
-        table.insert(COMMITS, commits.to_be_bytes().as_slice())?;
-    }
-    write.commit()?;
-    Ok(())
-}
-
-type Records = Vec<(Vec<u8>, Vec<u8>)>;
-
-fn read_range(database: &Database, from: &[u8], to: &[u8]) -> Result<Records, redb::Error> {
-    let read = database.begin_read()?;
-    let table = read.open_table(RECORDS)?;
-    let mut records = Vec::new();
-    for record in table.range(from..to)? {
-        let (key, value) = record?;
-        records.push((key.value().to_vec(), value.value().to_vec()));
-    }
-    Ok(records)
-}
-
-/// Moves the damaged file to `store.corrupt-<seconds since 1970>`, for whoever wants to look at it.
-fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut aside = path.with_file_name(format!("store.corrupt-{seconds}"));
-    for number in 2.. {
-        if !aside.exists() {
-            break;
-        }
-        aside = path.with_file_name(format!("store.corrupt-{seconds}-{number}"));
-    }
-    match fs::rename(path, &aside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(StoreError::io("cannot set aside", path, error))
-        }
-        _ => Ok(aside),
     }
 }

@@ -4,8 +4,14 @@
 mod backups;
 #[path = "it/checkup.rs"]
 mod checkup;
+#[path = "it/cluster.rs"]
+mod cluster;
+#[path = "it/controllers.rs"]
+mod controllers;
 #[path = "it/dev.rs"]
 mod dev;
+#[path = "it/etcd.rs"]
+mod etcd;
 #[path = "it/federation.rs"]
 mod federation;
 #[path = "it/http.rs"]
@@ -14,6 +20,8 @@ mod http;
 mod http_node;
 #[path = "it/images.rs"]
 mod images;
+#[path = "it/inspection.rs"]
+mod inspection;
 #[path = "it/intake.rs"]
 mod intake;
 #[path = "it/maintenance.rs"]
@@ -22,12 +30,20 @@ mod maintenance;
 mod medium;
 #[path = "it/membership.rs"]
 mod membership;
+#[path = "it/programs.rs"]
+mod programs;
 #[path = "it/recording.rs"]
 mod recording;
 #[path = "it/regions.rs"]
 mod regions;
+#[path = "it/replication.rs"]
+mod replication;
+#[path = "it/restore.rs"]
+mod restore;
 #[path = "it/scratch.rs"]
 mod scratch;
+#[path = "it/settings.rs"]
+mod settings;
 #[path = "it/store.rs"]
 mod store;
 #[path = "it/survivability.rs"]

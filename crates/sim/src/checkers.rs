@@ -49,6 +49,16 @@ impl Checkers {
         self.violation.take()
     }
 
+    /// Everything is as of a backup: what was acknowledged or decided after it is lost, and where VMs run is as it was.
+    pub fn restored(&mut self) {
+        let asked = std::mem::take(&mut self.acknowledged.asked);
+        self.acknowledged = Acknowledged { asked, restored: true, ..Acknowledged::default() };
+        self.register = Register { begun: self.register.begun, ..Register::default() };
+        self.revoked = Revoked::default();
+        self.moves = SettledMoves::default();
+        self.revisions.clear();
+    }
+
     /// Something does not hold.
     pub fn object(&mut self, text: String) {
         self.violation.get_or_insert(text);
@@ -107,6 +117,7 @@ impl World {
         identical::settled(self)?;
         operations::settled(self)?;
         crate::members::settled(self)?;
+        crate::restoration::settled(self)?;
         in_charge::settled(self)
     }
 

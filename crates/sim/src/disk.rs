@@ -3,7 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dwcp_consensus::{Batch, Disk as Door};
-use dwcp_types::Rng;
+use dwcp_roles::node::{Input, StoreCheck};
+use dwcp_types::{NodeId, Rng};
+
+use crate::world::World;
+
+/// Time to read a disk back, µs.
+pub(crate) const READ_BACK_US: u64 = 200_000;
 
 /// A disk.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +27,13 @@ impl Disk {
     /// An empty disk.
     pub fn new(fsync_us: u64) -> Disk {
         Disk { fsync_us, ..Disk::default() }
+    }
+
+    /// A disk that holds this.
+    pub fn holding(fsync_us: u64, batch: Batch) -> Disk {
+        let mut disk = Disk::new(fsync_us);
+        disk.durable.extend(batch.puts);
+        disk
     }
 
     /// Takes a batch; it is not durable yet.
@@ -84,6 +97,35 @@ impl Disk {
         let at = rng.below(value.len() as u64) as usize;
         value[at] ^= 1 << rng.below(8);
         true
+    }
+}
+
+impl World {
+    /// A node's batch is durable, unless its process has died meanwhile.
+    pub(crate) fn durable(&mut self, number: NodeId, life: u64, seq: u64) {
+        let Some(slot) = self.nodes.get_mut(&number) else { return };
+        let same = slot.life == life;
+        let synced = same && slot.node.is_some() && slot.disk.sync(seq);
+        if synced || (same && slot.paused_until_us > 0) {
+            self.step_node(number, Input::Persisted { seq });
+        }
+    }
+
+    /// A node's disk is read back as it is between two batches.
+    pub(crate) fn read_back(&mut self, number: NodeId, life: u64) {
+        let slot = &self.nodes[&number];
+        if slot.life != life || slot.node.is_none() {
+            return;
+        }
+        let mut check = StoreCheck { took_ms: READ_BACK_US / 1_000, ..StoreCheck::default() };
+        for group in 0..=self.options.regions as u64 {
+            let found = dwcp_consensus::examine(group, &slot.disk);
+            check.records += found.records;
+            check.bytes += found.bytes;
+            check.flaws.extend(found.flaws.into_iter().map(|flaw| (Some(group), flaw)));
+        }
+        check.file_bytes = check.bytes;
+        self.step_node(number, Input::StoreChecked(check));
     }
 }
 

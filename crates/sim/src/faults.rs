@@ -62,6 +62,12 @@ pub enum Fault {
     ReplaceDisk(NodeId),
     /// A disk is full, or no longer.
     FullDisk(NodeId, bool),
+    /// The facts of all groups are backed up.
+    BackUp,
+    /// Every node dies and all disks are gone; each is started from the backup, but for one that has its disk, or none.
+    RestoreAll(Option<NodeId>),
+    /// Where a node kept a disk of before: it is put aside, and the node comes back empty.
+    PutAside(NodeId),
 }
 
 impl World {
@@ -197,6 +203,9 @@ impl World {
             }
             Fault::RotFacts(node, group) => self.rot_facts(node, group),
             Fault::ReplaceDisk(node) => self.replace_disk(node),
+            Fault::BackUp => self.back_up(),
+            Fault::RestoreAll(but) => self.restore_all(but),
+            Fault::PutAside(node) => self.put_aside(node),
             Fault::FullDisk(node, full) => {
                 self.set_disk(node, |slot| slot.disk_full = full);
                 if !full {
@@ -224,6 +233,8 @@ impl World {
         let mut all: BTreeSet<NodeId> =
             self.present().filter(|(_, slot)| hurt(slot)).map(|(other, _)| other).collect();
         all.insert(node);
+        // What it holds is of no use to those that were restored.
+        all.extend(self.old);
         let spares =
             |voters: &[NodeId]| voters.iter().filter(|voter| all.contains(voter)).count() * 2 < voters.len();
         let told = |group: GroupId| {

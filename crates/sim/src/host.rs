@@ -76,6 +76,8 @@ pub struct Host {
     pub seen: Seen,
     /// VM processes.
     pub processes: BTreeMap<VmId, Process>,
+    /// VMs with a disk here: the generation of their last process, what it was, its address.
+    pub disks: BTreeMap<VmId, (u64, VmSpec, usize)>,
     /// The lease's end on the host's clock, as the watchdog knows it, µs.
     pub lease_until_us: u64,
     /// The connection, if any.
@@ -120,6 +122,7 @@ impl Host {
             paused_until_us: 0,
             seen: Seen::default(),
             processes: BTreeMap::new(),
+            disks: BTreeMap::new(),
             lease_until_us: 0,
             connection: None,
             broken_since_us: None,
@@ -158,21 +161,30 @@ impl Host {
     pub fn start_agent(&mut self, sim_us: u64) {
         self.incarnation += 1;
         self.config.hello.incarnation = self.incarnation;
-        let adopted = self
-            .processes
-            .iter()
-            .map(|(vm, process)| Adopted {
-                vm: *vm,
-                generation: process.generation,
-                spec: process.spec.clone(),
-                slot: process.slot,
-                boot_id: process.boot_id.clone(),
-                process: true,
-                paused: process.held,
-                incoming: process.incoming,
-                copied: process.idle && process.incoming == 0,
-            })
-            .collect();
+        let adopted = self.processes.iter().map(|(vm, process)| Adopted {
+            vm: *vm,
+            generation: process.generation,
+            spec: process.spec.clone(),
+            slot: process.slot,
+            boot_id: process.boot_id.clone(),
+            process: true,
+            paused: process.held,
+            incoming: process.incoming,
+            copied: process.idle && process.incoming == 0,
+        });
+        let only_disks = self.disks.iter().filter(|(vm, _)| !self.processes.contains_key(vm));
+        let only_disks = only_disks.map(|(vm, (generation, spec, slot))| Adopted {
+            vm: *vm,
+            generation: *generation,
+            spec: spec.clone(),
+            slot: *slot,
+            boot_id: String::new(),
+            process: false,
+            paused: false,
+            incoming: 0,
+            copied: false,
+        });
+        let adopted = adopted.chain(only_disks).collect();
         let now_us = self.clock_us(sim_us);
         self.agent =
             Some(Agent::new(self.config.clone(), self.seen.clone(), adopted, self.lease_until_us, now_us));

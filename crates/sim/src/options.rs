@@ -83,6 +83,9 @@ pub const SNAPSHOT_EVERY: u64 = 10_000;
 pub struct Options {
     /// Decides everything.
     pub seed: u64,
+    /// The level of commands and facts in force from the beginning. 0, that before levels, where nothing is about them: what a
+    /// seed does depends on every byte that is written.
+    pub level: u64,
     /// Regions.
     pub regions: usize,
     /// Hosts in each.
@@ -115,6 +118,11 @@ pub struct Options {
     pub moves: bool,
     /// A region comes in, and one may leave.
     pub members: Option<crate::members::Plan>,
+    /// Everything is backed up, and later every node's disk is gone: so long after faults begin, and then so long after that, µs.
+    /// A node may come back with the disk that it had.
+    pub restoration: Option<(u64, u64, Option<NodeId>)>,
+    /// Controller replicas decide as well, badly.
+    pub replicas: bool,
     /// The nodes' clocks run at rates that differ by up to 5 %.
     pub drifting: bool,
     /// A rule broken on purpose.
@@ -169,6 +177,7 @@ impl Options {
         }
         Options {
             seed,
+            level: 0,
             regions: 5,
             hosts: 2,
             vms: 4 + rng.below(8) as usize,
@@ -185,6 +194,8 @@ impl Options {
             revocations: rng.chance(1, 2),
             moves: seed.is_multiple_of(2),
             members: (seed % 8 == 1 && mutation.is_none()).then(|| crate::members::Plan::draw(seed)),
+            restoration: (seed % 8 == 5 && mutation.is_none()).then(|| restoration(seed)),
+            replicas: seed % 8 == 2,
             drifting: true,
             mutation,
             max_proposal_bytes: None,
@@ -196,6 +207,7 @@ impl Options {
     pub fn quiet(seed: u64) -> Options {
         Options {
             seed,
+            level: 0,
             regions: 5,
             hosts: 2,
             vms: 0,
@@ -212,10 +224,19 @@ impl Options {
             revocations: false,
             moves: false,
             members: None,
+            restoration: None,
+            replicas: false,
             drifting: false,
             mutation: None,
             max_proposal_bytes: None,
             verbose: false,
         }
     }
+}
+
+/// When everything is backed up and lost. Drawn apart, so that what else happens under a seed stays as it was.
+fn restoration(seed: u64) -> (u64, u64, Option<NodeId>) {
+    let mut rng = dwcp_types::Rng::new(seed ^ 0xbac0);
+    let old_store = rng.chance(1, 3).then(|| 1 + rng.below(5));
+    (2_000_000 + rng.below(20_000_000), rng.below(30_000_000), old_store)
 }

@@ -90,8 +90,14 @@ fn live(world: &mut World) -> Result<u64, String> {
     world.schedule(6_000_000, Event::Client);
     world.run_until(FAULTS_BEGIN_US)?;
     world.schedule(0, Event::Fault(Fault::Draw));
+    if let Some((backup_us, lost_us, but)) = world.options.restoration {
+        world.schedule(backup_us, Event::Fault(Fault::BackUp));
+        world.schedule(backup_us + lost_us, Event::Fault(Fault::RestoreAll(but)));
+    }
     let end_us = world.faults_end_us();
     world.run_until(end_us)?;
+    // What kept an older disk is only now found by somebody.
+    world.put_old_aside();
     world.heal();
     world.client.active = false;
     settle(world)

@@ -70,7 +70,9 @@ impl World {
             None => VoterState::Dead,
             Some(_) if self.now_us < slot.paused_until_us => VoterState::Silent,
             Some(machine) if machine.leads(home) => VoterState::Leader,
-            Some(_) => VoterState::NotLeader,
+            Some(machine) => {
+                VoterState::NotLeader { led_ms: machine.led_for_ms(home, self.now_of(node).mono) }
+            }
         }
     }
 
@@ -120,7 +122,9 @@ impl World {
                 self.schedule(300_000, Event::PoweredDown { host: id, vm, generation });
             }
             Effect::Kill { vm, generation } => self.end_process(id, vm, generation, "killed"),
-            Effect::Remove { .. } => {}
+            Effect::Remove { vm, .. } => {
+                self.hosts[id].disks.remove(&vm);
+            }
             Effect::Resume { vm, generation } => {
                 let host = &mut self.hosts[id];
                 let leased = host.clock_us(self.now_us) < host.lease_until_us;
@@ -162,8 +166,9 @@ impl World {
                 let console = Console { request, bytes: Vec::new(), next_offset: offset };
                 self.later(id, 1_000, Input::Console(console));
             }
-            Effect::Check { request } => {
-                self.later(id, 1_000, Input::Checked(Checked { request, findings: Vec::new() }));
+            Effect::Check(check) => {
+                let checked = Checked { request: check.request, ..Checked::default() };
+                self.later(id, 1_000, Input::Checked(checked));
             }
             Effect::Guard { vm, generation, to } => self.guard(id, vm, generation, to),
             Effect::KeepReplicas(kept) => self.keep_copies(id, kept),
@@ -184,6 +189,7 @@ impl World {
         let boot_id = format!("boot-{:016x}", self.rng.next_u64());
         let boot_us = 1_500_000 + self.rng.below(2_000_000);
         let booted_at_us = self.now_us + boot_us;
+        self.hosts[id].disks.insert(vm, (generation, spec.clone(), slot));
         let process = Process {
             generation,
             spec,
@@ -277,6 +283,10 @@ impl World {
             && !self.net.is_cut(node, home)
     }
 
+    fn takes_agent(&self, home: NodeId, node: NodeId) -> bool {
+        self.reaches(home, node) && !self.nodes[&node].turned_away
+    }
+
     fn look_at_connection(&mut self, id: usize) {
         self.schedule(CONNECT_US, Event::Connect(id));
         let host = &self.hosts[id];
@@ -285,9 +295,9 @@ impl World {
         }
         let home = host.home;
         let usable = host.connection.is_some_and(|connection| {
-            self.nodes[&connection.node].life == connection.life && self.reaches(home, connection.node)
+            self.nodes[&connection.node].life == connection.life && self.takes_agent(home, connection.node)
         });
-        let wants_home = host.connection.is_some_and(|c| c.node != home) && self.reaches(home, home);
+        let wants_home = host.connection.is_some_and(|c| c.node != home) && self.takes_agent(home, home);
         if usable && !wants_home {
             self.hosts[id].broken_since_us = None;
             return;
@@ -314,7 +324,7 @@ impl World {
         let home = self.hosts[id].home;
         let others = self.nodes.keys().copied().filter(|node| *node != home);
         let candidates: Vec<NodeId> = std::iter::once(home).chain(others).collect();
-        let Some(node) = candidates.into_iter().find(|node| self.reaches(home, *node)) else { return };
+        let Some(node) = candidates.into_iter().find(|node| self.takes_agent(home, *node)) else { return };
         let session = self.new_session();
         let life = self.nodes[&node].life;
         self.hosts[id].connection = Some(Connection { node, session, life });

@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 
 use dwcp_roles::agent::AgentConfig;
-use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Request, StoreCheck};
+use dwcp_roles::node::{Effect, Input, Node, NodeConfig, Request};
 use dwcp_roles::protocol::TransferTo;
-use dwcp_state::{Core, Policy, Prices, Region, Role, Token};
-use dwcp_types::{GroupId, HostId, Mono, NodeId, Now, RegionId, Rng, TokenId, Wall};
+use dwcp_state::Core;
+use dwcp_types::{GroupId, HostId, Mono, NodeId, Now, RegionId, Rng, Wall};
 
 use crate::checkers::Checkers;
 use crate::client::Client;
 use crate::copies::Copies;
-use crate::disk::Disk;
+use crate::disk::{Disk, READ_BACK_US};
 use crate::faults::Fault;
+use crate::founding::bootstrap;
 use crate::host::Host;
 use crate::net::Net;
 use crate::options::{Mutation, Options};
+use crate::upgrades::{Installed, Programs};
+
+pub use crate::founding::{further_region, genesis};
 
 /// The regions, by number from 1.
 pub const REGIONS: [&str; 6] =
@@ -23,9 +27,6 @@ pub const REGIONS: [&str; 6] =
 
 /// Wall time at the beginning of a run, ms since the epoch: 2026-11-23 00:00 UTC.
 pub(crate) const EPOCH_MS: u64 = 1_795_392_000_000;
-
-/// Time to read a disk back, µs.
-const READ_BACK_US: u64 = 200_000;
 
 /// Something to come.
 #[derive(Clone, Debug)]
@@ -36,6 +37,10 @@ pub enum Event {
     Frame { from: NodeId, to: NodeId, life: u64, bytes: Vec<u8> },
     /// A node's disk has been read back.
     ReadBack { node: NodeId, life: u64 },
+    /// A node that was told to go over to another program has ended.
+    GoOver { node: NodeId, life: u64, order: dwcp_roles::node::SwitchOrder },
+    /// A launcher looks at what it tries.
+    Trial(NodeId),
     /// A batch is durable.
     Durable { node: NodeId, life: u64, seq: u64 },
     /// An agent's frame arrives at a node.
@@ -62,6 +67,8 @@ pub enum Event {
     NotNoted(Box<crate::moves::Copy>),
     /// A host says that it has released a VM, and says so again while nobody hears it.
     Released { host: usize, incarnation: u64, vm: dwcp_types::VmId, to: TransferTo, tries: u32 },
+    /// Something happens between a node and a controller replica.
+    Replica(Box<crate::replicas::Happening>),
     /// A disk that is copied is looked at.
     Copying { host: usize, vm: dwcp_types::VmId },
     /// An image has come to a host, or not.
@@ -90,6 +97,8 @@ pub struct NodeSlot {
     pub disk_full: bool,
     /// Its disk was replaced, and whoever starts it knows.
     pub lost: bool,
+    /// It takes no agents any more.
+    pub turned_away: bool,
     /// Its region came in after the federation was founded.
     pub joins: bool,
     /// Its region has left: nothing of it comes back.
@@ -98,6 +107,8 @@ pub struct NodeSlot {
     pub wall_offset_ms: i64,
     /// Its clock runs faster by so much; two nodes differ by less than 5 %.
     pub drift_ppm: i64,
+    /// Its programs.
+    pub installed: Installed,
     wake_at_us: u64,
 }
 
@@ -135,8 +146,12 @@ pub struct World {
     pub copies: Copies,
     /// Agents look at their hosts' images: some host has one that matters.
     pub(crate) images_told: bool,
+    /// Controller replicas.
+    pub replicas: crate::replicas::Replicas,
     /// Copies of which everything is at the target, until the source has heard that it is noted there.
     pub(crate) whole_copies: BTreeMap<(dwcp_types::VmId, u64), crate::moves::Copy>,
+    /// Programs that nodes can go over to.
+    pub programs: Programs,
     /// What happened, a line each.
     pub log: Vec<String>,
     queue: BTreeMap<(u64, u64), Event>,
@@ -145,6 +160,10 @@ pub struct World {
     digest: u64,
     /// Regions that the federation was founded with.
     founding: usize,
+    /// The newest backup of all groups.
+    pub(crate) backup: Option<crate::restoration::Backup>,
+    /// The node that came back with its old disk.
+    pub(crate) old: Option<NodeId>,
     /// Who takes regions in and lets them go.
     pub operator: crate::members::Operator,
 }
@@ -162,6 +181,8 @@ impl World {
             copies: Copies::default(),
             images_told: false,
             whole_copies: BTreeMap::new(),
+            replicas: crate::replicas::Replicas::new(options.seed),
+            programs: Programs::new(),
             log: Vec::new(),
             queue: BTreeMap::new(),
             now_us: 0,
@@ -169,6 +190,8 @@ impl World {
             next_session: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             founding: options.regions,
+            backup: None,
+            old: None,
             operator: crate::members::Operator::new(options.seed),
             rng,
             options,
@@ -178,6 +201,9 @@ impl World {
         }
         if world.options.members.is_some() {
             world.schedule(0, Event::Operator);
+        }
+        if world.options.replicas {
+            world.schedule(0, Event::Replica(Box::new(crate::replicas::Happening::Look)));
         }
         if world.options.revocations {
             world.schedule(0, Event::Tokens);
@@ -201,10 +227,12 @@ impl World {
             paused_until_us: 0,
             disk_full: false,
             lost: false,
+            turned_away: false,
             joins,
             gone: false,
             wall_offset_ms,
             drift_ppm,
+            installed: Installed::of_level(self.options.level),
             wake_at_us: u64::MAX,
         };
         self.nodes.insert(number, slot);
@@ -326,9 +354,12 @@ impl World {
                 }
             }
             Event::ReadBack { node, life } => self.read_back(node, life),
+            Event::GoOver { node, life, order } => self.go_over(node, life, &order),
+            Event::Trial(node) => self.look_at_trial(node),
             Event::Fault(fault) => self.suffer(fault),
             Event::Client => crate::client::act(self),
             Event::Operator => crate::members::act(self),
+            Event::Replica(happening) => self.replica_happens(*happening),
             Event::Tokens => {
                 self.schedule(500_000, Event::Tokens);
                 self.check_tokens();
@@ -366,6 +397,10 @@ impl World {
             Some(proof) => Core { tokens: bootstrap(), ..proof.layout.core.clone() },
             None => genesis(self.founding),
         };
+        let mut founded = Core { level: self.options.level, ..founded };
+        if self.options.replicas {
+            founded.regions.values_mut().for_each(|region| region.controllers = crate::replicas::CONTROLLERS);
+        }
         let mut config = NodeConfig::new(number, regions, founded, seed);
         config.mutation = (self.options.mutation == Some(Mutation::SkipLeaseWait))
             .then_some(dwcp_roles::node::Mutation::SkipLeaseWait);
@@ -379,6 +414,7 @@ impl World {
         }
         config.lost = self.nodes[&number].lost;
         config.joins = joins;
+        config.program.clone_from(&self.nodes[&number].installed.program);
         let now = self.now_of(number);
         let Some(slot) = self.nodes.get_mut(&number) else { return };
         slot.life += 1;
@@ -477,6 +513,10 @@ impl World {
             }
             // Everybody reaches everybody here; a node answers only those that it knows.
             Effect::Peers(_) | Effect::Issue(_) => {}
+            replica @ (Effect::TellReplica { .. } | Effect::EndReplica { .. }) => {
+                self.carry_out_replica(number, replica);
+            }
+            Effect::Switch(order) => self.goes_over(number, order),
             Effect::MendLinks { region } => {
                 let all = 1..=self.options.regions as NodeId;
                 for node in all.filter(|node| self.options.region(*node) == region).collect::<Vec<_>>() {
@@ -492,38 +532,18 @@ impl World {
                     slot.disk.renew();
                 }
             }
+            Effect::TurnAgentsAway(reason) => {
+                self.note(format!("node {number} turns its agents away: {reason}"));
+                if let Some(slot) = self.nodes.get_mut(&number) {
+                    slot.turned_away = true;
+                }
+            }
             Effect::Log { component, text, .. } => {
                 if self.options.verbose {
                     self.note(format!("node {number} {component}: {text}"));
                 }
             }
         }
-    }
-
-    fn durable(&mut self, number: NodeId, life: u64, seq: u64) {
-        let Some(slot) = self.nodes.get_mut(&number) else { return };
-        let same = slot.life == life;
-        let synced = same && slot.node.is_some() && slot.disk.sync(seq);
-        if synced || (same && slot.paused_until_us > 0) {
-            self.step_node(number, Input::Persisted { seq });
-        }
-    }
-
-    /// A node's disk is read back as it is between two batches.
-    fn read_back(&mut self, number: NodeId, life: u64) {
-        let slot = &self.nodes[&number];
-        if slot.life != life || slot.node.is_none() {
-            return;
-        }
-        let mut check = StoreCheck { took_ms: READ_BACK_US / 1_000, ..StoreCheck::default() };
-        for group in 0..=self.options.regions as u64 {
-            let found = dwcp_consensus::examine(group, &slot.disk);
-            check.records += found.records;
-            check.bytes += found.bytes;
-            check.flaws.extend(found.flaws.into_iter().map(|flaw| (Some(group), flaw)));
-        }
-        check.file_bytes = check.bytes;
-        self.step_node(number, Input::StoreChecked(check));
     }
 
     /// Asks a node for something.
@@ -559,41 +579,4 @@ impl World {
     pub fn alive(&self) -> Vec<NodeId> {
         self.nodes.iter().filter(|(_, slot)| slot.node.is_some()).map(|(number, _)| *number).collect()
     }
-}
-
-/// The facts a simulated federation is founded with.
-pub fn genesis(regions: usize) -> Core {
-    let mut core = Core { name: "sim".to_string(), policy: Policy::default(), ..Core::default() };
-    for (index, name) in REGIONS.iter().take(regions).enumerate() {
-        let record = Region {
-            number: index as NodeId + 1,
-            placement: true,
-            traffic_percent: 100,
-            ..plain_region(name)
-        };
-        core.regions.insert(record.id.clone(), record);
-    }
-    core.tokens = bootstrap();
-    core
-}
-
-fn plain_region(name: &str) -> Region {
-    Region {
-        id: RegionId::from(name),
-        priority: 90,
-        prices: Prices { vcpu_micros: 40_000, memory_gib_micros: 5_000, disk_gib_micros: 100 },
-        jurisdiction: name.split('-').next().unwrap_or_default().to_string(),
-        ..Region::default()
-    }
-}
-
-/// A region that is not there yet, as somebody adds it.
-pub fn further_region(name: &str) -> Region {
-    Region { mesh: format!("{name}:7443"), api: format!("https://{name}:7443"), ..plain_region(name) }
-}
-
-/// The token that a federation is founded with.
-fn bootstrap() -> BTreeMap<TokenId, Token> {
-    let id = TokenId::from("token-bootstrap");
-    [(id.clone(), Token { id, user: "admin".into(), role: Role::Admin, ..Token::default() })].into()
 }

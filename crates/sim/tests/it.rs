@@ -10,6 +10,8 @@ mod it {
     mod prove;
     mod recording;
     mod regressions;
+    mod replicas;
     mod stories;
     mod syncs;
+    mod upgrades;
 }

@@ -35,12 +35,8 @@ impl Core {
             Command::SetPolicy(policy) => {
                 self.policy = policy.clone();
                 self.policy_revision = stamp.revision;
-                self.ledger.note(stamp.event(
-                    Severity::Info,
-                    "policy.changed",
-                    "policy",
-                    "policy changed".into(),
-                ));
+                let text = "policy changed".to_string();
+                self.ledger.note(stamp.event(Severity::Info, "policy.changed", "policy", text));
                 Ok(Receipt::default())
             }
             Command::SetFreeze(freeze) => {
@@ -89,7 +85,12 @@ impl Core {
             Command::RemoveRegion(region) => self.remove_region(region, stamp),
             Command::ForgetRegion(region) => self.forget_region(region, stamp),
             Command::CleanRegion(region) => self.clean_region(region, stamp),
-            _ => Err(Refusal::new(Code::WrongState, "a region's command reached the federation's group")),
+            Command::RaiseLevel(level) => self.raise_level(*level, stamp),
+            Command::PublishRelease(release) => self.publish_release(release, stamp),
+            Command::BeginUpgrade(operation) => self.begin_upgrade(operation, stamp),
+            Command::SwitchUpgrade(id) => self.switch_upgrade(*id, stamp),
+            Command::EndUpgrade((id, end)) => self.end_upgrade(*id, end, stamp),
+            other => self.change_site(other, stamp),
         }
     }
 
@@ -100,6 +101,7 @@ impl Core {
         self.name = founded.name.clone();
         self.regions = founded.regions.clone();
         self.policy = founded.policy.clone();
+        self.level = founded.level;
         self.tokens = founded.tokens.clone();
         self.policy_revision = stamp.revision;
         self.freeze_revision = stamp.revision;

@@ -35,6 +35,7 @@ impl Stamp<'_> {
             request: self.envelope.request.clone(),
             request_id: self.envelope.request_id.clone(),
             reason: self.envelope.reason.clone(),
+            proposer: self.envelope.proposer.clone(),
             ..Event::default()
         }
     }
@@ -61,6 +62,7 @@ impl RegionFacts {
 
     fn change(&mut self, stamp: &Stamp<'_>) -> Applied {
         self.check_expected(stamp.envelope)?;
+        self.check_adopted(&stamp.envelope.command)?;
         match &stamp.envelope.command {
             Command::Nothing | Command::TakeDigest(_) => Ok(Receipt::default()),
             Command::RegisterHost(facts) => self.register_host(facts, stamp),
@@ -119,7 +121,7 @@ impl RegionFacts {
             Command::Claim(claim) => self.claim(claim, stamp.envelope.digest),
             Command::NoteImageFault(fault) => self.note_image_fault(fault, stamp),
             Command::CloseRegion => self.close_region(stamp),
-            _ => Err(Refusal::new(Code::WrongState, "a federation command reached a region's group")),
+            adoption => self.change_adoption(adoption, stamp),
         }
     }
 

@@ -165,6 +165,8 @@ impl Backups {
     pub const PLACES_KEPT: usize = 100;
     /// A run that its server has not ended by then has failed, ms.
     pub const RUN_LIMIT_MS: u64 = 86_400_000;
+    /// What failed once is tried again after, ms.
+    pub const AGAIN_MS: u64 = 30_000;
     /// Between two backups at least and at most, ms.
     pub const INTERVAL_MS: (u64, u64) = (60_000, 31 * 86_400_000);
 
@@ -178,12 +180,22 @@ impl Backups {
         self.runs.values().filter(|run| run.state == OperationState::Running)
     }
 
-    /// When the next backup is due; none without a plan.
+    /// When the next backup is due; none without a plan. One that failed is tried again after half a minute, and after twice as
+    /// long each time that it fails again, but never later than the plan says.
     pub fn due_at(&self) -> Option<Wall> {
         let plan = self.plan.as_ref()?;
         let of_plan = |run: &&BackupRun| run.task.makes() && run.destination == plan.destination;
-        let last = self.runs.values().rev().find(of_plan).filter(|run| run.asked_at >= plan.at);
-        Some(last.map_or(plan.at, |run| Wall(run.asked_at.0.saturating_add(plan.interval_ms))))
+        let mut newest_first =
+            self.runs.values().rev().filter(of_plan).take_while(|run| run.asked_at >= plan.at).peekable();
+        let Some(last) = newest_first.peek().copied() else { return Some(plan.at) };
+        let planned = Wall(last.asked_at.0.saturating_add(plan.interval_ms));
+        let failed = newest_first.take_while(|run| run.state == OperationState::Failed).count() as u32;
+        if failed == 0 {
+            return Some(planned);
+        }
+        let wait_ms = Backups::AGAIN_MS.saturating_mul(1 << (failed - 1).min(20));
+        let ended_at = last.ended_at.unwrap_or(last.asked_at);
+        Some(planned.min(Wall(ended_at.0.saturating_add(wait_ms))))
     }
 
     /// Whether (the newest backup, the newest verified one) is older than twice the interval. Before the first one, the plan

@@ -8,9 +8,10 @@ use dwcp_types::{
 use crate::maintenance::{Notice, Window};
 use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
-    BackupEnd, BackupPlan, BackupRun, Drill, DrillNews, DrillState, Failover, FailoverState, FailoverVm,
-    Freeze, GuardState, HostFacts, Image, ImageFault, Observed, OnReplicaLoss, Operation, OperationState,
-    PhaseName, Policy, ProtectionMode, RebuildStep, Region, Replica, Token, Vm, Want,
+    Adopting, BackupEnd, BackupPlan, BackupRun, Drill, DrillNews, DrillState, Failover, FailoverState,
+    FailoverVm, Freeze, GuardState, Held, HostFacts, Image, ImageFault, MissingChoice, Observed,
+    OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode, PublicEndpoint, RebuildStep,
+    Region, RegionSettings, Release, Reminder, Replica, Token, Vm, Want,
 };
 
 /// A command with who, when and under which request.
@@ -34,6 +35,8 @@ pub struct Envelope {
     pub looked_at: Vec<(RegionId, Revision)>,
     /// Why, in the words of who asked; for the event. Empty: none was given.
     pub reason: String,
+    /// The region whose controller proposes it; from [`dwcp_types::PROPOSER_LEVEL`] on, empty before.
+    pub proposer: RegionId,
 }
 
 /// A change of one region's switches.
@@ -351,6 +354,47 @@ pub enum Command {
     CleanRegion(RegionId),
     /// The region leaves: nothing may come here any more. For a region's group.
     CloseRegion,
+
+    /// What an operator says of a region. For the federation's group, like the four after it.
+    ConfigureRegion(Box<RegionSettings>),
+    /// A region's users reach it there, or no longer do.
+    SetEndpoint((RegionId, (PublicEndpoint, bool))),
+    /// A region is to end then.
+    AnnounceDecommission((RegionId, Wall)),
+    /// It is not.
+    CancelDecommission(RegionId),
+    /// Something of a region's end is told, once.
+    NoteDecommission((RegionId, Reminder)),
+    /// So many controllers are to decide about placements in a region, its node's own among them. For the federation's group.
+    SetControllers((RegionId, u64)),
+
+    /// A level comes into force. For the federation's group, like the four after it.
+    RaiseLevel(u64),
+    /// A program is there to upgrade regions to.
+    PublishRelease(Box<Release>),
+    /// A region is to get another program.
+    BeginUpgrade(Box<Operation>),
+    /// The region of an upgrade may go over.
+    SwitchUpgrade(OperationId),
+    /// An upgrade ended: (operation, (state, result)).
+    EndUpgrade((OperationId, (OperationState, String))),
+
+    /// What a host of a restored control plane has. For a region's group, like all that follow.
+    NoteHeld((HostId, Vec<Held>)),
+    /// Somebody vouches that a host is off: it is not waited for.
+    WriteOffHost(HostId),
+    /// Every host has said what it has, or is not waited for.
+    CloseInventory,
+    /// What is decided about VMs of the backup and of the hosts.
+    Adopt(Vec<Adopting>),
+    /// Everything is adopted.
+    FinishAdoption,
+    /// What these hosts had, which came late, is decided.
+    SettleLate(Vec<HostId>),
+    /// Every region has adopted.
+    TidyAdoption,
+    /// What is to become of a VM that no host has.
+    DecideMissing(MissingChoice),
 }
 
 /// A VM changes hosts.

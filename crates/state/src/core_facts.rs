@@ -7,7 +7,8 @@ use dwcp_types::{
 };
 
 use crate::{
-    Backups, Drill, Failover, FailoverState, Freeze, Image, Ledger, Operation, Policy, Token, Window,
+    Backups, Decommission, Drill, Failover, FailoverState, Freeze, Image, Ledger, Operation, Policy,
+    PublicEndpoint, Release, Restoration, Site, Token, Window,
 };
 
 /// Where a region is in its life.
@@ -104,11 +105,27 @@ pub struct Region {
     pub without_replicas: bool,
     /// The host of the region whose agent runs its node; empty: its node is run otherwise.
     pub control_host: HostId,
+    /// Where it is, and what it may hold.
+    pub site: Site,
+    /// Where its users reach it.
+    pub endpoints: BTreeSet<PublicEndpoint>,
+    /// When it is to end; none: nobody has announced it.
+    pub decommission: Option<Decommission>,
+    /// How many controllers are to decide about placements in it, its node's own among them; 0 and 1: its node alone.
+    pub controllers: u64,
 }
 
 impl Region {
     /// The highest number that a region can have. Numbers are never used again.
     pub const MOST: NodeId = 1_000;
+
+    /// The most controllers that a region can have, its node's own among them.
+    pub const CONTROLLERS_MOST: u64 = 16;
+
+    /// How many controllers are to decide about placements in it, its node's own among them: at least 1.
+    pub fn controllers(&self) -> u64 {
+        self.controllers.clamp(1, Region::CONTROLLERS_MOST)
+    }
 
     /// True when replicas of every group are to be in it.
     pub fn holds_replicas(&self) -> bool {
@@ -180,6 +197,12 @@ pub struct Core {
     pub keepers: Vec<NodeId>,
     /// Regions that have left and whose hosts are to remove what they have of their nodes, since when.
     pub cleaned: BTreeMap<RegionId, Wall>,
+    /// The level in force: what belongs to it may be written. 0: an earlier version founded the federation. Never lowered.
+    pub level: u64,
+    /// Programs that regions can be upgraded to, by version.
+    pub releases: BTreeMap<String, Release>,
+    /// The backup that the facts were last restored from; none: they never were.
+    pub restoration: Option<Restoration>,
 }
 
 impl Core {

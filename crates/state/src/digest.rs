@@ -218,6 +218,9 @@ impl Tree {
             regions_numbered,
             keepers,
             cleaned,
+            level,
+            releases,
+            restoration,
         } = core;
         tree.map("regions", regions);
         tree.map("tokens", tokens);
@@ -227,10 +230,19 @@ impl Tree {
         tree.map("drills", drills);
         tree.map("images", images);
         tree.map("cleaned", cleaned);
+        tree.map("releases", releases);
+        // As in the bytes: what an earlier version does not know counts once it is set.
+        if *level > 0 {
+            tree.record("level", "level".to_string(), &encode(level));
+        }
         tree.ledger(ledger);
         tree.record("policy", "policy".to_string(), &encode(&(policy.clone(), *policy_revision)));
         tree.record("freeze", "freeze".to_string(), &encode(&(*freeze, *freeze_revision)));
         tree.record("backups", "backups".to_string(), &encode(backups));
+        // Versions that don't know of it have none.
+        if let Some(restoration) = restoration {
+            tree.record("restoration", "restoration".to_string(), &encode(restoration));
+        }
         tree.record(
             "federation",
             name.clone(),
@@ -267,6 +279,7 @@ impl Tree {
             replicas,
             replicas_declined,
             closed,
+            adoption,
             index: _,
         } = facts;
         tree.map("hosts", hosts);
@@ -288,6 +301,9 @@ impl Tree {
         tree.map("arrivals", arrivals);
         tree.map("replicas", replicas);
         tree.map("replicas declined", replicas_declined);
+        if let Some(adoption) = adoption {
+            tree.record("adoption", "adoption".to_string(), &encode(adoption));
+        }
         let rest = encode(&(
             (*revision, *number),
             ((*evacuation, *evacuated), (*overcommit, (*unbarred_born, *closed))),

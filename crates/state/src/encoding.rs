@@ -17,7 +17,10 @@ use crate::operation::*;
 use crate::policy::*;
 use crate::protection::*;
 use crate::region_facts::*;
+use crate::restoration::*;
+use crate::site::*;
 use crate::token::*;
+use crate::upgrade::*;
 use crate::vm::*;
 
 /// Version written in front of snapshots. A reader takes this one and the one before.
@@ -76,7 +79,8 @@ wire_enum!(Health { 1 Unknown, 2 Healthy, 3 Unhealthy });
 wire_struct!(Observed { 1 generation, 2 phase, 3 health, 4 boot_id, 5 address, 6 reason, 7 at });
 wire_struct!(Vm {
     1 id, 2 name, 3 tenant, 4 project, 5 labels, 6 spec, 7 rules, 8 priority, 9 want, 10 home, 11 host, 12 generation,
-    13 observed, 14 created_at, 15 placed_at, 16 failover, 17 revision, 18 protection, 19 promised, 30 drill
+    13 observed, 14 created_at, 15 placed_at, 16 failover, 17 revision, 18 protection, 19 promised, 30 drill,
+    190 expires_at
 });
 wire_enum!(ProtectionMode { 1 None, 2 Async(interval_ms), 3 Sync });
 wire_enum!(OnReplicaLoss { 1 Stop, 2 GoOn });
@@ -98,12 +102,18 @@ wire_struct!(Host { 1 facts, 2 standing, 3 standing_since, 4 placement, 5 used, 
 wire_struct!(Departure { 1 vm, 2 to, 3 host, 4 failover, 5 at });
 
 wire_enum!(Severity { 1 Info, 2 Warning, 3 Critical });
+#[cfg(not(feature = "next"))]
 wire_struct!(Event {
     1 revision, 2 at, 3 severity, 4 kind, 5 subject, 6 text, 7 by, 8 request, 9 request_id, 10 before, 11 after,
     12 reason
 });
+#[cfg(feature = "next")]
+wire_struct!(Event {
+    1 revision, 2 at, 3 severity, 4 kind, 5 subject, 6 text, 7 by, 8 request, 9 request_id, 10 before, 11 after,
+    12 reason; 180 proposer
+});
 wire_struct!(Ledger { 1 events, 2 outcomes, 3 order });
-wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing, 10 MigrateVms(vms), 11 Drain(drain), 12 ForceSync(sync), 150 Backup(run) });
+wire_enum!(OperationKind { 1 CreateVms(vms), 2 ChangeVms(vms), 3 Failover(id), 4 Nothing, 10 MigrateVms(vms), 11 Drain(drain), 12 ForceSync(sync), 150 Backup(run), 180 Upgrade(upgrade) });
 wire_enum!(RebuildState { 1 Waiting, 2 Running, 3 Equal, 4 Failed });
 wire_struct!(RebuildStep { 1 target, 2 group, 3 state, 4 bytes, 5 entries, 6 note });
 wire_struct!(ForceSync { 1 source, 2 targets, 3 steps });
@@ -117,7 +127,7 @@ wire_struct!(RegionFacts {
     1 revision, 2 name, 3 number, 4 hosts, 5 vms, 6 departures, 7 tombstones, 8 declined, 9 claims, 10 claim_order,
     11 evacuation, 12 evacuated, 13 overcommit, 14 operations, 15 ledger, 16 born, 17 horizons, 18 unbarred_born,
     20 migrations, 21 migrated, 22 arrivals,
-    40 replicas, 41 replicas_declined, 160 closed
+    40 replicas, 41 replicas_declined, 160 closed; 200 adoption
 });
 
 wire_enum!(Mode { 1 Live, 2 Cold });
@@ -140,7 +150,8 @@ wire_struct!(Weights { 1 latency, 2 cost, 3 capacity, 4 health, 5 priority, 6 pa
 wire_struct!(Policy {
     1 auto_failover, 2 loss_after_ms, 3 return_after_ms, 4 failovers_per_hour, 5 cpu_overcommit_percent,
     6 memory_overcommit_percent, 7 profile, 8 weights, 9 placement_cache_ttl_ms, 10 parallel_scoring,
-    40 rto_target_ms, 70 migrations_per_link, 71 migrations_per_host, 72 migration_mbit_per_s
+    40 rto_target_ms, 70 migrations_per_link, 71 migrations_per_host, 72 migration_mbit_per_s;
+    210 replication_workers, 211 plain_frames, 212 soft_state_every_ms
 });
 wire_enum!(Lifecycle { 1 Active, 2 Disabled, 3 Joining, 4 Leaving });
 wire_enum!(Standing { 1 Present, 2 Lost, 3 Returned });
@@ -149,12 +160,21 @@ wire_struct!(Region {
     1 id, 2 number, 3 lifecycle, 4 placement, 5 placement_by, 6 placement_since, 7 traffic_percent, 8 priority,
     9 standing, 10 standing_since, 11 epoch, 12 prices, 13 compliance, 14 jurisdiction, 15 api, 16 mesh,
     17 placement_reason, 18 revision, 160 founder, 161 without_replicas, 162 unfounded,
-    163 control_host
+    163 control_host, 190 site, 191 endpoints, 192 decommission; 210 controllers
 });
+wire_struct!(Coordinates { 1 north, 2 east });
+wire_struct!(Site { 1 display_name, 2 zones, 3 coordinates, 4 vms_most });
+wire_struct!(RegionSettings {
+    1 region, 2 display_name, 3 zones, 4 coordinates, 5 vms_most, 6 priority, 7 compliance, 8 jurisdiction, 9 prices
+});
+wire_struct!(PublicEndpoint { 1 ip, 2 port });
+wire_enum!(Reminder { 1 Announced, 2 Month, 3 Week, 4 Day, 5 Due });
+wire_struct!(Decommission { 1 at, 2 by, 3 asked_at, 4 reason, 5 said });
 wire_struct!(Core {
     1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger,
     10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills, 130 images,
-    150 backups, 160 regions_numbered, 161 keepers, 162 cleaned
+    150 backups, 160 regions_numbered, 161 keepers, 162 cleaned;
+    180 level, 181 releases, 200 restoration
 });
 
 wire_enum!(Notice { 1 Planned, 2 Week, 3 Day, 4 Started, 5 Ended });
@@ -193,6 +213,22 @@ wire_struct!(BackupEnd { 1 run, 2 state, 3 result, 4 backup, 5 verified, 6 damag
 wire_struct!(BackupPlace { 1 head, 2 head_number, 3 newest, 4 verified, 5 verified_at, 6 used_at });
 wire_struct!(Backups { 1 plan, 2 runs, 3 numbered, 4 places, 5 late });
 
+wire_struct!(Release {
+    1 version, 2 level, 3 sha256, 4 bytes, 5 platform, 6 key, 7 signature, 8 by, 9 at, 10 revision
+});
+wire_enum!(UpgradeStep { 1 Fetching, 2 Switching });
+wire_struct!(Upgrade { 1 region, 2 version, 3 sha256, 4 before, 5 step, 6 since });
+wire_struct!(Restoration { 1 id, 2 backup, 3 digest, 4 taken_at });
+wire_struct!(Arriving { 1 from, 2 host, 3 whole });
+wire_struct!(Held { 1 vm, 2 want, 3 runs, 4 arriving, 5 left });
+wire_enum!(AdoptedAs { 1 Unchanged, 2 Changed(how), 3 Unknown, 4 WithLostHost, 5 Restarted, 6 Forgotten });
+wire_struct!(AdoptedVm { 1 vm, 2 how });
+wire_enum!(Adopting { 1 Place(vm), 2 Give(vm), 3 Miss(vm) });
+wire_struct!(MissingChoice { 1 vm, 2 start });
+wire_struct!(Adoption {
+    1 restoration, 2 found, 3 late, 4 written_off, 5 closed, 6 done_at, 7 given, 8 missing, 9 adopted
+});
+
 wire_enum!(Trigger { 1 Automatic, 2 Manual });
 wire_enum!(FailoverState { 1 Running, 2 Done, 3 Partial, 4 Cancelled });
 wire_enum!(PhaseName { 1 Detect, 2 Agree, 3 Fence, 4 Plan, 5 Restart, 6 Verify });
@@ -207,7 +243,12 @@ wire_struct!(Failover {
     11 first_missed_at, 12 phases, 13 vms, 14 state, 15 ended_at, 16 before
 });
 
+#[cfg(not(feature = "next"))]
 wire_struct!(Envelope { 1 request, 2 digest, 3 by, 4 at, 5 command, 6 request_id, 7 expected, 8 looked_at, 9 reason });
+#[cfg(feature = "next")]
+wire_struct!(Envelope {
+    1 request, 2 digest, 3 by, 4 at, 5 command, 6 request_id, 7 expected, 8 looked_at, 9 reason; 180 proposer
+});
 wire_struct!(RegionChange { 1 region, 2 enabled, 3 placement, 4 traffic_percent, 5 reason });
 wire_struct!(NewVm { 1 vm });
 wire_struct!(Observation { 1 vm, 2 observed, 3 gone });
@@ -241,7 +282,13 @@ wire_enum!(Command {
     150 ConfigureBackups(plan), 151 BeginBackup(run), 152 EndBackup(end), 153 NoteBackupsLate(late),
     160 AddRegion(region), 161 ReplicateRegion(region), 162 RemoveRegion(region),
     163 ForgetRegion(region), 164 CloseRegion, 165 FoundedRegion(region),
-    166 CleanRegion(region)
+    166 CleanRegion(region), 180 RaiseLevel(level), 181 PublishRelease(release), 182 BeginUpgrade(operation),
+    183 SwitchUpgrade(operation), 184 EndUpgrade(end),
+    190 ConfigureRegion(settings), 191 SetEndpoint(endpoint), 192 AnnounceDecommission(end),
+    193 CancelDecommission(region), 194 NoteDecommission(note),
+    210 SetControllers(count),
+    200 NoteHeld(held), 201 WriteOffHost(host), 202 CloseInventory, 203 Adopt(decided), 204 FinishAdoption,
+    205 SettleLate(hosts), 206 TidyAdoption, 207 DecideMissing(choice)
 });
 wire_struct!(Receipt { 1 revision, 2 operation, 3 vms, 4 failover, 5 claim, 40 window, 80 drill, 150 backup });
 wire_enum!(Outcome { 1 Accepted(receipt), 2 Refused(refusal) });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use dwcp_types::{Revision, Wall};
+use dwcp_types::{RegionId, Revision, Wall};
 
 use crate::Outcome;
 
@@ -45,6 +45,8 @@ pub struct Event {
     pub after: String,
     /// Why, in the words of who asked; empty: none was given.
     pub reason: String,
+    /// The region whose controller proposed it; empty: an earlier level was in force.
+    pub proposer: RegionId,
 }
 
 /// Events and remembered requests.

@@ -7,6 +7,8 @@
 //! What is durable: what people want (policy), what was chosen (intent, with generations), what agents concluded
 //! (phases, addresses; never measurements). Time comes in with the command, as the proposer's wall clock.
 
+mod adoption;
+mod apply_adoption;
 mod apply_backup;
 mod apply_cancel;
 mod apply_core;
@@ -18,7 +20,9 @@ mod apply_members;
 mod apply_migration;
 mod apply_protection;
 mod apply_region;
+mod apply_site;
 mod apply_sync;
+mod apply_upgrade;
 mod backup;
 mod check;
 mod command;
@@ -43,8 +47,11 @@ mod policy;
 mod protection;
 mod reading;
 mod region_facts;
+mod restoration;
+mod site;
 mod token;
 mod unbar;
+mod upgrade;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -77,8 +84,13 @@ pub use policy::{Freeze, Policy, Profile, Weights};
 pub use protection::{DiskProof, Guard, GuardState, OnReplicaLoss, Protection, ProtectionMode, Replica};
 pub use reading::{FieldChange, Reading};
 pub use region_facts::{Departure, RegionFacts};
+pub use restoration::{
+    AdoptedAs, AdoptedVm, Adopting, Adoption, Arriving, Held, MissingChoice, Restoration, restored,
+};
+pub use site::{Coordinates, Decommission, PublicEndpoint, RegionSettings, Reminder, Site};
 pub use token::{Role, Token};
 pub use unbar::looked_at;
+pub use upgrade::{Release, Upgrade, UpgradeStep};
 pub use vm::{Health, Network, Observed, Phase, Probe, Relation, Rules, Scope, Target, Vm, VmSpec, Want};
 
 use dwcp_types::{DecodeError, GroupId, HostId, RegionId, Revision, VmId};
@@ -151,6 +163,19 @@ impl Federation {
         match self.region_of(group) {
             Some(name) => encoding::encode_region(&self.regions[name]),
             None => encoding::encode_core(&self.core),
+        }
+    }
+
+    /// The byte form of one group's facts for a process that may know no secret: without what tokens are compared with. Commands
+    /// change it as they change the facts themselves.
+    pub fn open_snapshot(&self, group: GroupId) -> Vec<u8> {
+        match self.region_of(group) {
+            Some(name) => encoding::encode_region(&self.regions[name]),
+            None => {
+                let mut core = self.core.clone();
+                core.tokens.values_mut().for_each(Token::forget_secret);
+                encoding::encode_core(&core)
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use dwcp_types::{FailoverId, HostId, OperationId, RegionId, Revision, VmId, Wall
 
 use crate::force_sync::ForceSync;
 use crate::migration::Mode;
+use crate::upgrade::Upgrade;
 
 /// What is being done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum OperationKind {
     ForceSync(Box<ForceSync>),
     /// A backup is made or verified: done when its run has ended.
     Backup(u64),
+    /// A region's control plane gets another program: done when its node is well under it.
+    Upgrade(Box<Upgrade>),
     /// Nothing known.
     #[default]
     Nothing,

@@ -112,7 +112,7 @@ macro_rules! maps {
 maps!(
     Core,
     "regions" regions, "tokens" tokens, "failovers" failovers, "operations" operations, "windows" windows,
-    "drills" drills, "images" images,
+    "drills" drills, "images" images, "releases" releases,
 );
 maps!(
     RegionFacts,

@@ -119,6 +119,31 @@ pub struct Policy {
     /// From when a region dies until the last of its VMs answers elsewhere, as promised, ms. Nothing acts on it; what the
     /// federation could keep is compared with it.
     pub rto_target_ms: u64,
+    /// Workers of the replication; 0: as many as the product's setting. See [`Policy::append_messages`].
+    pub replication_workers: u32,
+    /// Frames between regions go as they are, and not compressed.
+    pub plain_frames: bool,
+    /// Between two tellings of soft state, ms; 0: it is told with every beat.
+    pub soft_state_every_ms: u64,
+}
+
+impl Policy {
+    /// Workers when nobody has said how many.
+    pub const WORKERS: u32 = 8;
+    /// Most workers that may be set.
+    pub const MOST_WORKERS: u32 = 64;
+    /// What one worker has under way to each replica, in append messages.
+    pub const MESSAGES_A_WORKER: u32 = 32;
+
+    /// Workers in force.
+    pub fn workers(&self) -> u32 {
+        if self.replication_workers == 0 { Policy::WORKERS } else { self.replication_workers }
+    }
+
+    /// Append messages that may be under way from a leader to each replica before the first is answered.
+    pub fn append_messages(&self) -> u32 {
+        self.workers().saturating_mul(Policy::MESSAGES_A_WORKER)
+    }
 }
 
 impl Default for Policy {
@@ -138,6 +163,9 @@ impl Default for Policy {
             migrations_per_host: 2,
             migration_mbit_per_s: 1_000,
             rto_target_ms: 30_000,
+            replication_workers: 0,
+            plain_frames: false,
+            soft_state_every_ms: 0,
         }
     }
 }

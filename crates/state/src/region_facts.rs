@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use dwcp_types::{FailoverId, Generation, GroupId, HostId, OperationId, RegionId, Revision, VmId, Wall};
 
 use crate::migration::{Arrival, Migration};
-use crate::{Host, Index, Ledger, Operation, Policy, Replica, Vm};
+use crate::{Adoption, Host, Index, Ledger, Operation, Policy, Replica, Vm};
 
 /// A VM on its way to another region. Its record is kept here until the other region has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub struct RegionFacts {
     pub replicas_declined: BTreeMap<VmId, (u64, String)>,
     /// The region leaves the federation: nothing comes here any more.
     pub closed: bool,
+    /// The control plane was restored from a backup: how far what the hosts have is adopted.
+    pub adoption: Option<Box<Adoption>>,
     /// Look-ups derived from the above; kept by `apply`, never encoded.
     pub index: Index,
 }

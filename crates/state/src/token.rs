@@ -36,6 +36,11 @@ pub struct Token {
 }
 
 impl Token {
+    /// Takes out what its secret is compared with: nobody can use it by this record.
+    pub fn forget_secret(&mut self) {
+        self.secret_hash.clear();
+    }
+
     /// True when it opens doors at `now`.
     pub fn is_valid(&self, now: Wall) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)

@@ -219,6 +219,8 @@ pub struct Vm {
     pub protection: Protection,
     /// Set on a copy that was made for a drill: it counts nowhere and goes when the drill is over.
     pub drill: Option<DrillMark>,
+    /// It is deleted then by itself; 0: never.
+    pub expires_at: Wall,
 }
 
 impl Vm {

@@ -20,7 +20,10 @@ mod it {
     mod protection;
     mod readings;
     mod region_commands;
+    mod restoration;
     mod samples;
+    mod sites;
     mod sync;
+    mod upgrades;
     mod world;
 }

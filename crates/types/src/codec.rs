@@ -103,6 +103,15 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// A field, unless it is at its default.
+    pub fn field_that_differs<T: Wire + Default + PartialEq>(&mut self, tag: u64, value: &T) {
+        if *value != T::default() {
+            self.field(tag, |w| value.put(w));
+        }
+    }
+}
+
 /// Reads bytes from the front.
 pub struct Reader<'a>(&'a [u8]);
 
@@ -330,6 +339,21 @@ mod tests {
         assert_eq!(decode::<Old>(&encode(&new)), Ok(Old { name: "a".into() }));
         let old = Old { name: "x".repeat(300) };
         assert_eq!(decode::<New>(&encode(&old)), Ok(New { name: old.name.clone(), ..New::default() }));
+    }
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Later {
+        name: String,
+        note: String,
+    }
+    crate::wire_struct!(Later { 1 name; 9 note });
+
+    #[test]
+    fn a_later_field_takes_no_byte_until_it_is_set() {
+        let later = |note: &str| Later { name: "a".into(), note: note.into() };
+        assert_eq!(encode(&later("")), encode(&Old { name: "a".into() }));
+        assert_eq!(decode::<Later>(&encode(&later("why"))), Ok(later("why")));
+        assert_eq!(decode::<Old>(&encode(&later("why"))), Ok(Old { name: "a".into() }));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The macros that list a type's tags.
 
-/// Gives a struct its byte form: `wire_struct!(Host { 1 id, 2 zone });`. The struct must have a default.
+/// Gives a struct its byte form: `wire_struct!(Host { 1 id, 2 zone });`. The struct must have a default. Fields behind a
+/// semicolon are written only where they differ from their default: a version that does not know them then writes the
+/// same bytes for as long as nobody sets them.
 #[macro_export]
 macro_rules! wire_struct {
-    ($name:ty { $($tag:literal $field:ident),* $(,)? }) => {
+    ($name:ty { $($tag:literal $field:ident),* $(,)? $(; $($later:literal $new:ident),* $(,)?)? }) => {
         impl $crate::Wire for $name {
             fn put(&self, w: &mut $crate::codec::Writer) {
                 $( w.field($tag, |w| $crate::Wire::put(&self.$field, w)); )*
+                $($( w.field_that_differs($later, &self.$new); )*)?
                 w.varint(0);
             }
             fn get(r: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::DecodeError> {
@@ -19,6 +22,7 @@ macro_rules! wire_struct {
                     let mut inner = r.inner()?;
                     match tag {
                         $( $tag => value.$field = $crate::Wire::get(&mut inner)?, )*
+                        $($( $later => value.$new = $crate::Wire::get(&mut inner)?, )*)?
                         _ => {}
                     }
                 }

@@ -7,6 +7,7 @@ mod codec_macros;
 mod hex;
 mod ids;
 mod image;
+mod level;
 mod quantity;
 pub mod refusal;
 mod rng;
@@ -22,6 +23,7 @@ pub use image::{
     IMAGE_FILE, IMAGE_LIST_BYTES, IMAGE_PARTS_MOST, ImagePart, check_parts, image_bytes, image_list,
     is_plain_name, is_sha256, read_image_list,
 };
+pub use level::{LEVEL, PROPOSER_LEVEL, VERSION};
 pub use quantity::{Amount, Priority};
 pub use refusal::{Code, Refusal};
 pub use rng::Rng;

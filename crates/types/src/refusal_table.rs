@@ -87,6 +87,12 @@ codes! {
         "Objects at the destination are not what was written there: altered, missing, or put back to an older state. The causes name each. Other backups may be whole: `dwcp-cli federation state backup verify ID` reads one of them. `create --type full` writes one that uses nothing of what is there; an empty destination begins a new chain.";
     UnknownBackup "DWCP-R0083" NotFound "no such backup"
         "There is no backup of that number at the destination, or none at all. `dwcp-cli federation state backup list` lists them.";
+    UnknownVersion "DWCP-R0090" NotFound "no such version"
+        "No program of that version is published. `dwcp-cli federation release list` lists those that are; `release publish` adds one.";
+    ReleaseRefused "DWCP-R0091" Rule "the program is not one to run"
+        "A region runs only what was signed by a key that its own `dwcpd.yaml` names under `upgrade: keys:`, whose bytes have the digest that was signed, and that is made for its platform. The causes say which of these does not hold.";
+    QuorumAtRisk "DWCP-R0092" Rule "a quorum would be at risk"
+        "While a region's node is replaced, its groups do without one of their voters. So every other voter of every group must be heard and have what the others have. The causes name those that are not; it goes on when they are back.";
     BackupsNotConfigured "DWCP-R0084" Rule "no backups are planned"
         "It has not been said where backups go. `dwcp-cli federation state backup configure` says it; `--output` and `--from` name another place for once.";
 }

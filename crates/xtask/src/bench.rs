@@ -1,6 +1,8 @@
 //! Benchmarks and fuzz targets by name: one table each, so that they can be found.
 
 mod cli_start;
+mod controllers;
+mod store;
 
 use crate::drill;
 use crate::run::{Failure, cargo, run};
@@ -145,6 +147,16 @@ const BENCHMARKS: &[Named] = &[
             "--example=bench-backup",
             "--",
         ]),
+    },
+    Named {
+        name: "controllers",
+        about: "long decisions a second over 100,000 hosts with none, one and two controllers beside a node, and how long its loop is blocked",
+        work: Work::Own(controllers::measure),
+    },
+    Named {
+        name: "store",
+        about: "a commit in the region's etcd cluster, of one member and of three, against one in the embedded store",
+        work: Work::Own(store::measure),
     },
     Named {
         name: "cli-start",

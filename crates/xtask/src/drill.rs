@@ -4,26 +4,31 @@
 //! federation. The federation is the drill's own and goes with it, also when a drill fails.
 
 mod async_loss;
+mod backup;
 mod bitrot;
 mod breaks;
 mod closely;
 mod control_plane;
 mod cut;
 mod dr;
+mod etcd;
 mod home;
 mod images;
 mod leaks;
+mod lifecycle;
 mod membership;
 mod moves;
 mod partitions;
 mod probe;
 mod regions;
+mod restore;
 mod runbook;
 mod script;
 mod single;
 mod stage;
 mod sync_loss;
 mod traces;
+mod upgrade;
 mod writer;
 mod zone;
 
@@ -38,10 +43,13 @@ use std::time::Instant;
 /// How often a drill in rounds does what it does.
 const ROUNDS: usize = 20;
 
+/// The drill whose federation keeps its state in etcd.
+const ETCD: &str = "etcd";
+
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 22] = [
+const DRILLS: [(&str, &str, bool, Run); 27] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -128,10 +136,40 @@ const DRILLS: [(&str, &str, bool, Run); 22] = [
         bitrot::bitrot,
     ),
     (
+        ETCD,
+        "members of etcd clusters that hold the state die, and a region with them: nothing written is lost",
+        false,
+        etcd::etcd,
+    ),
+    (
         "membership",
         "a region comes in from its host pool and takes VMs, another one is emptied and leaves",
         false,
         membership::membership,
+    ),
+    (
+        "backup",
+        "backups are made while VMs are created, in a folder and at an S3 server; all damage to them is named",
+        false,
+        backup::backup,
+    ),
+    (
+        "restore",
+        "every server is lost with its data, and comes back from a backup: VMs go on, what is lost is named",
+        false,
+        restore::restore,
+    ),
+    (
+        "upgrade",
+        "programs that don't work are rolled back, a leader dies over an upgrade, then every region gets the next version",
+        false,
+        upgrade::upgrade,
+    ),
+    (
+        "lifecycle",
+        "the guide's runbooks for a region that comes and one that leaves, line by line; a killed verification leaves nothing",
+        false,
+        lifecycle::lifecycle,
     ),
     (
         "runbook",
@@ -147,7 +185,8 @@ pub struct Outcome {
     pub held: bool,
 }
 
-/// `cargo xtask drill [--no-build] [--rounds=N] [--phases=…] [--faults=…] [NAME…]`: runs those drills, or lists them.
+/// `cargo xtask drill [--no-build] [--store=etcd] [--rounds=N] [--phases=…] [--faults=…] [NAME…]`: runs those drills, or lists
+/// them.
 ///
 /// # Errors
 /// Wrong usage for an unknown name; exit 1 when one does not hold.
@@ -161,6 +200,9 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
         Some(Ok(rounds)) if rounds > 0 => rounds,
         Some(_) => return Err(Failure::usage("--rounds=N takes a number above 0")),
     };
+    let given = names.len();
+    names.retain(|name| name != "--store=etcd");
+    let in_etcd = names.len() < given || names.iter().any(|name| name == ETCD);
     let chosen = Chosen::take(&mut names)?;
     if names.is_empty() {
         for (name, shows, in_ci, _) in DRILLS {
@@ -173,9 +215,10 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
     {
         return Err(Failure::usage(format!("no drill {unknown:?}; `cargo xtask drill` lists them")));
     }
-    let setting = Setting { built, rounds, chosen };
-    let outcomes =
-        run(tree, setting, |name, _| names.iter().any(|wanted| wanted == name || wanted == "all"))?;
+    let setting = Setting { built, rounds, chosen, in_etcd };
+    let outcomes = run(tree, setting, |name, _| {
+        names.iter().any(|wanted| wanted == name || (wanted == "all" && (name != ETCD || in_etcd)))
+    })?;
     if outcomes.iter().all(|outcome| outcome.held) { Ok(()) } else { Err(Failure::told()) }
 }
 
@@ -184,7 +227,8 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
 /// # Errors
 /// As [`run`].
 pub fn in_ci(tree: &Tree) -> Result<Vec<Outcome>, Failure> {
-    run(tree, Setting { built: Built::Now, rounds: ROUNDS, chosen: Chosen::default() }, |_, in_ci| in_ci)
+    let setting = Setting { built: Built::Now, rounds: ROUNDS, chosen: Chosen::default(), in_etcd: false };
+    run(tree, setting, |_, in_ci| in_ci)
 }
 
 /// Runs the picked drills on a federation of their own and takes it down again, whatever happens.

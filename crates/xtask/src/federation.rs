@@ -35,7 +35,7 @@ pub struct Planned {
     pub name: String,
     /// The region's name.
     pub region: String,
-    /// The program: `dwcpd` or `dwcp-agentd`.
+    /// The program: `dwcpd`, `dwcp-agentd` or `etcd`.
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
@@ -58,6 +58,7 @@ pub fn parse_processes(text: &str) -> Result<Vec<Planned>, Failure> {
             let program = match kind {
                 "dwcpd" => "dwcpd",
                 "agentd" | "dwcp-agentd" => "dwcp-agentd",
+                "etcd" => "etcd",
                 other => return Err(wrong(&format!("unknown kind {other:?}"))),
             };
             Ok(Planned {

@@ -9,7 +9,7 @@ use crate::install;
 use crate::run::{Failure, capture, cargo, on_path, run, say, shown};
 use crate::tidy::{self, PURE};
 use crate::tree::Tree;
-use crate::{deny, docs, drill};
+use crate::{deny, docs, drill, etcd};
 use count::Count;
 use std::process::Command;
 use std::time::Instant;
@@ -90,6 +90,7 @@ impl Report {
 pub fn test(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     let mut report = Report::new();
     report.step("install", || install::ensure(Instant::now()).map(|()| Count::PASSED));
+    report.step("etcd", || etcd::ensure(tree, Instant::now()).map(|_| Count::PASSED));
     // Tests that need a guest pass without one, so it is there before them.
     report.step("guest image", || image::ensure(tree, Instant::now()).map(|()| Count::PASSED));
     report.step("tidy", || tidy(tree));

@@ -7,6 +7,7 @@ mod bench;
 mod deny;
 mod docs;
 mod drill;
+mod etcd;
 mod federation;
 mod flags;
 mod gates;
@@ -25,11 +26,13 @@ const HELP: &str = "\
 cargo xtask <command>
 
 the development federation (five regions, ten hosts, real processes and VMs on this machine)
-  up    [--region R] [--no-vms] [--no-build]   install what is missing, build, start, create six VMs
+  up    [--region R] [--no-vms] [--no-build] [--store etcd]
+                                               install what is missing, build, start, create six VMs
   down  [--region R] [--keep]                  stop everything it started and remove its state
   status                                       what runs, by region
   kill  --region R [--only dwcpd|agents|vms]   kill -9, for experiments
   guest                                        build the guest image only
+  etcd                                         fetch the etcd program only
 
 gates
   quick   format, tidy, clippy of what changed, tests of the pure packages
@@ -48,9 +51,9 @@ exit codes: 0 done, 1 failed, 2 wrong usage
 ";
 
 /// Every command, for the check that the pages name none that is not there.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "help", "up", "down", "status", "kill", "guest", "quick", "test", "ci", "tidy", "deny", "docs", "drill",
-    "bench", "fuzz",
+    "bench", "fuzz", "etcd",
 ];
 
 fn main() -> ExitCode {
@@ -76,11 +79,15 @@ fn dispatch(command: &str, arguments: Vec<String>) -> Result<(), Failure> {
     }
     let tree = Tree::find()?;
     match command {
-        "up" => federation::up::up(&tree, &Flags::parse(arguments, &["region"], &["no-vms", "no-build"])?),
+        "up" => federation::up::up(
+            &tree,
+            &Flags::parse(arguments, &["region", "store"], &["no-vms", "no-build"])?,
+        ),
         "down" => federation::down::down(&tree, &Flags::parse(arguments, &["region"], &["keep"])?),
         "status" => federation::status(&tree, &Flags::parse(arguments, &[], &[])?),
         "kill" => federation::down::kill(&tree, &Flags::parse(arguments, &["region", "only"], &[])?),
         "guest" => federation::image::guest(&tree, &Flags::parse(arguments, &[], &[])?),
+        "etcd" => etcd::ensure(&tree, std::time::Instant::now()).map(|path| println!("{}", path.display())),
         "test" | "ci" => gates::test(&tree, &Flags::parse(arguments, &[], &["no-e2e"])?),
         "quick" => gates::quick(&tree, &Flags::parse(arguments, &[], &[])?),
         "tidy" => tidy::command(&tree, &Flags::parse(arguments, &[], &[])?),

@@ -1,9 +1,8 @@
 //! Checks of the host itself.
 
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use dwcp_machine::disk;
 use dwcp_roles::protocol::{Checked, Finding};
 
 use crate::clock::{monotonic_us, wall_ms};
@@ -20,48 +19,34 @@ const CERTIFICATE_LEFT_S: u64 = 2 * 3600;
 /// Looks at disk, memory, certificate, lease, emulator and images. Blocks.
 pub(super) fn check(config: &HostConfig, request: u64, not_after_unix: u64, lease_until_us: u64) -> Checked {
     let findings = vec![
-        disk(&config.data_dir),
+        disk_room(&config.data_dir),
         memory(),
         certificate(not_after_unix),
         lease(lease_until_us),
         emulator(&config.qemu),
         images(&config.data_dir.join("images")),
     ];
-    Checked { request, findings }
+    Checked { request, findings, ..Checked::default() }
 }
 
 fn finding(subject: &str, passed: bool, detail: String) -> Finding {
     Finding { subject: subject.to_string(), passed, detail }
 }
 
-fn disk(path: &Path) -> Finding {
-    let Ok(name) = CString::new(path.as_os_str().as_bytes()) else {
-        return finding("disk", false, format!("{} is not a path", path.display()));
-    };
-    // SAFETY: `name` is a C string, `stat` is written by the call and read only when it succeeded.
-    let stat = unsafe {
-        let mut stat: libc::statvfs = std::mem::zeroed();
-        (libc::statvfs(name.as_ptr(), &mut stat) == 0).then_some(stat)
-    };
-    match stat {
-        Some(stat) if stat.f_blocks > 0 => {
-            let free = stat.f_bavail.saturating_mul(100) / stat.f_blocks;
-            let free_mib = stat.f_bavail.saturating_mul(stat.f_frsize) >> 20;
-            finding(
-                "disk",
-                free >= DISK_FREE_PERCENT,
-                format!("{free} % ({free_mib} MiB) free at {}", path.display()),
-            )
-        }
-        _ => finding("disk", false, format!("{}: the system does not tell", path.display())),
+fn disk_room(path: &Path) -> Finding {
+    match disk::free(path) {
+        Some((free, free_mib)) => finding(
+            "disk",
+            free >= DISK_FREE_PERCENT,
+            format!("{free} % ({free_mib} MiB) free at {}", path.display()),
+        ),
+        None => finding("disk", false, format!("{}: the system does not tell", path.display())),
     }
 }
 
 fn memory() -> Finding {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    match line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok()) {
-        Some(kib) => finding("memory", kib >> 10 >= MEMORY_FREE_MIB, format!("{} MiB available", kib >> 10)),
+    match dwcp_machine::memory::available_mib() {
+        Some(mib) => finding("memory", mib >= MEMORY_FREE_MIB, format!("{mib} MiB available")),
         None => finding("memory", false, "the system does not tell".to_string()),
     }
 }

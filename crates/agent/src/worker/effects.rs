@@ -2,21 +2,27 @@
 
 use std::time::Duration;
 
+use dwcp_machine::process;
 use dwcp_mesh::Sent;
 use dwcp_roles::agent::{Effect, Input};
-use dwcp_roles::protocol::{Checked, Console, Endpoint, Probed, ProtectTo, VmSpec};
+use dwcp_roles::protocol::{
+    CheckRequest, Checked, Console, Endpoint, HostMeasures, Probed, ProtectTo, VmSpec,
+};
 use dwcp_types::{NodeId, VmId, encode};
 use serde_json::{Value, json};
 
 use super::guards::Process;
+use super::hosting::Hosted;
 use super::prepare::{self, Wanted};
-use super::{Happened, Worker, checks, memory, nodes, probes, voters};
-use crate::clock::monotonic_us;
+use super::{Happened, Worker, checks, measures, memory, nodes, probes, voters};
+use crate::clock::{monotonic_us, wall_ms};
 use crate::watch_protocol::Ask;
 use crate::{console, journal, qmp};
 
 /// How long a probe on the leader's behalf may take.
 const PROBE_FOR_LIMIT: Duration = Duration::from_secs(2);
+/// Processor time of processes is counted for so long at most, ms.
+const MOST_OVER_MS: u64 = 20_000;
 /// How long the monitor may take.
 const MONITOR_LIMIT: Duration = Duration::from_secs(2);
 
@@ -56,7 +62,7 @@ impl Worker {
             Effect::AskVoters { nodes } => self.ask_voters(nodes),
             Effect::ProbeFor { request, targets } => self.probe_for(request, targets),
             Effect::ReadConsole { request, vm, offset } => self.read_console(request, vm, offset),
-            Effect::Check { request } => self.check(request),
+            Effect::Check(asked) => self.check(asked),
             Effect::LaunchIncoming { vm, generation, spec, slot, migration } => {
                 self.launch_incoming(vm, generation, spec, slot, migration);
             }
@@ -82,6 +88,7 @@ impl Worker {
             Effect::PaceImages { gentle } => self.images.set_gentle(gentle),
             Effect::ReadImage { request, name } => self.images.read(request, &name),
             Effect::FollowNodes(said) => self.follow_nodes(&said),
+            Effect::Controllers(effect) => self.controllers.carry_out(effect),
             Effect::Hosting(effect) => self.hosted.iter().for_each(|hosted| hosted.carry_out(effect.clone())),
         }
         Ok(())
@@ -230,7 +237,7 @@ impl Worker {
     fn follow_nodes(&mut self, said: &[Endpoint]) {
         if self.nodes.learn(said) {
             let mesh = self.nodes.mesh();
-            let order: Vec<&str> = mesh.iter().map(|(region, _)| region.as_str()).collect();
+            let order: Vec<&str> = mesh.iter().map(|node| node.region.as_str()).collect();
             journal::info("nodes-learned", json!({"order": order}));
             nodes::save(&self.config.data_dir, said);
             self.link.set_endpoints(mesh);
@@ -245,12 +252,36 @@ impl Worker {
         });
     }
 
-    fn check(&self, request: u64) {
+    /// The agent's two processes, its VMs', and that of the region's node if it runs here.
+    fn processes(&self) -> Vec<process::Wanted> {
+        let own = |kind, pid| process::Wanted { kind, vm: None, pid };
+        // The watchdog started this process, and is there as long as it is.
+        let mut all = vec![
+            own("dwcp-agentd", std::process::id()),
+            own("watchdog", std::os::unix::process::parent_id()),
+        ];
+        all.extend(self.hosted.as_ref().and_then(Hosted::pid).map(|pid| own("dwcpd", pid)));
+        let vms = self.pids.iter();
+        all.extend(vms.map(|(vm, (_, pid))| process::Wanted { kind: "qemu", vm: Some(*vm), pid: *pid }));
+        all
+    }
+
+    fn check(&self, asked: CheckRequest) {
+        let asked_wall_ms = wall_ms();
         let config = self.config.clone();
         let not_after_unix = self.identity.not_after_unix();
         let until_us = self.lease.read().unwrap_or(0);
+        let processes = self.processes();
         self.aside(move || {
-            let checked: Checked = checks::check(&config, request, not_after_unix, until_us);
+            let mut checked: Checked = checks::check(&config, asked.request, not_after_unix, until_us);
+            if asked.processes_over_ms > 0 {
+                let window = Duration::from_millis(asked.processes_over_ms.min(MOST_OVER_MS));
+                checked.processes = process::watch(&processes, window);
+            }
+            if asked.measure {
+                let measured = measures::measure(&config, not_after_unix, &asked);
+                checked.measures = Some(HostMeasures { asked_wall_ms, ..measured });
+            }
             Some(Happened::Input(Input::Checked(checked)))
         });
     }

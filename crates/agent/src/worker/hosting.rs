@@ -94,12 +94,20 @@ impl Hosted {
         }
     }
 
+    /// The node's process; none: none is running here.
+    pub(super) fn pid(&self) -> Option<u32> {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        process.as_ref().map(|process| process.pid)
+    }
+
     /// How long a leaf serves that names this region's node.
     fn life(&self, leaf: &Identity) -> Result<CertificateLife, String> {
-        let wanted = PeerId::Region(self.host.region.clone());
-        if leaf.peer() != wanted || leaf.federation() != self.host.federation {
+        let (peer, region) = (leaf.peer(), &self.host.region);
+        // Of which number the region is, its node knows, and takes no other.
+        let fits = matches!(&peer, PeerId::Region { region: named, .. } if named == region);
+        if !fits || leaf.federation() != self.host.federation {
             let federation = leaf.federation();
-            return Err(format!("it names {} of federation {federation}, not {wanted}", leaf.peer()));
+            return Err(format!("it names {peer} of federation {federation}, not region {region}"));
         }
         let (begins, ends) = leaf.life_unix();
         let left = |at_unix: u64| (at_unix * 1_000).saturating_sub(wall_ms());
@@ -127,8 +135,8 @@ impl Hosted {
             HostingEffect::WriteSettings(node) => {
                 self.answer(HostingEvent::SettingsWritten(self.write_settings(&node)));
             }
-            HostingEffect::Start => {
-                let started = self.start();
+            HostingEffect::Start { lost } => {
+                let started = self.start(lost);
                 journal::info("control-plane-started", json!({"result": format!("{started:?}")}));
                 let runs = started.is_ok();
                 self.answer(HostingEvent::Started(started));
@@ -177,7 +185,7 @@ impl Hosted {
         memory::replace(&self.dir.join(SETTINGS_FILE), text.as_bytes())
     }
 
-    fn start(&self) -> Result<u32, String> {
+    fn start(&self, lost: bool) -> Result<u32, String> {
         let fault = |what: &Path, e: std::io::Error| format!("{}: {e}", what.display());
         let path = self.dir.join(LOG_FILE);
         let log = OpenOptions::new().create(true).append(true).open(&path).map_err(|e| fault(&path, e))?;
@@ -187,6 +195,9 @@ impl Hosted {
         writeln!(note, "{}", boot_id()).map_err(|e| fault(&path, e))?;
         let mut command = Command::new(&self.here.program);
         command.args(["run", "--config", SETTINGS_FILE]).current_dir(&self.dir);
+        if lost {
+            command.arg("--state-lost");
+        }
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         detach(&mut command, &note);
         let child = command.spawn().map_err(|e| fault(&self.here.program, e))?;
@@ -290,6 +301,20 @@ fn found_process(dir: &Path) -> Option<Process> {
     (boot == boot_id() && process.is_there()).then_some(process)
 }
 
+/// Limits this process's open files and memory. Makes only calls that may be made between fork and exec.
+pub(super) fn hold_to_limits() {
+    for (what, most) in [(libc::RLIMIT_NOFILE, OPEN_FILES), (libc::RLIMIT_DATA, MEMORY_BYTES)] {
+        // SAFETY: reads and writes one struct of ours; failing only means that there is no limit.
+        unsafe {
+            let mut limit: libc::rlimit = std::mem::zeroed();
+            libc::getrlimit(what, &mut limit);
+            limit.rlim_cur = most.min(limit.rlim_max);
+            limit.rlim_max = limit.rlim_cur;
+            libc::setrlimit(what, &limit);
+        }
+    }
+}
+
 /// Makes the child note who it is, leave the worker's session, and hold to its limits.
 fn detach(command: &mut Command, note: &File) {
     let fd = note.as_raw_fd();
@@ -297,13 +322,7 @@ fn detach(command: &mut Command, note: &File) {
     unsafe {
         command.pre_exec(move || {
             libc::setsid();
-            for (what, most) in [(libc::RLIMIT_NOFILE, OPEN_FILES), (libc::RLIMIT_DATA, MEMORY_BYTES)] {
-                let mut limit: libc::rlimit = std::mem::zeroed();
-                libc::getrlimit(what, &mut limit);
-                limit.rlim_cur = most.min(limit.rlim_max);
-                limit.rlim_max = limit.rlim_cur;
-                libc::setrlimit(what, &limit);
-            }
+            hold_to_limits();
             let own = libc::open(c"/proc/self/stat".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
             let mut line = [0u8; 1024];
             let count = libc::read(own, line.as_mut_ptr().cast(), line.len());

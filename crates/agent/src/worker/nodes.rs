@@ -3,9 +3,9 @@
 //! What the federation says goes before the settings and is kept on disk. What the settings name besides stays at the end:
 //! a list that has grown old must not cut a host off.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
+use dwcp_mesh::Peer;
 use dwcp_roles::protocol::Endpoint;
 use dwcp_types::{decode, encode};
 use serde_json::json;
@@ -58,8 +58,9 @@ impl Nodes {
     }
 
     /// Their mesh, by region, best first.
-    pub(super) fn mesh(&self) -> Vec<(String, SocketAddr)> {
-        self.all().into_iter().map(|node| (node.region, node.mesh)).collect()
+    pub(super) fn mesh(&self) -> Vec<Peer> {
+        let peer = |node: RegionEndpoint| Peer { node: node.node, region: node.region, address: node.mesh };
+        self.all().into_iter().map(peer).collect()
     }
 }
 
@@ -110,6 +111,8 @@ pub(super) fn in_order(
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn node(number: u64) -> RegionEndpoint {

@@ -83,7 +83,8 @@ fn leads(
     verdict(group, &String::from_utf8_lossy(&answer))
 }
 
-/// Reads the whole HTTP answer. Only a status of 200, the group asked about and a plain `"leader": true|false` count.
+/// Reads the whole HTTP answer. Only a status of 200, the group asked about and a plain `"leader": true|false`
+/// count.
 fn verdict(group: u64, answer: &str) -> Option<VoterState> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     if !head.starts_with("HTTP/1.1 200") {
@@ -97,7 +98,10 @@ fn verdict(group: u64, answer: &str) -> Option<VoterState> {
     }
     match object.get("leader")?.as_bool()? {
         true => Some(VoterState::Leader),
-        false => Some(VoterState::NotLeader),
+        // A server of an earlier version does not say it.
+        false => Some(VoterState::NotLeader {
+            led_ms: object.get("led_ms").and_then(serde_json::Value::as_u64).unwrap_or(u64::MAX),
+        }),
     }
 }
 
@@ -109,7 +113,9 @@ mod tests {
     fn only_a_plain_answer_accounts_for_a_voter() {
         let ok = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";
         let said = |body: &str| verdict(3, &format!("{ok}{body}"));
-        assert_eq!(said(r#"{"group":3,"leader":false,"term":3}"#), Some(VoterState::NotLeader));
+        let not_leader = |led_ms| Some(VoterState::NotLeader { led_ms });
+        assert_eq!(said(r#"{"group":3,"leader":false,"term":3,"led_ms":70}"#), not_leader(70));
+        assert_eq!(said(r#"{"group":3,"leader":false,"term":3}"#), not_leader(u64::MAX));
         assert_eq!(said("1f\r\n{\"group\":3,\"leader\":true}\r\n0\r\n\r\n"), Some(VoterState::Leader));
         assert_eq!(said(r#"{"group":4,"leader":false}"#), None, "another group");
         assert_eq!(said(r#"{"group":3,"leader":"no"}"#), None);

@@ -62,12 +62,12 @@ async fn a_host_runs_its_regions_node_until_nobody_wants_it() {
         let certified = Certified { public_key: public_key.clone(), certificate, refused: String::new() };
         leader.ask(ControllerMessage::Certified(certified));
     };
-    certify(&PeerId::Region("mars".into()));
+    certify(&PeerId::Region { region: "mars".into(), number: 6 });
     until("a wrong certificate is told of", || host.log().contains("control-plane").then_some(())).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let files = dir.join("data/control-plane");
     assert!(!files.join("node.pem").exists(), "the certificate of another region is not used");
-    certify(&PeerId::Region(REGION.into()));
+    certify(&PeerId::Region { region: REGION.into(), number: 6 });
     let first = until("the node runs", || node(&files)).await;
     let mode = std::fs::metadata(files.join("node.key")).expect("a key").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

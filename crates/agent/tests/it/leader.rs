@@ -56,7 +56,7 @@ impl Leader {
     pub async fn start_in(ca: &Ca, pki: &Path, listen: SocketAddr, names: (&str, &str)) -> Leader {
         let day = Duration::from_secs(86_400);
         ca.store(pki).expect("store");
-        let region = PeerId::Region(names.0.into());
+        let region = PeerId::Region { region: names.0.into(), number: 1 };
         ca.issue(&region, &[San::Ip(listen.ip())], day).expect("leaf").store(pki, "region").expect("store");
         let host = PeerId::Host { region: names.0.into(), host: names.1.into() };
         ca.issue(&host, &[], day).expect("leaf").store(pki, "host").expect("store");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dwcp_roles::protocol::{
-    AgentMessage, CheckRequest, ControllerMessage, Phase, ProbeRequest, ReadConsole, Run, VmReport,
+    AgentMessage, CheckRequest, Checked, ControllerMessage, Phase, ProbeRequest, ReadConsole, Run, VmReport,
 };
 use dwcp_types::VmId;
 
@@ -50,15 +50,20 @@ async fn a_vm_boots_answers_and_survives_the_death_of_the_worker() {
     // Console, probes and checks on the leader's behalf.
     leader.ask(ControllerMessage::ReadConsole(ReadConsole { request: 1, vm: VmId(7), offset: 0 }));
     leader.ask(ControllerMessage::Probe(ProbeRequest { request: 2, vms: vec![VmId(7), VmId(8)] }));
-    leader.ask(ControllerMessage::Check(CheckRequest { request: 3 }));
+    leader.ask(ControllerMessage::Check(CheckRequest {
+        request: 3,
+        in_service: true,
+        processes_over_ms: 200,
+        ..CheckRequest::default()
+    }));
     let answers =
         wait_for("answers", LONG, || Some(leader.answers()).filter(|answers| answers.len() >= 4)).await;
     let console =
         answers.iter().find_map(|a| if let AgentMessage::Console(c) = a { Some(c.clone()) } else { None });
     assert!(String::from_utf8_lossy(&console.expect("a console").bytes).contains("answering on"));
-    assert!(
-        answers.iter().any(|a| matches!(a, AgentMessage::Checked(checked) if checked.findings.len() >= 5))
-    );
+    let checked =
+        answers.iter().find_map(|a| if let AgentMessage::Checked(c) = a { Some(c.clone()) } else { None });
+    tells_of_processes(&checked.expect("a check"), qemu);
 
     // A stop by intent goes through the power button.
     leader.want(vec![intent(7, 1, Run::Stopped)]);
@@ -131,4 +136,16 @@ async fn without_a_lease_vms_are_held_still_then_killed_and_a_lease_in_time_lets
     host.stop();
     drop(host);
     std::fs::remove_dir_all(dir).expect("remove");
+}
+
+/// The agent's own processes, and the emulator of VM 7.
+fn tells_of_processes(checked: &Checked, qemu: u32) {
+    assert!(checked.findings.len() >= 5 && checked.measures.is_none(), "{checked:?}");
+    let machine = checked.processes.iter().find(|of| of.vm == Some(VmId(7))).expect("the VM's process");
+    assert_eq!((machine.kind.as_str(), machine.pid), ("qemu", qemu));
+    assert!(machine.window_ms >= 200 && machine.resident_kib > Some(10_000), "{machine:?}");
+    for kind in ["dwcp-agentd", "watchdog"] {
+        let own = checked.processes.iter().find(|of| of.kind == kind).expect("the agent's own");
+        assert!(own.trouble.is_empty() && own.threads >= Some(1) && own.fds > Some(2), "{own:?}");
+    }
 }

@@ -32,6 +32,7 @@ pub fn controller(session: &Session, command: &ControllerCommand) -> Ended {
             Ok(Exit::Done)
         }
         ControllerCommand::CacheStats => read(session, || cache_stats(session)),
+        ControllerCommand::Status { region } => super::controllers::status(session, region),
     }
 }
 

@@ -9,7 +9,7 @@ use dwcp_api::page::Nothing;
 use dwcp_api::region::RegionSummary;
 use dwcp_api::state::{LagMatrixRead, QueueDepthRead};
 
-use super::{Ended, membership, read, state_sync, survivability};
+use super::{Ended, membership, read, replication, state_sync, survivability};
 use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Column, Document, Table, Tone, words};
@@ -175,6 +175,8 @@ pub fn state(session: &Session, command: &StateCommand) -> Ended {
                 .text_block(words::as_of(&answer.as_of));
             Ok((document, Exit::Done))
         }),
+        StateCommand::Configure(wanted) => replication::configure(session, wanted),
+        StateCommand::Show => replication::show(session),
         StateCommand::VerifySync { region } => state_sync::verify(session, region),
         StateCommand::ForceSync(wanted) => state_sync::force(session, wanted),
         StateCommand::Backup(command) => super::backup::run(session, command),

@@ -7,7 +7,9 @@ use dwcp_api::membership::{
     RegionCleanUpRequest, RegionDeploy, RegionDeployRequest, RegionRemove, RegionRemoveRequest,
     RegionReplicate, RegionReplicateRequest,
 };
-use dwcp_api::region::{ProbeVerdict, RegionHealthCheck, RegionProbeRequest};
+use dwcp_api::region::{
+    Lifecycle, ProbeVerdict, RegionHealthCheck, RegionHealthReport, RegionProbe, RegionProbeRequest,
+};
 
 use super::{Ended, LOOK_EVERY, PATIENCE, confirmed, dry, read};
 use crate::Exit;
@@ -19,6 +21,8 @@ use crate::typed::{Deploy, RegionDeployArgs};
 
 /// How long a step may take without `--timeout`.
 const LIMIT: Duration = Duration::from_secs(300);
+/// A host whose node has ended is connected to another one sooner.
+const DIALS_ANEW: Duration = Duration::from_secs(15);
 /// What a region's node consists of.
 const COMPONENTS: [&str; 4] = ["controller", "state-manager", "router", "monitor"];
 /// Its parts that are in this version.
@@ -203,11 +207,32 @@ fn wait(session: &Session, region: &str, steps: &[&str]) -> Result<(), Failure> 
     ended
 }
 
+/// A region that has just come in is reached by the others one after the other: they are given so long.
+const LINKS_COME_UP: Duration = Duration::from_secs(30);
+
+/// The probes of a region from every other one; again while it joins and not all of them reach it yet.
+fn probes(session: &Session, region: &str) -> Result<RegionHealthReport, Failure> {
+    let request = RegionProbeRequest { region: region.to_owned(), timeout_ms: None };
+    let began = Instant::now();
+    loop {
+        let report = session.call::<RegionHealthCheck>(&request)?;
+        let all = report.probes.iter().all(|probe| reaches(&probe));
+        let joins = || look(session, region).is_ok_and(|of| of.lifecycle == Lifecycle::Joining);
+        if all || began.elapsed() >= LINKS_COME_UP || !joins() {
+            return Ok(report);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn reaches(probe: &&RegionProbe) -> bool {
+    matches!(probe.verdict, ProbeVerdict::Answers | ProbeVerdict::Unwell)
+}
+
 /// Every region probes this one; exit 1 unless all of them reach it.
 pub fn connectivity(session: &Session, region: &str) -> Ended {
     read(session, || {
-        let request = RegionProbeRequest { region: region.to_owned(), timeout_ms: None };
-        let report = session.call::<RegionHealthCheck>(&request)?;
+        let report = probes(session, region)?;
         let mut table = Table::new(&["FROM", "TO", "REACHED", ">RTT", "DETAIL"]).or("nobody could look");
         for probe in &report.probes {
             let reached = match probe.verdict {
@@ -223,10 +248,7 @@ pub fn connectivity(session: &Session, region: &str) -> Ended {
                 Cell::from(&probe.detail),
             ]);
         }
-        let reach = |probe: &&dwcp_api::region::RegionProbe| {
-            matches!(probe.verdict, ProbeVerdict::Answers | ProbeVerdict::Unwell)
-        };
-        let (reached, of) = (report.probes.iter().filter(reach).count(), report.probes.len());
+        let (reached, of) = (report.probes.iter().filter(reaches).count(), report.probes.len());
         let exit = if of > 0 && reached == of { Exit::Done } else { Exit::Failed };
         let line = format!("{reached} of {of} regions reach {region}");
         Ok((Document::of(&report).table(table).text_block(line), exit))
@@ -276,10 +298,13 @@ pub fn clean_up(session: &Session, region: &str) -> Ended {
     let request = RegionCleanUpRequest { region: region.to_owned(), dry_run };
     let answer = session.call::<RegionCleanUp>(&request)?;
     if !dry_run && !session.global.detach {
+        let began = Instant::now();
         let hosts_left = || {
             let pools = session.call::<PoolList>(&PoolListRequest { region: Some(region.to_owned()) })?;
+            // A host that was connected to the region's own node is on its way to another one.
+            let awaited = pools.hosts.is_empty() && began.elapsed() < DIALS_ANEW;
             let left = pools.hosts.into_iter().find(|host| host.phase != "nothing");
-            Ok(left.map(|host| host.host))
+            Ok(left.map(|host| host.host).or_else(|| awaited.then(|| format!("a host of {region}"))))
         };
         until(
             session,

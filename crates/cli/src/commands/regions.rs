@@ -7,7 +7,10 @@ use dwcp_api::region::{
     RegionSummary, RegionTraffic, RegionTrafficRequest, RegionVerdict, RegionVmCount,
 };
 
-use super::{Ended, all_pages, dry, events, federation, hosts, membership, moves, read};
+use super::{
+    Ended, all_pages, checks, dry, events, federation, hosts, membership, moves, planning, read, site,
+    upgrades, verify,
+};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -60,7 +63,14 @@ pub fn run(session: &Session, command: &RegionCommand) -> Ended {
         RegionCommand::Deploy(wanted) => membership::deploy_region(session, wanted),
         RegionCommand::ConnectivityTest { region, .. } => membership::connectivity(session, region),
         RegionCommand::VerifyConnectivity(name) => membership::connectivity(session, &name.region),
+        RegionCommand::PreflightCheck(name) => checks::preflight(session, &name.region),
+        RegionCommand::Configure(wanted) => site::configure(session, wanted),
+        RegionCommand::Evaluate { candidates } => planning::evaluate(session, &candidates.0),
+        RegionCommand::CostAnalysis(wanted) => planning::cost(session, wanted),
+        RegionCommand::Verify(wanted) => verify::run(session, wanted),
+        RegionCommand::AnnounceDecommission(wanted) => site::announce(session, wanted),
         RegionCommand::Remove(switch) => membership::remove(session, &switch.region, &switch.reason),
+        RegionCommand::Upgrade(wanted) => upgrades::upgrade(session, wanted),
         RegionCommand::SetTraffic(wanted) => set_traffic(session, wanted),
         RegionCommand::EnablePlacement(switch) | RegionCommand::DisablePlacement(switch) => {
             let request = PlacementSwitchRequest {
@@ -144,6 +154,19 @@ fn placement_text(region: &RegionSummary) -> String {
     text
 }
 
+/// When it is to end, who said so and why.
+fn end_text(region: &RegionSummary) -> String {
+    let Some(end) = &region.decommission else { return "none announced".to_owned() };
+    let mut text = format!("{}, by {}", words::instant(end.at_ms), end.by);
+    if end.due {
+        text.insert_str(0, "due since ");
+    }
+    if !end.reason.is_empty() {
+        text.push_str(&format!(" ({})", end.reason));
+    }
+    text
+}
+
 fn full(status: &RegionStatus, verbose: bool) -> Document {
     let region = &status.summary;
     let mut document = Document::of(status).pairs(vec![
@@ -152,6 +175,7 @@ fn full(status: &RegionStatus, verbose: bool) -> Document {
         ("health", words::health(&region.health)),
         ("placement", placement_text(region).into()),
         ("traffic", words::percent(region.traffic_percent)),
+        ("decommission", end_text(region).into()),
         ("vms", words::known(region.vms)),
         ("hosts", region.hosts.into()),
         ("cpu", words::usage(&region.cpu, "vCPU").into()),

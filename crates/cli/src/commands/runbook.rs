@@ -1,159 +1,79 @@
 //! Runbooks: the operations guide's steps in their order, each a command that could be typed by hand.
 
+mod add_region;
+mod decommission;
+mod emergency;
+mod facts;
+mod gates;
+mod step;
+mod walk;
+
 use clap::Parser as _;
 
-use super::{Ended, confirmed};
+use super::Ended;
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::typed::{RunbookCommand, RunbookRun, Typed};
+use crate::typed::{Global, RunbookCommand, RunbookRun, Typed};
 
-/// What an end of a step means for the next ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goes {
-    /// They follow, but for a failure.
-    OnWhenDone,
-    /// They follow whatever it was: it only shows.
-    On,
-    /// They follow only when the region is found to be down.
-    OnWhenDown,
-}
-
-struct Step {
-    title: &'static str,
-    /// Words of `dwcp-cli`; `{region}` and the like are filled in.
-    words: &'static str,
-    goes: Goes,
-}
-
-/// Guide 10.2.
-const EMERGENCY_FAILOVER: [Step; 6] = [
-    Step {
-        title: "verify that the region is truly down",
-        words: "federation region health-check --region {region}",
-        goes: Goes::OnWhenDown,
-    },
-    Step {
-        title: "disable the failed region",
-        words: "federation region disable --region {region}",
-        goes: Goes::OnWhenDone,
-    },
-    Step {
-        title: "fail it over",
-        words: "federation failover --from-region {region} --to-regions {to} --priority critical --max-time {max_time}",
-        goes: Goes::On,
-    },
-    Step { title: "see how the failover went", words: "federation failover status", goes: Goes::On },
-    Step {
-        title: "verify that no VM is left there",
-        words: "federation region vm-count --region {region}",
-        goes: Goes::On,
-    },
-    Step {
-        title: "verify that the services answer",
-        words: "federation vm health-check --all",
-        goes: Goes::On,
-    },
-];
-
-/// What is left to people.
-const BY_HAND: [&str; 3] = [
-    "notify stakeholders, and update the status page",
-    "keep the region's logs for the root cause analysis",
-    "open an incident",
-];
+const LIST: &str = "\
+emergency-failover   a region is down: disable it, fail it over, verify
+add-region           a host pool becomes a region: measure, deploy, verify, give traffic little by little
+decommission-region  a region leaves: announce, empty, disable, remove, clean up
+";
 
 pub fn run(session: &Session, command: &RunbookCommand) -> Ended {
-    match command {
-        RunbookCommand::List => {
-            crate::print_quietly("emergency-failover  a region is down: disable it, fail it over, verify\n");
-            Ok(Exit::Done)
-        }
-        RunbookCommand::Run(wanted) if wanted.name == "emergency-failover" => emergency(session, wanted),
-        RunbookCommand::Run(wanted) => {
-            Err(Failure::new(Exit::NotFound, format!("no runbook {}", wanted.name))
-                .suggest("dwcp-cli runbook list"))
-        }
-    }
-}
-
-fn filled(words: &str, wanted: &RunbookRun) -> String {
-    let to = if wanted.to_regions.0.is_empty() { "all".to_owned() } else { wanted.to_regions.0.join(",") };
-    words.replace("{region}", &wanted.region).replace("{to}", &to).replace("{max_time}", &wanted.max_time)
-}
-
-fn emergency(session: &Session, wanted: &RunbookRun) -> Ended {
-    if session.global.dry_run {
-        for (number, step) in EMERGENCY_FAILOVER.iter().enumerate() {
-            let line = filled(step.words, wanted);
-            crate::print_quietly(&format!("{}. {}\n   dwcp-cli {line}\n", number + 1, step.title));
-        }
+    let RunbookCommand::Run(wanted) = command else {
+        crate::print_quietly(LIST);
         return Ok(Exit::Done);
+    };
+    let global = &session.global;
+    let not_here = [
+        ("--output", global.output.is_some(), "its steps are printed as they go; redirect what it prints"),
+        ("--watch", global.watch.is_some(), "it shows its own progress"),
+        (
+            "--detach",
+            global.detach,
+            "this program carries the steps out; typed again, it goes on where it was",
+        ),
+    ];
+    if let Some((flag, _, why)) = not_here.into_iter().find(|(_, given, _)| *given) {
+        return Err(Failure::usage(format!("{flag} is not for runbooks")).because(why));
     }
-    let mut worst = Exit::Done;
-    for (number, step) in EMERGENCY_FAILOVER.iter().enumerate() {
-        let line = filled(step.words, wanted);
-        crate::print_quietly(&format!("== {}. {}\n$ dwcp-cli {line}\n", number + 1, step.title));
-        let exit = carry_out(session, &line);
-        match (step.goes, exit) {
-            (Goes::OnWhenDown, Exit::Done) => still_there(session, wanted)?,
-            (Goes::OnWhenDown | Goes::On, Exit::Failed | Exit::Partly | Exit::Unreachable | Exit::Done) => {}
-            (Goes::OnWhenDone, Exit::Done) => {}
-            (_, exit) => return Ok(exit),
-        }
-        if step.goes != Goes::OnWhenDown && exit != Exit::Done {
-            worst = Exit::Partly;
-        }
+    match wanted {
+        RunbookRun::EmergencyFailover(wanted) => emergency::run(session, wanted),
+        RunbookRun::AddRegion(wanted) => add_region::run(session, wanted),
+        RunbookRun::DecommissionRegion(wanted) => decommission::run(session, wanted),
     }
-    for step in BY_HAND {
-        crate::print_quietly(&format!("by hand: {step}\n"));
-    }
-    Ok(worst)
 }
 
-/// A region that answers is not failed over unless somebody means it.
-fn still_there(session: &Session, wanted: &RunbookRun) -> Result<(), Failure> {
-    let again = format!("dwcp-cli runbook run emergency-failover --region {}", wanted.region);
-    confirmed(session, &format!("{} is healthy", wanted.region), &again)
+/// A line's words. Names that are filled in have no blanks.
+fn split(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
 }
 
-/// Carries out one line as if it had been typed, with the flags that the runbook itself was given.
-fn carry_out(session: &Session, line: &str) -> Exit {
-    let words = std::iter::once("dwcp-cli").chain(line.split(' '));
+/// Carries out one command as if it had been typed, with the flags that the runbook itself was given.
+fn carry_out(session: &Session, command: &[String]) -> Ended {
+    let words = std::iter::once("dwcp-cli").chain(command.iter().map(String::as_str));
     let typed = match Typed::try_parse_from(words) {
         Ok(typed) => typed,
         Err(error) => {
             crate::remark(&error.to_string());
-            return Exit::Usage;
+            return Ok(Exit::Usage);
         }
     };
-    match super::run(session, &typed.command) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            failure.print(session);
-            failure.exit
-        }
-    }
+    super::run(session, &typed.command)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::typed::Words;
+/// How it ended, with what went wrong on stderr.
+fn printed(session: &Session, ended: Ended) -> Exit {
+    ended.unwrap_or_else(|failure| {
+        failure.print(session);
+        failure.exit
+    })
+}
 
-    #[test]
-    fn every_step_is_a_command_that_can_be_typed() {
-        let wanted = RunbookRun {
-            name: "emergency-failover".into(),
-            region: "us-east-1".into(),
-            to_regions: Words(vec!["eu-west-1".into(), "ap-south-1".into()]),
-            max_time: "30s".into(),
-        };
-        for step in EMERGENCY_FAILOVER {
-            let line = filled(step.words, &wanted);
-            assert!(!line.contains('{'), "{line}");
-            let words = std::iter::once("dwcp-cli").chain(line.split(' '));
-            assert!(Typed::try_parse_from(words).is_ok(), "{line}");
-        }
-    }
+/// The same federation, and nothing is asked: that was done before.
+fn unasked(session: &Session) -> Session {
+    Session::new(Global { yes: true, ..session.global.clone() })
 }

@@ -5,8 +5,9 @@ use dwcp_api::vm_spec::Priority;
 use dwcp_config::units;
 
 use super::{
-    ControllerCommand, Drain, DrillCommand, EventsCommand, Failback, FederationNetworkCommand, MigrateAll,
-    MigrateArgs, Rebalance, RegionDeployArgs, StateCommand, Words, words,
+    AnnounceDecommission, ConfigurationCommand, ControllerCommand, Drain, DrillCommand, EventsCommand,
+    Failback, FederationNetworkCommand, MigrateAll, MigrateArgs, Rebalance, RegionConfigureArgs,
+    RegionDeployArgs, RegionUpgradeArgs, RegionVerifyArgs, ReleaseCommand, StateCommand, Words, words,
 };
 
 #[derive(Debug, Subcommand)]
@@ -73,17 +74,26 @@ pub enum FederationCommand {
     /// Replication of state.
     #[command(subcommand)]
     State(StateCommand),
+    /// A control plane that came back from a backup.
+    #[command(subcommand)]
+    Restoration(super::restoration::RestorationCommand),
     /// Links between regions.
     #[command(subcommand)]
     Network(FederationNetworkCommand),
     /// Controllers.
     #[command(subcommand)]
     Controller(ControllerCommand),
+    /// Versions that regions can be upgraded to.
+    #[command(subcommand)]
+    Release(ReleaseCommand),
     /// The switch that stops DWCP from acting; without a state, where it stands.
     Freeze(FreezeArgs),
     /// Policies: automatic failover, overcommit, scoring.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// The configuration of the whole federation, as a file.
+    #[command(subcommand)]
+    Config(ConfigurationCommand),
 }
 
 /// A region by name.
@@ -92,6 +102,17 @@ pub struct RegionName {
     /// The region.
     #[arg(long)]
     pub region: String,
+}
+
+/// A region, and how many VMs it is to have.
+#[derive(Debug, Args)]
+pub struct CostAnalysisArgs {
+    /// The region.
+    #[arg(long)]
+    pub region: String,
+    /// So many VMs of the federation's mean size.
+    #[arg(long, value_name = "N")]
+    pub expected_vm_count: u64,
 }
 
 /// A region and why.
@@ -177,6 +198,39 @@ pub enum RegionCommand {
     VerifyConnectivity(RegionName),
     /// Set a region's share of traffic.
     SetTraffic(SetTraffic),
+    /// Replace a region's control plane by another version while its VMs run; what does not work is rolled back by itself.
+    ///
+    /// The region fetches the program, its node goes over to it once every other voter of every group is there, and has a
+    /// minute to become well. One region at a time.
+    ///
+    /// Example: dwcp-cli federation region upgrade --region us-east-1 --version v3.2.0
+    Upgrade(RegionUpgradeArgs),
+    /// Measure the hosts that a region is to be deployed of; exit 1 when one of them will not do, 3 when none waits for it.
+    ///
+    /// Each host measures itself now: clock, disk, memory, certificate, the ways to every region. The region that answers tries to
+    /// reach it where its node is to listen.
+    PreflightCheck(RegionName),
+    /// Set what a region is like, from a file: name, zones, coordinates, compliance, priority, prices, how many VMs.
+    Configure(RegionConfigureArgs),
+    /// Rank regions that could be added: latency to where traffic is answered, cost, compliance, distance from shared risk.
+    ///
+    /// Every factor is shown with where it comes from; what is not known is said, and counts as nothing.
+    Evaluate {
+        /// The regions, by the names that the catalogue has for them.
+        #[arg(long, value_name = "A,B", value_parser = words)]
+        candidates: Words,
+    },
+    /// What VMs would cost in a region a month, beside today's regions; whether that saves more than 20%.
+    CostAnalysis(CostAnalysisArgs),
+    /// Look at a region end to end; exit 1 when something is wrong, 7 when something could not be looked at.
+    ///
+    /// Its node is heard, its hosts have leases, every region reaches it, and its replicas and store hold what the majority's do.
+    Verify(RegionVerifyArgs),
+    /// Announce that a region is to end: events remind of it 30 days, 7 days and 24 hours before, and when it is due.
+    ///
+    /// VMs that may be in no other region are not placed there any more, unless they are over by then. Nothing is moved or switched
+    /// off by itself.
+    AnnounceDecommission(AnnounceDecommission),
     /// Let a region go that is disabled and empty. Nothing brings it back: a region deployed anew has another number.
     Remove(RegionSwitch),
 }

@@ -17,12 +17,89 @@ pub enum InfrastructureCommand {
     ///
     /// The host makes a key, gets a certificate for it, and runs `dwcpd`. Typed again while that goes on, the command waits too.
     Deploy(Deploy),
+    /// Have a region's node and its hosts measure themselves now; exit 1 when something fails, 7 when something is not known.
+    ///
+    /// Disks, clocks, certificates, processes, ports: each is looked at when the command is typed. Who does not answer fails, and is
+    /// named. The other regions reach for the region's mesh and API.
+    Check {
+        /// The region.
+        #[arg(long)]
+        region: String,
+    },
+    /// What the processes of a component use now; exit 7 when one of them does not answer.
+    ///
+    /// controller, state-manager and monitor are one process of a region in this version (dwcpd); agent is two of each host.
+    ///
+    /// Example: dwcp-cli infrastructure metrics --component controller --metric cpu
+    Metrics(ProcessMetrics),
+    /// More controllers in a region, or fewer: processes on its hosts that decide about placements beside its node.
+    ///
+    /// They take the decisions that are long: those about rules, explained ones, previews of many VMs. Nothing rests on them.
+    #[command(
+        after_help = "Example:\n  dwcp-cli infrastructure scale --component controller --replicas +2 --region us-east-1"
+    )]
+    Scale(Scale),
     /// Have the hosts of a region that has left stop its node and remove its keys and its state.
     Cleanup {
         /// The region.
         #[arg(long)]
         region: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct ProcessMetrics {
+    /// controller, state-manager, monitor or agent.
+    #[arg(long)]
+    pub component: String,
+    /// cpu, memory, fds, threads, uptime, io or all.
+    #[arg(long, default_value = "all")]
+    pub metric: String,
+    /// The region; without it all.
+    #[arg(long)]
+    pub region: Option<String>,
+    /// How long processor time is counted, 100ms to 20s.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = units::duration_ms)]
+    pub window: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// What to run more or fewer of. Only `controller` is replicated within a region.
+    #[arg(long)]
+    pub component: String,
+    /// So many in all, the node's own among them; or so many more or fewer: 3, +2, -1. At most 16 in all.
+    #[arg(long, value_name = "N|+N|-N", allow_hyphen_values = true, value_parser = replicas)]
+    pub replicas: Replicas,
+    /// The region; without it every active region that can have so many.
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Why, for the events.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// How many are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replicas {
+    /// So many in all.
+    Count(u64),
+    /// So many more, or fewer.
+    Change(i64),
+}
+
+fn replicas(text: &str) -> Result<Replicas, String> {
+    let wrong = || format!("'{text}' is not a number such as 3, +2 or -1");
+    match text.strip_prefix(['+', '-']) {
+        Some(digits) => {
+            let by: i64 = digits.parse().map_err(|_| wrong())?;
+            if !digits.starts_with(|first: char| first.is_ascii_digit()) {
+                return Err(wrong());
+            }
+            Ok(Replicas::Change(if text.starts_with('-') { -by } else { by }))
+        }
+        None => text.parse().map(Replicas::Count).map_err(|_| wrong()),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -239,6 +239,12 @@ pub enum StateCommand {
     LagMatrix,
     /// Per peer: entries and bytes waiting.
     QueueDepth,
+    /// Set how state is replicated, in every region, live. Acknowledged commands stay on a majority of disks (RPO 0) whatever is set.
+    ///
+    /// Example: dwcp-cli federation state configure --replication-workers 20 --compression true --sync-interval 10s
+    Configure(ReplicationConfigureArgs),
+    /// How state is replicated: as it is set, and as each region does it.
+    Show,
     /// Compare every region's replicas at one place of each log, and read the stores back from the disks; exit 1 when something
     /// differs or is damaged, 7 when a region could not be reached.
     VerifySync {
@@ -253,6 +259,22 @@ pub enum StateCommand {
     Backup(BackupCommand),
     /// Give a region replicas of every region's state, and wait until they have caught up.
     EnableRegion(super::RegionName),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct ReplicationConfigureArgs {
+    /// 1 to 64 (8 without it): each has up to 32 append messages under way to each replica before the first is answered.
+    #[arg(long, value_name = "N")]
+    pub replication_workers: Option<u32>,
+    /// Compress frames between regions (zstd), those that become shorter by it.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true,
+        value_name = "BOOL")]
+    pub compression: Option<bool>,
+    /// Between two tellings of soft state (links, load, usage, times), from a beat (250ms, as without it) to 60s. Commands and
+    /// signs of life do not wait for it.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
+    pub sync_interval: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -276,6 +298,12 @@ pub enum ControllerCommand {
     Show,
     /// The placement cache: size, hits, why it missed.
     CacheStats,
+    /// The controllers of each region: where they run, what they decided, how long that takes.
+    Status {
+        /// Only of this region.
+        #[arg(long)]
+        region: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

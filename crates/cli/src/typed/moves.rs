@@ -154,28 +154,3 @@ pub struct Rebalance {
     #[arg(long)]
     pub reason: Option<String>,
 }
-
-#[derive(Debug, Subcommand)]
-pub enum RunbookCommand {
-    /// List the runbooks.
-    List,
-    /// Carry a runbook out, a step after the other, each shown as the command that it is.
-    ///
-    /// emergency-failover: stops when the region turns out to be healthy, unless --yes; --dry-run prints the steps.
-    Run(RunbookRun),
-}
-
-#[derive(Debug, Args)]
-pub struct RunbookRun {
-    /// Which: emergency-failover.
-    pub name: String,
-    /// The failed region.
-    #[arg(long)]
-    pub region: String,
-    /// Regions to go to, best first; without it all that are healthy.
-    #[arg(long, value_name = "A,B", value_parser = words, default_value = "all")]
-    pub to_regions: Words,
-    /// Refuse when the plan predicts more.
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
-    pub max_time: String,
-}

@@ -139,7 +139,7 @@ pub fn operation(kind: &str, state: &str, done: u64) -> Value {
     })
 }
 
-fn host(name: &str) -> Value {
+pub fn host(name: &str) -> Value {
     json!({
         "host": name, "region": "us-east-1", "zone": "a", "state": "up", "labels": { "disk": "ssd" },
         "lease_left_ms": 2_700, "cpu": usage(Some(40.0)), "memory": usage(None), "storage": usage(Some(1.0)),
@@ -421,12 +421,17 @@ fn replication_and_control(request: &Arrived) -> Option<Value> {
 fn refused(request: &Arrived) -> Option<Reply> {
     super::move_answers::refused(request)
         .or_else(|| super::backup_answers::refused(request))
+        .or_else(|| super::site_answers::answer(request))
         .or_else(|| super::membership_answers::answer(request))
+        .or_else(|| super::controllers_answers::answer(request))
+        .or_else(|| super::upgrade_answers::answer(request))
+        .or_else(|| super::restoration_answers::answer(request))
 }
 
 /// What the fake federation answers.
 pub fn answer(request: &Arrived) -> Reply {
-    if let Some(reply) = super::sync_answers::answer(request).or_else(|| refused(request)) {
+    let settings = || super::settings_answers::answer(request);
+    if let Some(reply) = super::sync_answers::answer(request).or_else(|| refused(request)).or_else(settings) {
         return reply;
     }
     if let Some(value) = super::move_answers::moves(request)

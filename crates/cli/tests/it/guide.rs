@@ -41,8 +41,8 @@ fn a_group_without_its_command_is_told_as_typed() {
     assert_eq!(told("dwcp-cli routing ddos").as_deref(), Some("routing ddos"));
     assert_eq!(told("dwcp-cli --format json metrics query x").as_deref(), Some("metrics query"));
     assert_eq!(
-        told("dwcp-cli federation state configure --sync-interval 5s").as_deref(),
-        Some("federation state configure")
+        told("dwcp-cli federation region scale-plan --region eu").as_deref(),
+        Some("federation region scale-plan")
     );
     assert_eq!(told("dwcp-cli vm fly"), None);
     let ran = super::fake::Home::new().run("federation region");
@@ -75,4 +75,12 @@ fn switches_stand_alone_or_with_a_value() {
 fn a_parser_without_contradictions() {
     use clap::CommandFactory;
     Typed::command().debug_assert();
+}
+
+#[test]
+fn under_its_other_name_the_program_prints_the_address_of_a_region() {
+    let meant = |line: &str| argv::by_name(words(line)).join(" ");
+    assert_eq!(meant("/usr/local/bin/get-region-ip eu-central-1"), "dwcp-cli routing address eu-central-1");
+    assert_eq!(meant("get-region-ip --help"), "dwcp-cli routing address --help");
+    assert_eq!(meant("dwcp-cli version"), "dwcp-cli version");
 }

@@ -39,7 +39,9 @@ pub fn answer(request: &Arrived) -> Option<Reply> {
     let dry = request.body.contains("\"dry_run\":true");
     let route = request.route();
     let value = match route.as_str() {
-        "GET /v1/pools" if request.target.contains("sa-east-1") => json!({ "hosts": [], "as_of": as_of() }),
+        "GET /v1/pools" if request.target.contains("sa-east-1") => {
+            json!({ "as_of": as_of(), "hosts": [host("sa-east-1", Value::Null, "nothing")] })
+        }
         "GET /v1/pools" => json!({ "as_of": as_of(), "hosts": [
             host("ap-northeast-1", Value::Null, "nothing"),
             host("eu-central-1", json!("127.77.6.1:7443"), "running"),

@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 11] = [
+const FILES: [(&str, &[&str]); 16] = [
     (
         "federation",
         &[
@@ -19,6 +19,12 @@ const FILES: [(&str, &[&str]); 11] = [
             "federation events list --region us-east-1 --since 1h",
             "federation state lag-matrix",
             "federation state queue-depth",
+            "federation state show",
+            "federation state configure --replication-workers 20 --compression true --sync-interval 10s",
+            "federation state configure --compression false --dry-run",
+            "federation state configure --replication-workers 65",
+            "federation state configure --sync-interval soon",
+            "federation state configure",
             "federation state verify-sync",
             "federation state verify-sync --region us-east-1",
             "federation state verify-sync --region sa-east-1",
@@ -84,6 +90,111 @@ const FILES: [(&str, &[&str]); 11] = [
             "federation region remove --region sa-east-1",
             "federation region remove --region sa-east-1 --confirm",
             "infrastructure cleanup --region sa-east-1",
+        ],
+    ),
+    (
+        "controllers",
+        &[
+            "infrastructure scale --component controller --replicas +2",
+            "infrastructure scale --component controller --replicas 3 --region us-east-1 --dry-run",
+            "infrastructure scale --component controller --replicas 0 --region us-east-1",
+            "infrastructure scale --component controller --replicas -1 --region us-east-1 --format csv",
+            "infrastructure scale --component controller --replicas many",
+            "infrastructure scale --component controller --replicas +2 --region mars",
+            "infrastructure scale --component state-manager --replicas +2",
+            "federation controller status",
+            "federation controller status --region us-east-1 --format csv",
+        ],
+    ),
+    (
+        "restoration",
+        &[
+            "federation restoration status",
+            "federation restoration status --format csv",
+            "federation restoration write-off --region us-east-1 --host us-east-1-b1",
+            "federation restoration write-off --region us-east-1 --host us-east-1-b1 --yes --reason burnt",
+            "federation restoration write-off --region us-east-1 --host us-east-1-a1 --yes",
+            "federation restoration decide web-4",
+            "federation restoration decide web-4 --forget --reason deleted",
+            "federation restoration decide web-4 --start --dry-run",
+        ],
+    ),
+    (
+        "configuration",
+        &[
+            "federation region evaluate --candidates eu-central-1,ap-northeast-1,ca-central-1",
+            "federation region cost-analysis --region eu-central-1 --expected-vm-count 5000",
+            "federation region cost-analysis --region eu-central-1 --expected-vm-count -5",
+            "federation config backup --output config.tar.gz --dry-run",
+            "federation config backup --output config.tar.gz",
+            "federation config backup --output config.tar.gz --format json",
+            "federation config backup",
+            "federation config backup --output no-folder/config.tar.gz",
+            "federation config restore --input config.tar.gz",
+            "federation config restore --input since.tar.gz --dry-run",
+            "federation config restore --input since.tar.gz --reason oops",
+            "federation config restore --input since.tar.gz --dry-run --format csv",
+            "federation config restore --input elsewhere.tar.gz",
+            "federation config restore --input bad.yaml",
+            "federation config restore --input nowhere.tar.gz",
+            "federation config restore",
+        ],
+    ),
+    (
+        "upgrades",
+        &[
+            "federation release list",
+            "federation release list --format csv",
+            "federation region upgrade --region us-east-1 --version v3.2.0 --component controller,state-manager,router,monitor",
+            "federation region upgrade --region us-east-1 --version v3.2.0 --dry-run",
+            "federation region upgrade --region us-east-1 --version v3.2.0 --detach",
+            "federation region upgrade --region us-east-1 --version 0.1.0",
+            "federation region upgrade --region us-east-1 --version v9.9.9",
+            "federation region upgrade --region eu-west-1 --version v3.2.0",
+            "federation release publish no-such-file",
+        ],
+    ),
+    (
+        "site",
+        &[
+            "federation region preflight-check --region eu-central-1",
+            "federation region preflight-check --region eu-central-1 --format csv",
+            "federation region preflight-check --region ap-northeast-1",
+            "federation region preflight-check --region mars",
+            "infrastructure check --region us-east-1",
+            "infrastructure check --region us-east-1 --format csv",
+            "infrastructure check --region eu-west-1",
+            "infrastructure check --region mars",
+            "infrastructure metrics --component controller --metric cpu",
+            "infrastructure metrics --component controller",
+            "infrastructure metrics --component agent --metric memory --format csv",
+            "infrastructure metrics --component agent --metric io --region us-east-1",
+            "infrastructure metrics --component router --metric cpu",
+            "infrastructure metrics --component contoller --metric cpu",
+            "infrastructure metrics --component agent --metric ram",
+            "infrastructure metrics --component agent --window 2m",
+            "federation region configure --region eu-central-1 --config eu-central-1.yaml",
+            "federation region configure --region eu-central-1 --config eu-central-1.yaml --dry-run",
+            "federation region configure --region us-east-1 --config eu-central-1.yaml",
+            "federation region configure --region eu-central-1 --config bad.yaml",
+            "federation region configure --region eu-central-1 --config nowhere.yaml",
+            "routing endpoint add --region eu-central-1 --ip 192.0.2.1 --port 443",
+            "routing endpoint add --region eu-central-1 --ip here --port 443",
+            "routing endpoint add --region eu-central-1 --ip 192.0.2.1 --port 70000",
+            "routing endpoint remove --region eu-central-1 --ip 192.0.2.1 --port 443",
+            "routing endpoint list",
+            "routing address eu-central-1",
+            "routing address ca-central-1",
+            "routing address mars",
+            "federation region verify --region eu-central-1",
+            "federation region verify --region eu-central-1 --format csv",
+            "federation region verify --region eu-central-1 --full --dry-run",
+            "federation region status --region eu-central-1",
+            "federation region announce-decommission --region sa-east-1 --decommission-date 2025-12-01",
+            "federation region announce-decommission --region sa-east-1 --cancel",
+            "federation region announce-decommission --region sa-east-1 --cancel --decommission-date 2025-12-01",
+            "federation region announce-decommission --region sa-east-1 --decommission-date soon",
+            "federation region announce-decommission --region sa-east-1",
         ],
     ),
     (
@@ -252,9 +363,15 @@ const FILES: [(&str, &[&str]); 11] = [
             "dev link --from us-east-1 --to eu-west-1",
             "dev link --cut",
             "metrics query 'sum(dwcp_federation_active_vms)' --range 7d --step 1h",
-            "federation config restore --dry-run",
+            "compliance report --dry-run",
         ],
     ),
+];
+
+/// Files beside which the lines are typed: as the documents show it, and with mistakes.
+const REGION_FILES: [(&str, &str); 2] = [
+    ("eu-central-1.yaml", include_str!("../../../../docs/operations/examples/regions/eu-central-1.yaml")),
+    ("bad.yaml", "region: eu-central-1\npriority: 101\nzones: [a, a]\ncompliances: [gdpr]\n"),
 ];
 
 fn path(name: &str) -> PathBuf {
@@ -264,6 +381,27 @@ fn path(name: &str) -> PathBuf {
 fn transcript(lines: &[&str]) -> String {
     let fake = Fake::start(answer);
     let home = Home::new();
+    for (name, text) in REGION_FILES {
+        std::fs::write(home.0.join(name), text).unwrap();
+    }
+    let changed = |name: &str, change: fn(&mut serde_json::Value)| {
+        let other = Fake::start(move |_| {
+            let mut settings = super::settings_answers::settings();
+            change(&mut settings);
+            (200, settings.to_string())
+        });
+        let line = format!("federation config backup --output {name}");
+        assert_eq!(home.run_with(&line, &[("DWCP_ENDPOINT", &other.endpoint)], "").exit, 0);
+    };
+    changed("since.tar.gz", |settings| {
+        settings["policies"]["auto_failover"] = false.into();
+        settings["regions"][1]["priority"] = 80.into();
+        settings["regions"][1]["traffic_percent"] = 25.into();
+        settings["regions"][1]["region"] = "us-east-1".into();
+        settings["regions"][0]["region"] = "eu-north-1".into();
+        settings["hosts"][1]["labels"]["disk"] = "slow".into();
+    });
+    changed("elsewhere.tar.gz", |settings| settings["federation"] = "prod".into());
     let mut text = String::new();
     for line in lines {
         let ran = home.run_with(line, &[("DWCP_ENDPOINT", &fake.endpoint)], "");
@@ -280,10 +418,14 @@ fn transcript(lines: &[&str]) -> String {
 
 fn holds(name: &str) {
     let lines = FILES.iter().find(|(file, _)| *file == name).unwrap().1;
-    let got = transcript(lines);
+    same_as(name, &transcript(lines));
+}
+
+/// Compares what was printed with the file.
+pub fn same_as(name: &str, got: &str) {
     if std::env::var_os("DWCP_BLESS").is_some() {
         std::fs::create_dir_all(path(name).parent().unwrap()).unwrap();
-        std::fs::write(path(name), &got).unwrap();
+        std::fs::write(path(name), got).unwrap();
         return;
     }
     let want = std::fs::read_to_string(path(name)).unwrap_or_default();
@@ -346,4 +488,29 @@ fn all_other_commands_print_what_their_transcript_says() {
 #[test]
 fn commands_about_regions_that_come_and_go_print_what_their_transcript_says() {
     holds("membership");
+}
+
+#[test]
+fn commands_about_a_restored_control_plane_print_what_their_transcript_says() {
+    holds("restoration");
+}
+
+#[test]
+fn commands_about_the_configuration_print_what_their_transcript_says() {
+    holds("configuration");
+}
+
+#[test]
+fn commands_about_versions_print_what_their_transcript_says() {
+    holds("upgrades");
+}
+
+#[test]
+fn commands_about_how_a_region_is_print_what_their_transcript_says() {
+    holds("site");
+}
+
+#[test]
+fn commands_about_controllers_print_what_their_transcript_says() {
+    holds("controllers");
 }

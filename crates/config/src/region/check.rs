@@ -43,6 +43,11 @@ pub fn relations(config: &RegionConfig, fields: &Fields<'_>) {
     if config.wan.is_some() && !config.dev {
         fields.complain("wan", "links are emulated only with 'dev: true'");
     }
+    for key in &config.upgrade_keys {
+        if sha256(key).is_err() {
+            fields.complain("upgrade", format!("'{key}' is no public key: 64 hexadecimal digits are needed"));
+        }
+    }
     let timing = &config.timing;
     if timing.loss_after_ms < 4 * timing.beat_ms {
         fields.complain("timing", "'loss_after' must be at least four times 'beat'");

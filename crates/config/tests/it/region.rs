@@ -85,3 +85,46 @@ fn a_region_that_joins_names_no_voters() {
     assert!(!RegionConfig::parse(GOOD).unwrap().joins);
     assert!(RegionConfig::parse(&text.replace("joins: true", "joins: false")).is_err(), "somebody must vote");
 }
+
+const ETCD: &str = "\
+state:
+  store: etcd
+  etcd:
+    endpoints: [https://10.0.0.1:2379, https://10.0.0.2:2379]
+    ca: etcd-ca.pem
+    certificate: etcd.pem
+    key: etcd.key
+    patience: 2m
+";
+
+#[test]
+fn the_state_is_embedded_unless_an_etcd_cluster_is_named() {
+    assert_eq!(RegionConfig::parse(GOOD).unwrap().state.etcd, None);
+    let embedded = RegionConfig::parse(&format!("{GOOD}state: {{ store: embedded }}\n")).unwrap();
+    assert_eq!(embedded.state.etcd, None);
+    let etcd = RegionConfig::parse(&format!("{GOOD}{ETCD}")).unwrap().state.etcd.unwrap();
+    assert_eq!((etcd.endpoints.len(), etcd.prefix, etcd.compact, etcd.patience_ms), (2, None, true, 120_000));
+}
+
+#[test]
+fn half_an_etcd_cluster_is_told() {
+    let cases = [
+        ("store: etcd", "store: redis", "state.store: 'redis' is neither embedded nor etcd"),
+        ("store: etcd", "store: embedded", "state.etcd: it is used only with 'store: etcd'"),
+        ("https://10.0.0.1:2379", "10.0.0.1", "state.etcd.endpoints: '10.0.0.1' is not an endpoint"),
+        ("    key: etcd.key\n", "", "'certificate' and 'key' belong together"),
+        (
+            "    endpoints: [https://10.0.0.1:2379, https://10.0.0.2:2379]\n",
+            "",
+            "at least one endpoint is needed",
+        ),
+        ("patience: 2m", "patience: 1s", "state.etcd.patience: '1s' is out of range"),
+    ];
+    for (from, to, expected) in cases {
+        let text = format!("{GOOD}{}", ETCD.replacen(from, to, 1));
+        let told = RegionConfig::parse(&text).unwrap_err().to_string();
+        assert!(told.contains(expected), "{expected:?} is missing in:\n{told}");
+    }
+    let told = RegionConfig::parse(&format!("{GOOD}state: {{ store: etcd }}\n")).unwrap_err().to_string();
+    assert!(told.contains("needs 'etcd' with its endpoints"), "{told}");
+}

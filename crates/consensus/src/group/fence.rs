@@ -4,6 +4,9 @@
 //! promises only after a quorum acknowledged it (read index), so every majority of voters holds a node that
 //! acknowledged it at or after the moment the promise was asked for. When a majority of voters say that their last
 //! acknowledgement of an older leader is longer ago than the promise lasts, no such promise is in force any more.
+//!
+//! A node counts from the first leader that it knew since the group was opened, at most. Until it knew one, whoever asks can be
+//! sure that what it will say counts from later on.
 
 use crate::NodeId;
 
@@ -11,7 +14,8 @@ use crate::NodeId;
 pub(crate) type Reign = (u64, NodeId);
 
 pub(super) struct Fence {
-    opened_us: u64,
+    /// When a leader was first known since the opening.
+    first_us: Option<u64>,
     newest: Reign,
     newest_ack_us: u64,
     older_ack_us: u64,
@@ -20,12 +24,13 @@ pub(super) struct Fence {
 impl Fence {
     /// Before the opening this process may have acknowledged anybody, up to the moment it ended.
     pub fn new(now_us: u64) -> Self {
-        Self { opened_us: now_us, newest: (0, 0), newest_ack_us: now_us, older_ack_us: now_us }
+        Self { first_us: None, newest: (0, 0), newest_ack_us: now_us, older_ack_us: now_us }
     }
 
     /// An acknowledgement was decided on or leaves now. Both moments count: the first, as it may be asked for while
     /// the answer waits for the disk; the second, as that is the latest it can be.
     pub fn acknowledge(&mut self, now_us: u64, reign: Reign) {
+        self.first_us.get_or_insert(now_us);
         if reign == self.newest {
             self.newest_ack_us = self.newest_ack_us.max(now_us);
         } else if reign.0 > self.newest.0 {
@@ -47,8 +52,14 @@ impl Fence {
         }
     }
 
+    /// How long ago the first leader since the opening was known; 0 when none was.
+    pub fn first_age_us(&self, now_us: u64) -> u64 {
+        self.first_us.map_or(0, |first_us| now_us.saturating_sub(first_us))
+    }
+
+    /// How long ago another leader than the known one was acknowledged; never longer than [`Fence::first_age_us`].
     pub fn age_us(&self, now_us: u64, known: Reign) -> u64 {
-        let mut last = self.opened_us.max(self.older_ack_us);
+        let mut last = self.first_us.unwrap_or(now_us).max(self.older_ack_us);
         if known != self.newest {
             last = last.max(self.newest_ack_us);
         }
@@ -61,9 +72,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_age_is_never_more_than_the_time_since_opening() {
-        let fence = Fence::new(100);
-        assert_eq!(fence.age_us(350, (4, 2)), 250);
+    fn the_age_is_never_more_than_the_time_since_a_leader_was_known() {
+        let mut fence = Fence::new(100);
+        assert_eq!((fence.age_us(350, (4, 2)), fence.first_age_us(350)), (0, 0));
+        fence.acknowledge(400, (4, 2));
+        assert_eq!((fence.age_us(450, (4, 2)), fence.first_age_us(450)), (50, 50));
+        fence.acknowledge(500, (4, 2));
+        fence.acknowledge(600, (5, 3));
+        assert_eq!((fence.age_us(700, (5, 3)), fence.first_age_us(700)), (200, 300));
     }
 
     #[test]

@@ -63,6 +63,14 @@ pub(super) struct Pace {
     attempts: u64,
     /// Another candidate was given a chance; wait until this tick for its success.
     give_way_until: u64,
+    /// No leader can have been heard before this opening, so none is waited for as long.
+    restored: bool,
+}
+
+impl Pace {
+    pub fn of(restored: bool) -> Self {
+        Self { restored, ..Self::default() }
+    }
 }
 
 impl Group {
@@ -72,10 +80,11 @@ impl Group {
     pub(super) fn pace_elections(&mut self, config: &Config, now_us: u64) {
         let election = u64::from(config.election_ticks);
         if self.leader().is_some() {
-            self.pace.attempts = 0;
+            self.pace = Pace { give_way_until: self.pace.give_way_until, ..Pace::default() };
         }
+        let silence = if self.pace.restored { election / 2 } else { election };
         let wait = match self.pace.attempts {
-            0 => election + u64::from(self.rank * config.stagger_ticks()),
+            0 => silence + u64::from(self.rank * config.stagger_ticks()),
             attempt => {
                 election / 4
                     + mix(config.seed ^ attempt.rotate_left(8), self.id, self.me) % (election / 2).max(1)

@@ -46,7 +46,7 @@ use super::{Group, raft_node};
 use crate::log::Log;
 use crate::records::{self, Hard, Repair, StoredSnapshot};
 use crate::turn::Turn;
-use crate::wire::Frame;
+use crate::wire::{Frame, TAKES_NOTHING};
 use crate::{NodeId, Output};
 use raft::eraftpb::MessageType;
 use raft::{ProgressState, StateRole};
@@ -169,10 +169,7 @@ impl Group {
             let value = records::encode_entry(&key, entry);
             turn.stage.put(key, value);
         }
-        let repair = self
-            .damage
-            .as_ref()
-            .map(|damage| Repair { vote_lost: matches!(damage.stage, Stage::VoteLost { .. }) });
+        let repair = self.is_damaged().then(|| Repair { vote_lost: self.lost_its_vote() });
         self.stage_repair(turn, repair);
     }
 
@@ -199,13 +196,18 @@ impl Group {
         if self.damage.is_none() || !self.ticks.is_multiple_of(u64::from(turn.config.repair_ticks.max(1))) {
             return;
         }
-        let have = self.raft.raft.raft_log.persisted;
+        let have = if self.lost_its_vote() { TAKES_NOTHING } else { self.raft.raft.raft_log.persisted };
         let Some(boot) = self.question() else { return };
         let mut askable = self.peers();
         askable.extend(&self.named);
         for peer in askable {
             turn.post(peer, self.id, &Frame::RepairAsk { boot, have });
         }
+    }
+
+    /// It does not know its term yet.
+    fn lost_its_vote(&self) -> bool {
+        matches!(&self.damage, Some(Damage { stage: Stage::VoteLost { .. }, .. }))
     }
 
     /// What the answers to a question asked now must carry.
@@ -228,7 +230,7 @@ impl Group {
     }
 
     pub(super) fn repair_asked(&mut self, turn: &mut Turn, from: NodeId, boot: u64, have: u64) {
-        if matches!(&self.damage, Some(Damage { stage: Stage::VoteLost { .. }, .. })) {
+        if self.lost_its_vote() {
             turn.post(from, self.id, &Frame::RepairLost { boot });
             return;
         }
@@ -240,7 +242,10 @@ impl Group {
         turn.post(from, self.id, &Frame::RepairTell { boot, term: self.term(), target });
         if target.is_some() {
             self.repairing.insert(from, self.ticks);
-            self.forget_progress(turn, from, have.min(last));
+            // A snapshot that is sent before it is taken would count as under way, and the next one wait for its end.
+            if have != TAKES_NOTHING {
+                self.forget_progress(turn, from, have.min(last));
+            }
         }
     }
 

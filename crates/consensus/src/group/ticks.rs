@@ -16,10 +16,21 @@ impl Group {
         }
         self.make_room_when_stuck(turn.config);
         self.make_room_when_alone(turn.config);
+        self.keep_window(turn.config);
         self.tick_home(turn);
         self.tick_joint();
         self.tick_snapshots(turn);
         self.tick_repair(turn);
+    }
+
+    /// What may be under way to each follower. A follower that has just come has what the crate was opened with until the next
+    /// tick.
+    pub fn keep_window(&mut self, config: &Config) {
+        if self.leads() {
+            for peer in self.peers() {
+                self.raft.raft.adjust_max_inflight_msgs(peer, config.max_inflight_messages as usize);
+            }
+        }
     }
 
     /// A leader whose disk does not answer applies nothing and so answers nobody, yet its heartbeats keep others from

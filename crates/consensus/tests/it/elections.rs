@@ -1,5 +1,5 @@
 use crate::world::World;
-use dwcp_consensus::{Config, DropReason, Input, Output};
+use dwcp_consensus::{Beginning, Config, DropReason, Input, Output, restored};
 use std::collections::BTreeSet;
 
 fn defaults(_: &mut Config) {}
@@ -176,9 +176,21 @@ fn a_restarted_node_claims_no_age_beyond_its_start() {
     assert!(age <= 200_000);
 }
 
+/// Gives every node what a group restored from a backup begins with.
+fn restore(world: &mut World) {
+    for node in world.nodes.values_mut() {
+        node.store.0.clear();
+        for group in 1..=5 {
+            let voters = (1..=5).collect();
+            let beginning = Beginning { voters, index: 1_000_000, term: 2_000_000, ..Beginning::default() };
+            node.store.write(&restored(group, beginning));
+        }
+    }
+}
+
 /// Every node starts anew, some later than others, and its links take a few round trips to come up. How long after the last
 /// start the last of five groups was led, µs.
-fn led_after_a_restart(seed: u64) -> u64 {
+fn led_after_a_restart(seed: u64, with: fn(&mut World)) -> u64 {
     let mut world = World::of_groups(seed, defaults, (1..=5).collect());
     world.run_for(12_000_000);
     for group in 1..=5 {
@@ -187,6 +199,7 @@ fn led_after_a_restart(seed: u64) -> u64 {
     let under_way = world.rng.below(300_000);
     world.run_for(under_way);
     (1..=5).for_each(|node| world.crash(node));
+    with(&mut world);
     let begin = world.now_us + 1_000_000;
     let spread = if seed.is_multiple_of(2) { 300_000 } else { 800_000 };
     let starts: Vec<u64> = (0..5).map(|_| begin + world.rng.below(spread)).collect();
@@ -224,8 +237,16 @@ fn led_after_a_death(group: u64, seed: u64) -> u64 {
 #[test]
 fn after_a_restart_of_everything_each_group_is_led_again_soon() {
     for seed in 0..30 {
-        let took = led_after_a_restart(seed);
+        let took = led_after_a_restart(seed, |_| {});
         assert!(took < 3_000_000, "seed {seed}: after {took} us");
+    }
+}
+
+#[test]
+fn restored_groups_wait_for_no_leader_that_cannot_be() {
+    for seed in 0..30 {
+        let took = led_after_a_restart(seed, restore);
+        assert!(took < 2_500_000, "seed {seed}: after {took} us");
     }
 }
 
@@ -247,7 +268,8 @@ fn a_long_night_of_elections() {
         println!("{what}: P50 {} P90 {} P99 {} longest {} ms", at(50), at(90), at(99), at(100));
         assert!(at(99) < 3_000);
     };
-    show("all restart", (0..600).map(led_after_a_restart).collect());
+    show("all restart", (0..600).map(|seed| led_after_a_restart(seed, |_| {})).collect());
+    show("all are restored", (0..600).map(|seed| led_after_a_restart(seed, restore)).collect());
     for group in 1..=5 {
         show(&format!("home {group} dies"), (0..600).map(|seed| led_after_a_death(group, seed)).collect());
     }

@@ -193,6 +193,22 @@ fn two_replicas_that_lost_their_votes_heal_beside_each_other() {
 }
 
 #[test]
+fn a_replica_that_lost_its_vote_is_whole_again_without_waiting_for_a_snapshot_that_it_could_not_take() {
+    // More than one second passes before its vote is back, less than a leader waits before it sends a snapshot again.
+    for seed in 60..70 {
+        let mut world = busy(seed);
+        replace_disk(&mut world, 3);
+        let away = 4;
+        world.crash(away);
+        assert!(world.start(3));
+        world.run_for(3_000_000);
+        assert!(is_damaged(&world, 3), "one that does not answer keeps it waiting");
+        world.start(away);
+        world.run_until(5_000_000, "repaired", |world| !is_damaged(world, 3));
+    }
+}
+
+#[test]
 fn three_lost_votes_of_five_are_not_made_up() {
     let mut world = busy(25);
     for node in [2, 3, 4] {

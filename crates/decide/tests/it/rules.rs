@@ -1,8 +1,8 @@
 //! Each rule excludes what it should, and nothing else.
 
 use dwcp_decide::{PlaceRequest, ReasonKind, Reservations};
-use dwcp_state::{Command, Lifecycle, Scope, Standing, Want};
-use dwcp_types::Code;
+use dwcp_state::{Command, Decommission, Lifecycle, Scope, Standing, Want};
+use dwcp_types::{Code, Wall};
 
 use super::world::{World, host, labels, region, regions, request, set, size, to_label, to_vm};
 
@@ -28,6 +28,39 @@ fn a_region_that_takes_no_placements_is_left_out() {
     excludes(ReasonKind::Closed, |world, _| {
         world.accept("a", Command::BeginEvacuation(1));
     });
+}
+
+#[test]
+fn a_region_holds_as_many_vms_as_it_is_configured_to_and_more_only_after_a_loss() {
+    excludes(ReasonKind::Capacity, |world, _| {
+        world.fill("a", "h1", SMALL);
+        world.fill("a", "h2", SMALL);
+        world.change("a", |region| region.site.vms_most = 2);
+    });
+    let mut world = World::new(&["a"], 1);
+    let there = world.fill("a", "h1", SMALL);
+    world.change("a", |region| region.site.vms_most = 1);
+    let ask = PlaceRequest { for_failover: true, ..request(world.vm(SMALL)) };
+    assert_eq!(world.placed(&ask), "a/h1");
+    let again = world.view.regions[&region("a")].vms[&there].clone();
+    assert_eq!(world.placed(&request(again)), "a/h1", "what is there may stay there");
+}
+
+#[test]
+fn a_vm_bound_to_a_region_that_is_to_end_is_not_placed_there_unless_it_is_over_by_then() {
+    let end = Decommission { at: Wall(5_000), ..Decommission::default() };
+    let mut world = World::new(&["a", "b"], 1);
+    world.change("a", |region| (region.priority, region.decommission) = (100, Some(end)));
+    let mut ask = request(world.vm(SMALL));
+    assert_eq!(world.placed(&ask), "a/h1", "it can leave");
+    ask.vm.rules.allowed_regions = regions(&["a", "b"]);
+    assert_eq!(world.placed(&ask), "a/h1", "it can leave");
+    ask.vm.rules.allowed_regions = regions(&["a"]);
+    assert_eq!(world.why(&ask, "a"), Some(ReasonKind::RegionRule));
+    ask.vm.expires_at = Wall(5_001);
+    assert_eq!(world.why(&ask, "a"), Some(ReasonKind::RegionRule));
+    ask.vm.expires_at = Wall(5_000);
+    assert_eq!(world.placed(&ask), "a/h1");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Finding a server: the best first, the next one when it does not answer soon, whoever answers first wins.
 
 use std::future::pending;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tokio::task::JoinSet;
 use super::{AgentEvent, Inner, Linked};
 use crate::frame;
 use crate::intake::Intake;
-use crate::pki::PeerId;
+use crate::mesh::Peer;
 use crate::seed::Seed;
 use crate::transport::{self, SERVER_NAME};
 
@@ -18,17 +17,13 @@ use crate::transport::{self, SERVER_NAME};
 const GIVE_UP: Duration = Duration::from_millis(2000);
 
 /// Dials the endpoints, each one `stagger` after the one before (at once when that one failed).
-pub(super) async fn first(
-    inner: &Arc<Inner>,
-    endpoints: Vec<(String, SocketAddr)>,
-    stagger: Duration,
-) -> Option<Linked> {
+pub(super) async fn first(inner: &Arc<Inner>, endpoints: Vec<Peer>, stagger: Duration) -> Option<Linked> {
     let mut tries = JoinSet::new();
     let mut rest = endpoints.into_iter();
     loop {
         let more = match rest.next() {
-            Some((region, address)) => {
-                tries.spawn(dial(inner.clone(), region, address));
+            Some(server) => {
+                tries.spawn(dial(inner.clone(), server));
                 true
             }
             None if tries.is_empty() => return None,
@@ -53,18 +48,18 @@ pub(super) async fn better_than(inner: &Arc<Inner>, region: &str) -> Linked {
     loop {
         let every_ms = inner.config.return_every_ms.max(1);
         tokio::time::sleep(Duration::from_millis(every_ms / 2 + seed.below(every_ms))).await;
-        let better = inner.endpoints().into_iter().take_while(|(name, _)| name != region).collect();
+        let better = inner.endpoints().into_iter().take_while(|server| server.region != region).collect();
         if let Some(linked) = first(inner, better, inner.answer()).await {
             return linked;
         }
     }
 }
 
-async fn dial(inner: Arc<Inner>, region: String, address: SocketAddr) -> Option<Linked> {
-    match tokio::time::timeout(GIVE_UP, connect(&inner, &region, address)).await {
+async fn dial(inner: Arc<Inner>, server: Peer) -> Option<Linked> {
+    match tokio::time::timeout(GIVE_UP, connect(&inner, &server)).await {
         Ok(Ok(linked)) => Some(linked),
         Ok(Err(Some(reason))) => {
-            let _ = inner.events.try_send(AgentEvent::Refused { region, reason });
+            let _ = inner.events.try_send(AgentEvent::Refused { region: server.region, reason });
             None
         }
         Ok(Err(None)) | Err(_) => None,
@@ -72,21 +67,21 @@ async fn dial(inner: Arc<Inner>, region: String, address: SocketAddr) -> Option<
 }
 
 /// Errors carry a reason when the server refused us or we refused it.
-async fn connect(inner: &Inner, region: &str, address: SocketAddr) -> Result<Linked, Option<String>> {
-    let tls = transport::client_config(&inner.config.identity, PeerId::Region(region.to_owned()))
+async fn connect(inner: &Inner, server: &Peer) -> Result<Linked, Option<String>> {
+    let tls = transport::client_config(&inner.config.identity, server.identity())
         .map_err(|e| Some(e.to_string()))?;
     let connecting =
-        inner.endpoint.connect_with(tls, address, SERVER_NAME).map_err(|e| Some(e.to_string()))?;
+        inner.endpoint.connect_with(tls, server.address, SERVER_NAME).map_err(|e| Some(e.to_string()))?;
     let connection = connecting.await.map_err(|e| reason(&e))?;
     let opened = async {
         let (mut send, mut receive) = connection.open_bi().await.ok()?;
-        frame::write(&mut send, Vec::new()).await.ok()?;
+        frame::write(&mut send, inner.config.greeting()).await.ok()?;
         frame::read(&mut receive, 0, &Intake::default()).await.ok()?;
         Some((send, receive))
     };
     match opened.await {
         Some((send, receive)) => {
-            Ok(Linked { region: region.to_owned(), connection: connection.clone(), send, receive })
+            Ok(Linked { region: server.region.clone(), connection: connection.clone(), send, receive })
         }
         None => Err(connection.close_reason().as_ref().and_then(reason)),
     }

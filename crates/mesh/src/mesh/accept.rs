@@ -44,9 +44,9 @@ async fn admit(inner: Arc<Inner>, incoming: Incoming) {
         Err(_) => return inner.refuse(remote, "handshake not done in 3 s".into()),
     };
     match identity(&connection) {
-        Ok(PeerId::Region(region)) => match inner.link_of_region(&region) {
-            Some(link) => receive(&inner, &link, connection).await,
-            None => turn_away(&inner, &connection, format!("region {region} is not a peer")),
+        Ok(peer @ PeerId::Region { number, .. }) => match inner.link(number) {
+            Some(link) if link.peer.identity() == peer => receive(&inner, &link, connection).await,
+            _ => turn_away(&inner, &connection, format!("{peer}, is not a peer")),
         },
         Ok(PeerId::Host { region, host }) => session::run(&inner, connection, region, host).await,
         Err(e) => turn_away(&inner, &connection, e),

@@ -38,6 +38,8 @@ pub(super) struct PeerLink {
     pub(super) received_bytes: AtomicU64,
     pub(super) incoming: Mutex<Option<Connection>>,
     sent_bytes: AtomicU64,
+    /// The same before they were compressed.
+    framed_bytes: AtomicU64,
     meter: Mutex<Meter>,
     stop: watch::Sender<bool>,
 }
@@ -51,6 +53,7 @@ impl PeerLink {
             received_bytes: AtomicU64::new(0),
             incoming: Mutex::new(None),
             sent_bytes: AtomicU64::new(0),
+            framed_bytes: AtomicU64::new(0),
             meter: Mutex::default(),
             stop: watch::Sender::new(false),
         }
@@ -64,13 +67,14 @@ impl PeerLink {
     }
 
     pub(super) fn stats(&self) -> LinkStats {
-        self.meter().stats(
+        let of_frames = self.meter().stats(
             self.peer.node,
             &self.peer.region,
             self.sent_bytes.load(Ordering::Relaxed),
             self.received_bytes.load(Ordering::Relaxed),
             [0, 1, 2, 3].map(|i: usize| self.queues[i].stats()),
-        )
+        );
+        LinkStats { framed_bytes: self.framed_bytes.load(Ordering::Relaxed), ..of_frames }
     }
 
     fn meter(&self) -> std::sync::MutexGuard<'_, Meter> {
@@ -169,7 +173,7 @@ async fn serve(inner: &Arc<Inner>, link: &Arc<PeerLink>, connection: &Connection
     for class in Class::ALL {
         let Ok(mut stream) = connection.open_uni().await else { return true };
         let _ = stream.set_priority(class.priority());
-        let (link, connection) = (link.clone(), connection.clone());
+        let (inner, link, connection) = (inner.clone(), link.clone(), connection.clone());
         tasks.spawn(async move {
             if stream.write_all(&[class as u8]).await.is_err() {
                 return;
@@ -177,8 +181,12 @@ async fn serve(inner: &Arc<Inner>, link: &Arc<PeerLink>, connection: &Connection
             let queue = &link.queues[class.index()];
             loop {
                 let frame = queue.pop().await;
-                match frame::write(&mut stream, frame).await {
-                    Ok(bytes) => link.sent_bytes.fetch_add(bytes, Ordering::Relaxed),
+                let (length, compress) = (frame.len() as u64, !inner.plain.load(Ordering::Relaxed));
+                match frame::write_as(&mut stream, frame, compress).await {
+                    Ok(bytes) => {
+                        link.framed_bytes.fetch_add(length, Ordering::Relaxed);
+                        link.sent_bytes.fetch_add(bytes, Ordering::Relaxed)
+                    }
                     Err(_) => return connection.close(VarInt::from_u32(1), b"write failed"),
                 };
             }

@@ -1,4 +1,4 @@
-//! One connected agent.
+//! One connected agent, or one controller replica of a host.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use super::accept::{answer, turn_away};
-use super::{Inner, MeshEvent};
+use super::{Class, Inner, MeshEvent};
 use crate::frame::{self, FrameError, Received};
 use crate::intake::{Bytes, Intake};
 use crate::queue::ByteQueue;
@@ -20,44 +20,68 @@ pub(super) struct Session {
     pub(super) queue: ByteQueue,
     region: String,
     host: String,
+    /// The replica's number among its host's; none: the agent.
+    replica: Option<u8>,
 }
 
 pub(super) async fn run(inner: &Arc<Inner>, connection: Connection, region: String, host: String) {
-    let Some((send, receive)) = hello(inner, &connection).await else { return };
+    let closed = inner.closed_to_agents.read().unwrap_or_else(|e| e.into_inner()).clone();
+    if let Some(reason) = closed {
+        return turn_away(inner, &connection, reason);
+    }
+    let Some((send, receive, replica)) = hello(inner, &connection).await else { return };
     let limits = &inner.limits;
+    let (queue_bytes, frame_bytes) = match replica {
+        None => (limits.agent_queue_bytes, limits.agent_frame_bytes),
+        Some(_) => (limits.queue_bytes[Class::Bulk.index()], limits.frame_bytes),
+    };
     let session = Arc::new(Session {
         connection: connection.clone(),
-        queue: ByteQueue::new(limits.agent_queue_bytes, limits.agent_frame_bytes),
+        queue: ByteQueue::new(queue_bytes, frame_bytes),
         region: region.clone(),
         host: host.clone(),
+        replica,
     });
     let Some(number) = register(inner, &session) else {
         return turn_away(inner, &connection, format!("already {} agents connected", limits.agents));
     };
     let remote = connection.remote_address();
-    if inner.tell(MeshEvent::AgentUp { session: number, region, host, remote }).await {
+    let up = match replica {
+        None => MeshEvent::AgentUp { session: number, region, host, remote },
+        Some(slot) => MeshEvent::ReplicaUp { session: number, region, host, slot },
+    };
+    if inner.tell(up).await {
+        let (own, replica) = (Some(Bytes::new(queue_bytes)), replica.is_some());
+        // Replicas are few and are not held up by what all agents send.
+        let shared = (!replica).then(|| inner.agents_intake.clone());
+        let intake = Intake { own, shared };
         tokio::select! {
             () = write(&session, send) => {}
-            () = read(inner, &connection, number, receive) => {}
+            () = read(inner, &connection, (number, replica, frame_bytes), (receive, intake)) => {}
             () = answer_pings(&connection) => {}
         }
     }
     session.queue.close();
     inner.sessions.write().unwrap_or_else(|e| e.into_inner()).remove(&number);
     connection.close(VarInt::from_u32(0), b"done");
-    inner.tell(MeshEvent::AgentDown { session: number }).await;
+    let down = match replica {
+        None => MeshEvent::AgentDown { session: number },
+        Some(_) => MeshEvent::ReplicaDown { session: number },
+    };
+    inner.tell(down).await;
 }
 
-/// The agent opens the stream with an empty frame and gets one back: then both know that the other accepts.
-async fn hello(inner: &Inner, connection: &Connection) -> Option<(SendStream, RecvStream)> {
+/// The agent opens the stream with an empty frame, a replica with its number, and gets an empty one back: then both know that the
+/// other accepts.
+async fn hello(inner: &Inner, connection: &Connection) -> Option<(SendStream, RecvStream, Option<u8>)> {
     let exchange = async {
         let (mut send, mut receive) = connection.accept_bi().await.map_err(|e| e.to_string())?;
-        frame::read(&mut receive, 0, &Intake::default()).await.map_err(|e| e.to_string())?;
+        let greeting = frame::read(&mut receive, 1, &Intake::default()).await.map_err(|e| e.to_string())?;
         frame::write(&mut send, Vec::new()).await.map_err(|e| e.to_string())?;
-        Ok::<_, String>((send, receive))
+        Ok::<_, String>((send, receive, greeting.bytes.first().copied()))
     };
     match tokio::time::timeout(HELLO, exchange).await {
-        Ok(Ok(streams)) => Some(streams),
+        Ok(Ok(opened)) => Some(opened),
         Ok(Err(e)) => {
             // An agent that reached a better endpoint first just closes: no refusal.
             if connection.close_reason().is_none() {
@@ -76,7 +100,8 @@ async fn hello(inner: &Inner, connection: &Connection) -> Option<(SendStream, Re
 fn register(inner: &Inner, session: &Arc<Session>) -> Option<u64> {
     let mut sessions = inner.sessions.write().unwrap_or_else(|e| e.into_inner());
     for old in sessions.values() {
-        if old.host == session.host && old.region == session.region {
+        let same = old.host == session.host && old.region == session.region;
+        if same && old.replica == session.replica {
             old.connection.close(VarInt::from_u32(0), b"replaced");
         }
     }
@@ -98,13 +123,20 @@ async fn write(session: &Session, mut stream: SendStream) {
     }
 }
 
-async fn read(inner: &Inner, connection: &Connection, session: u64, mut stream: RecvStream) {
-    let own = Some(Bytes::new(inner.limits.agent_queue_bytes));
-    let intake = Intake { own, shared: Some(inner.agents_intake.clone()) };
+async fn read(
+    inner: &Inner,
+    connection: &Connection,
+    (session, replica, frame_bytes): (u64, bool, usize),
+    (mut stream, intake): (RecvStream, Intake),
+) {
     loop {
-        match frame::read(&mut stream, inner.limits.agent_frame_bytes, &intake).await {
+        match frame::read(&mut stream, frame_bytes, &intake).await {
             Ok(Received { bytes, room, .. }) => {
-                if !inner.tell(MeshEvent::AgentFrame { session, bytes, room }).await {
+                let event = match replica {
+                    false => MeshEvent::AgentFrame { session, bytes, room },
+                    true => MeshEvent::ReplicaFrame { session, bytes, room },
+                };
+                if !inner.tell(event).await {
                     return;
                 }
             }

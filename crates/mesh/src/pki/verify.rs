@@ -242,7 +242,7 @@ mod tests {
         let own = issue(&host);
         let identity = Identity::from_pem(ca.cert_pem(), &own.cert_pem, &own.key_pem).expect("an identity");
         let verifier = PeerVerifier::new(identity, Expect::AnyHost);
-        for (peer, believed) in [(host, true), (PeerId::Region("r".into()), false)] {
+        for (peer, believed) in [(host, true), (PeerId::Region { region: "r".into(), number: 1 }, false)] {
             let leaf = CertificateDer::from_pem_slice(issue(&peer).cert_pem.as_bytes()).expect("a leaf");
             for usage in [KeyUsage::client_auth(), KeyUsage::server_auth()] {
                 let checked = verifier.check(&leaf, &[], UnixTime::now(), usage);

@@ -14,13 +14,11 @@ use crate::lateness::Lateness;
 
 pub fn agent(f: &Federation) -> (AgentLinkHandle, mpsc::Receiver<AgentEvent>) {
     let host = PeerId::Host { region: "us-east-1".into(), host: "host-1".into() };
-    let endpoints =
-        f.regions.iter().map(|r| (r.name.to_owned(), r.mesh.local_addr().expect("an address"))).collect();
     let (sender, events) = mpsc::channel(256);
     let settings = AgentLinkConfig {
         bind: SocketAddr::from(([127, 78, 1, 11], 0)),
         wan: Some(f.wan.clone()),
-        ..AgentLinkConfig::new(identity(&f.ca, &host), endpoints, 3)
+        ..AgentLinkConfig::new(identity(&f.ca, &host), f.peers(), 3)
     };
     (AgentLink::start(settings, sender).expect("an agent"), events)
 }
@@ -108,7 +106,7 @@ async fn an_agent_finds_its_region_again_after_a_restart() {
     f.regions[0].mesh.shutdown().await;
     assert_eq!(next(&mut events, 1000).await, AgentEvent::Down { region: "us-east-1".into() });
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let leaf = identity(&f.ca, &PeerId::Region("us-east-1".into()));
+    let leaf = identity(&f.ca, &PeerId::Region { region: "us-east-1".into(), number: 1 });
     let (sender, _keep) = mpsc::channel(64);
     let again = MeshConfig { listen: address, ..config(leaf, 1, f.wan.clone()) };
     let mut mesh = Mesh::start(again.clone(), sender.clone());
@@ -128,10 +126,7 @@ async fn an_agent_finds_its_region_again_after_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_goes_over_to_its_region_when_it_is_told_of_it_later() {
     let f = Federation::start(2, uniform(delay(30)), Limits::default()).await;
-    let at = |index: usize| {
-        let region = &f.regions[index];
-        (region.name.to_owned(), region.mesh.local_addr().expect("an address"))
-    };
+    let at = |index: usize| f.peers()[index].clone();
     let host = PeerId::Host { region: "us-east-1".into(), host: "host-1".into() };
     let (sender, mut events) = mpsc::channel(256);
     let settings = AgentLinkConfig {
@@ -140,11 +135,84 @@ async fn an_agent_goes_over_to_its_region_when_it_is_told_of_it_later() {
         ..AgentLinkConfig::new(identity(&f.ca, &host), vec![at(1)], 3)
     };
     let agent = AgentLink::start(settings, sender).expect("an agent");
-    let fallback = at(1).0;
+    let fallback = at(1).region;
     assert_eq!(next(&mut events, 1000).await, up(&fallback));
     agent.set_endpoints(vec![at(0), at(1)]);
     assert_eq!(next(&mut events, 3000).await, AgentEvent::Down { region: fallback });
     assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
+    agent.shutdown().await;
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_turns_agents_away_is_left_for_another_and_not_returned_to() {
+    let f = Federation::start(2, uniform(delay(30)), Limits::default()).await;
+    let (agent, mut events) = agent(&f);
+    assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
+    f.regions[0].mesh.turn_agents_away("it takes no part");
+    let (mut refused, mut linked) = (0, None);
+    // Longer than a better endpoint is left alone.
+    let end = Instant::now() + Duration::from_millis(4_000);
+    while let Ok(event) = tokio::time::timeout_at(end.into(), events.recv()).await {
+        match event.expect("the link runs") {
+            AgentEvent::Up { region } => linked = Some(region),
+            AgentEvent::Down { .. } => linked = None,
+            AgentEvent::Refused { region, reason } => {
+                assert_eq!(
+                    (region.as_str(), reason.contains("it takes no part")),
+                    ("us-east-1", true),
+                    "{reason}"
+                );
+                refused += 1;
+            }
+            AgentEvent::Frame { .. } => {}
+        }
+    }
+    assert_eq!(linked.as_deref(), Some("eu-west-1"));
+    assert!(refused > 0, "it is tried again, and says why not");
+    assert_eq!(f.regions[0].mesh.agents(), 0);
+    agent.shutdown().await;
+    f.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_of_a_host_is_connected_beside_its_agent_and_each_replaces_only_itself() {
+    let mut f = Federation::start(1, uniform(delay(5)), Limits::default()).await;
+    let (agent, mut events) = agent(&f);
+    assert_eq!(next(&mut events, 1000).await, up("us-east-1"));
+    let host = PeerId::Host { region: "us-east-1".into(), host: "host-1".into() };
+    let replica = |slot: u8| {
+        let (sender, events) = mpsc::channel(256);
+        let server = f.peers().remove(0);
+        let settings = AgentLinkConfig {
+            bind: SocketAddr::from(([127, 78, 1, 11], 0)),
+            wan: Some(f.wan.clone()),
+            ..AgentLinkConfig::of_replica(identity(&f.ca, &host), server, slot, 3)
+        };
+        (AgentLink::start(settings, sender).expect("a replica"), events)
+    };
+    let ((first, mut first_events), (second, mut second_events)) = (replica(0), replica(1));
+    assert_eq!(next(&mut first_events, 1000).await, up("us-east-1"));
+    assert_eq!(next(&mut second_events, 1000).await, up("us-east-1"));
+    let is_first = |event: &MeshEvent| matches!(event, MeshEvent::ReplicaUp { slot: 0, .. });
+    let event = f.regions[0].expect(is_first, 1000).await;
+    let MeshEvent::ReplicaUp { session, region, host, .. } = event else { panic!("{event:?}") };
+    assert_eq!((region.as_str(), host.as_str()), ("us-east-1", "host-1"));
+    assert_eq!(first.send(b"decided".to_vec()), Sent::Queued);
+    let decided = MeshEvent::ReplicaFrame { session, bytes: b"decided".to_vec(), room: Room::default() };
+    f.regions[0].expect(|e| *e == decided, 1000).await;
+    // More than any agent may be told at once.
+    assert_eq!(f.regions[0].mesh.send_agent(session, vec![7; 5 << 20]), Sent::Queued);
+    assert_eq!(next(&mut first_events, 5000).await, AgentEvent::Frame { bytes: vec![7; 5 << 20] });
+    first.shutdown().await;
+    f.regions[0].expect(|e| *e == MeshEvent::ReplicaDown { session }, 1000).await;
+    assert_eq!(agent.send(b"renew".to_vec()), Sent::Queued);
+    f.regions[0].expect(|e| matches!(e, MeshEvent::AgentFrame { .. }), 1000).await;
+    assert!(
+        events.try_recv().is_err() && second_events.try_recv().is_err(),
+        "nothing happened to the others"
+    );
+    second.shutdown().await;
     agent.shutdown().await;
     f.stop().await;
 }

@@ -77,7 +77,7 @@ impl Federation {
         let mut regions = Vec::new();
         for (i, name) in REGIONS.iter().take(count).enumerate() {
             let node = i as u64 + 1;
-            let leaf = identity(&ca, &PeerId::Region(name.to_string()));
+            let leaf = identity(&ca, &PeerId::Region { region: name.to_string(), number: node });
             let (sender, events) = mpsc::channel(1024);
             let config = MeshConfig { limits, ..config(leaf, node, wan.clone()) };
             let mesh = Mesh::start(config, sender).expect("a mesh");

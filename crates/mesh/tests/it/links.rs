@@ -183,3 +183,26 @@ async fn peers_can_be_added_and_removed() {
     until(1000, "both links up", || mesh.stats().iter().filter(|s| s.up).count() == 2).await;
     f.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_uncompressed_arrives_the_same_and_takes_its_length() {
+    let mut f = Federation::start(2, uniform(delay(1)), Limits::default()).await;
+    let text = b"state of the federation ".repeat(20_000);
+    let mut sent_bytes = 0;
+    for (compress, least, most) in [(true, 0, 50_000), (false, text.len() as u64, 600_000), (true, 0, 50_000)]
+    {
+        f.regions[0].mesh.compress(compress);
+        let send = || f.regions[0].mesh.send(2, Class::State, text.clone()) == Sent::Queued;
+        until(4000, "a link that is up", send).await;
+        let event = f.regions[1].expect(frame_from(1), 4000).await;
+        assert!(matches!(&event, MeshEvent::Frame { bytes, .. } if *bytes == text), "compressed: {compress}");
+        // The sender counts when its stream has taken all of it.
+        let counted = || f.regions[0].mesh.stats()[0].framed_bytes % text.len() as u64 == 0;
+        until(4000, "what was sent is counted", counted).await;
+        let stats = f.regions[0].mesh.stats().remove(0);
+        let taken = stats.sent_bytes - sent_bytes;
+        assert!((least..most).contains(&taken), "compressed: {compress}: {taken} bytes");
+        sent_bytes = stats.sent_bytes;
+    }
+    f.stop().await;
+}

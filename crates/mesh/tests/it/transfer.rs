@@ -277,7 +277,7 @@ async fn only_the_host_that_was_asked_for_answers_and_only_hosts_of_the_federati
     assert!(stranger.link(&host(1), pair.address()).await.is_err());
 
     // A region has no business here, in neither role.
-    let region = identity(&pair.ca, &PeerId::Region(REGIONS[2].into()));
+    let region = identity(&pair.ca, &PeerId::Region { region: REGIONS[2].into(), number: 3 });
     let config = TransferConfig {
         federation: region.federation(),
         identity: region,

@@ -79,7 +79,10 @@ pub enum HostingEffect {
     /// Write the node's settings.
     WriteSettings(Box<ControlPlane>),
     /// Start its process.
-    Start,
+    Start {
+        /// As one that has lost its state.
+        lost: bool,
+    },
     /// Ask it to end.
     Terminate,
     /// End it.
@@ -158,7 +161,14 @@ impl OwnNode {
         }
     }
 
-    fn take(&mut self, hosting: Hosting, out: &mut Vec<HostingEffect>) {
+    fn take(&mut self, mut hosting: Hosting, out: &mut Vec<HostingEffect>) {
+        // What is remembered here knows better: whoever says that it is lost has heard this host before it had read its disk, and
+        // whoever says that it is not has heard that it has begun anew.
+        if let (Some(before), Hosting::Node(now)) = (self.node(), &mut hosting)
+            && before.number == now.number
+        {
+            now.lost = before.lost;
+        }
         if !self.found || self.wanted.as_ref() == Some(&hosting) {
             return;
         }
@@ -308,7 +318,7 @@ impl OwnNode {
         }
         let start =
             self.process == Process::None && now_us >= self.start_at_us && self.has_certificate(now_us);
-        start.then_some((Work::Start, HostingEffect::Start))
+        start.then_some((Work::Start, HostingEffect::Start { lost: node.lost }))
     }
 
     /// What is due; true when a certificate is to be asked for.
@@ -328,6 +338,11 @@ impl OwnNode {
             Process::Running { since_us, .. } if now_us.saturating_sub(since_us) >= WELL_MS * 1_000 => {
                 if std::mem::take(&mut self.failures) > 0 {
                     self.trouble.clear();
+                }
+                if let Some(Hosting::Node(node)) = &mut self.wanted
+                    && std::mem::take(&mut node.lost)
+                {
+                    self.remember(out);
                 }
             }
             _ => {}
@@ -396,6 +411,7 @@ impl Agent {
         out.extend(effects.into_iter().map(Effect::Hosting));
         let news = self.node.said.as_ref().is_some_and(|(said, _)| *said != self.node.report(now_us));
         self.changed |= news;
+        self.keep_controllers(now_us, out);
     }
 
     pub(super) fn node_report(&self, now_us: u64) -> HostingReport {

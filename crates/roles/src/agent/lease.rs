@@ -13,7 +13,7 @@ const SENT_MAX: usize = 64;
 /// 400 ms it may take.
 const ASK_INTERVAL_MS: u64 = 400;
 /// The voters are asked when less than this share of the lease is left, in percent.
-const ASK_BELOW_PERCENT: u64 = 40;
+const ASK_BELOW_PERCENT: u64 = 60;
 
 /// What is known of a voter of the region's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,11 @@ pub enum VoterState {
     /// Its host refuses the connection: the process does not run.
     Dead,
     /// It answers that it does not lead the group.
-    NotLeader,
+    NotLeader {
+        /// How long ago its process first knew a leader, ms, rounded up; 0 when it has known none, [`u64::MAX`] when it does
+        /// not say. What it says towards a takeover never reaches back further.
+        led_ms: u64,
+    },
     /// It answers that it leads the group.
     Leader,
     /// Nothing, or nothing that can be understood, came in time. Accounts for nothing.
@@ -38,7 +42,8 @@ pub(super) struct Lease {
     /// A grant that waits for intents as new as its pair: pair, end, length.
     pending: Option<((u64, u64), u64, u64)>,
     next_ask_us: u64,
-    /// The newest round of questions that saw a majority dead and accounted for the rest: when it began and ended.
+    /// The newest round of questions that accounted for every voter: since when at most a majority has known any leader, and
+    /// when it ended.
     proof_us: Option<(u64, u64)>,
 }
 
@@ -146,6 +151,18 @@ impl Agent {
         out.push(Effect::SaveSeen(self.seen.clone()));
     }
 
+    /// Lets a lease that has not run out last as long as a grant would, whatever intents it was for: nobody else may run what
+    /// this host runs until it has run out. One that has run out stays so.
+    pub(super) fn prolong(&mut self, now_us: u64, grant: Grant, out: &mut Vec<Effect>) {
+        let Some(&sent_us) = self.lease.sent_us.get(&grant.seq) else { return };
+        self.lease.sent_us = self.lease.sent_us.split_off(&(grant.seq + 1));
+        self.learn(grant.voters, grant.joining, grant.lease_ms, out);
+        if self.lease.holds(now_us) {
+            let until_us = sent_us.saturating_add(grant.lease_ms.saturating_mul(1_000));
+            self.extend_lease(now_us, until_us, grant.lease_ms, out);
+        }
+    }
+
     pub(super) fn grant(&mut self, now_us: u64, grant: Grant, out: &mut Vec<Effect>) {
         // A grant to an unknown renewal can't be dated, so it is worth nothing.
         let Some(&sent_us) = self.lease.sent_us.get(&grant.seq) else { return };
@@ -177,7 +194,6 @@ impl Agent {
         self.lease.until_us = until_us;
         self.lease.fenced = false;
         self.lease.killed = false;
-        self.lease.next_ask_us = 0;
         out.push(Effect::SetLease { until_us });
     }
 
@@ -185,23 +201,24 @@ impl Agent {
     ///
     /// Why this can't let a VM run twice. A takeover is proposed by a leader of the region's group, and only when for a
     /// majority of voters a full lease (with drift and a margin) has passed since they last answered another leader or,
-    /// if later, since their process started; each of them said so after it knew this leader. Call E the end of the lease
+    /// if later, since their process first knew one; each of them said so after it knew this leader. Call E the end of the lease
     /// now: nobody proposes a takeover before E. Two rounds of questions were asked, the first from A1 to N1, the second
-    /// from A2 to N2, with A1 <= N1 <= A2 <= N2 < E, and the lease is to end at A1 + lease. In both rounds every voter
-    /// was dead or did not lead; in the first a majority D was dead. Voters and `lease` are what a leader of the group has
-    /// said, to this process or to an earlier one; before it has, nothing is kept. Take any leader L that proposes a takeover:
+    /// from A2 to N2, with A1 <= N1 <= A2 <= N2 < E. In both rounds every voter was dead or did not lead. In the first,
+    /// every voter of a majority D was dead, or its process had known no leader before S <= A1; the lease is to end at
+    /// S + lease. Voters and `lease` are what a leader of the group has said, to this process or to an earlier one;
+    /// before it has, nothing is kept. Take any leader L that proposes a takeover:
     /// * L was elected before the second round reached it. It no longer led then, so it proposed before N2, which is
     ///   before E: it did not.
-    /// * L was elected after that, so after N1. The majority it counts has a voter of D, who speaks as a follower of L,
-    ///   so after N1, so as a process that started after the proof of its death, so after A1. A lease later is after
-    ///   A1 + lease.
+    /// * L was elected after that, so after N1. The majority it counts has a voter of D, who speaks as a follower of L, so
+    ///   after N1, of a time since it first knew a leader. Either it was dead, so its process started after A1; or it speaks
+    ///   as the process that was asked or as a later one, which knew no leader before S. A lease later is after S + lease.
     ///
     /// The voters may have changed by one since they were told (`node/members`). Then any majority still has a voter of D. One
     /// who votes, and so may lead, only since then was told as one who joins, and was asked in both rounds too.
     ///
     /// One round is not enough: a voter could hear of the new term, say so, and die, all between A1 and its proof.
-    /// Silence is no answer, a lease that ran out is never brought back this way, and with fewer than a majority dead the
-    /// others elect a leader by themselves.
+    /// Silence is no answer, and a lease that ran out is never brought back this way. Voters that had a leader for
+    /// longer than a lease prove nothing: they elect the next one by themselves.
     pub(super) fn voter_answers(
         &mut self,
         now_us: u64,
@@ -209,35 +226,39 @@ impl Agent {
         answers: &[(NodeId, VoterState)],
         out: &mut Vec<Effect>,
     ) {
-        let Some(dead) = dead_voters(&self.seen.voters, &self.seen.joining, answers) else {
+        let Some(since_us) = majority_led_since_us(asked_at_us, &self.seen, answers) else {
             self.lease.proof_us = None;
             return;
         };
         if asked_at_us > now_us || !self.lease.holds(now_us) {
             return;
         }
-        if let Some((began_us, ended_us)) = self.lease.proof_us {
+        if let Some((since_us, ended_us)) = self.lease.proof_us {
             if asked_at_us < ended_us {
                 return;
             }
             let lease_ms = self.seen.lease_ms;
-            let until_us = began_us.saturating_add(lease_ms.saturating_mul(1_000));
+            let until_us = since_us.saturating_add(lease_ms.saturating_mul(1_000));
             self.extend_lease(now_us, until_us, lease_ms, out);
         }
-        let majority = dead * 2 > self.seen.voters.len();
-        self.lease.proof_us = majority.then_some((asked_at_us, now_us));
+        self.lease.proof_us = Some((since_us, now_us));
     }
 }
 
-/// How many voters are dead; `None` unless every voter, and every node that may be one soon, is dead or does not lead.
-fn dead_voters(voters: &[NodeId], joining: &[NodeId], answers: &[(NodeId, VoterState)]) -> Option<usize> {
-    let mut dead = 0;
-    for node in voters.iter().chain(joining) {
-        match answers.iter().find(|(from, _)| from == node).map(|(_, state)| *state) {
-            Some(VoterState::Dead) => dead += usize::from(voters.contains(node)),
-            Some(VoterState::NotLeader) => {}
+/// The latest moment of which one round proves that some majority of the voters knew no leader before it in the processes that
+/// they have from then on. `None` unless every voter, and every node that may be one soon, is dead or does not lead.
+fn majority_led_since_us(asked_at_us: u64, seen: &Seen, answers: &[(NodeId, VoterState)]) -> Option<u64> {
+    let mut since_us = Vec::with_capacity(seen.voters.len());
+    for node in seen.voters.iter().chain(&seen.joining) {
+        let led_ms = match answers.iter().find(|(from, _)| from == node).map(|(_, state)| *state) {
+            Some(VoterState::Dead) => 0,
+            Some(VoterState::NotLeader { led_ms }) => led_ms,
             Some(VoterState::Leader | VoterState::Silent) | None => return None,
+        };
+        if seen.voters.contains(node) {
+            since_us.push(asked_at_us.saturating_sub(led_ms.saturating_mul(1_000)));
         }
     }
-    (!voters.is_empty()).then_some(dead)
+    since_us.sort_unstable_by(|a, b| b.cmp(a));
+    since_us.get(seen.voters.len() / 2).copied()
 }

@@ -81,6 +81,7 @@ impl Agent {
         let (term, revision) = self.acted_on();
         let (images, damages) = self.say_images(now_us);
         let hosting = self.say_node(now_us);
+        let controllers = self.say_controllers(now_us);
         let renew = Renew {
             seq,
             vms: self.reports(now_us),
@@ -90,6 +91,7 @@ impl Agent {
             images,
             damages,
             hosting,
+            controllers,
         };
         out.push(Effect::Send(AgentMessage::Renew(renew)));
     }

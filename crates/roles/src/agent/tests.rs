@@ -3,8 +3,10 @@ use dwcp_types::{Priority, VmId};
 use super::*;
 use crate::protocol::{Grant, HealthProbe, HttpProbe, Renew, Run, VmReport, Welcome};
 
+mod controllers;
 mod fence;
 mod guard;
+mod hold;
 mod hosting;
 mod images;
 mod life;

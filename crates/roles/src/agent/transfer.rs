@@ -41,7 +41,7 @@ impl Agent {
         let vm = intent.vm;
         let Some(local) = self.vms.get_mut(&vm) else { return };
         let generation = local.generation;
-        let wanted = intent.transfer.as_ref();
+        let wanted = intent.transfer.as_ref().filter(|_| !self.holding);
         let open = local.outgoing.as_mut().filter(|outgoing| outgoing.report.stage != Stage::Failed);
         if let Some(outgoing) = open {
             let migration = outgoing.to.migration;
@@ -107,7 +107,7 @@ impl Agent {
             return;
         };
         let open = outgoing.report.stage != Stage::Failed && !outgoing.cancelling && !local.killing;
-        if !open || !still_wanted || newest > generation {
+        if !open || !still_wanted || newest > generation || self.holding {
             local.copied = true;
             local.fail_outgoing("it was no longer wanted when everything was there");
             self.changed = true;

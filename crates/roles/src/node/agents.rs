@@ -73,10 +73,16 @@ impl Node {
             known.hello = Some(bytes.to_vec());
             known.hosting = None;
         }
-        if let AgentMessage::Renew(Renew { hosting: Some(hosting), .. }) = message {
-            known.hosting = Some(hosting);
+        if let AgentMessage::Renew(Renew { hosting: Some(hosting), .. }) = &message {
+            known.hosting = Some(hosting.clone());
         }
         self.agents.heard.insert((known.region.clone(), known.host.clone()), self.now.mono);
+        // Nobody leads a region that is not there: what its hosts answer is for who asked here.
+        if let AgentMessage::Checked(answer) = &message
+            && self.facts.group_of(&known.region).is_none()
+        {
+            return self.pass_answer(answer.request, message);
+        }
         self.pass_to_leader(session, bytes.to_vec());
     }
 

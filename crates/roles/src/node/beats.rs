@@ -7,7 +7,10 @@ use dwcp_decide::{HealthInputs, HealthScore, LossView, Measured, Timings};
 use dwcp_state::{Command, Freeze, Phase};
 use dwcp_types::{GroupId, Mono, NodeId, RegionId, Wall, wire_struct};
 
-use super::{Class, HostWord, Level, MeshMessage, Node, NodeConfig, PoolHost, SyncReading};
+use super::{
+    Class, ControllersBeat, HostWord, Level, Measures, MeshMessage, Node, NodeConfig, PoolHost, Program,
+    SyncReading,
+};
 use crate::protocol::Usage;
 
 /// What the transport measured on the link to a node.
@@ -33,22 +36,6 @@ pub struct LinkReading {
 wire_struct!(LinkReading {
     1 node, 2 up, 3 rtt_p50_us, 4 rtt_p99_us, 5 loss_basis_points, 6 throughput_bps, 7 queued_frames, 8 queued_bytes
 });
-
-/// What the shell measured of this process and machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Measures {
-    /// Resident memory, MiB.
-    pub rss_mib: u64,
-    /// Processor time used, in percent of one core, over the last while.
-    pub cpu_percent: u64,
-    /// Median time to make a batch durable, µs.
-    pub fsync_p50_us: u64,
-    /// Placement decisions: median, 95th and 99th percentile, µs; 0 without any.
-    pub placement_us: (u64, u64),
-    /// 99th percentile of the same.
-    pub placement_p99_us: u64,
-}
-wire_struct!(Measures { 1 rss_mib, 2 cpu_percent, 3 fsync_p50_us, 4 placement_us, 5 placement_p99_us });
 
 /// A group as the sender knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,12 +101,32 @@ pub struct Beat {
     pub pools: Vec<PoolHost>,
     /// The sender can issue certificates.
     pub issues: bool,
+    /// What the sender runs.
+    pub program: Program,
+    /// The sender's controllers, and room for them.
+    pub controllers: Option<Box<ControllersBeat>>,
+    /// Without soft state: the links, measures, usage and times of the beat that had them last still hold.
+    pub thin: bool,
 }
 wire_struct!(Beat {
     1 incarnation, 2 seq, 3 uptime_ms, 4 wall, 5 version, 6 groups, 7 silent_ms, 8 heard_ms, 9 hosts_heard, 10 links,
     11 measures, 12 ailments, 13 usage, 14 sync, 15 hosts, 160 pools,
-    161 issues
+    161 issues, 180 program; 210 controllers, 220 thin
 });
+
+impl Beat {
+    /// What must come with every beat: who is heard, and how far the groups are.
+    fn without_soft_state(self) -> Beat {
+        let (links, usage, sync) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Beat { links, measures: Measures::default(), usage, sync, controllers: None, thin: true, ..self }
+    }
+
+    /// With the soft state of an earlier beat of the same process.
+    fn with_soft_state_of(self, last: Beat) -> Beat {
+        let Beat { links, measures, usage, sync, controllers, .. } = last;
+        Beat { links, measures, usage, sync, controllers, ..self }
+    }
+}
 
 /// The last beat of a node.
 #[derive(Clone, Debug, Default)]
@@ -130,6 +137,8 @@ pub struct PeerView {
     pub heard_since: Mono,
     /// What it said; none before the first.
     pub beat: Option<Beat>,
+    /// When its soft state was heard; the start of this process before the first.
+    pub told: Mono,
 }
 
 /// The monitor's memory.
@@ -137,6 +146,8 @@ pub(super) struct Beats {
     peers: BTreeMap<NodeId, PeerView>,
     next: Mono,
     seq: u64,
+    /// When this node told its soft state; none: it is to tell it now.
+    told: Option<Mono>,
     pub(super) links: Vec<LinkReading>,
     pub(super) measures: Measures,
     /// When this node last knew each group's facts to be the leader's.
@@ -153,11 +164,12 @@ pub(super) const HOST_HEARD_MS: u64 = 1_500;
 impl Beats {
     pub(super) fn new(config: &NodeConfig, now: Mono) -> Beats {
         let others = config.regions.keys().copied().filter(|node| *node != config.me);
-        let view = PeerView { heard: now, heard_since: now, beat: None };
+        let view = PeerView { heard: now, heard_since: now, beat: None, told: now };
         Beats {
             peers: others.map(|node| (node, view.clone())).collect(),
             next: now,
             seq: 0,
+            told: None,
             links: Vec::new(),
             measures: Measures::default(),
             fresh: BTreeMap::new(),
@@ -167,7 +179,7 @@ impl Beats {
 
     /// The others are these from now on.
     pub(super) fn follow(&mut self, others: impl Iterator<Item = NodeId>, now: Mono) {
-        let view = PeerView { heard: now, heard_since: now, beat: None };
+        let view = PeerView { heard: now, heard_since: now, beat: None, told: now };
         let mut before = std::mem::take(&mut self.peers);
         self.peers =
             others.map(|node| (node, before.remove(&node).unwrap_or_else(|| view.clone()))).collect();
@@ -201,12 +213,27 @@ impl Node {
         self.beats.seq += 1;
         self.refresh_freshness();
         self.tell_who_could_lead();
+        let most = self.facts.core.policy.append_messages();
+        self.inbox.push_back(dwcp_consensus::Input::AppendMessages { most });
         let hosts = self.next_host_words();
-        let message = MeshMessage::Beat(Box::new(Beat { hosts, ..self.own_beat() }));
+        let mut beat = Beat { hosts, ..self.own_beat() };
+        if self.soft_state_is_due() {
+            self.beats.told = Some(now);
+        } else {
+            beat = beat.without_soft_state();
+        }
+        let message = MeshMessage::Beat(Box::new(beat));
         let others: Vec<NodeId> = self.beats.peers.keys().copied().collect();
         for node in others {
             self.send(node, Class::Consensus, &message);
         }
+    }
+
+    /// Soft state goes with the beat that is nearest to its time.
+    fn soft_state_is_due(&self) -> bool {
+        let every_ms = self.facts.core.policy.soft_state_every_ms;
+        let half_ms = self.config.beat_ms / 2;
+        self.beats.told.is_none_or(|told| self.now.mono.ms_since(told).saturating_add(half_ms) >= every_ms)
     }
 
     /// What this node would tell the others now, without its words on single hosts.
@@ -236,12 +263,15 @@ impl Node {
             hosts_heard: self.agents.heard_since(heard_recently),
             links: self.beats.links.clone(),
             measures: self.beats.measures.clone(),
+            controllers: Some(Box::new(self.own_controllers())),
             ailments: Vec::new(),
             usage: self.led_usages(),
             sync: self.sync.readings(),
             hosts: Vec::new(),
             pools: self.own_pools(),
             issues: self.config.issues,
+            program: self.own_program(),
+            thin: false,
         }
     }
 
@@ -264,6 +294,7 @@ impl Node {
     pub(super) fn hear_beat(&mut self, from: NodeId, mut beat: Beat) {
         let now = self.now.mono;
         let gap_ms = self.config.beat_ms * GAP_BEATS;
+        self.check_level(beat.program.in_force);
         let Some(view) = self.beats.peers.get_mut(&from) else { return };
         let same_process = view.beat.as_ref().is_some_and(|last| last.incarnation == beat.incarnation);
         if same_process && view.beat.as_ref().is_some_and(|last| beat.seq <= last.seq) {
@@ -287,8 +318,20 @@ impl Node {
         }
         let words = std::mem::take(&mut beat.hosts);
         self.hear_host_words(&words);
+        if !same_process {
+            // It knows nothing of this node's soft state.
+            self.beats.told = None;
+        }
         if let Some(view) = self.beats.peers.get_mut(&from) {
-            view.beat = Some(beat);
+            let last = view.beat.take().filter(|_| same_process);
+            view.beat = Some(match (beat.thin, last) {
+                (true, Some(last)) => beat.with_soft_state_of(last),
+                (true, None) => beat,
+                (false, _) => {
+                    view.told = now;
+                    beat
+                }
+            });
         }
     }
 

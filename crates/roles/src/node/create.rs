@@ -14,6 +14,7 @@ use dwcp_state::{
 use dwcp_types::{Code, GroupId, HostId, Refusal, RegionId, VmId};
 
 use super::proposals::Purpose;
+use super::replicas::{For, Wanted};
 use super::{Asked, CreateVm, Node, Reply};
 
 /// Decisions for one request before it is refused.
@@ -32,6 +33,7 @@ struct Creating {
     asked: Asked,
     vm: Vm,
     users_in: Option<RegionId>,
+    only: Option<RegionId>,
     step: Step,
     decided: u64,
     attempt: u64,
@@ -48,14 +50,34 @@ pub(super) struct Creates {
 
 impl Node {
     pub(super) fn create_vm(&mut self, ticket: u64, asked: Asked, create: CreateVm) {
-        let request = place_request(&create.template, &create.users_in, None);
+        let request = place_request(&create.template, &create.users_in, create.only.clone());
         if !create.dry_run {
             if let Err(refusal) = self.may_create(&create.template, &asked) {
                 self.refuse(ticket, refusal);
                 return;
             }
         }
-        let (placed, report) = self.place(&request, create.explain);
+        let explain = create.explain;
+        let of = For::Create(Box::new((ticket, asked, create)));
+        self.decide_wanted(Wanted { request, count: 1, explain, of });
+    }
+
+    /// It was decided where the VM would go.
+    pub(super) fn create_placed(
+        &mut self,
+        ticket: u64,
+        asked: Asked,
+        create: CreateVm,
+        placed: Result<Placement, Refusal>,
+        report: PlaceReport,
+    ) {
+        // Another one of its name may have been created while somebody else decided.
+        if !create.dry_run
+            && let Err(refusal) = self.may_create(&create.template, &asked)
+        {
+            self.refuse(ticket, refusal);
+            return;
+        }
         let placement = match placed {
             Ok(placement) if !create.dry_run => placement,
             other => {
@@ -81,6 +103,7 @@ impl Node {
             asked,
             vm,
             users_in: create.users_in,
+            only: create.only,
             step: Step::Claiming,
             decided: 1,
             attempt: 0,
@@ -93,23 +116,9 @@ impl Node {
 
     /// Decides for several VMs, each on what the ones before it leave.
     pub(super) fn preview_vms(&mut self, ticket: u64, create: &CreateVm, count: u32) {
-        let kept = self.reserved.clone();
-        let mut places = Vec::new();
-        let mut first = None;
-        for number in 1..=count {
-            let mut request = place_request(&create.template, &create.users_in, None);
-            // Ids of nothing that exists: they only keep the reservations of this look apart.
-            request.vm.id = VmId(u64::MAX - u64::from(number));
-            let (placed, report) = self.place(&request, create.explain && number == 1);
-            if let Ok(place) = &placed {
-                self.reserved.add(&place.region, &place.host, &request.vm);
-            }
-            first.get_or_insert(report);
-            places.push(placed);
-        }
-        self.reserved = kept;
-        let report = Box::new(first.unwrap_or_default());
-        self.reply(ticket, Reply::Previewed(places, report));
+        let request = place_request(&create.template, &create.users_in, create.only.clone());
+        let (explain, of) = (create.explain, For::Preview(ticket));
+        self.decide_wanted(Wanted { request, count, explain, of });
     }
 
     fn may_create(&self, vm: &Vm, asked: &Asked) -> Result<(), Refusal> {
@@ -236,7 +245,7 @@ impl Node {
 
     fn decide_again(&mut self, id: u64, refusal: Refusal) {
         let Some(creating) = self.creates.open.get(&id).cloned() else { return };
-        let request = place_request(&creating.vm, &creating.users_in, None);
+        let request = place_request(&creating.vm, &creating.users_in, creating.only.clone());
         let (placed, report) = self.place(&request, false);
         match placed {
             Ok(placement) if creating.decided < ATTEMPTS => {

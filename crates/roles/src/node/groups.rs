@@ -2,7 +2,7 @@
 
 use dwcp_consensus::{Input as RaftInput, Output};
 use dwcp_state::{Envelope, FEDERATION_GROUP, Outcome};
-use dwcp_types::{GroupId, NodeId, Revision, decode, encode};
+use dwcp_types::{GroupId, NodeId, Revision, decode};
 
 use super::members::MEMBERS_TICKET;
 use super::wire::Opaque;
@@ -74,12 +74,14 @@ impl Node {
             }
         };
         let outcome = self.facts.apply(group, Revision(index), &envelope);
+        self.feed_applied(group, index, data, &envelope);
         self.note_digest(group, index, &envelope);
         self.note_refused(group, &envelope, &outcome);
         self.note_shown(group, index);
         self.applied(group, index, term, &outcome);
         self.facts_changed(group, Revision(index), &envelope);
         if group == FEDERATION_GROUP {
+            self.check_level(self.facts.core.level);
             self.follow_regions();
         }
     }
@@ -99,10 +101,12 @@ impl Node {
         }
         // The facts may be of an earlier place than those before, and other ones.
         self.index.forget();
+        self.feed_again(group);
         self.rebuild_got_snapshot(group, index, data.len());
         self.log("state-manager", Level::Info, format!("group {group}: snapshot at {index} installed"));
         self.lost_track(group);
         if group == FEDERATION_GROUP {
+            self.check_level(self.facts.core.level);
             self.follow_regions();
         }
     }
@@ -132,7 +136,7 @@ impl Node {
         if to == self.config.me {
             return;
         }
-        self.out.push(Effect::Send { to, class, bytes: encode(message) });
+        self.out.push(Effect::Send { to, class, bytes: self.sealed(message) });
     }
 
     pub(super) fn hear_mesh(&mut self, from: NodeId, bytes: &[u8]) {
@@ -150,7 +154,9 @@ impl Node {
                 return;
             }
         };
+        let Some(message) = self.of_ours(from, message) else { return };
         match message {
+            MeshMessage::Restored(_) => {}
             MeshMessage::Raft(bytes) => self.inbox.push_back(RaftInput::Message { from, bytes: bytes.0 }),
             MeshMessage::Beat(beat) => self.hear_beat(from, *beat),
             MeshMessage::Propose(propose) => self.propose_for(from, propose),
@@ -158,6 +164,7 @@ impl Node {
             MeshMessage::FromAgent(relayed) => self.hear_agent(from, relayed),
             MeshMessage::ToAgent(relayed) => self.pass_to_agent(relayed.session, relayed.bytes.0),
             MeshMessage::AskHost(ask) => self.ask_host_for(from, ask),
+            MeshMessage::AskPool(ask) => self.ask_pool_for(from, ask),
             MeshMessage::HostAnswer(answer) => self.host_answered(answer),
             MeshMessage::PingFor(ping) => self.ping_for(ping),
             MeshMessage::Ping(ping) => self.send(from, Class::Operations, &MeshMessage::Pong(ping)),
@@ -176,6 +183,12 @@ impl Node {
             MeshMessage::Yield((group, to)) => self.yield_to(group, to),
             MeshMessage::Certify(asked) => self.issue(CertifyFor { asker: from, ..*asked }),
             MeshMessage::Certified(certified) => self.pass_certificate(*certified),
+            MeshMessage::Switch(order) => self.switch_ordered(&order),
+            // The shells' own.
+            MeshMessage::ProgramAsk(_)
+            | MeshMessage::ProgramPart(_)
+            | MeshMessage::SelfAsk(_)
+            | MeshMessage::SelfTell(_) => {}
         }
     }
 }

@@ -47,9 +47,11 @@ pub struct PoolHost {
     pub control: String,
     /// How far it is with one.
     pub phase: HostingPhase,
+    /// Where its agent takes VMs that move here, `ip:port`; empty: it does not.
+    pub transfer: String,
 }
 wire_struct!(PoolHost {
-    1 region, 2 host, 3 zone, 4 capacity, 5 accelerator, 6 version, 7 control, 8 phase
+    1 region, 2 host, 3 zone, 4 capacity, 5 accelerator, 6 version, 7 control, 8 phase, 190 transfer
 });
 
 /// A certificate that is asked for.
@@ -65,8 +67,10 @@ pub struct CertifyFor {
     pub address: String,
     /// As the host gave it.
     pub public_key: Vec<u8>,
+    /// The region's number; filled in by who issues.
+    pub number: NodeId,
 }
-wire_struct!(CertifyFor { 1 asker, 2 region, 3 host, 4 address, 5 public_key });
+wire_struct!(CertifyFor { 1 asker, 2 region, 3 host, 4 address, 5 public_key, 6 number });
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,7 +100,7 @@ impl Node {
         pools
     }
 
-    fn strangers(&self) -> Vec<(u64, Hello)> {
+    pub(super) fn strangers(&self) -> Vec<(u64, Hello)> {
         self.agents.strangers(|region| self.facts.group_of(region).is_some())
     }
 
@@ -135,7 +139,8 @@ impl Node {
             .map(|((_, host), _)| host.clone())
             .collect();
         let nodes = self.endpoints();
-        let hosted = Hosting::Node(Box::new(self.control_plane(&region, nodes.clone())));
+        let lost = self.lost_its_node(&region);
+        let hosted = Hosting::Node(Box::new(self.control_plane(&region, nodes.clone(), lost)));
         // The same for every host but one, and most of the time what they have been told.
         let hash = |hosting: &Hosting| digest(&encode(&(hosting.clone(), nodes.clone())));
         let (hosts_it, hosts_none) = ((hash(&hosted), hosted), (hash(&Hosting::Nothing), Hosting::Nothing));
@@ -171,7 +176,7 @@ impl Node {
     }
 
     /// Every region's node, as the facts name them; those that leave are left out.
-    fn endpoints(&self) -> Vec<Endpoint> {
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         let regions = self.facts.core.regions.values();
         let mut all: Vec<Endpoint> =
             regions.filter(|region| region.lifecycle != Lifecycle::Leaving).map(endpoint).collect();
@@ -179,7 +184,13 @@ impl Node {
         all
     }
 
-    fn control_plane(&self, region: &Region, peers: Vec<Endpoint>) -> ControlPlane {
+    /// The host that runs a region's node says that it has nothing of it, although that node has held replicas.
+    fn lost_its_node(&self, region: &Region) -> bool {
+        let says_nothing = |said: HostingReport| said.phase == HostingPhase::Nothing;
+        !region.without_replicas && self.hosting(region).is_some_and(says_nothing)
+    }
+
+    fn control_plane(&self, region: &Region, peers: Vec<Endpoint>, lost: bool) -> ControlPlane {
         let tick_ms = self.config.consensus.tick_us / 1_000;
         ControlPlane {
             number: region.number,
@@ -189,6 +200,7 @@ impl Node {
             tick_ms,
             election_ms: tick_ms * u64::from(self.config.consensus.election_ticks),
             commit_timeout_ms: self.config.commit_timeout_ms,
+            lost,
         }
     }
 
@@ -199,8 +211,8 @@ impl Node {
             asker: self.config.me,
             region,
             host: host.clone(),
-            address: String::new(),
             public_key: asked.public_key,
+            ..CertifyFor::default()
         };
         if self.config.issues {
             return self.issue(asked);
@@ -228,10 +240,10 @@ impl Node {
         let runs = record.filter(|region| {
             region.control_host == asked.host && region.lifecycle != Lifecycle::Leaving && self.config.issues
         });
-        let Some(address) = runs.map(|region| region.mesh.clone()) else { return };
+        let Some((address, number)) = runs.map(|region| (region.mesh.clone(), region.number)) else { return };
         let text = format!("a certificate for the node of {} goes to {}", asked.region, asked.host);
         self.log("security", Level::Info, text);
-        self.out.push(Effect::Issue(Box::new(CertifyFor { address, ..asked })));
+        self.out.push(Effect::Issue(Box::new(CertifyFor { address, number, ..asked })));
     }
 
     pub(super) fn certificate_issued(&mut self, certified: CertifiedFor) {
@@ -272,5 +284,6 @@ fn pool_host(hello: &Hello) -> PoolHost {
         version: hello.version.clone(),
         control: hello.control.clone(),
         phase: hello.hosting.phase,
+        transfer: hello.transfer.clone(),
     }
 }

@@ -9,7 +9,8 @@ use super::beats::HOST_HEARD_MS;
 use super::wire::{Opaque, Relayed};
 use super::{Class, Level, MeshMessage, Node};
 use crate::protocol::{
-    AgentMessage, ControllerMessage, Hello, HostingReport, ImageHere, Usage, VmReport, Welcome,
+    AgentMessage, ControllerMessage, ControllersReport, ControllersWanted, Hello, HostingReport, ImageHere,
+    Usage, VmReport, Welcome,
 };
 
 /// A host without room in its region waits so long for its region's own loss to be noticed before its VMs go elsewhere, ms.
@@ -42,6 +43,10 @@ pub struct HostSession {
     pub images_told: Option<(u64, Mono)>,
     /// What it runs of its region's node, as it said last.
     pub hosting: HostingReport,
+    /// What it runs of its region's controllers, as it said last.
+    pub controllers: ControllersReport,
+    /// The controllers that it was told last to run, and when.
+    pub controllers_told: Option<(ControllersWanted, Mono)>,
     /// What it was told last to run of it and which nodes there are, as a digest, and when.
     pub hosting_told: Option<(u64, Mono)>,
 }
@@ -66,6 +71,8 @@ impl Node {
             images: None,
             images_told: None,
             hosting: HostingReport::default(),
+            controllers: ControllersReport::default(),
+            controllers_told: None,
             hosting_told: None,
         });
         host.relay = relay;
@@ -82,6 +89,7 @@ impl Node {
             AgentMessage::ImageRead(answer) => {
                 self.pass_answer(answer.request, AgentMessage::ImageRead(answer));
             }
+            AgentMessage::Inventory(inventory) => self.take_inventory(group, &relayed.host, &inventory),
             AgentMessage::Certify(asked) => self.certify_asked(group, &relayed.host, asked),
         }
     }
@@ -89,6 +97,7 @@ impl Node {
     fn take_hello(&mut self, group: GroupId, host: &HostId, hello: Hello) {
         let (term, voters) =
             self.raft.status(group).map_or_else(Default::default, |status| (status.term, status.voters));
+        let told = hello.term;
         let joining = self.joining(group);
         let welcome = Welcome { node: self.config.me, term, lease_ms: self.config.lease_ms, voters, joining };
         if let Some(session) = self.leases.hosts.get_mut(&(group, host.clone())) {
@@ -98,7 +107,9 @@ impl Node {
             session.hello = Some(hello);
             session.images_told = None;
             session.hosting_told = None;
+            session.controllers_told = None;
         }
+        self.note_later(group, host, told);
         self.register(group, host);
         self.tell_host(group, host, &ControllerMessage::Welcome(welcome));
         self.send_intents(group, host);
@@ -171,6 +182,14 @@ impl Node {
                 self.conclude(group, Command::LoseHost((host, incarnation)));
             }
         }
+        self.register_known(group);
+        if !lost.is_empty() {
+            self.take_over(group, &lost);
+        }
+    }
+
+    /// Registers hosts that are heard and that the facts do not show so.
+    pub(super) fn register_known(&mut self, group: GroupId) {
         let known: Vec<HostId> =
             self.leases.hosts.keys().filter(|(of, _)| *of == group).map(|(_, host)| host.clone()).collect();
         for host in known {
@@ -178,9 +197,6 @@ impl Node {
             if quiet_ms < self.config.host_loss_ms {
                 self.register(group, &host);
             }
-        }
-        if !lost.is_empty() {
-            self.take_over(group, &lost);
         }
     }
 

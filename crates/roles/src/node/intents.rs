@@ -6,6 +6,7 @@ use dwcp_state::{Arrival, Command, Envelope, Mode, ProtectionMode, RegionFacts, 
 use dwcp_types::{GroupId, HostId, Revision, VmId, encode};
 
 use super::Node;
+use super::adopt::kept_record;
 use super::leases::Leases;
 use crate::protocol::{
     ArrivalFrom, ControllerMessage, HealthProbe, HttpProbe, Intents, Network, ProtectTo, ReplicaIntent, Run,
@@ -107,6 +108,9 @@ impl Node {
     }
 
     pub(super) fn send_intents(&mut self, group: GroupId, host: &HostId) {
+        if !self.serves(group, host) {
+            return;
+        }
         self.date_intents(group, host);
         let Some((term, revision)) = self.leases.place_of(group, host) else { return };
         let Some(region) = self.facts.region_of(group) else { return };
@@ -131,7 +135,7 @@ impl Node {
 fn wanted_on(facts: &RegionFacts, host: &HostId) -> Vec<VmIntent> {
     let left = facts.departures_from(host).map(|departure| &departure.vm);
     let left = left.filter(|vm| vm.want != Want::Deleted);
-    let left = left.map(|vm| VmIntent { run: Run::Stopped, ..intent(vm) });
+    let left = left.map(|vm| VmIntent { run: Run::Stopped, left: true, ..intent(vm) });
     let here = facts.vms_on(host).filter(|vm| vm.want != Want::Deleted);
     let here = here.map(|vm| with_migration(facts, vm));
     let lives_here = |vm: VmId| facts.vms.get(&vm).is_some_and(|vm| vm.host == *host);
@@ -240,6 +244,7 @@ fn intent(vm: &Vm) -> VmIntent {
             },
             ports: Vec::new(),
             image_digest: vm.spec.digest.clone(),
+            record: kept_record(vm),
         },
         protect: protect(vm),
         boot_replica: vm.protection.boot,

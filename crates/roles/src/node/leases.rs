@@ -4,12 +4,12 @@
 //! agent had sent its renewal, that this node still leads. The agent counts from before it sent. So a lease given by an
 //! earlier leader ends at most `lease` after the last moment at which some member of every majority answered that leader,
 //! and each node knows its own such moment ([`dwcp_consensus::MultiRaft::older_leader_ack_age_us`], never longer ago than
-//! its start). A takeover therefore waits until the lease, with the worst clock drift, has passed since
+//! the first leader that it knew since its start). A takeover therefore waits until the lease, with the worst clock drift, has passed since
 //! * this node's own last grant, and
-//! * for a majority of voters, their last answer to an older leader, or their start.
+//! * for a majority of voters, their last answer to an older leader, or since they first knew one.
 //!
-//! The second also covers leases that an agent kept by itself because a majority of voters were proven not to run: any
-//! majority holds one of them, and its start is later than the proof.
+//! The second also covers leases that an agent kept by itself because a majority of voters were proven not to run, or to have
+//! known no leader yet: any majority holds one of them, and what it says counts from after the proof.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,6 +76,9 @@ impl Node {
             if renew.images.is_some() {
                 session.images = renew.images;
             }
+            if let Some(controllers) = renew.controllers {
+                session.controllers = controllers;
+            }
             if let Some(hosting) = renew.hosting {
                 session.hosting = hosting;
             }
@@ -83,6 +86,9 @@ impl Node {
         }
         self.leases.rounds.entry(group).or_default().next.insert(host.clone(), renew.seq);
         self.begin_round(group);
+        if !self.serves(group, host) {
+            return;
+        }
         self.conclude_reports(group, host);
         self.conclude_guards(group, host);
         self.conclude_damages(group, host, renew.damages);
@@ -148,14 +154,29 @@ impl Node {
         if facts.evacuation.is_some() || known.standing != HostStanding::Up || !same {
             return;
         }
+        if !facts.serves(host) {
+            let term = self.raft.status(group).map_or(0, |status| status.term);
+            self.leases.granted.insert((group, host.clone()), self.now.mono);
+            self.hold_host(group, host, Grant { seq, term, ..self.length(group) });
+            return;
+        }
         // The grant names the intents as they are at this very moment: a lease must not revive what has left since.
         self.refresh_intents(group, host);
         let Some((term, revision)) = self.leases.place_of(group, host) else { return };
-        let voters = self.raft.status(group).map_or_else(Vec::new, |status| status.voters);
-        let joining = self.joining(group);
-        let grant = Grant { seq, lease_ms: self.config.lease_ms, term, revision, voters, joining };
+        let grant = Grant { seq, term, revision, ..self.length(group) };
         self.leases.granted.insert((group, host.clone()), self.now.mono);
         self.tell_host(group, host, &ControllerMessage::Grant(grant));
+    }
+
+    /// What every grant of a group says now: its length, and who votes.
+    fn length(&self, group: GroupId) -> Grant {
+        let voters = self.raft.status(group).map_or_else(Vec::new, |status| status.voters);
+        Grant { lease_ms: self.config.lease_ms, voters, joining: self.joining(group), ..Grant::default() }
+    }
+
+    /// True when no lease can hold any more that another leader of the group gave, or that was kept without one.
+    pub(super) fn no_older_lease(&self, group: GroupId) -> bool {
+        self.leads(group) && self.older_leases_ended(group, self.fence_ms())
     }
 
     /// How long a lease given now may let VMs run, with drift and slack, ms.

@@ -55,6 +55,12 @@ impl Node {
     pub(super) fn open_groups(&mut self, disk: &dyn Disk) -> Result<(), OpenError> {
         let founding = self.founding();
         self.open_group(FEDERATION_GROUP, None, founding, self.config.lost, disk)?;
+        let (in_force, own) = (self.facts.core.level, self.config.program.level);
+        if in_force > own {
+            return Err(OpenError::BadSetup(format!(
+                "level {in_force} is in force in this store; this program knows level {own} only"
+            )));
+        }
         if !self.facts.core.regions.is_empty() {
             let records = self.facts.core.regions.values();
             self.regions = records.map(|region| (region.number, region.id.clone())).collect();

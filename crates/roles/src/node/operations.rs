@@ -89,6 +89,7 @@ impl Node {
             OperationKind::MigrateVms(vms) => return self.progress_of_migrations(operation, vms),
             OperationKind::Drain(drain) => return self.progress_of_drain(operation, drain),
             OperationKind::ForceSync(sync) => return self.progress_of_sync(operation, sync),
+            OperationKind::Upgrade(upgrade) => return self.progress_of_upgrade(operation, upgrade),
             OperationKind::Backup(_) => {
                 progress.total = 1;
                 return progress;

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use dwcp_consensus::{DropReason, Input as RaftInput};
 use dwcp_state::{Command, Envelope, Outcome};
-use dwcp_types::{Code, GroupId, Mono, NodeId, Refusal, RegionId, Revision, Wall, decode, encode};
+use dwcp_types::{
+    Code, GroupId, Mono, NodeId, PROPOSER_LEVEL, Refusal, RegionId, Revision, Wall, decode, encode,
+};
 
 use super::wire::{Opaque, Propose, Proposed};
 use super::{Class, Level, MeshMessage, Node, NodeConfig};
@@ -147,6 +149,7 @@ impl Node {
             by: OWN.to_string(),
             at: self.now.wall,
             command,
+            proposer: self.proposer(),
             ..Envelope::default()
         }
     }
@@ -341,7 +344,14 @@ impl Node {
             expected: asked.expected,
             looked_at: Vec::new(),
             reason: asked.reason.clone(),
+            proposer: self.proposer(),
         }
+    }
+
+    /// This region, once every program knows where that is written.
+    fn proposer(&self) -> RegionId {
+        let known = self.facts.core.level >= PROPOSER_LEVEL;
+        if known { self.config.region.clone() } else { RegionId::default() }
     }
 
     pub(super) fn wall(&self) -> Wall {

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use dwcp_consensus::Input as RaftInput;
-use dwcp_types::{Code, GroupId, HostId, Mono, NodeId, Refusal, RegionId, VmId, decode, encode};
+use dwcp_types::{Code, GroupId, HostId, Mono, NodeId, Refusal, RegionId, VmId, Wall, decode, encode};
 
+use super::pool_checks::{MEASURED_WITHIN_MS, MOST_OVER_MS};
 use super::wire::{AskHost, HostAnswer, Opaque, PingFor, PingReport};
-use super::{Asked, Class, ImageOffer, MeshMessage, Node, NodeConfig, Reply};
+use super::{Asked, Class, ImageOffer, MeshMessage, Node, NodeConfig, PoolCheck, Reply};
 use crate::protocol::{AgentMessage, ControllerMessage, ProbeRequest, ProbeResult, ReadConsole, ReadImage};
 
 /// A question is answered with what came in by then, ms.
@@ -35,12 +36,20 @@ pub struct RegionCheck {
 
 /// An open question.
 #[derive(Debug)]
-enum Question {
+pub(super) enum Question {
     Console { ticket: u64 },
     Probes { ticket: u64, waiting: usize, results: Vec<ProbeResult> },
     Check { ticket: u64, subject: NodeId, reports: BTreeMap<NodeId, u64> },
     Barrier { ticket: u64 },
     Image { ticket: u64, asked: Box<Asked>, offer: Box<ImageOffer> },
+    Pool { ticket: u64, asked_at: Wall },
+}
+
+impl Question {
+    /// A host is to measure itself.
+    pub(super) fn pool(ticket: u64, asked_at: Wall) -> Question {
+        Question::Pool { ticket, asked_at }
+    }
 }
 
 /// All open questions.
@@ -56,7 +65,14 @@ impl Questions {
         Questions { open: BTreeMap::new(), passed: BTreeMap::new(), next: config.first_number() }
     }
 
-    fn open(&mut self, question: Question, deadline: Mono) -> u64 {
+    /// The number under which answers to what was passed on from a node come.
+    pub(super) fn pass(&mut self, from: NodeId, id: u64, deadline: Mono) -> u64 {
+        self.next += 1;
+        self.passed.insert(self.next, (from, id, deadline));
+        self.next
+    }
+
+    pub(super) fn open(&mut self, question: Question, deadline: Mono) -> u64 {
         self.next += 1;
         self.open.insert(self.next, (question, deadline));
         self.next
@@ -158,7 +174,7 @@ impl Node {
         }
     }
 
-    fn ask_host(&mut self, id: u64, region: RegionId, host: HostId, question: &ControllerMessage) {
+    pub(super) fn ask_host(&mut self, id: u64, region: RegionId, host: HostId, question: &ControllerMessage) {
         let leader = self
             .facts
             .group_of(&region)
@@ -182,9 +198,11 @@ impl Node {
             self.answer_host(from, HostAnswer { id: ask.id, answer: None });
             return;
         }
-        self.questions.next += 1;
-        let number = self.questions.next;
-        self.questions.passed.insert(number, (from, ask.id, self.now.mono.plus_ms(LIMIT_MS)));
+        let limit_ms = match &question {
+            ControllerMessage::Check(check) => MEASURED_WITHIN_MS + check.processes_over_ms.min(MOST_OVER_MS),
+            _ => LIMIT_MS,
+        };
+        let number = self.questions.pass(from, ask.id, self.now.mono.plus_ms(limit_ms));
         match &mut question {
             ControllerMessage::Probe(probe) => probe.request = number,
             ControllerMessage::ReadConsole(read) => read.request = number,
@@ -201,7 +219,7 @@ impl Node {
         self.answer_host(node, HostAnswer { id, answer: Some(Opaque(encode(&answer))) });
     }
 
-    fn answer_host(&mut self, node: NodeId, answer: HostAnswer) {
+    pub(super) fn answer_host(&mut self, node: NodeId, answer: HostAnswer) {
         if node == self.config.me {
             self.host_answered(answer);
         } else {
@@ -230,6 +248,13 @@ impl Node {
                 let (ticket, asked, offer) = (*ticket, (**asked).clone(), (**offer).clone());
                 self.questions.open.remove(&answer.id);
                 self.propose_image(ticket, &asked, offer, read);
+                return;
+            }
+            (Question::Pool { ticket, asked_at }, Some(AgentMessage::Checked(checked))) => {
+                let (ticket, asked_at) = (*ticket, *asked_at);
+                self.questions.open.remove(&answer.id);
+                let check = PoolCheck::new(checked, asked_at, self.now.wall);
+                self.reply(ticket, Reply::PoolChecked(Some(Box::new(check))));
                 return;
             }
             (_, None) => true,
@@ -281,6 +306,7 @@ impl Node {
                 self.refuse(ticket, refusal);
             }
             Question::Probes { ticket, results, .. } => self.reply(ticket, Reply::Probed(results)),
+            Question::Pool { ticket, .. } => self.reply(ticket, Reply::PoolChecked(None)),
             Question::Image { ticket, offer, .. } => {
                 let what = format!("host {}/{} does not answer", offer.region, offer.host);
                 self.refuse(ticket, Refusal::new(Code::TimedOut, what).then("nothing was changed"));

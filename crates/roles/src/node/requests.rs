@@ -3,16 +3,17 @@
 use dwcp_decide::{FailoverLimits, FailoverPlan, PlaceReport, PlaceRequest, Placement};
 use dwcp_state::{
     BackupEnd, BackupPlan, BackupRun, Command, Drain, DrillMode, DrillNews, Failover, Freeze, NewMigration,
-    Operation, OperationKind, Outcome, PhaseName, PhaseSpan, Policy, ProtectionChange, Receipt, Region,
-    RegionChange, RegionFacts, Standing, Token, Trigger, Vm, Want, Window,
+    Operation, OperationKind, Outcome, PhaseName, PhaseSpan, Policy, ProtectionChange, PublicEndpoint,
+    Receipt, Region, RegionChange, RegionFacts, RegionSettings, Release, Standing, Token, Trigger, Upgrade,
+    Vm, Want, Window,
 };
 use dwcp_types::{
-    Code, DrillId, GroupId, HostId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId,
+    Code, DrillId, GroupId, HostId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId, Wall,
     WindowId,
 };
 
 use super::proposals::Purpose;
-use super::{Effect, Node, PlannedStep, RegionCheck, VerifyReport};
+use super::{Effect, Node, PlannedStep, PoolCheck, RegionCheck, UpgradeRequest, VerifyReport};
 use crate::protocol::ProbeResult;
 
 /// Who asks, and under which key.
@@ -43,6 +44,8 @@ pub struct CreateVm {
     pub dry_run: bool,
     /// Say it of every candidate.
     pub explain: bool,
+    /// Only in this region, now; its rules say where it may be later.
+    pub only: Option<RegionId>,
 }
 
 /// What to do with a VM.
@@ -107,6 +110,20 @@ pub enum Request {
     RemoveRegion(Asked, RegionId),
     /// Have the hosts of a region that has left remove what they have of its node.
     CleanRegion(Asked, RegionId),
+    /// Set what a region is like.
+    ConfigureRegion(Asked, Box<RegionSettings>),
+    /// A region's users reach it there, or no longer do.
+    SetEndpoint(Asked, RegionId, PublicEndpoint, bool),
+    /// So many controllers are to decide about placements in a region, its node's own among them.
+    SetControllers(Asked, RegionId, u64),
+    /// Announce a region's end.
+    AnnounceDecommission(Asked, RegionId, Wall),
+    /// Call it off.
+    CancelDecommission(Asked, RegionId),
+    /// Have a host that waits for its region measure itself.
+    CheckPool(RegionId, HostId),
+    /// Have a host of a region tell of its processes, counted for so long (ms); measured as well when that is asked for.
+    CheckHost(RegionId, HostId, u64, bool),
     /// Replace the policy.
     SetPolicy(Asked, Policy),
     /// Set the freeze switch.
@@ -148,6 +165,10 @@ pub enum Request {
     BeginBackup(Asked, Box<BackupRun>),
     /// A backup was made or verified, or was not.
     EndBackup(Asked, Box<BackupEnd>),
+    /// After a restoration: somebody vouches that a host is off, and it is not waited for.
+    WriteOffHost(Asked, RegionId, HostId),
+    /// After a restoration: a VM that no host has starts again, or is forgotten.
+    DecideMissing(Asked, VmId, bool),
     /// Call migrations of VMs off.
     CancelMigrations(Asked, Vec<VmId>),
     /// Look at a region from every other.
@@ -159,6 +180,10 @@ pub enum Request {
     VerifySync(Option<RegionId>, u64),
     /// Rebuild the replicas of regions, of all others when none is named, from those of the first; or only say what would be done.
     ForceSync(Asked, RegionId, Vec<RegionId>, bool),
+    /// A program is there to upgrade regions to; its signature was verified.
+    PublishRelease(Asked, Box<Release>),
+    /// Give a region another program, or only say whether it could be.
+    Upgrade(Asked, UpgradeRequest),
 }
 
 /// What came of it.
@@ -194,12 +219,16 @@ pub enum Reply {
     Probed(Vec<ProbeResult>),
     /// A region as the others see it.
     Checked(RegionCheck),
+    /// What a host says of itself; none when it did not answer.
+    PoolChecked(Option<Box<PoolCheck>>),
     /// The facts are current.
     Current,
     /// What was found when replicas were compared and stores read back.
     Verified(Box<VerifyReport>),
     /// What a rebuild would do.
     SyncPlanned(Vec<PlannedStep>),
+    /// The upgrade that would be begun.
+    UpgradePlanned(Upgrade),
 }
 
 impl Node {
@@ -209,7 +238,7 @@ impl Node {
             self.refuse(ticket, refusal.then("it catches up as soon as a majority of regions is there"));
             return;
         }
-        if let Some(refusal) = self.left_out() {
+        if let Some(refusal) = self.left_out().or_else(|| self.restoring(&request)) {
             self.refuse(ticket, refusal);
             return;
         }
@@ -219,17 +248,16 @@ impl Node {
             Request::ChangeVm(asked, vm, change) => self.change_vm(ticket, &asked, vm, change),
             Request::Protect(asked, change) => self.protect_vm(ticket, &asked, change),
             Request::ChangeRegion(asked, change) => self.change_region(ticket, &asked, change),
-            Request::AddRegion(asked, region) => {
-                let region = Region { founder: self.config.me, ..*region };
-                self.ask_federation(ticket, &asked, Command::AddRegion(Box::new(region)));
-            }
-            Request::ReplicateRegion(asked, region) => {
-                self.ask_federation(ticket, &asked, Command::ReplicateRegion(region))
-            }
-            Request::RemoveRegion(asked, region) => self.remove_region(ticket, &asked, region),
-            Request::CleanRegion(asked, region) => {
-                self.ask_federation(ticket, &asked, Command::CleanRegion(region))
-            }
+            Request::AddRegion(..)
+            | Request::ReplicateRegion(..)
+            | Request::RemoveRegion(..)
+            | Request::CleanRegion(..)
+            | Request::ConfigureRegion(..)
+            | Request::SetEndpoint(..)
+            | Request::SetControllers(..)
+            | Request::AnnounceDecommission(..)
+            | Request::CancelDecommission(..) => self.take_region_request(ticket, request),
+            Request::CheckPool(..) | Request::CheckHost(..) => self.take_check_request(ticket, request),
             Request::SetPolicy(asked, policy) => {
                 self.ask_federation(ticket, &asked, Command::SetPolicy(policy))
             }
@@ -253,24 +281,76 @@ impl Node {
             Request::Migrate(asked, migrate) => self.migrate(ticket, &asked, migrate),
             Request::Drain(asked, region, drain) => self.begin_drain(ticket, &asked, &region, drain),
             Request::CancelMigrations(asked, vms) => self.cancel_migrations(ticket, &asked, &vms),
-            Request::BeginDrill(asked, region, mode, limit_ms) => {
-                self.begin_drill(ticket, &asked, &region, (mode, limit_ms))
+            Request::BeginDrill(asked, region, mode, ms) => {
+                self.begin_drill(ticket, &asked, &region, (mode, ms))
             }
             Request::RestoreDrill(asked, id) => {
                 self.ask_federation(ticket, &asked, Command::RestoreDrill(id))
             }
             Request::NoteDrill(asked, news) => self.ask_federation(ticket, &asked, Command::NoteDrill(news)),
+            Request::WriteOffHost(asked, region, host) => self.write_off(ticket, &asked, &region, host),
+            Request::DecideMissing(asked, vm, start) => self.decide_missing(ticket, &asked, vm, start),
+            Request::CheckRegion(region) => self.check_region(ticket, &region),
+            Request::Barrier(group) => self.ask_barrier(ticket, group),
+            long @ (Request::VerifySync(..)
+            | Request::ConfigureBackups(..)
+            | Request::BeginBackup(..)
+            | Request::EndBackup(..)
+            | Request::ForceSync(..)
+            | Request::PublishRelease(..)
+            | Request::Upgrade(..)) => self.take_long_work(ticket, long),
+        }
+    }
+
+    /// What concerns the replicas, programs and backups of whole regions.
+    fn take_long_work(&mut self, ticket: u64, request: Request) {
+        match request {
+            Request::VerifySync(region, within_ms) => self.verify_sync(ticket, region.as_ref(), within_ms),
+            Request::ForceSync(asked, source, targets, dry_run) => {
+                self.force_sync(ticket, asked, &source, &targets, dry_run)
+            }
+            Request::PublishRelease(asked, release) => self.publish_release(ticket, &asked, release),
+            Request::Upgrade(asked, request) => self.upgrade(ticket, &asked, &request),
             Request::ConfigureBackups(asked, plan) => {
                 self.ask_federation(ticket, &asked, Command::ConfigureBackups(plan))
             }
             Request::BeginBackup(asked, run) => self.ask_backup(ticket, &asked, *run),
             Request::EndBackup(asked, end) => self.ask_federation(ticket, &asked, Command::EndBackup(end)),
-            Request::CheckRegion(region) => self.check_region(ticket, &region),
-            Request::Barrier(group) => self.ask_barrier(ticket, group),
-            Request::VerifySync(region, within_ms) => self.verify_sync(ticket, region.as_ref(), within_ms),
-            Request::ForceSync(asked, source, targets, dry_run) => {
-                self.force_sync(ticket, asked, &source, &targets, dry_run)
+            // No other one is passed on.
+            _ => {}
+        }
+    }
+
+    /// What is asked about regions that come and go, and how they are.
+    fn take_region_request(&mut self, ticket: u64, request: Request) {
+        match request {
+            Request::AddRegion(asked, region) => {
+                let region = Region { founder: self.config.me, ..*region };
+                self.ask_federation(ticket, &asked, Command::AddRegion(Box::new(region)));
             }
+            Request::ReplicateRegion(asked, region) => {
+                self.ask_federation(ticket, &asked, Command::ReplicateRegion(region))
+            }
+            Request::RemoveRegion(asked, region) => self.remove_region(ticket, &asked, region),
+            Request::CleanRegion(asked, region) => {
+                self.ask_federation(ticket, &asked, Command::CleanRegion(region))
+            }
+            Request::ConfigureRegion(asked, settings) => {
+                self.ask_federation(ticket, &asked, Command::ConfigureRegion(settings))
+            }
+            Request::SetEndpoint(asked, region, endpoint, there) => {
+                self.ask_federation(ticket, &asked, Command::SetEndpoint((region, (endpoint, there))))
+            }
+            Request::SetControllers(asked, region, count) => {
+                self.ask_federation(ticket, &asked, Command::SetControllers((region, count)))
+            }
+            Request::AnnounceDecommission(asked, region, at) => {
+                self.ask_federation(ticket, &asked, Command::AnnounceDecommission((region, at)))
+            }
+            Request::CancelDecommission(asked, region) => {
+                self.ask_federation(ticket, &asked, Command::CancelDecommission(region))
+            }
+            other => unreachable!("a request of another kind: {other:?}"),
         }
     }
 
@@ -428,6 +508,10 @@ impl Node {
             self.cancel_sync(ticket, asked, &operation);
             return;
         }
+        if self.facts.core.upgrades().any(|(operation, _)| operation.id == id) {
+            self.cancel_upgrade(ticket, asked, id);
+            return;
+        }
         if let Some(Operation { kind: OperationKind::Backup(run), .. }) = self.facts.core.operations.get(&id)
         {
             let (run, state) = (*run, dwcp_state::OperationState::Cancelled);
@@ -445,6 +529,14 @@ impl Node {
         let end = (dwcp_state::OperationState::Cancelled, format!("cancelled by {}", asked.by));
         let envelope = self.envelope(asked, Command::EndOperation((id, end)));
         self.propose(group, envelope, Purpose::Answer(ticket));
+    }
+
+    /// Whether a VM would go anywhere now.
+    pub(super) fn fits(&mut self, request: &PlaceRequest) -> bool {
+        self.reserved.drop_settled(&self.facts);
+        self.index.set_now(self.now.mono);
+        let measured = self.measured_lately();
+        dwcp_decide::fits(&self.facts, &mut self.index, &measured, &self.reserved, request)
     }
 
     /// Decides where a VM would go now.

@@ -140,7 +140,7 @@ impl Node {
         let said = |beat: &Beat| beat.usage.get(region).copied();
         let views = self.peers().values();
         views
-            .filter_map(|view| Some((said(view.beat.as_ref()?)?, self.now.mono.ms_since(view.heard))))
+            .filter_map(|view| Some((said(view.beat.as_ref()?)?, self.now.mono.ms_since(view.told))))
             .min_by_key(|(_, age_ms)| *age_ms)
     }
 

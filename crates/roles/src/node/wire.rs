@@ -3,7 +3,18 @@
 use dwcp_state::Children;
 use dwcp_types::{GroupId, HostId, NodeId, OperationId, RegionId, wire_enum, wire_struct};
 
-use super::{Beat, CertifiedFor, CertifyFor, StoreCheck};
+use super::{Beat, CertifiedFor, CertifyFor, SelfAsk, SelfTell, StoreCheck, SwitchOrder};
+
+/// How urgent a frame between nodes is; a frame never waits behind one of a lower class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Consensus, leases, beats.
+    Consensus,
+    /// Proposals and their outcomes.
+    State,
+    /// Questions and answers.
+    Operations,
+}
 
 /// A message between two nodes.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,18 +61,42 @@ pub enum MeshMessage {
     Certify(Box<CertifyFor>),
     /// What came of it.
     Certified(Box<CertifiedFor>),
+    /// Go over to another program.
+    Switch(Box<SwitchOrder>),
+    /// Please give me a piece of a program. Between shells, in the class of bulk.
+    ProgramAsk(ProgramAsk),
+    /// That; empty: the sender does not have it.
+    ProgramPart(ProgramPart),
+    /// Ask a host that waits for its region, and that is connected to the receiver, something.
+    AskPool(AskHost),
+    /// What is your process like? Between shells, in the class of bulk.
+    SelfAsk(Box<SelfAsk>),
+    /// That.
+    SelfTell(Box<SelfTell>),
+    /// A message of a node whose facts were restored from a backup, and the restoration.
+    Restored((u64, Opaque)),
 }
 wire_enum!(MeshMessage {
     1 Raft(m), 2 Beat(m), 3 Propose(m), 4 Proposed(m), 5 FromAgent(m), 6 ToAgent(m), 7 AskHost(m), 8 HostAnswer(m),
     9 PingFor(m), 10 Ping(m), 11 Pong(m), 12 PingReport(m), 30 DigestAsk(m), 31 DigestTell(m),
-    32 StoreAsk(m), 33 StoreTell(m), 34 RebuildAsk(m), 35 RebuildTell(m), 36 Yield(m), 160 Certify(m), 161 Certified(m)
+    32 StoreAsk(m), 33 StoreTell(m), 34 RebuildAsk(m), 35 RebuildTell(m), 36 Yield(m), 160 Certify(m), 161 Certified(m),
+    180 Switch(m), 181 ProgramAsk(m), 182 ProgramPart(m), 190 AskPool(m), 170 Restored(m),
+    220 SelfAsk(m), 221 SelfTell(m)
 });
 
 impl MeshMessage {
     /// The packet of the consensus in an encoded message, without reading the rest; none in a message of another kind.
     pub fn packet(bytes: &[u8]) -> Option<&[u8]> {
         let mut message = dwcp_types::codec::Reader::new(bytes);
-        (message.varint() == Ok(1)).then(|| message.inner()?.bytes())?.ok()
+        match message.varint() {
+            Ok(1) => message.inner().ok()?.bytes().ok(),
+            Ok(170) => {
+                let mut sealed = message.inner().ok()?;
+                sealed.varint().ok()?;
+                MeshMessage::packet(sealed.bytes().ok()?)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -245,3 +280,27 @@ pub struct RebuildTell {
     pub progress: RebuildProgress,
 }
 wire_struct!(RebuildTell { 1 operation, 2 group, 3 progress });
+
+/// A question for a piece of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramAsk {
+    /// SHA-256 of the whole.
+    pub sha256: String,
+    /// Where the piece begins.
+    pub offset: u64,
+    /// Bytes wanted.
+    pub bytes: u64,
+}
+wire_struct!(ProgramAsk { 1 sha256, 2 offset, 3 bytes });
+
+/// A piece of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramPart {
+    /// SHA-256 of the whole.
+    pub sha256: String,
+    /// Where the piece begins.
+    pub offset: u64,
+    /// The piece.
+    pub bytes: Opaque,
+}
+wire_struct!(ProgramPart { 1 sha256, 2 offset, 3 bytes });

@@ -3,6 +3,8 @@
 //! A host whose settings name an address for it says so in its [`super::Hello`]. It runs the node once it is told to, watches it
 //! and starts it again, until it is told that it is to run none: then it stops it and removes its keys and its state.
 
+use std::collections::BTreeMap;
+
 use dwcp_types::{NodeId, RegionId, wire_enum, wire_struct};
 
 /// Where a region's node answers.
@@ -36,9 +38,11 @@ pub struct ControlPlane {
     pub election_ms: u64,
     /// How long a write may wait for its majority, ms.
     pub commit_timeout_ms: u64,
+    /// The node has held state, and the host has said that it has nothing of it: the node must begin as one that has lost its votes.
+    pub lost: bool,
 }
 wire_struct!(ControlPlane {
-    1 number, 2 peers, 3 lease_ms, 4 beat_ms, 5 tick_ms, 6 election_ms, 7 commit_timeout_ms
+    1 number, 2 peers, 3 lease_ms, 4 beat_ms, 5 tick_ms, 6 election_ms, 7 commit_timeout_ms, 8 lost
 });
 
 /// Whether a host is to run its region's node. Never sent to a host that names no address for it.
@@ -85,6 +89,30 @@ pub struct HostingReport {
     pub trouble: String,
 }
 wire_struct!(HostingReport { 1 phase, 2 pid, 3 restarts, 4 trouble });
+
+/// The controllers that a host is to run beside its region's node. Never sent to a host that says that it runs none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControllersWanted {
+    /// So many.
+    pub count: u32,
+    /// The number of the region's node.
+    pub node: NodeId,
+    /// Its mesh, `ip:port`.
+    pub mesh: String,
+}
+wire_struct!(ControllersWanted { 1 count, 2 node, 3 mesh });
+
+/// What a host runs of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControllersReport {
+    /// Their processes, by their numbers on this host.
+    pub running: BTreeMap<u8, u32>,
+    /// How often one ended by itself and was started again.
+    pub restarts: u64,
+    /// What was last wrong with one; empty: nothing.
+    pub trouble: String,
+}
+wire_struct!(ControllersReport { 1 running, 2 restarts, 3 trouble });
 
 /// How far a host is with its region's node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What a leader asks a host, and the answers. Each answer repeats its question's number.
 
-use dwcp_types::{VmId, wire_struct};
+use dwcp_types::{RegionId, VmId, wire_struct};
 
-use super::Health;
+use super::{Endpoint, Health, ProcessReport};
 
 /// What a VM's own probe said when asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,8 +47,55 @@ pub struct Checked {
     pub request: u64,
     /// One line a thing checked.
     pub findings: Vec<Finding>,
+    /// What was measured, when that was asked for.
+    pub measures: Option<HostMeasures>,
+    /// The agent's processes, its VMs' and that of the region's node, when that was asked for.
+    pub processes: Vec<ProcessReport>,
 }
-wire_struct!(Checked { 1 request, 2 findings });
+wire_struct!(Checked { 1 request, 2 findings, 190 measures; 220 processes });
+
+/// What a host measured of itself, before its region is deployed or afterwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostMeasures {
+    /// The host's wall clock when the question came, ms.
+    pub asked_wall_ms: u64,
+    /// The host's wall clock when the answer went, ms.
+    pub answered_wall_ms: u64,
+    /// How often a block was made durable where the node's store will be; 0: it could not be written.
+    pub fsyncs: u64,
+    /// Median time of that, µs.
+    pub fsync_median_us: u64,
+    /// Longest time of that, µs.
+    pub fsync_worst_us: u64,
+    /// Why it could not be written; empty: it could.
+    pub fsync_error: String,
+    /// Free disk of the agent's data folder, MiB; none: the system does not tell.
+    pub disk_free_mib: Option<u64>,
+    /// Memory that is available, MiB; none: the system does not tell.
+    pub memory_available_mib: Option<u64>,
+    /// How long the host's certificate holds, s.
+    pub certificate_left_s: u64,
+    /// Why nothing can listen where the node is to; empty: it listens there for a moment after this answer.
+    pub control_error: String,
+    /// How each node was reached, in the order asked.
+    pub dialed: Vec<Dialed>,
+}
+wire_struct!(HostMeasures {
+    1 asked_wall_ms, 2 answered_wall_ms, 3 fsyncs, 4 fsync_median_us, 5 fsync_worst_us, 6 fsync_error, 7 disk_free_mib,
+    8 memory_available_mib, 9 certificate_left_s, 10 control_error, 11 dialed
+});
+
+/// How a host reached a region's node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dialed {
+    /// The node's region.
+    pub region: RegionId,
+    /// The time that a TCP connection took to its API, µs; none: there was none.
+    pub rtt_us: Option<u64>,
+    /// Why not; empty: it was reached.
+    pub error: String,
+}
+wire_struct!(Dialed { 1 region, 2 rtt_us, 3 error });
 
 /// One thing that was checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,9 +132,17 @@ pub struct ReadConsole {
 wire_struct!(ReadConsole { 1 request, 2 vm, 3 offset });
 
 /// Check the host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckRequest {
     /// Repeated in the answer.
     pub request: u64,
+    /// Also measure it.
+    pub measure: bool,
+    /// And reach these nodes.
+    pub dial: Vec<Endpoint>,
+    /// Its region is there: nothing else is to listen where its node does.
+    pub in_service: bool,
+    /// Count its processes' processor time for so long, ms; 0: do not look at processes.
+    pub processes_over_ms: u64,
 }
-wire_struct!(CheckRequest { 1 request });
+wire_struct!(CheckRequest { 1 request, 190 measure, 191 dial; 220 in_service, 221 processes_over_ms });

@@ -7,10 +7,10 @@ use crate::node::{Asked, Change, CreateVm, FailoverRequest, Input, MigrateReques
 
 wire_struct!(NodeConfig {
     1 me, 2 region, 3 regions, 4 voters, 5 version, 6 seed, 7 lease_ms, 8 beat_ms, 9 commit_timeout_ms, 10 host_loss_ms,
-    11 genesis, 12 consensus, 13 lost, 160 joins, 161 issues
+    11 genesis, 12 consensus, 13 lost, 160 joins, 161 issues, 180 program
 });
 wire_struct!(Asked { 1 by, 2 key, 3 digest, 4 request_id, 5 expected, 6 reason });
-wire_struct!(CreateVm { 1 template, 2 users_in, 3 dry_run, 4 explain });
+wire_struct!(CreateVm { 1 template, 2 users_in, 3 dry_run, 4 explain, 190 only });
 wire_enum!(Change { 1 Start, 2 Stop, 3 Restart, 4 Delete });
 wire_struct!(MigrateRequest { 1 from, 2 vms, 3 title });
 wire_struct!(FailoverRequest { 1 from, 2 to, 3 min_priority, 4 max_time_ms, 5 partial, 6 dry_run });
@@ -60,6 +60,21 @@ impl Wire for Request {
             Request::ReplicateRegion(asked, region) => choice!(w, 161, asked, region),
             Request::RemoveRegion(asked, region) => choice!(w, 162, asked, region),
             Request::CleanRegion(asked, region) => choice!(w, 163, asked, region),
+            Request::ConfigureRegion(asked, settings) => choice!(w, 190, asked, settings),
+            Request::SetEndpoint(asked, region, endpoint, there) => {
+                choice!(w, 191, asked, region, endpoint, there)
+            }
+            Request::AnnounceDecommission(asked, region, at) => choice!(w, 192, asked, region, at),
+            Request::CancelDecommission(asked, region) => choice!(w, 193, asked, region),
+            Request::CheckPool(region, host) => choice!(w, 194, region, host),
+            Request::CheckHost(region, host, over_ms, measure) => {
+                choice!(w, 220, region, host, over_ms, measure)
+            }
+            Request::SetControllers(asked, region, count) => choice!(w, 210, asked, region, count),
+            Request::PublishRelease(asked, release) => choice!(w, 180, asked, release),
+            Request::Upgrade(asked, request) => choice!(w, 181, asked, request),
+            Request::WriteOffHost(asked, region, host) => choice!(w, 170, asked, region, host),
+            Request::DecideMissing(asked, vm, start) => choice!(w, 171, asked, vm, start),
         }
     }
 
@@ -102,6 +117,17 @@ impl Wire for Request {
             161 => Request::ReplicateRegion(Wire::get(r)?, Wire::get(r)?),
             162 => Request::RemoveRegion(Wire::get(r)?, Wire::get(r)?),
             163 => Request::CleanRegion(Wire::get(r)?, Wire::get(r)?),
+            190 => Request::ConfigureRegion(Wire::get(r)?, Wire::get(r)?),
+            191 => Request::SetEndpoint(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            192 => Request::AnnounceDecommission(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            193 => Request::CancelDecommission(Wire::get(r)?, Wire::get(r)?),
+            194 => Request::CheckPool(Wire::get(r)?, Wire::get(r)?),
+            220 => Request::CheckHost(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            210 => Request::SetControllers(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            180 => Request::PublishRelease(Wire::get(r)?, Wire::get(r)?),
+            181 => Request::Upgrade(Wire::get(r)?, Wire::get(r)?),
+            170 => Request::WriteOffHost(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            171 => Request::DecideMissing(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
             other => return Err(DecodeError::UnknownTag("a request", other)),
         })
     }
@@ -128,6 +154,10 @@ impl Wire for Input {
             Input::HandOver => choice!(w, 10),
             Input::StoreChecked(check) => choice!(w, 11, check),
             Input::Issued(certified) => choice!(w, 160, certified),
+            Input::Program(program) => choice!(w, 180, program),
+            Input::ReplicaUp { session, region, host, slot } => choice!(w, 210, session, region, host, slot),
+            Input::ReplicaSaid { session, said } => choice!(w, 211, session, said),
+            Input::ReplicaDown { session } => choice!(w, 212, session),
         }
     }
 
@@ -147,6 +177,15 @@ impl Wire for Input {
             10 => Input::HandOver,
             11 => Input::StoreChecked(Wire::get(r)?),
             160 => Input::Issued(Wire::get(r)?),
+            180 => Input::Program(Wire::get(r)?),
+            210 => Input::ReplicaUp {
+                session: r.varint()?,
+                region: Wire::get(r)?,
+                host: Wire::get(r)?,
+                slot: Wire::get(r)?,
+            },
+            211 => Input::ReplicaSaid { session: r.varint()?, said: Wire::get(r)? },
+            212 => Input::ReplicaDown { session: r.varint()? },
             other => return Err(DecodeError::UnknownTag("an input", other)),
         })
     }

@@ -108,7 +108,7 @@ fn without_wan(configs: &[RegionConfig]) -> Vec<RegionConfig> {
 
 /// The development federation's settings, on addresses of our own.
 fn configs(folder: &Path) -> Result<Vec<RegionConfig>, String> {
-    dev::init(folder, DevPlan { regions: 5, hosts_per_region: 1, pools: 0 })?;
+    dev::init(folder, DevPlan { regions: 5, hosts_per_region: 1, pools: 0, store: dev::Kept::default() })?;
     let edit = |path: PathBuf| -> Result<PathBuf, String> {
         let text = std::fs::read_to_string(&path).map_err(|e| e.to_string())?;
         std::fs::write(&path, text.replace("127.77.", "127.78.")).map_err(|e| e.to_string())?;
@@ -124,6 +124,8 @@ fn start(configs: &[RegionConfig]) -> Result<Vec<Region>, String> {
         log: Log::silent(&config.region),
         state_lost: false,
         recorder: None,
+        switch: tokio::sync::mpsc::unbounded_channel().0,
+        trial: false,
         failed: Box::new(|error| panic!("{error}")),
     };
     configs.iter().map(|config| Region::start(config, options(config))).collect()

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use dwcp_consensus::{Config, Disk, GroupSetup, Input, MultiRaft, Output};
-use dwcp_roles::node::{Beat, GroupBeat, LinkReading, MeshMessage};
+use dwcp_decide::{HostVerdict, PlaceReport, Placement, RegionVerdict};
+use dwcp_roles::node::{Beat, GroupBeat, LinkReading, MeshMessage, SelfAsk, SelfTell};
 use dwcp_roles::protocol::{
-    AgentMessage, ControllerMessage, Grant, Hello, Intents, Renew, VmIntent, VmReport,
+    AgentMessage, AppliedEntry, Checked, ControllerMessage, DecideAsk, Decided, Grant, Hello, Intents,
+    Placed, ProcessReport, Renew, ReplicaHello, ReplicaSaid, ReplicaTold, Reserved, SnapshotPart, VmIntent,
+    VmReport,
 };
 use dwcp_state::{Envelope, Federation};
 use dwcp_types::{Wire, decode, encode};
@@ -24,8 +27,34 @@ pub fn all() -> Vec<Target> {
         coded::<MeshMessage>("mesh-message", mesh_messages()),
         coded::<AgentMessage>("agent-message", agent_messages()),
         coded::<ControllerMessage>("controller-message", controller_messages()),
+        coded::<ReplicaTold>("replica-told", replica_told()),
+        coded::<ReplicaSaid>("replica-said", replica_said()),
         frames(),
         records(),
+    ]
+}
+
+fn replica_told() -> Vec<ReplicaTold> {
+    let snapshot = SnapshotPart { group: 1, region: "a".into(), last: true, ..SnapshotPart::default() };
+    vec![
+        ReplicaTold::Snapshot(snapshot),
+        ReplicaTold::Applied(AppliedEntry { group: 1, revision: 7, ..AppliedEntry::default() }),
+        ReplicaTold::Measured(Box::default()),
+        ReplicaTold::Reserved(Box::new(Reserved { region: "a".into(), coming: true, ..Reserved::default() })),
+        ReplicaTold::Decide(Box::new(DecideAsk { id: 3, count: 1, explain: true, ..DecideAsk::default() })),
+    ]
+}
+
+fn replica_said() -> Vec<ReplicaSaid> {
+    let verdict = HostVerdict { host: "h".into(), left_percent: Some([1, 2, 3]), ..HostVerdict::default() };
+    let region = RegionVerdict { region: "a".into(), hosts: vec![verdict], ..RegionVerdict::default() };
+    let report = PlaceReport { regions: vec![region], ..PlaceReport::default() };
+    let place = Placement { region: "a".into(), host: "h".into(), score_milli: 7 };
+    let places = vec![Placed::At(place), Placed::Nowhere(dwcp_types::Refusal::default())];
+    vec![
+        ReplicaSaid::Hello(ReplicaHello { version: "0.1.0".into(), level: 1, pid: 9 }),
+        ReplicaSaid::Taken(4),
+        ReplicaSaid::Decided(Box::new(Decided { id: 3, places, report, at: 4, took_us: 11 })),
     ]
 }
 
@@ -71,7 +100,15 @@ fn mesh_messages() -> Vec<MeshMessage> {
     let mut all = vec![encode(&MeshMessage::Beat(Box::new(beat)))];
     // The other kinds by their tags: what is inside is found by mutation.
     all.extend((1..=12).map(|tag| vec![tag, relayed, 0]));
+    let ask = SelfAsk { id: 9, window_ms: 1_000, dial: vec![Default::default()], ..SelfAsk::default() };
+    all.push(encode(&MeshMessage::SelfAsk(Box::new(ask))));
+    let tell = SelfTell { process: process(), disk: Some(Default::default()), ..SelfTell::default() };
+    all.push(encode(&MeshMessage::SelfTell(Box::new(tell))));
     all.iter().filter_map(|bytes| decode::<MeshMessage>(bytes).ok()).collect()
+}
+
+fn process() -> ProcessReport {
+    ProcessReport { kind: "qemu".into(), pid: 99, fds: Some(7), ..ProcessReport::default() }
 }
 
 fn reports() -> Vec<VmReport> {
@@ -89,7 +126,7 @@ fn agent_messages() -> Vec<AgentMessage> {
         AgentMessage::Renew(Renew { seq: 5, vms: reports(), ..Renew::default() }),
         AgentMessage::Probed(Default::default()),
         AgentMessage::Console(Default::default()),
-        AgentMessage::Checked(Default::default()),
+        AgentMessage::Checked(Checked { processes: vec![process()], ..Checked::default() }),
         AgentMessage::ImageRead(Default::default()),
     ]
 }

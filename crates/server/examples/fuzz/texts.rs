@@ -33,7 +33,8 @@ fn text(name: &'static str, real: Vec<String>, read: fn(&str) -> bool) -> Target
 /// The settings that a development federation writes: of its regions and of its hosts.
 fn written() -> (Vec<String>, Vec<String>) {
     let folder = std::env::temp_dir().join(format!("dwcp-fuzz-{}", std::process::id()));
-    dev::init(&folder, DevPlan { regions: 2, hosts_per_region: 1, pools: 0 }).expect("a temporary folder");
+    dev::init(&folder, DevPlan { regions: 2, hosts_per_region: 1, pools: 0, store: dev::Kept::default() })
+        .expect("a temporary folder");
     let mut found = (Vec::new(), Vec::new());
     collect(&folder, &mut found);
     std::fs::remove_dir_all(&folder).expect("it was just made");

@@ -8,6 +8,9 @@ use dwcp_config::emit::scalar;
 use super::{DevHost, DevRegion, FEDERATION, host_file, region_file};
 
 const PORT: u16 = 7443;
+/// Of the first member of a region's etcd cluster, for clients; the next port is for members, and each further member has the
+/// next two.
+const ETCD_PORT: u16 = 2379;
 
 /// Facts a region of the development federation is born with.
 struct Birth {
@@ -78,8 +81,20 @@ const BIRTHS: [Birth; 8] = [
     },
 ];
 
+/// Names and places of regions that come in later: the cities that cloud providers name their regions of these names after.
+const PLACES: [(&str, &str, f64, f64); 3] = [
+    ("eu-central-1", "Europe (Frankfurt)", 50.1109, 8.6821),
+    ("ap-northeast-1", "Asia Pacific (Tokyo)", 35.6762, 139.6503),
+    ("ca-central-1", "Canada (Central)", 45.5019, -73.5674),
+];
+
 /// `dwcpd.yaml` of a region.
-pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, token_hash: &str) -> String {
+pub(super) fn region(
+    dir: &Path,
+    regions: &[DevRegion],
+    region: &DevRegion,
+    (token_hash, release_key): (&str, &str),
+) -> String {
     let path = |rest: &str| scalar(&dir.join(rest).to_string_lossy());
     let own = format!("127.77.{}.1:{PORT}", region.number);
     let mut text = format!(
@@ -89,6 +104,7 @@ pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, toke
          pki:\n  ca: {}\n  certificate: {}\n  key: {}\n  ca_key: {}\nwan: {}\n\
          bootstrap_admin_token_sha256: \"{token_hash}\"\n\
          backup:\n  key_file: {}\n\
+         upgrade:\n  keys:\n    - \"{release_key}\"\n\
          timing:\n  election: 1200ms\n  loss_after: 2500ms\npeers:\n",
         region.number,
         region.name,
@@ -109,6 +125,7 @@ pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, toke
             peer.name, peer.number
         );
     }
+    text.push_str(&state(dir, region));
     text.push_str("voters:\n");
     for voter in regions.iter().take(5) {
         let _ = writeln!(text, "  - {}", voter.name);
@@ -124,6 +141,91 @@ pub(super) fn region(dir: &Path, regions: &[DevRegion], region: &DevRegion, toke
             birth.priority,
             birth.compliance.join(", "),
             birth.jurisdiction,
+        );
+    }
+    text
+}
+
+/// The client address and the address for other members of a member of a region's etcd cluster, from 0.
+fn etcd_urls(region: &DevRegion, member: u16) -> (String, String) {
+    let url = |port: u16| format!("https://127.77.{}.1:{port}", region.number);
+    (url(ETCD_PORT + 2 * member), url(ETCD_PORT + 2 * member + 1))
+}
+
+/// Where the server keeps its state; nothing for the embedded store.
+fn state(dir: &Path, region: &DevRegion) -> String {
+    if region.members == 0 {
+        return String::new();
+    }
+    let path =
+        |rest: &str| scalar(&dir.join(format!("pki/etcd-{}", region.name)).join(rest).to_string_lossy());
+    let endpoints: Vec<String> =
+        (0..region.members).map(|member| format!("\"{}\"", etcd_urls(region, member).0)).collect();
+    format!(
+        "state:\n  store: etcd\n  etcd:\n    endpoints: [{}]\n    ca: {}\n    certificate: {}\n    key: {}\n",
+        endpoints.join(", "),
+        path("ca.pem"),
+        path("etcd.pem"),
+        path("etcd.key"),
+    )
+}
+
+/// The lines of the members of a region's etcd cluster.
+fn etcd_processes(dir: &Path, region: &DevRegion) -> String {
+    let name = |member: u16| format!("etcd-{}-{}", region.name, member + 1);
+    let members = 0..region.members;
+    let cluster: Vec<String> =
+        members.clone().map(|member| format!("{}={}", name(member), etcd_urls(region, member).1)).collect();
+    let pki = |rest: &str| dir.join(format!("pki/etcd-{}", region.name)).join(rest).display().to_string();
+    let mut text = String::new();
+    for member in members {
+        let (client, peer) = etcd_urls(region, member);
+        let mut arguments = vec![
+            format!("--name={}", name(member)),
+            format!("--data-dir={}", dir.join("data").join(name(member)).display()),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster={}", cluster.join(",")),
+            format!("--initial-cluster-token={}-{}", FEDERATION, region.name),
+        ];
+        for side in ["", "peer-"] {
+            arguments.push(format!("--{side}cert-file={}", pki("etcd.pem")));
+            arguments.push(format!("--{side}key-file={}", pki("etcd.key")));
+            arguments.push(format!("--{side}trusted-ca-file={}", pki("ca.pem")));
+            arguments.push(format!("--{side}client-cert-auth"));
+        }
+        let _ = writeln!(text, "{}\t{}\tetcd\t{}", name(member), region.name, arguments.join("\t"));
+    }
+    text
+}
+
+/// What a region is like that is not there yet: for `dwcp-cli federation region configure`.
+pub(super) fn settings(pool: &DevRegion) -> String {
+    let mut text = format!(
+        "# What {0} is like. dwcp-cli federation region configure --region {0} --config THIS\nregion: {0}\n\
+         zones: [a, b]\nmax_vms: 10000\n",
+        pool.name
+    );
+    if let Some((name, latitude, longitude)) =
+        PLACES.iter().find(|(region, ..)| *region == pool.name).map(|(_, name, at, east)| (name, at, east))
+    {
+        let _ = writeln!(
+            text,
+            "display_name: {}\ncoordinates:\n  latitude: {latitude}\n  longitude: {longitude}",
+            scalar(name)
+        );
+    }
+    if let Some(birth) = BIRTHS.iter().find(|birth| birth.region == pool.name) {
+        let (vcpu, memory, disk) = birth.prices;
+        let _ = writeln!(
+            text,
+            "priority: {}\ncompliance: [{}]\njurisdiction: {}\nprices:\n  vcpu_usd_hour: {vcpu}\n  \
+             memory_gib_usd_hour: {memory}\n  disk_gib_usd_hour: {disk}",
+            birth.priority,
+            birth.compliance.join(", "),
+            scalar(birth.jurisdiction),
         );
     }
     text
@@ -146,7 +248,7 @@ pub(super) fn host(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: 
          pki:\n  dir: {}\n  name: {}\nvcpus: 8\nmemory_mib: 4096\ndisk_gib: 64\nboot_concurrency: {boots}\n\
          labels:\n  cpu: emulated\n  disk: local\n  rack: rack-{}\n\
          vm_addresses:\n  base: \"127.77.{}\"\n  first: {}\n  count: 32\naccelerator: tcg\n\
-         bind: \"127.77.{}.{}:0\"\nwan_file: {}\nregions:\n",
+         bind: \"127.77.{}.{}:0\"\nwan_file: {}\ncontrollers:\n  most: 4\nregions:\n",
         host.name,
         region.name,
         host.zone,
@@ -182,6 +284,7 @@ pub(super) fn pool_host(dir: &Path, regions: &[DevRegion], pool: &DevRegion, of:
 pub(super) fn processes(dir: &Path, regions: &[DevRegion], pools: &[DevRegion]) -> String {
     let mut text = String::from("# name\tregion\tkind\targuments\n");
     for region in regions {
+        text.push_str(&etcd_processes(dir, region));
         let file = region_file(dir, region);
         let _ = writeln!(text, "dwcpd-{0}\t{0}\tdwcpd\trun\t--config\t{1}", region.name, file.display());
     }
@@ -198,6 +301,19 @@ pub(super) fn processes(dir: &Path, regions: &[DevRegion], pools: &[DevRegion]) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_region_that_comes_is_like_can_be_read_and_is_whole() {
+        for (name, ..) in PLACES {
+            let pool = DevRegion { number: 6, name, hosts: Vec::new(), members: 0 };
+            let text = settings(&pool);
+            let read = dwcp_config::settings::RegionSettings::parse(&text, Some(name)).unwrap();
+            assert!(
+                read.coordinates.is_some() && read.prices.is_some() && read.jurisdiction.is_some(),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn hosts_that_share_a_machine_share_its_boots() {

@@ -7,6 +7,7 @@ use dwcp_api::membership::{
     RegionDeployed, RegionRemove, RegionRemoveRequest, RegionReplicate, RegionReplicateRequest,
 };
 use dwcp_roles::node::{Request, node_phase};
+use dwcp_roles::protocol::HostingPhase;
 use dwcp_state::{FEDERATION_GROUP, Lifecycle, Prices, Region, RegionFacts};
 use dwcp_types::{Code, GroupId, NodeId, Refusal, RegionId};
 
@@ -150,7 +151,14 @@ fn steps(view: &View<'_>, record: &Region, facts: &RegionFacts) -> Vec<Membershi
                 true => String::new(),
                 false => format!(": {}", report.trouble),
             };
-            format!("{} is {}{trouble}", record.control_host, node_phase(report.phase))
+            let phase = match report.phase {
+                HostingPhase::Nothing => "is told to run it",
+                HostingPhase::Certifying => "waits for its certificate",
+                HostingPhase::Waiting => "starts it",
+                HostingPhase::Running => "runs it",
+                HostingPhase::Stopping => "ends it",
+            };
+            format!("{} {phase}{trouble}", record.control_host)
         }
         (false, None) => format!("not heard yet at {}", record.mesh),
     };
@@ -231,20 +239,21 @@ impl Serve for RegionCleanUp {
     async fn answer(call: &Call, request: RegionCleanUpRequest) -> Result<MembershipChanged, Problem> {
         let region = RegionId::from(request.region.as_str());
         let id = region.clone();
-        let (changed, hosts) = call
+        let (changed, heard, hosts) = call
             .look(move |view| {
                 let pools = view.node.pools();
-                let of_region = pools.iter().filter(|host| host.region == id);
-                let running = of_region.filter(|host| node_phase(host.phase) != "nothing");
+                let of_region: Vec<_> = pools.iter().filter(|host| host.region == id).collect();
+                let running = of_region.iter().filter(|host| node_phase(host.phase) != "nothing");
                 let hosts: Vec<String> = running.map(|host| host.host.as_str().to_owned()).collect();
-                (!view.node.facts().core.cleaned.contains_key(&id), hosts)
+                (!view.node.facts().core.cleaned.contains_key(&id), !of_region.is_empty(), hosts)
             })
             .await?;
         if !request.dry_run {
             call.change(Request::CleanRegion(call.asked(), region)).await?;
         }
         let notes = match hosts.is_empty() {
-            true => vec!["no host that is connected runs its node".to_owned()],
+            true if heard => vec!["no host that is connected runs its node".to_owned()],
+            true => vec!["no host of it is connected now; one that comes removes what it has".to_owned()],
             false => vec![format!("{} stops its node and removes keys and state", hosts.join(", "))],
         };
         Ok(MembershipChanged { region: request.region, changed, notes })

@@ -11,7 +11,7 @@ use dwcp_types::{OperationId, RegionId, Revision};
 
 use super::call::{Call, expect_revision, reason};
 use super::routes::Serve;
-use super::{failover_record, names, page, state_sync};
+use super::{failover_record, names, page, state_sync, upgrades};
 use crate::handle::View;
 
 /// Between the first operation of several and how many they are, in their common id.
@@ -70,6 +70,7 @@ fn kind(operation: &Operation) -> (String, String) {
                 operation.title.rsplit_once(" at ").map_or(run.to_string(), |(_, at)| at.to_owned()),
             )
         }
+        OperationKind::Upgrade(upgrade) => ("upgrade".to_owned(), upgrade.region.to_string()),
         OperationKind::Nothing => ("nothing".to_owned(), operation.title.clone()),
     }
 }
@@ -135,6 +136,7 @@ fn show(view: &View<'_>, operation: &Operation) -> ApiOperation {
                 took_ms: operation.ended_at.map(|end| end.ms_since(operation.started_at)),
             }];
         }
+        OperationKind::Upgrade(upgrade) => shown.steps = upgrades::steps(view, operation, upgrade),
         OperationKind::Nothing => {}
     }
     shown

@@ -53,28 +53,30 @@ pub fn checked(view: &View<'_>, wanted: &ProtectionWanted, disk_gib: u64) -> Res
     Ok(Protection { mode, on_loss, region, ..Protection::default() })
 }
 
-/// A VM's protection as the API shows it; none when it has none.
-pub fn show(view: &View<'_>, vm: &Vm) -> Option<ApiProtection> {
-    if !vm.is_protected() {
-        return None;
-    }
-    let (wanted, guard) = (&vm.protection, &vm.protection.guard);
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+/// What is wanted, as the API shows it.
+pub fn wanted(wanted: &Protection) -> ProtectionWanted {
     let (mode, interval_ms) = match wanted.mode {
         ProtectionMode::None => (ApiMode::None, None),
         ProtectionMode::Sync => (ApiMode::Sync, None),
         ProtectionMode::Async(interval_ms) => (ApiMode::Async, Some(interval_ms)),
     };
+    let on_replica_loss = match wanted.on_loss {
+        OnReplicaLoss::Stop => ApiOnLoss::Stop,
+        OnReplicaLoss::GoOn => ApiOnLoss::GoOn,
+    };
+    let region = wanted.region.as_ref().map(|region| region.as_str().to_owned());
+    ProtectionWanted { mode, interval_ms, on_replica_loss, region }
+}
+
+/// A VM's protection as the API shows it; none when it has none.
+pub fn show(view: &View<'_>, vm: &Vm) -> Option<ApiProtection> {
+    if !vm.is_protected() {
+        return None;
+    }
+    let guard = &vm.protection.guard;
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Some(ApiProtection {
-        wanted: ProtectionWanted {
-            mode,
-            interval_ms,
-            on_replica_loss: match wanted.on_loss {
-                OnReplicaLoss::Stop => ApiOnLoss::Stop,
-                OnReplicaLoss::GoOn => ApiOnLoss::GoOn,
-            },
-            region: wanted.region.as_ref().map(|region| region.as_str().to_owned()),
-        },
+        wanted: self::wanted(&vm.protection),
         state: match guard.state {
             _ if guard.region.is_none() => ProtectionState::Waiting,
             GuardState::Syncing => ProtectionState::Syncing,

@@ -8,7 +8,7 @@ use dwcp_state::{HostStanding, Region, RegionFacts, Standing};
 use dwcp_types::{Amount, NodeId, RegionId, Revision};
 
 use super::outlook::Lately;
-use super::{hosts, maintenance, names};
+use super::{controllers, hosts, maintenance, names};
 use crate::handle::View;
 
 /// One line of a region; `record` may be what it would be after a change.
@@ -39,6 +39,7 @@ pub fn show(view: &View<'_>, record: &Region, facts: &RegionFacts, lately: &Late
             reason: record.placement_reason.clone(),
         },
         age_ms,
+        decommission: record.decommission.as_ref().map(|end| super::site::end(end, view.now.wall)),
         revision: record.revision.0,
     }
 }
@@ -115,8 +116,8 @@ pub fn links_of(view: &View<'_>, node: NodeId) -> Option<(Vec<LinkReading>, u64)
     if node == view.node.config().me {
         return Some((view.node.own_beat().links, 0));
     }
-    let beat = view.node.peers().get(&node)?.beat.as_ref()?;
-    Some((beat.links.clone(), names::silent_ms(view, node)))
+    let peer = view.node.peers().get(&node)?;
+    Some((peer.beat.as_ref()?.links.clone(), view.now.mono.ms_since(peer.told)))
 }
 
 /// Zones with their hosts.
@@ -136,6 +137,9 @@ pub fn components(view: &View<'_>, facts: &RegionFacts) -> Vec<Component> {
         .into_iter()
         .map(|name| Component { component: name.to_owned(), replicas: 1, up, version: version.clone() })
         .collect();
+    let wanted = view.node.facts().core.regions.get(&facts.name).map_or(1, Region::controllers);
+    components[0].replicas = wanted;
+    components[0].up = up.and_then(|_| controllers::up(view, facts.number));
     let hosts = || facts.hosts.values();
     let first = hosts().next().map(|host| host.facts.version.clone());
     components.push(Component {

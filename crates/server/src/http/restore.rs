@@ -108,7 +108,7 @@ fn template(core: &Core, kept: Vm, now: Wall) -> Result<CreateVm, Problem> {
         protection: kept.protection,
         ..Vm::default()
     };
-    Ok(CreateVm { template, users_in, dry_run: false, explain: false })
+    Ok(CreateVm { template, users_in, ..CreateVm::default() })
 }
 
 async fn bring_back(

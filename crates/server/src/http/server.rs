@@ -32,7 +32,12 @@ impl Serve for LeaderRead {
                 Problem::from(&refusal)
             };
             let status = view.node.group(request.group).ok_or_else(unknown)?;
-            Ok(Leader { group: request.group, leader: view.node.leads(request.group), term: status.term })
+            Ok(Leader {
+                group: request.group,
+                leader: view.node.leads(request.group),
+                term: status.term,
+                led_ms: view.node.led_for_ms(request.group, view.now.mono),
+            })
         })
         .await
     }

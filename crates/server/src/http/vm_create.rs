@@ -174,7 +174,8 @@ impl Serve for VmExplain {
             })
             .await?;
         let users_in = vm.rules.max_latency.first().map(|(region, _)| region.clone());
-        let create = CreateVm { template: vm.clone(), users_in, dry_run: true, explain: true };
+        let create =
+            CreateVm { template: vm.clone(), users_in, dry_run: true, explain: true, ..CreateVm::default() };
         let mut report = preview(call, vm.name.clone(), create).await?;
         // It was decided when the VM came here; what the candidates say is how they stand now.
         report.took_us = None;

@@ -7,7 +7,7 @@ use dwcp_api::vm::VmCreateRequest;
 use dwcp_api::vm_spec::{Affinity, NetworkKind, OnRegionLoss, Policy, Probe as ApiProbe, Scope as ApiScope};
 use dwcp_roles::node::CreateVm;
 use dwcp_state::{Network, Probe, Relation, Rules, Scope, Target, Vm, VmSpec, Want};
-use dwcp_types::{Amount, ImageDigest, Priority, RegionId};
+use dwcp_types::{Amount, ImageDigest, Priority, RegionId, Wall};
 
 use super::call::bad_value;
 use super::names;
@@ -21,6 +21,8 @@ const LARGEST: Amount = Amount { vcpus: 256, memory_mib: 4 << 20, disk_gib: 1 <<
 const MOST: u32 = 1_000;
 /// Labels of a VM, and of a rule.
 const MOST_LABELS: usize = 64;
+/// The longest life that can be given to a VM that ends by itself, ms: a year.
+const LONGEST_LIFE_MS: u64 = 366 * 86_400_000;
 
 /// How many VMs a request asks for.
 pub fn count(request: &VmCreateRequest) -> Result<u32, Problem> {
@@ -69,10 +71,25 @@ pub fn template(view: &View<'_>, request: &VmCreateRequest) -> Result<CreateVm, 
         priority: Priority(request.priority.0),
         want: Want::Running,
         created_at: view.now.wall,
+        expires_at: expires_at(view, request.expires_in_ms)?,
         protection: super::protection::checked(view, &request.protection, size(request)?.disk_gib)?,
         ..Vm::default()
     };
-    Ok(CreateVm { template, users_in, dry_run: request.dry_run, explain: request.explain.unwrap_or(false) })
+    let only = match request.place_in.as_deref() {
+        Some(region) => Some(names::region(view, region)?.0.id.clone()),
+        None => None,
+    };
+    let explain = request.explain.unwrap_or(false);
+    Ok(CreateVm { template, users_in, dry_run: request.dry_run, explain, only })
+}
+
+/// When a VM is over that lives for so long.
+fn expires_at(view: &View<'_>, after_ms: Option<u64>) -> Result<Wall, Problem> {
+    match after_ms {
+        None => Ok(Wall(0)),
+        Some(ms) if (1_000..=LONGEST_LIFE_MS).contains(&ms) => Ok(Wall(view.now.wall.0 + ms)),
+        Some(_) => Err(bad_value("expires_in_ms", format!("1000 to {LONGEST_LIFE_MS}"))),
+    }
 }
 
 /// Refuses what may not name a VM or an image.

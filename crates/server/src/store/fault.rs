@@ -15,6 +15,8 @@ pub enum StoreError {
     Damaged(String),
     /// A write failed. Nothing of it was acknowledged.
     Write(String),
+    /// The etcd cluster does not answer or refuses, or another process has taken the store over; says what to do.
+    Etcd(String),
 }
 
 impl StoreError {
@@ -29,6 +31,7 @@ impl fmt::Display for StoreError {
             StoreError::InUse(folder) => {
                 write!(f, "{folder} is in use by another dwcpd; stop that one, or set another data_dir")
             }
+            StoreError::Etcd(why) => write!(f, "{why}"),
             StoreError::Io(tried, error) => write!(f, "{tried}: {error}"),
             StoreError::Damaged(why) => write!(f, "the store is damaged: {why}"),
             StoreError::Write(why) => write!(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use dwcp_server::dev::{self, DevPlan};
+use dwcp_server::dev::{self, DevPlan, Kept};
 use dwcp_server::setup;
 
 use crate::scratch::Scratch;
@@ -11,7 +11,7 @@ use crate::scratch::Scratch;
 #[test]
 fn a_development_federation_is_written_once_and_kept() {
     let scratch = Scratch::new("dev");
-    let plan = DevPlan { regions: 5, hosts_per_region: 2, pools: 3 };
+    let plan = DevPlan { regions: 5, hosts_per_region: 2, pools: 3, store: Kept::Embedded };
     dev::init(scratch.path(), plan).expect("written");
     let token = fs::read_to_string(scratch.path().join("admin.token")).expect("token");
     let mode = fs::metadata(scratch.path().join("admin.token")).expect("token").permissions().mode();
@@ -40,4 +40,27 @@ fn a_development_federation_is_written_once_and_kept() {
     assert!(host.contains("first: 64"), "{host}");
     assert!(host.contains("boot_concurrency: "), "not as many as a host with all cores for itself: {host}");
     assert!(host.contains("accelerator: tcg\n"), "emulated, whatever this machine has: {host}");
+}
+
+#[test]
+fn a_development_federation_may_keep_its_state_in_etcd() {
+    let scratch = Scratch::new("dev-etcd");
+    let plan = DevPlan { regions: 2, hosts_per_region: 1, pools: 1, store: Kept::Etcd };
+    dev::init(scratch.path(), plan).expect("written");
+    let load =
+        |region: &str| setup::load(&scratch.path().join(format!("config/{region}.yaml"))).expect("valid");
+    let place = setup::etcd(&load("us-east-1")).expect("in etcd");
+    assert_eq!((place.endpoints.len(), place.prefix.as_str()), (3, "/dwcp/dev/us-east-1/"));
+    assert!(
+        [&place.ca, &place.certificate, &place.key]
+            .into_iter()
+            .flatten()
+            .filter(|file| file.is_file())
+            .count()
+            == 3
+    );
+    assert_eq!(setup::etcd(&load("eu-west-1")).expect("in etcd").endpoints, ["https://127.77.2.1:2379"]);
+    let processes = fs::read_to_string(scratch.path().join("processes.txt")).expect("list");
+    let kinds: Vec<&str> = processes.lines().skip(1).filter_map(|line| line.split('\t').nth(2)).collect();
+    assert_eq!(kinds, ["etcd", "etcd", "etcd", "dwcpd", "etcd", "dwcpd", "agentd", "agentd", "agentd"]);
 }

@@ -13,8 +13,8 @@ use dwcp_config::region::{Backup, RegionConfig};
 use dwcp_consensus::Disk;
 use dwcp_roles::node::{CertifiedFor, Effect, Input, Node, NodeConfig, Reply};
 use dwcp_roles::protocol::{
-    AgentMessage, CertificateAsked, Certified, ControllerMessage, Hello, Hosting, HostingPhase,
-    HostingReport, ImageHere, ImageRead, ReadImage, Renew, renewal_seq,
+    AgentMessage, CertificateAsked, Certified, CheckRequest, Checked, ControllerMessage, Hello, HostMeasures,
+    Hosting, HostingPhase, HostingReport, ImageHere, ImageRead, ProcessReport, ReadImage, Renew, renewal_seq,
 };
 use dwcp_server::backups::{self, place::Places};
 use dwcp_server::handle::{NodeHandle, Task, View};
@@ -159,6 +159,7 @@ fn agent_says(renewals: u64) -> Vec<u8> {
         disk_gib: 100,
         version: "0.1.0".to_owned(),
         incarnation: 1,
+        controllers: 4,
         ..Hello::default()
     };
     // Before the group has a leader a greeting is lost, so it is repeated now and then.
@@ -230,8 +231,42 @@ fn image_here(name: &str) -> ImageHere {
     ImageHere { name: name.to_owned(), digest: digest.repeat(64).as_str().into(), bytes: 9 << 20 }
 }
 
+/// The one process that the host's agent tells of.
+pub const AGENT_PID: u32 = 4_711;
+
+/// A host that is well, and tells of processes only for as long as it was asked to count.
+fn checked(asked: &CheckRequest) -> Checked {
+    let measures = HostMeasures {
+        fsyncs: 20,
+        fsync_median_us: 900,
+        disk_free_mib: Some(200 << 10),
+        memory_available_mib: Some(16 << 10),
+        certificate_left_s: 30 * 86_400,
+        ..HostMeasures::default()
+    };
+    let process = ProcessReport {
+        kind: "dwcp-agentd".to_owned(),
+        pid: AGENT_PID,
+        window_ms: asked.processes_over_ms,
+        cpu_basis_points: Some(1_234),
+        fds: Some(10),
+        fd_limit: Some(1_024),
+        ..ProcessReport::default()
+    };
+    assert!(asked.in_service, "its region is there");
+    Checked {
+        request: asked.request,
+        measures: asked.measure.then_some(measures),
+        processes: vec![process],
+        ..Checked::default()
+    }
+}
+
 /// What the host's agent says to that at once.
 fn agent_hears(bytes: &[u8]) -> Option<Vec<u8>> {
+    if let Ok(ControllerMessage::Check(asked)) = dwcp_types::decode(bytes) {
+        return Some(dwcp_types::encode(&AgentMessage::Checked(checked(&asked))));
+    }
     let Ok(ControllerMessage::ReadImage(ReadImage { request, name })) = dwcp_types::decode(bytes) else {
         return None;
     };

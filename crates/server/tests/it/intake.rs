@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use dwcp_mesh::{AgentLink, AgentLinkConfig, Ca, Identity, Limits, Mesh, MeshConfig, NodeId, PeerId, Sent};
+use dwcp_mesh::{
+    AgentLink, AgentLinkConfig, Ca, Identity, Limits, Mesh, MeshConfig, NodeId, Peer, PeerId, Sent,
+};
 use dwcp_roles::node::Input;
 use dwcp_server::handle::{NodeHandle, Task};
 use dwcp_server::links;
@@ -35,7 +37,7 @@ async fn an_agent_that_sends_without_end_takes_no_memory_without_end() {
     let pki = scratch.path();
     let ca = Ca::create("test", DAY).expect("authority");
     ca.store(pki).expect("stored");
-    let region = PeerId::Region("us-east-1".into());
+    let region = PeerId::Region { region: "us-east-1".into(), number: 1 };
     let host = PeerId::Host { region: "us-east-1".into(), host: "h1".into() };
     for (peer, name) in [(&region, "region"), (&host, "host")] {
         ca.issue(peer, &[], DAY).expect("issued").store(pki, name).expect("stored");
@@ -54,10 +56,17 @@ async fn an_agent_that_sends_without_end_takes_no_memory_without_end() {
     };
     let mesh = Mesh::start(config, events).expect("mesh");
     let (door, mut inbox) = NodeHandle::new();
-    tokio::spawn(links::pass_events(from_mesh, door, Log::new("us-east-1")));
+    tokio::spawn(links::pass_events(
+        from_mesh,
+        mesh.clone(),
+        door,
+        (dwcp_server::program::fetch::door().0, dwcp_server::program::fetch::door().0),
+        Log::new("us-east-1"),
+    ));
 
     // Zeros: a frame of a mebibyte is a few bytes on the wire.
-    let endpoint = ("us-east-1".to_string(), mesh.local_addr().expect("address"));
+    let address = mesh.local_addr().expect("address");
+    let endpoint = Peer { node: 1, region: "us-east-1".to_string(), address };
     let (heard, mut news) = channel(16);
     let agent = AgentLink::start(AgentLinkConfig::new(identity("host"), vec![endpoint], 1), heard);
     let agent = agent.expect("agent");

@@ -48,7 +48,7 @@ fn a_host_that_waits_for_its_region_is_told_to_run_its_node_once_it_is_deployed(
     assert!(pools().is_empty(), "it is no pool any more");
     let look =
         || served.call::<MembershipRead>(&MembershipRequest { region: POOL.into() }).expect("its membership");
-    let certified = format!("{POOL_HOST} is running: for {POOL_NODE}");
+    let certified = format!("{POOL_HOST} runs it: for {POOL_NODE}");
     until("its host has a certificate", &|| step(&look(), "node").1 == certified);
     assert_eq!(step(&look(), "node"), (false, certified.as_str()), "nobody hears that node here");
     assert!(step(&look(), "founded").0);

@@ -9,6 +9,7 @@ use dwcp_config::region::{Listen, Peer, Pki, RegionConfig};
 use dwcp_mesh::{Ca, PeerId, San};
 use dwcp_roles::node::Node;
 use dwcp_server::log::Log;
+use dwcp_server::program::Programs;
 use dwcp_server::record::Recorder;
 use dwcp_server::region::{Options, Region};
 use dwcp_server::store::Store;
@@ -48,7 +49,7 @@ impl Regions {
         let file = |name: String| pki.join(name).to_string_lossy().into_owned();
         let configs = NAMES.iter().zip(1..).map(|(region, number)| {
             let ip = San::Ip(format!("127.79.{number}.1").parse().expect("address"));
-            let peer = PeerId::Region(region.to_string());
+            let peer = PeerId::Region { region: region.to_string(), number: number as u64 };
             ca.issue(&peer, &[ip], DAY).expect("issued").store(&pki, region).expect("stored");
             RegionConfig {
                 federation: "test".to_owned(),
@@ -78,6 +79,8 @@ impl Regions {
             log: Log::silent(&self.configs[number - 1].region),
             state_lost: false,
             recorder: None,
+            switch: tokio::sync::mpsc::unbounded_channel().0,
+            trial: false,
             failed: Box::new(move |_| failed.store(true, Ordering::SeqCst)),
         }
     }
@@ -113,6 +116,17 @@ impl Regions {
         self.running[number - 1] = Some(region);
     }
 
+    /// Lets all but the last region run what is signed with this key.
+    pub fn trust(&mut self, key: &str) {
+        let last = self.configs.len() - 1;
+        self.configs[..last].iter_mut().for_each(|config| config.upgrade_keys = vec![key.to_owned()]);
+    }
+
+    /// The programs of region `number`.
+    pub fn programs(&self, number: usize) -> Programs {
+        Programs::in_folder(Path::new(&self.configs[number - 1].data_dir))
+    }
+
     pub async fn start_all(&mut self) {
         for number in 1..=NAMES.len() {
             self.start(number).await;
@@ -137,6 +151,16 @@ impl Regions {
     /// Where a recording may go.
     pub fn recording(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
+    }
+
+    /// The settings of region `number`.
+    pub fn config(&self, number: usize) -> &RegionConfig {
+        &self.configs[number - 1]
+    }
+
+    /// The folder of the authority and of every certificate.
+    pub fn pki(&self) -> PathBuf {
+        self.scratch.path().join("pki")
     }
 
     /// The folder of region `number`'s store.

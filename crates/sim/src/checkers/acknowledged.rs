@@ -18,6 +18,8 @@ pub struct Acknowledged {
     pub wanted: BTreeMap<VmId, Option<Want>>,
     /// Names whose creation was asked for.
     pub asked: BTreeMap<String, u64>,
+    /// The control plane came back from a backup: a VM that it did not know may have another name.
+    pub restored: bool,
 }
 
 impl Acknowledged {
@@ -50,7 +52,7 @@ impl Acknowledged {
             if let Some(other) = names.insert(&vm.name, vm.id) {
                 return Err(format!("{} was created twice: {other} and {}", vm.name, vm.id));
             }
-            if !self.asked.contains_key(&vm.name) {
+            if !self.restored && !self.asked.contains_key(&vm.name) {
                 return Err(format!("{} was never asked for", vm.name));
             }
         }

@@ -82,6 +82,10 @@ pub fn fault(world: &World, words: &[&str]) -> Result<Vec<Fault>, String> {
                 permille.parse().map_err(|_| format!("`{permille}` is not a number per thousand"))?,
             )]
         }
+        ["back-up"] => vec![Fault::BackUp],
+        ["restore-all"] => vec![Fault::RestoreAll(None)],
+        ["restore-all-but", name] => vec![Fault::RestoreAll(Some(region(name)?))],
+        ["put-store-aside", name] => vec![Fault::PutAside(region(name)?)],
         ["kill-all-nodes"] => all().map(Fault::KillNode).collect(),
         ["start-all-nodes"] => all().map(Fault::StartNode).collect(),
         ["kill-everything"] => all().map(Fault::KillRegion).collect(),
@@ -266,6 +270,7 @@ impl Story {
                 },
             ),
             ["federation", "state", rest @ ..] => state_request(asked, rest)?,
+            ["federation", "restoration", rest @ ..] => self.restoration(asked, rest)?,
             ["federation", "dr-drill", rest @ ..] => self.drill(asked, rest)?,
             ["image", rest @ ..] => self.image(asked, rest)?,
             ["operation", "cancel", "$FAILOVER", ..] => self.cancel(asked)?,
@@ -283,6 +288,24 @@ impl Story {
             }
             ["remove", name, ..] => Ok(Request::RemoveImage(asked, name.to_string())),
             _ => Err(format!("images have no command `{}`", words.join(" "))),
+        }
+    }
+
+    fn restoration(&self, asked: Asked, words: &[&str]) -> Result<Request, String> {
+        match words {
+            ["write-off", rest @ ..] => {
+                let host = value(rest, "--host").ok_or("--host is missing")?;
+                Ok(Request::WriteOffHost(asked, region_named(rest)?.into(), host.into()))
+            }
+            ["decide", name, choice @ ("--start" | "--forget")] => {
+                let nodes = self.world.nodes.values().filter_map(|slot| slot.node.as_ref());
+                let regions = nodes.flat_map(|node| node.facts().regions.values());
+                let mut missing =
+                    regions.flat_map(|facts| &facts.adoption).flat_map(|of| of.missing.values());
+                let vm = missing.find(|vm| vm.name == *name).ok_or(format!("no VM {name} is missing"))?.id;
+                Ok(Request::DecideMissing(asked, vm, *choice == "--start"))
+            }
+            _ => Err(format!("stories have no command `federation restoration {}`", words.join(" "))),
         }
     }
 
@@ -354,7 +377,7 @@ impl Story {
             template.priority = priority.parse()?;
         }
         let users_in = value(words, "--users-in").map(RegionId::from);
-        Ok(CreateVm { template, users_in, dry_run: words.contains(&"--dry-run"), explain: false })
+        Ok(CreateVm { template, users_in, dry_run: words.contains(&"--dry-run"), ..CreateVm::default() })
     }
 
     fn vm(&self, name: &str) -> Result<VmId, String> {

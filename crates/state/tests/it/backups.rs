@@ -123,6 +123,28 @@ fn backups_are_due_and_late_by_the_age_of_what_they_hold() {
 }
 
 #[test]
+fn a_backup_that_failed_is_tried_again_sooner_and_ever_later() {
+    let mut world = World::new();
+    let Command::ConfigureBackups(mut daily) = plan() else { unreachable!() };
+    daily.interval_ms = 86_400_000;
+    world.accept(CORE, Command::ConfigureBackups(daily));
+    let mut fails = |number: u64| {
+        world.accept(CORE, run(BackupTask::Incremental, number));
+        let at = world.at;
+        let failed = BackupEnd { run: number, state: OperationState::Failed, ..BackupEnd::default() };
+        world.accept(CORE, Command::EndBackup(Box::new(failed)));
+        world.view.core.backups.due_at().expect("due").ms_since(at)
+    };
+    let waits: Vec<u64> = (1..=13).map(&mut fails).map(|wait| wait / 1_000).collect();
+    assert_eq!(waits[..4], [30, 60, 120, 240]);
+    assert_eq!(waits[11..], [61_440, 86_400], "never later than without a failure");
+    world.accept(CORE, run(BackupTask::Incremental, 14));
+    let began = world.at;
+    world.accept(CORE, Command::EndBackup(Box::new(end(14, 1, began.0))));
+    assert_eq!(world.view.core.backups.due_at(), Some(Wall(began.0 + 86_400_000)));
+}
+
+#[test]
 fn a_plan_out_of_range_is_refused_and_so_is_one_decided_on_an_older_one() {
     let mut world = World::new();
     let wrong = |change: fn(&mut BackupPlan)| {

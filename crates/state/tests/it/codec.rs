@@ -21,6 +21,7 @@ fn federation() -> Federation {
 #[test]
 fn every_command_has_a_sample_and_is_read_back() {
     let all = samples::commands().into_iter().chain(samples::later_commands());
+    let all = all.chain(samples::adoption_commands());
     for (at, command) in all.enumerate() {
         assert_eq!(samples::position(&command), at);
         let mut envelope = samples::envelope(command);
@@ -50,6 +51,8 @@ fn what_was_added_since_version_1_is_read_back_too() {
     view.core.freeze_revision = Revision(4);
     view.core.drills.insert(DrillId(2), samples::drill());
     view.core.backups = samples::backups();
+    view.core.regions.insert("a".into(), samples::told_region());
+    view.core.restoration = Some(samples::restoration());
     view.core.regions.values_mut().for_each(|region| region.revision = Revision(5));
     view.core.tokens.values_mut().for_each(|token| token.revision = Revision(6));
     view.core.operations.values_mut().for_each(|operation| operation.revision = Revision(7));
@@ -57,6 +60,9 @@ fn what_was_added_since_version_1_is_read_back_too() {
         (event.before, event.after, event.reason) = ("one".into(), "two".into(), "why".into());
     }
     view.core.policy.rto_target_ms = 45_000;
+    view.core.policy.replication_workers = 20;
+    view.core.policy.plain_frames = true;
+    view.core.policy.soft_state_every_ms = 10_000;
     view.core.windows.insert(dwcp_types::WindowId(3), samples::window());
     view.core.windows_numbered = 3;
     view.core.images.insert("web".into(), samples::image());
@@ -65,11 +71,13 @@ fn what_was_added_since_version_1_is_read_back_too() {
     let facts = view.regions.get_mut(&"a".into()).expect("the region");
     let mark = DrillMark { drill: DrillId(2), lost: Some((Generation(1), Wall(20))) };
     facts.vms.values_mut().for_each(|vm| (vm.revision, vm.drill) = (Revision(8), Some(mark)));
+    facts.vms.values_mut().for_each(|vm| vm.expires_at = Wall(77));
     facts.vms.values_mut().for_each(|vm| vm.spec.digest = samples::image().digest);
     facts.hosts.values_mut().for_each(|host| host.revision = Revision(9));
     facts.born.insert(dwcp_types::VmId(9), Wall(10));
     facts.horizons.insert("b".into(), Revision(11));
     facts.unbarred_born = Wall(12);
+    facts.adoption = Some(Box::new(samples::adoption()));
     let mut other = Federation::default();
     other.open_group(1, &"a".into());
     for group in [0, 1] {

@@ -12,9 +12,17 @@ pub use drill_samples::{drill, drill_news};
 #[path = "backup_samples.rs"]
 mod backup_samples;
 pub use backup_samples::backups;
+#[path = "restoration_samples.rs"]
+mod restoration_samples;
+pub use restoration_samples::{adoption, adoption_commands, restoration};
 #[path = "move_samples.rs"]
 mod move_samples;
+#[path = "upgrade_samples.rs"]
+mod upgrade_samples;
 pub use move_samples::{arrival, migration};
+#[path = "site_samples.rs"]
+mod site_samples;
+pub use site_samples::{endpoint, settings, told_region};
 
 pub fn vm() -> Vm {
     let relation = |target, scope| Relation { target, scope };
@@ -67,6 +75,7 @@ pub fn vm() -> Vm {
         promised: Generation(0),
         protection: Protection::default(),
         drill: None,
+        expires_at: Wall(0),
     }
 }
 
@@ -208,6 +217,10 @@ pub fn region() -> Region {
         unfounded: false,
         without_replicas: false,
         control_host: "".into(),
+        site: Site::default(),
+        endpoints: BTreeSet::new(),
+        decommission: None,
+        controllers: 0,
     }
 }
 
@@ -227,6 +240,9 @@ pub fn policy() -> Policy {
         migrations_per_host: 2,
         migration_mbit_per_s: 1_000,
         rto_target_ms: 30_000,
+        replication_workers: 0,
+        plain_frames: false,
+        soft_state_every_ms: 0,
     }
 }
 
@@ -280,10 +296,13 @@ pub fn core() -> Core {
         windows_numbered: 0,
         drills: BTreeMap::new(),
         images: BTreeMap::new(),
+        level: 0,
+        releases: BTreeMap::new(),
         backups: Backups::default(),
         regions_numbered: 0,
         keepers: Vec::new(),
         cleaned: BTreeMap::new(),
+        restoration: None,
     }
 }
 
@@ -324,6 +343,7 @@ pub fn region_facts() -> RegionFacts {
         replicas: BTreeMap::new(),
         replicas_declined: BTreeMap::new(),
         closed: false,
+        adoption: None,
         index: Index::default(),
     }
 }
@@ -378,6 +398,11 @@ pub fn commands() -> Vec<Command> {
 
 /// Commands that came after the files of version 1 were written.
 pub fn later_commands() -> Vec<Command> {
+    let groups = [earlier_commands(), backup_samples::commands(), member_commands()];
+    [groups.concat(), upgrade_samples::commands()].concat()
+}
+
+fn earlier_commands() -> Vec<Command> {
     let first = vec![
         Command::Unbar(vec![(VmId(1), Generation(2))]),
         Command::RecordVms((FailoverId(4), vec![failover_vm()])),
@@ -441,7 +466,7 @@ pub fn later_commands() -> Vec<Command> {
         Command::NoteSync((OperationId(55), step())),
         Command::EndSync((OperationId(55), (OperationState::Done, "equal".into()))),
     ];
-    [first, moves, then, arrivals, images, syncs, backup_samples::commands(), member_commands()].concat()
+    [first, moves, then, arrivals, images, syncs].concat()
 }
 
 fn member_commands() -> Vec<Command> {
@@ -458,6 +483,12 @@ fn member_commands() -> Vec<Command> {
         Command::ForgetRegion("a".into()),
         Command::CloseRegion,
         Command::CleanRegion("a".into()),
+        Command::ConfigureRegion(Box::new(settings())),
+        Command::SetEndpoint(("a".into(), (endpoint(), true))),
+        Command::AnnounceDecommission(("a".into(), Wall(9))),
+        Command::CancelDecommission("a".into()),
+        Command::NoteDecommission(("a".into(), Reminder::Week)),
+        Command::SetControllers(("a".into(), 3)),
     ]
 }
 
@@ -551,20 +582,14 @@ pub fn position(command: &Command) -> usize {
         RemoveImage(_), NoteImageFault(_), TakeDigest(_), BeginSync(_), NoteSync(_), EndSync(_),
         ConfigureBackups(_), BeginBackup(_), EndBackup(_), NoteBackupsLate(_),
         AddRegion(_), FoundedRegion(_), ReplicateRegion(_), RemoveRegion(_), ForgetRegion(_),
-        CloseRegion, CleanRegion(_),
+        CloseRegion, CleanRegion(_), ConfigureRegion(_), SetEndpoint(_), AnnounceDecommission(_),
+        CancelDecommission(_), NoteDecommission(_), SetControllers(_), RaiseLevel(_), PublishRelease(_), BeginUpgrade(_),
+        SwitchUpgrade(_), EndUpgrade(_), NoteHeld(_), WriteOffHost(_), CloseInventory, Adopt(_),
+        FinishAdoption, SettleLate(_), TidyAdoption, DecideMissing(_),
     )
 }
 
 pub fn envelope(command: Command) -> Envelope {
-    Envelope {
-        request: "r1".into(),
-        digest: 77,
-        by: "ann".into(),
-        at: Wall(1_700_000_000_000),
-        command,
-        request_id: String::new(),
-        expected: None,
-        looked_at: Vec::new(),
-        reason: String::new(),
-    }
+    let (by, at) = ("ann".into(), Wall(1_700_000_000_000));
+    Envelope { request: "r1".into(), digest: 77, by, at, command, ..Envelope::default() }
 }

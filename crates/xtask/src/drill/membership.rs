@@ -1,11 +1,13 @@
 //! A region comes in from its host pool, takes VMs, and loses its node for a moment; one of the first ones is emptied and leaves;
-//! the new one leaves too, its host is cleaned up, and comes in again.
+//! the new one's host comes back with an empty disk; the new one leaves too, its host is cleaned up, and comes in again.
 
 use super::stage::{Stage, told};
 use super::writer::Writer;
-use crate::federation::{demo, process};
-use crate::run::{Failure, capture, wait_until};
+use crate::federation::{demo, image, planned, process};
+use crate::run::{Failure, capture, fault, wait_until};
 use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,10 @@ pub fn membership(stage: &Stage) -> Result<(), Failure> {
     let left: Vec<String> = stage.regions.iter().filter(|region| *region != LEAVES).cloned().collect();
     stage.check_written(&written, &left)?;
     stage.wait_until_all_answer(PATIENCE)?;
+    for number in 1..=VMS {
+        done(stage, &format!("vm delete drill-new-{number} --yes"))?;
+    }
+    its_host_loses_its_disk(stage)?;
     goes_and_comes_back(stage)?;
     stage.check_no_doubles()
 }
@@ -176,17 +182,51 @@ fn leaves(stage: &Stage) -> Result<(), Failure> {
     done(stage, "federation state verify-sync").map(|_| ())
 }
 
+/// The host is told to run its region's node again, as one that has lost its votes, and that node gets everything from the others.
+fn its_host_loses_its_disk(stage: &Stage) -> Result<(), Failure> {
+    stage.kill(COMES)?;
+    let planned = planned(stage.tree)?;
+    let agents = planned.iter().filter(|entry| entry.region == COMES && entry.program == "dwcp-agentd");
+    for agent in agents {
+        let Some(folder) = image::data_of(stage.tree, agent)? else { continue };
+        fs::remove_dir_all(&folder).map_err(|e| fault("cannot remove", &folder, &e))?;
+    }
+    image::share(stage.tree, &planned)?;
+    let began = Instant::now();
+    stage.heal(&[COMES])?;
+    // What is still being repaired is unverified, exit 7.
+    let verify = format!("federation state verify-sync --region {COMES}");
+    let whole = wait_until(PATIENCE, Duration::from_secs(1), || {
+        cli(stage, &verify).is_ok_and(|output| output.status.success())
+    });
+    if !whole {
+        return Err(Failure::new(format!("{COMES} is not whole: {}", told(&cli(stage, &verify)?))));
+    }
+    let log = kept(stage).join("log");
+    let text = fs::read_to_string(&log).map_err(|e| fault("cannot read", &log, &e))?;
+    if !text.contains("was repaired from a peer") {
+        return Err(Failure::new(format!("{} does not say that lost votes were repaired", log.display())));
+    }
+    stage.say(&format!(
+        "{COMES} has everything again {:.1} s after its host came back with an empty disk",
+        began.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+/// Where the new region's host keeps its node.
+fn kept(stage: &Stage) -> PathBuf {
+    stage.tree.dev.join("data").join(format!("{COMES}-a1")).join("control-plane")
+}
+
 /// What the new region's host has of its node is removed, and made anew.
 fn goes_and_comes_back(stage: &Stage) -> Result<(), Failure> {
     let clean = format!("infrastructure cleanup --region {COMES}");
     refused(stage, &clean, "is part of the federation")?;
-    for number in 1..=VMS {
-        done(stage, &format!("vm delete drill-new-{number} --yes"))?;
-    }
     done(stage, &format!("federation region disable --region {COMES}"))?;
     done(stage, &format!("federation region remove --region {COMES} --confirm"))?;
     done(stage, &clean)?;
-    let kept = stage.tree.dev.join("data").join(format!("{COMES}-a1")).join("control-plane");
+    let kept = kept(stage);
     let runs = || {
         let owned = process::owned(&stage.tree.dev);
         owned.iter().any(|one| one.program == "dwcpd" && one.region == COMES)

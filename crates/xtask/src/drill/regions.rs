@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Promised: a lost region's VMs answer elsewhere within this of the cut.
-const PROMISED: Duration = Duration::from_secs(30);
+pub(super) const PROMISED: Duration = Duration::from_secs(30);
 /// After the loss of two regions the survivors boot twice as many VMs on the same machine.
 const PROMISED_FOR_TWO: Duration = Duration::from_secs(60);
 /// How many VMs a region has at least when it dies.
-const VMS: usize = 5;
+pub(super) const VMS: usize = 5;
 /// How many a crowded one has.
 const MANY_VMS: usize = 30;
 /// What may pass beside the boots of a crowded region's VMs: finding the loss, fencing, deciding.
@@ -73,7 +73,8 @@ pub fn two_regions(stage: &Stage) -> Result<(), Failure> {
     lose(stage, &[&first, &second], (VMS, PROMISED_FOR_TWO))
 }
 
-fn lose(stage: &Stage, lost: &[&str], (vms, limit): (usize, Duration)) -> Result<(), Failure> {
+/// Kills regions and brings them back; their VMs must answer elsewhere within `limit`.
+pub(super) fn lose(stage: &Stage, lost: &[&str], (vms, limit): (usize, Duration)) -> Result<(), Failure> {
     let before = stage.fill(lost[0], vms)?;
     let writer = Writer::start(stage.tree);
     std::thread::sleep(Duration::from_secs(2));

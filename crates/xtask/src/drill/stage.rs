@@ -40,6 +40,8 @@ pub struct Setting {
     pub rounds: usize,
     /// Which cells of the table of breaks.
     pub chosen: Chosen,
+    /// Whether the regions keep their state in etcd.
+    pub in_etcd: bool,
 }
 
 /// A running federation under probes.
@@ -64,8 +66,10 @@ impl<'a> Stage<'a> {
     /// When `up` fails.
     pub fn set(tree: &'a Tree, setting: Setting) -> Result<Stage<'a>, Failure> {
         let since = Instant::now();
-        let flags = if setting.built == Built::Before { "--no-build" } else { "" };
-        up::up(tree, &Flags::parse(words(flags), &[], &["no-build"])?)?;
+        let built = if setting.built == Built::Before { "--no-build" } else { "" };
+        let store = if setting.in_etcd { "etcd" } else { "embedded" };
+        let flags = words(&format!("--store {store} {built}"));
+        up::up(tree, &Flags::parse(flags, &["store"], &["no-build"])?)?;
         let planned = federation::planned(tree)?;
         let regions = federation::regions(&planned);
         let probe = Probe::start(regions.len() + federation::pools(&planned).len());

@@ -1,5 +1,5 @@
-//! What `up` leaves outside the repository, and `down` takes away again: a link to `dwcp-cli` in
-//! cargo's folder of programs, and the `dev` context of the CLI.
+//! What `up` leaves outside the repository, and `down` takes away again: links to `dwcp-cli` in
+//! cargo's folder of programs, under its own name and as `get-region-ip`, and the `dev` context of the CLI.
 
 use super::{CONTEXT, api_url};
 use crate::run::{Failure, capture, command, fault, say, text_of};
@@ -11,7 +11,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-const NOTE: &str = "link.txt";
+/// The names of the links. By the second one, the program prints the address of a region.
+const NAMES: [&str; 2] = ["dwcp-cli", "get-region-ip"];
 /// The first administrator's token, written by `dwcpd dev init`.
 const TOKEN: &str = "admin.token";
 
@@ -23,18 +24,23 @@ fn programs() -> Option<PathBuf> {
     env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo/bin"))
 }
 
-/// Links `dwcp-cli` so that it can be typed. A file that is not our link is left alone.
+/// Links `dwcp-cli` so that it can be typed, under both of its names. A file that is not our link is left alone.
 ///
 /// # Errors
 /// When the link or the note about it cannot be written.
 pub fn make_link(tree: &Tree, since: Instant) -> Result<(), Failure> {
     let target = tree.binary("dwcp-cli");
     let Some(folder) = programs() else { return Ok(()) };
-    let link = folder.join("dwcp-cli");
-    if make_link_at(&tree.dev, &link, &target)? {
-        say(since, &format!("dwcp-cli is {}", link.display()));
-    } else {
-        say(since, &format!("{} is not ours, left alone; the CLI is {}", link.display(), target.display()));
+    for name in NAMES {
+        let link = folder.join(name);
+        if make_link_at(&tree.dev, &link, &target)? {
+            say(since, &format!("{name} is {}", link.display()));
+        } else {
+            say(
+                since,
+                &format!("{} is not ours, left alone; the CLI is {}", link.display(), target.display()),
+            );
+        }
     }
     Ok(())
 }
@@ -55,30 +61,38 @@ fn make_link_at(dev: &Path, link: &Path, target: &Path) -> Result<bool, Failure>
         }
         _ => return Ok(false),
     }
-    let note = dev.join(NOTE);
+    let note = note_of(dev, link);
     fs::write(&note, format!("{}\n{}\n", link.display(), target.display()))
         .map_err(|e| fault("cannot write", &note, &e))?;
     Ok(true)
 }
 
+/// Where it is noted that we made a link.
+fn note_of(dev: &Path, link: &Path) -> PathBuf {
+    let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    dev.join(format!("link-{name}.txt"))
+}
+
 /// Whether the note says that we made this very link.
 fn ours(dev: &Path, link: &Path) -> bool {
-    let Ok(note) = fs::read_to_string(dev.join(NOTE)) else { return false };
+    let Ok(note) = fs::read_to_string(note_of(dev, link)) else { return false };
     let mut lines = note.lines();
     let (Some(noted), Some(target)) = (lines.next(), lines.next()) else { return false };
     Path::new(noted) == link && fs::read_link(link).is_ok_and(|present| present == Path::new(target))
 }
 
-/// Removes the link if it is the one we noted and still points where we pointed it.
+/// Removes each link if it is the one we noted and still points where we pointed it.
 ///
 /// # Errors
 /// When it cannot be removed.
 pub fn remove_link(tree: &Tree, since: Instant) -> Result<(), Failure> {
-    let Ok(note) = fs::read_to_string(tree.dev.join(NOTE)) else { return Ok(()) };
-    let Some(link) = note.lines().next().map(PathBuf::from) else { return Ok(()) };
-    if ours(&tree.dev, &link) {
-        fs::remove_file(&link).map_err(|e| fault("cannot remove", &link, &e))?;
-        say(since, &format!("removed the link {}", link.display()));
+    for name in NAMES {
+        let Ok(note) = fs::read_to_string(note_of(&tree.dev, Path::new(name))) else { continue };
+        let Some(link) = note.lines().next().map(PathBuf::from) else { continue };
+        if ours(&tree.dev, &link) {
+            fs::remove_file(&link).map_err(|e| fault("cannot remove", &link, &e))?;
+            say(since, &format!("removed the link {}", link.display()));
+        }
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 use super::process::{recorded, start};
 use super::{Lock, Planned, api_address, demo, image, known_region, link, planned, regions};
 use crate::flags::Flags;
-use crate::install;
 use crate::run::{Failure, cargo, command, run, say, wait_until};
 use crate::tree::Tree;
+use crate::{etcd, install};
 use std::fs;
 use std::io::IsTerminal as _;
 use std::net::TcpStream;
@@ -26,8 +26,12 @@ pub fn up(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
         build(tree, since)?;
     }
     image::ensure(tree, since)?;
-    initialise(tree, since)?;
+    initialise(tree, flags.value("store"), since)?;
     let planned = planned(tree)?;
+    known_store(&planned, flags)?;
+    if in_etcd(&planned) {
+        etcd::ensure(tree, since)?;
+    }
     image::share(tree, &planned)?;
     let region = known_region(&planned, flags)?;
     let chosen: Vec<&Planned> =
@@ -83,16 +87,33 @@ pub fn build(tree: &Tree, since: Instant) -> Result<(), Failure> {
 }
 
 /// Keys, certificates, configuration and the list of processes, written once by `dwcpd` itself.
-fn initialise(tree: &Tree, since: Instant) -> Result<(), Failure> {
+fn initialise(tree: &Tree, store: Option<&str>, since: Instant) -> Result<(), Failure> {
     if tree.dev.join("processes.txt").is_file() {
         return Ok(());
     }
     run(command(tree.binary("dwcpd"))
         .args(["dev", "init", "--dir"])
         .arg(&tree.dev)
+        .args(store.into_iter().flat_map(|store| ["--store", store]))
         .stdout(std::process::Stdio::null()))?;
     say(since, "wrote keys, certificates and configuration to .dwcp");
     Ok(())
+}
+
+/// Whether the servers keep their state in etcd.
+fn in_etcd(planned: &[Planned]) -> bool {
+    planned.iter().any(|entry| entry.program == "etcd")
+}
+
+/// A federation keeps its state where it was told to when it was made.
+fn known_store(planned: &[Planned], flags: &Flags) -> Result<(), Failure> {
+    let now = if in_etcd(planned) { "etcd" } else { "embedded" };
+    match flags.value("store") {
+        Some(other) if other != now => Err(Failure::usage(format!(
+            "the federation that is here keeps its state {now}; `cargo xtask down` first"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn start_missing(tree: &Tree, chosen: &[&Planned], since: Instant) -> Result<(), Failure> {
@@ -103,7 +124,8 @@ fn start_missing(tree: &Tree, chosen: &[&Planned], since: Instant) -> Result<(),
             outdated += usize::from(running.outdated());
             continue;
         }
-        start(&tree.dev, &tree.binary(&entry.program), entry)?;
+        let etcd = etcd::program(tree).filter(|_| entry.program == "etcd");
+        start(&tree.dev, &etcd.unwrap_or_else(|| tree.binary(&entry.program)), entry)?;
         started += 1;
     }
     match started {

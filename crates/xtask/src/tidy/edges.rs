@@ -3,7 +3,7 @@
 use super::TextFile;
 
 /// Package folder, its level, and the packages it may use. ARCHITECTURE.md draws the same.
-pub const EDGES: [(&str, u8, &[&str]); 14] = [
+pub const EDGES: [(&str, u8, &[&str]); 15] = [
     ("types", 0, &[]),
     ("state", 0, &["types"]),
     ("consensus", 0, &["types"]),
@@ -12,9 +12,14 @@ pub const EDGES: [(&str, u8, &[&str]); 14] = [
     ("decide", 1, &["types", "state"]),
     ("roles", 2, &["types", "state", "consensus", "decide", "api", "config"]),
     ("mesh", 3, &["types"]),
+    ("machine", 3, &["types", "roles"]),
     ("backup", 3, &["types"]),
-    ("server", 4, &["types", "state", "consensus", "decide", "roles", "api", "config", "mesh", "backup"]),
-    ("agent", 4, &["types", "roles", "config", "mesh"]),
+    (
+        "server",
+        4,
+        &["types", "state", "consensus", "decide", "roles", "api", "config", "mesh", "machine", "backup"],
+    ),
+    ("agent", 4, &["types", "roles", "config", "mesh", "machine"]),
     ("cli", 4, &["types", "api", "config"]),
     ("sim", 4, &["types", "state", "consensus", "decide", "roles", "api", "config"]),
     ("xtask", 4, &[]),

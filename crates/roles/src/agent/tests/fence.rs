@@ -313,6 +313,8 @@ fn answer(world: &mut World, asked_at_us: u64, states: [VoterState; 3]) {
     world.input(Input::VoterAnswers { asked_at_us, answers });
 }
 
+/// Has known leaders for longer than anybody asks.
+const OLD: VoterState = VoterState::NotLeader { led_ms: u64::MAX };
 const ALL_DEAD: [VoterState; 3] = [VoterState::Dead, VoterState::Dead, VoterState::Dead];
 
 #[test]
@@ -321,7 +323,7 @@ fn voters_are_asked_when_little_of_the_lease_is_left() {
     world.running(1, 1);
     let until_us = world.agent.lease_until_us();
     let asked_us = asked(&mut world);
-    assert_eq!(until_us - asked_us, 1_200 * MS);
+    assert_eq!(until_us - asked_us, 1_800 * MS);
     world.effects.clear();
     world.pass(400);
     assert_eq!(world.count(|e| matches!(e, Effect::AskVoters { .. })), 1, "and again while it falls");
@@ -337,11 +339,66 @@ fn with_every_voter_accounted_for_twice_the_lease_goes_on() {
         answer(&mut world, first_us, ALL_DEAD);
         let second_us = asked(&mut world);
         world.pass(30);
-        answer(&mut world, second_us, [VoterState::Dead, VoterState::NotLeader, VoterState::Dead]);
+        answer(&mut world, second_us, [VoterState::Dead, OLD, VoterState::Dead]);
         assert!(world.agent.lease_until_us() >= first_us + 3_000 * MS);
         assert!(world.agent.lease_until_us() <= second_us + 3_000 * MS);
     }
     assert_eq!(world.phase(1), Some(Phase::Running));
+}
+
+#[test]
+fn voters_that_have_just_known_a_leader_keep_the_lease_for_as_long_as_they_could_count() {
+    let young = |led_ms| VoterState::NotLeader { led_ms };
+    // Of three, the second youngest counts: every majority has one that knew no leader before.
+    for (states, majority_led_ms) in [
+        ([young(300), young(500), young(700)], 500),
+        ([young(500), young(300), OLD], 500),
+        ([VoterState::Dead, young(500), OLD], 500),
+    ] {
+        let mut world = World::leased();
+        world.running(1, 1);
+        let first_us = asked(&mut world);
+        world.pass(30);
+        answer(&mut world, first_us, states);
+        let second_us = asked(&mut world);
+        world.pass(30);
+        let led_ms = (second_us - first_us) / MS;
+        let older = states.map(|state| match state {
+            VoterState::NotLeader { led_ms: before } => young(before.saturating_add(led_ms)),
+            other => other,
+        });
+        answer(&mut world, second_us, older);
+        assert_eq!(world.agent.lease_until_us(), first_us + (3_000 - majority_led_ms) * MS, "{states:?}");
+    }
+}
+
+#[test]
+fn voters_that_have_known_no_leader_yet_keep_the_lease_as_dead_ones_do() {
+    let mut world = World::leased();
+    world.running(1, 1);
+    for _ in 0..20 {
+        let mut first_us = 0;
+        for _ in 0..2 {
+            let at_us = asked(&mut world);
+            first_us = if first_us == 0 { at_us } else { first_us };
+            world.pass(30);
+            answer(&mut world, at_us, [VoterState::NotLeader { led_ms: 0 }; 3]);
+        }
+        assert!(world.agent.lease_until_us() >= first_us + 3_000 * MS);
+    }
+    assert_eq!(world.phase(1), Some(Phase::Running));
+}
+
+#[test]
+fn voters_that_had_a_leader_for_as_long_as_a_lease_keep_nothing() {
+    let mut world = World::leased();
+    let until_us = world.agent.lease_until_us();
+    for round in 0..2 {
+        let at_us = asked(&mut world);
+        world.pass(30);
+        answer(&mut world, at_us, [VoterState::NotLeader { led_ms: 1_800 + round * 400 }; 3]);
+    }
+    assert_eq!(world.agent.lease_until_us(), until_us);
 }
 
 #[test]
@@ -357,8 +414,8 @@ fn one_round_of_answers_keeps_nothing() {
 
 #[test]
 fn silence_a_leader_or_a_living_majority_keep_nothing() {
-    use VoterState::{Dead, Leader, NotLeader, Silent};
-    for states in [[Dead, Dead, Silent], [Dead, Dead, Leader], [Dead, NotLeader, NotLeader]] {
+    use VoterState::{Dead, Leader, Silent};
+    for states in [[Dead, Dead, Silent], [Dead, Dead, Leader], [Dead, OLD, OLD]] {
         let mut world = World::leased();
         let until_us = world.agent.lease_until_us();
         for _ in 0..2 {
@@ -399,7 +456,7 @@ fn remembered(lease_ms: u64) -> Seen {
 
 /// Has the agent ask twice, with these nodes dead and the others of seven not leading.
 fn two_rounds(world: &mut World, dead: &[NodeId]) -> u64 {
-    let states = |node| if dead.contains(&node) { VoterState::Dead } else { VoterState::NotLeader };
+    let states = |node| if dead.contains(&node) { VoterState::Dead } else { OLD };
     let answers: Vec<_> = (1..=7).map(|node| (node, states(node))).collect();
     let mut first_us = 0;
     for _ in 0..2 {
@@ -432,7 +489,7 @@ fn a_restarted_agent_counts_the_voters_that_a_leader_named_and_no_others() {
 fn a_restarted_agent_keeps_a_lease_by_the_length_that_a_leader_told() {
     let mut world = World::with(remembered(2_000), Vec::new(), 2_500 * MS);
     let first_us = two_rounds(&mut world, &[1, 2, 3, 4, 5]);
-    assert_eq!(first_us, 2_500 * MS - 800 * MS);
+    assert_eq!(first_us, 2_500 * MS - 1_200 * MS);
     assert_eq!(world.agent.lease_until_us(), first_us + 2_000 * MS);
 }
 

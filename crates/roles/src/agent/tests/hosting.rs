@@ -16,6 +16,8 @@ struct Host {
     world: World,
     pid: u32,
     starts: Vec<u64>,
+    /// Which of the starts were those of a node that has lost its state.
+    lost: Vec<bool>,
     remembered: Option<Hosting>,
     done: Vec<&'static str>,
     asked: u32,
@@ -26,8 +28,15 @@ impl Host {
         let mut world = World::new();
         world.input(Input::Connected);
         world.input(Input::Hosting(HostingEvent::Found(found)));
-        let mut host =
-            Host { world, pid: 100, starts: Vec::new(), remembered: None, done: Vec::new(), asked: 0 };
+        let mut host = Host {
+            world,
+            pid: 100,
+            starts: Vec::new(),
+            lost: Vec::new(),
+            remembered: None,
+            done: Vec::new(),
+            asked: 0,
+        };
         host.settle();
         host
     }
@@ -66,7 +75,8 @@ impl Host {
                 self.done.push("settings");
                 HostingEvent::SettingsWritten(Ok(()))
             }
-            HostingEffect::Start => {
+            HostingEffect::Start { lost } => {
+                self.lost.push(lost);
                 self.pid += 1;
                 self.starts.push(self.world.now_us);
                 HostingEvent::Started(Ok(self.pid))
@@ -129,6 +139,30 @@ fn a_node_is_started_once_it_has_its_key_certificate_and_settings() {
     host.hear(ControllerMessage::Hosting(node(6)));
     host.pass(10 * SECOND);
     assert_eq!((host.starts.len(), host.asked), (1, 3), "nothing is done twice");
+}
+
+#[test]
+fn a_node_whose_disk_is_gone_begins_as_one_that_has_lost_its_votes_until_it_is_well() {
+    let mut host = Host::found(HostingFound::default());
+    let lost = Hosting::Node(Box::new(ControlPlane { number: 6, lost: true, ..ControlPlane::default() }));
+    host.hear(ControllerMessage::Hosting(lost.clone()));
+    // The leader has heard that something of it is there, before anything has begun.
+    host.hear(ControllerMessage::Hosting(node(6)));
+    assert_eq!(host.remembered.as_ref(), Some(&lost), "also for a worker that is restarted now");
+    host.certify();
+    host.end();
+    host.pass(2 * SECOND);
+    assert_eq!(host.lost, [true, true]);
+    host.pass(61 * SECOND);
+    assert_eq!(host.remembered, Some(node(6)));
+    host.end();
+    host.pass(2 * SECOND);
+    assert_eq!(host.lost, [true, true, false]);
+    // Said by somebody who heard this host before it had read its disk.
+    host.hear(ControllerMessage::Hosting(lost));
+    host.end();
+    host.pass(2 * SECOND);
+    assert_eq!(host.lost, [true, true, false, false]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The store read back from its disk while it is in use.
+//! The file read back from its disk while it is in use.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ const CACHE_BYTES: usize = 4 << 20;
 const CONTRADICTION: &str = "its pages contradict each other";
 
 /// The store between two commits, to be read when there is time.
-pub struct Checkup {
+pub(in crate::store) struct Checkup {
     pub(super) moment: Moment,
     pub(super) side: Side,
     /// Commits that must be in it.
@@ -40,7 +40,7 @@ impl Disk for Looked<'_> {
 impl Checkup {
     /// Reads all of it: every page of the database against the checksum that leads to it, every record of the groups against its
     /// own. Takes long; the store goes on meanwhile.
-    pub fn run(self, groups: &[GroupId]) -> StoreCheck {
+    pub(in crate::store) fn run(self, groups: &[GroupId]) -> StoreCheck {
         let began = Instant::now();
         let Checkup { moment, side, commits, held_us } = self;
         let counter = moment.counter();
