@@ -3,6 +3,7 @@
 mod strings;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -99,14 +100,22 @@ pub trait Endpoint {
     const NEEDS: Permission;
     /// Whether `?watch=true` turns the answer into a stream of `Response`, one a line.
     const WATCH: bool;
+    /// Whether the answer is measured while the caller waits, for up to [`MEASURED_WITHIN`]; all others come at once.
+    const MEASURED: bool;
     type Request: Serialize + DeserializeOwned + JsonSchema;
     type Response: Serialize + DeserializeOwned + JsonSchema;
 }
+
+/// What is measured while the caller waits takes no longer: the longest time for which processes are counted, and what it takes to
+/// find that somebody does not answer.
+pub const MEASURED_WITHIN: Duration = Duration::from_secs(32);
 
 /// A request on its way out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     pub method: Method,
+    /// See [`Endpoint::MEASURED`].
+    pub measured: bool,
     /// Path and query, percent-encoded, beginning with `/v1/`.
     pub target: String,
     /// JSON body of a POST or PUT, without the fields that went into the path and without nulls.
@@ -149,7 +158,7 @@ pub fn encode<E: Endpoint>(request: &E::Request) -> Result<Call, String> {
             strings::escape(&text, &mut target);
         }
     }
-    Ok(Call { method: E::METHOD, target, body })
+    Ok(Call { method: E::METHOD, measured: E::MEASURED, target, body })
 }
 
 /// Reads a request as it arrived: path parameters (already percent-decoded), the raw query, the body bytes. Bad

@@ -5,9 +5,9 @@ use crate::preflight::Preflight;
 
 endpoint! {
     #[doc = "Has a region's node and its hosts measure themselves now: disks, clocks, certificates, processes, ports."]
-    RegionInspect: Post "/v1/regions/{region}/inspect", Read, InspectRequest => Preflight;
+    RegionInspect: Post "/v1/regions/{region}/inspect", Read, InspectRequest => Preflight, measured;
     #[doc = "What the processes of a component use now, counted over a while."]
-    ProcessList: Get "/v1/processes", Read, ProcessListRequest => Processes;
+    ProcessList: Get "/v1/processes", Read, ProcessListRequest => Processes, measured;
 }
 
 request! {

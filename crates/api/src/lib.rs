@@ -49,7 +49,7 @@ pub mod upgrade;
 pub mod vm;
 pub mod vm_spec;
 
-pub use endpoint::{Call, Endpoint, Method, Permission, Role, decode, encode};
+pub use endpoint::{Call, Endpoint, MEASURED_WITHIN, Method, Permission, Role, decode, encode};
 pub use openapi::openapi;
 pub use page::{Freshness, Page};
 pub use problem::Problem;

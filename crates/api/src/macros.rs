@@ -26,7 +26,7 @@ macro_rules! request {
 
 /// Endpoints: a unit type each, with its first doc line as summary.
 macro_rules! endpoint {
-    ($(#[doc = $summary:literal] $name:ident: $method:ident $path:literal, $needs:ident, $request:ty => $response:ty $(, $watch:ident)?;)*) => {
+    ($(#[doc = $summary:literal] $name:ident: $method:ident $path:literal, $needs:ident, $request:ty => $response:ty $(, $kind:ident)?;)*) => {
         $(
             #[doc = $summary]
             #[derive(Clone, Copy, Debug)]
@@ -37,12 +37,15 @@ macro_rules! endpoint {
                 const METHOD: $crate::Method = $crate::Method::$method;
                 const PATH: &'static str = $path;
                 const NEEDS: $crate::Permission = $crate::Permission::$needs;
-                const WATCH: bool = endpoint!(@watch $($watch)?);
+                const WATCH: bool = endpoint!(@watch $($kind)?);
+                const MEASURED: bool = endpoint!(@measured $($kind)?);
                 type Request = $request;
                 type Response = $response;
             }
         )*
     };
-    (@watch) => { false };
     (@watch watch) => { true };
+    (@watch $($other:ident)?) => { false };
+    (@measured measured) => { true };
+    (@measured $($other:ident)?) => { false };
 }

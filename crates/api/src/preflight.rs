@@ -4,7 +4,7 @@ use crate::Freshness;
 
 endpoint! {
     #[doc = "Measures the hosts of a pool now: whether its region can be deployed of them."]
-    RegionPreflight: Post "/v1/regions/{region}/preflight", Read, PreflightRequest => Preflight;
+    RegionPreflight: Post "/v1/regions/{region}/preflight", Read, PreflightRequest => Preflight, measured;
 }
 
 request! {

@@ -43,6 +43,9 @@ wire! {
         pub endpoints: Vec<String>,
         /// Milliseconds since 1970 (UTC); `null`: its end is not announced.
         pub decommission_at_ms: Option<u64>,
+        /// How many decide about its placements, its node's own among them; `null`: nothing is said of it.
+        #[serde(default)]
+        pub controllers: Option<u64>,
     }
 
     /// A host as its own settings declare it.

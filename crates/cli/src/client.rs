@@ -5,7 +5,7 @@ mod tls;
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
-use dwcp_api::{Call, Endpoint, IDEMPOTENCY_KEY, PROBLEM_JSON, Problem, REQUEST_ID, encode};
+use dwcp_api::{Call, Endpoint, IDEMPOTENCY_KEY, MEASURED_WITHIN, PROBLEM_JSON, Problem, REQUEST_ID, encode};
 use serde::de::DeserializeOwned;
 use ureq::http;
 
@@ -109,7 +109,7 @@ impl Client {
                 if left.is_zero() {
                     return Err(self.unreached(tried, unwell));
                 }
-                let agent = self.agent(connect, left, stream);
+                let agent = self.agent(connect, left, call, stream);
                 match agent.run(self.request(endpoint, call, &request_id, &idempotency)?) {
                     Ok(answer) if answer.status().is_success() => {
                         settings::remember_good(endpoint, &self.target.endpoints);
@@ -137,8 +137,9 @@ impl Client {
         Err(self.unreached(tried, unwell))
     }
 
-    fn agent(&self, connect: Duration, left: Duration, stream: bool) -> ureq::Agent {
-        let answer = if self.order.len() > 1 { ANSWER_WITH_OTHERS.min(left) } else { left };
+    fn agent(&self, connect: Duration, left: Duration, call: &Call, stream: bool) -> ureq::Agent {
+        let within = if call.measured { MEASURED_WITHIN } else { ANSWER_WITH_OTHERS };
+        let answer = if self.order.len() > 1 { within.min(left) } else { left };
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)

@@ -20,7 +20,8 @@ pub struct Beginning {
     pub data: Vec<u8>,
 }
 
-/// The count of openings that a restored group is written with. No other reaches it: they count from 0, or from a time in µs.
+/// The count of openings that a restored group is written with. No other reaches it: they count from 0, or from this and a time in
+/// µs, which is never 0 or 1 where a disk can be lost.
 const NEVER_OPENED: u64 = 1 << 62;
 
 /// Whether this is the first opening of a restored group: since it was restored this replica has heard no leader and given no

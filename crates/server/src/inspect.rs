@@ -10,7 +10,7 @@ use std::time::Duration;
 use dwcp_config::region::RegionConfig;
 use dwcp_machine::process::{self, Wanted};
 use dwcp_machine::{dial, disk, memory};
-use dwcp_mesh::{Class, Identity, MeshHandle};
+use dwcp_mesh::{Class, Identity, MeshHandle, Sent};
 use dwcp_roles::node::{MeshMessage, SelfAsk, SelfTell};
 use dwcp_types::{NodeId, VERSION, decode, encode};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -77,12 +77,14 @@ impl Inspector {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         self.waiting().insert(id, (node, sender));
+        // Also when nobody wants to know any more.
+        let _forgets = Forgets { waiting: &self.waiting, id };
         let message = MeshMessage::SelfAsk(Box::new(SelfAsk { id, ..ask }));
         // What is not sent is not answered.
-        let _ = self.mesh.as_ref()?.send(node, Class::Bulk, encode(&message));
-        let told = timeout(within, answer).await;
-        self.waiting().remove(&id);
-        told.ok()?.ok()
+        if let Sent::Dropped(_) = self.mesh.as_ref()?.send(node, Class::Bulk, encode(&message)) {
+            return None;
+        }
+        timeout(within, answer).await.ok()?.ok()
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
@@ -124,6 +126,18 @@ impl Inspector {
                 _ => {}
             }
         }
+    }
+}
+
+/// Takes a question back when whoever asked goes away.
+struct Forgets<'a> {
+    waiting: &'a Mutex<Waiting>,
+    id: u64,
+}
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 

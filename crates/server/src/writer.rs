@@ -146,7 +146,10 @@ fn run(
             match (renew.take(), batches.as_slice()) {
                 (Some(not_made), [all]) => {
                     if let Err(why) = store.renew(all) {
-                        store.write(&batches)?;
+                        // A store that takes nothing any more says so for the reason for which it was not made anew.
+                        if store.write(&batches).is_err() {
+                            return Err(why);
+                        }
                         not_made(why);
                     }
                 }

@@ -76,13 +76,17 @@ fn winner<'a>(claims: &[Claim<'a>]) -> Option<Claim<'a>> {
     })
 }
 
-/// The record of an adopted VM: its settings, where it is, and generations above any that were given out.
-fn adopted(record: &Vm, claim: Claim<'_>, adoption: &Adoption) -> Vm {
-    let want = match (record.want, claim.held.want) {
+/// What is wanted of a VM: what its host was told is newer than the backup, but for a deletion.
+fn wanted(record: &Vm, held: &Held) -> Want {
+    match (record.want, held.want) {
         (Want::Deleted, _) => Want::Deleted,
         (_, Some(want)) => want,
         (want, None) => want,
-    };
+    }
+}
+
+/// The record of an adopted VM: its settings, where it is, and generations above any that were given out.
+fn adopted(record: &Vm, want: Want, claim: Claim<'_>, adoption: &Adoption) -> Vm {
     let promised = record.promised.max(Generation(adoption.restoration));
     // Only what runs goes on as it is. What does not may have run elsewhere since it ran here, and starts above that.
     let starts = want == Want::Running && !claim.held.runs && claim.held.arriving.is_none();
@@ -117,28 +121,36 @@ fn how(known: Option<(&RegionId, &Vm)>, vm: &Vm, region: &RegionId) -> AdoptedAs
     if changes.is_empty() { AdoptedAs::Unchanged } else { AdoptedAs::Changed(changes.join(", ")) }
 }
 
+/// The name of a VM; with its id when another one has it.
+fn name_beside<'a>(vm: &Vm, mut others: impl Iterator<Item = &'a Vm>) -> String {
+    let has = |other: &Vm| other.id != vm.id && other.name == vm.name && other.want != Want::Deleted;
+    if others.any(has) { format!("{}-{:08x}", vm.name, vm.id.0 as u32) } else { vm.name.clone() }
+}
+
 fn place(vm: Vm, how: AdoptedAs) -> Adopting {
     Adopting::Place(Box::new(AdoptedVm { vm, how }))
 }
 
 impl Federation {
-    /// What a region does when all have heard their hosts; none before. It follows from what none of them changes any more, so
-    /// all decide alike, whenever each looks.
+    /// What a region has still to do when all have heard their hosts; none before. It follows from what none of them changes any
+    /// more, so all decide alike, whenever each looks. A region that nobody has founded yet has no hosts to hear.
     pub fn adoption(&self, region: &RegionId) -> Option<Vec<Adopting>> {
         let facts = self.regions.get(region)?;
         let adoption = facts.adoption.as_ref().filter(|adoption| adoption.done_at.is_none())?;
         let closed = |of: &RegionFacts| of.adoption.as_ref().is_some_and(|adoption| adoption.closed);
-        if !self.regions.values().all(closed) {
+        let founded = |name: &RegionId| self.core.regions.get(name).is_none_or(|region| !region.unfounded);
+        if !self.regions.iter().all(|(name, of)| closed(of) || !founded(name)) {
             return None;
         }
         let (claims, records) = (claims(self), records(self));
         let winners: BTreeMap<VmId, Claim<'_>> =
             claims.iter().filter_map(|(vm, claims)| Some((*vm, winner(claims)?))).collect();
         let mut decided = Vec::new();
-        for (id, claim) in winners.iter().filter(|(_, claim)| claim.region == region) {
+        let here = winners.iter().filter(|(_, claim)| claim.region == region);
+        for (id, claim) in here.filter(|(id, _)| !adoption.adopted.contains_key(id)) {
             let known = records.get(id).copied();
             let record = known.map_or(&claim.held.vm, |(_, vm)| vm);
-            let mut vm = adopted(record, *claim, adoption);
+            let mut vm = adopted(record, wanted(record, claim.held), *claim, adoption);
             if known.is_none() {
                 vm.name = self.free_name(&vm, &winners, &records);
                 vm.home = region.clone();
@@ -151,6 +163,7 @@ impl Federation {
                 Some(claim) if claim.region == region => {}
                 Some(claim) => decided.push(Adopting::Give((*id, claim.region.clone()))),
                 None if adoption.found.contains_key(&vm.host) => decided.push(Adopting::Miss(*id)),
+                None if adoption.adopted.contains_key(id) => {}
                 // It is on a host that nobody waits for, as far as anybody knows.
                 None => {
                     let promised = vm.promised.max(Generation(adoption.restoration));
@@ -166,8 +179,7 @@ impl Federation {
         let known = winners.keys().filter_map(|id| records.get(id)).map(|(_, other)| *other);
         let unknown = winners.iter().filter(|(id, _)| !records.contains_key(id));
         let earlier = unknown.map(|(_, claim)| &claim.held.vm).filter(|other| other.id < vm.id);
-        let taken = known.chain(earlier).any(|other| other.name == vm.name && other.want != Want::Deleted);
-        if taken { format!("{}-{:08x}", vm.name, vm.id.0 as u32) } else { vm.name.clone() }
+        name_beside(vm, known.chain(earlier))
     }
 
     /// What a region does about hosts that came when everything else was decided, and those of them about which there is nothing
@@ -207,7 +219,16 @@ impl Federation {
                 let here = facts.vms.get(&id);
                 let newer = here.is_none_or(|vm| vm.host == *host && held.vm.generation > vm.generation);
                 if newer && placed.insert(id) {
-                    let vm = adopted(known.map_or(&held.vm, |(_, vm)| vm), claim, adoption);
+                    let record = known.map_or(&held.vm, |(_, vm)| vm);
+                    // A record that is here may have been changed since the restoration; a host that was away knows nothing of that.
+                    let want = here.map_or_else(|| wanted(record, held), |vm| vm.want);
+                    let mut vm = adopted(record, want, claim, adoption);
+                    if known.is_none() {
+                        vm.home = region.clone();
+                    }
+                    if here.is_none() {
+                        vm.name = name_beside(&vm, owners.values().map(|(_, other)| *other));
+                    }
                     let how = how(known, &vm, region);
                     decided.push(place(vm, how));
                 }

@@ -127,6 +127,9 @@ impl RegionFacts {
         for one in decided {
             match one {
                 Adopting::Place(adopted) => self.adopt_one(adopted, stamp),
+                // Decided of a VM that was missing then, and that somebody has started since.
+                Adopting::Give((id, _)) if !self.may_miss(*id) => {}
+                Adopting::Miss(id) if !self.may_miss(*id) => {}
                 Adopting::Give((id, to)) => {
                     let text = format!("{to} has it");
                     self.miss(*id, Some(&text), stamp);
@@ -137,11 +140,27 @@ impl RegionFacts {
         Ok(Receipt::default())
     }
 
+    /// Whether a VM may go from here: while nothing else is decided, or when no host had it.
+    fn may_miss(&self, id: VmId) -> bool {
+        let missing = self.adoption.as_ref().is_some_and(|adoption| adoption.missing.contains_key(&id));
+        self.is_adopting() || missing
+    }
+
+    /// Whether what was decided of a VM still fits: until everything is adopted nobody else decides anything, but it may have been
+    /// proposed twice; from then on its record must be the one that it was decided from.
+    fn may_adopt(&self, vm: &Vm) -> bool {
+        let Some(adoption) = &self.adoption else { return false };
+        let decided = adoption.adopted.contains_key(&vm.id);
+        if self.is_adopting() {
+            return !decided;
+        }
+        let here = self.vms.get(&vm.id).or_else(|| adoption.missing.get(&vm.id));
+        here.map_or(!decided, |here| here.revision == vm.revision)
+    }
+
     fn adopt_one(&mut self, adopted: &AdoptedVm, stamp: &Stamp<'_>) {
         let AdoptedVm { vm, how } = adopted;
-        let known = self.vms.get(&vm.id).map(|known| known.generation);
-        // It was decided when the record was as it was then.
-        if known.is_some_and(|known| known > vm.generation) {
+        if !self.may_adopt(vm) {
             return;
         }
         self.unsettle(vm.id);

@@ -79,6 +79,10 @@ impl Core {
                 let read = format!("dwcp-cli federation region status --region {}", region.id);
                 (format!("region {}", region.id), region.revision, read)
             }),
+            Command::SetControllers((region, _)) => self.regions.get(region).map(|region| {
+                let read = format!("dwcp-cli federation controller status --region {}", region.id);
+                (format!("region {}", region.id), region.revision, read)
+            }),
             Command::SetPolicy(_) => {
                 let read = "dwcp-cli federation policy show".to_string();
                 Some(("the policy".to_string(), self.policy_revision, read))

@@ -7,7 +7,7 @@ use dwcp_types::{Generation, GroupId, HostId, NodeId, RegionId, Revision, VmId, 
 
 use crate::{
     Core, Departure, DrillState, Event, Facts, FailoverState, HostStanding, MigrationState, MoveState,
-    Operation, OperationState, RegionFacts, Severity, Vm, Want,
+    Operation, OperationState, RegionFacts, Severity, Standing, Vm, Want,
 };
 
 /// Numbers of the log that are left free behind those of the backup, when its clock was ahead of the restoration's.
@@ -255,6 +255,12 @@ impl Core {
             run.state = OperationState::Failed;
             run.result = "the control plane was lost while it ran".to_string();
             run.ended_at = Some(at);
+        }
+        // A region that was lost is heard or not heard anew; if it has VMs then, its loss is declared anew.
+        for region in self.regions.values_mut().filter(|region| region.standing == Standing::Lost) {
+            region.standing = Standing::Returned;
+            region.standing_since = at;
+            region.revision = self.revision;
         }
         let text = format!(
             "the control plane is restored from backup {} of {}: what was acknowledged after that is lost",

@@ -12,6 +12,7 @@ use dwcp_backup::destination::s3::{Credentials, Place, S3};
 use dwcp_backup::destination::{Destination, Trouble};
 use dwcp_backup::{FederationKey, Kind, Retention};
 use dwcp_types::Wall;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::states::{HOUR_MS, backup, change, new, open, restored, state, whole};
 
@@ -53,7 +54,8 @@ fn program() -> Result<PathBuf, String> {
     if works(&program) { Ok(program) } else { Err(format!("{} does not run", program.display())) }
 }
 
-fn server() -> Option<Server> {
+/// A server; with a certificate and its key it speaks TLS.
+fn server(tls: Option<(&Path, &Path)>) -> Option<Server> {
     let program = match program() {
         Ok(program) => program,
         Err(why) => {
@@ -64,12 +66,12 @@ fn server() -> Option<Server> {
         }
     };
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut child = Command::new(program)
-        .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(program);
+    command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+    if let Some((certificate, key)) = tls {
+        command.arg("--ssl").arg("--ssl-cert").arg(certificate).arg("--ssl-key").arg(key);
+    }
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let errors = BufReader::new(child.stderr.take().unwrap());
     // Read all of it, or the server stands still one day.
     thread::spawn(move || errors.lines().map_while(Result::ok).for_each(drop));
@@ -83,21 +85,41 @@ fn server() -> Option<Server> {
 }
 
 fn bucket(server: &Server, bucket: &str, prefix: &str) -> S3 {
+    at(format!("http://127.0.0.1:{}", server.port), bucket, prefix, None)
+}
+
+fn at(endpoint: String, bucket: &str, prefix: &str, ca: Option<PathBuf>) -> S3 {
     let place = Place {
-        endpoint: format!("http://127.0.0.1:{}", server.port),
+        endpoint,
         region: "us-east-1".to_owned(),
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
-        ca: None,
+        ca,
     };
     let who =
         Credentials { access_key: "test".to_owned(), secret_key: "test".to_owned(), session_token: None };
     S3::new(place, who).unwrap()
 }
 
+/// An authority of its own, and a certificate for 127.0.0.1 by it: three files.
+fn authority(folder: &Path) -> [PathBuf; 3] {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let root = params.self_signed(&key).unwrap();
+    let leaf_key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&leaf_key, &Issuer::new(params, key)).unwrap();
+    let files = ["ca.pem", "leaf.pem", "leaf.key"].map(|name| folder.join(name));
+    for (file, text) in files.iter().zip([root.pem(), leaf.pem(), leaf_key.serialize_pem()]) {
+        std::fs::write(file, text).unwrap();
+    }
+    files
+}
+
 #[test]
 fn a_bucket_holds_backups_as_a_folder_does() {
-    let Some(server) = server() else { return };
+    let Some(server) = server(None) else { return };
     let missing = bucket(&server, "backups", "dwcp").list("").unwrap_err();
     assert!(missing.to_string().contains("NoSuchBucket"), "{missing}");
     // A bucket is made by a put of its name.
@@ -141,8 +163,32 @@ fn a_bucket_holds_backups_as_a_folder_does() {
 }
 
 #[test]
+fn over_tls_nobody_is_spoken_to_but_a_server_of_the_authority_that_is_named() {
+    let folder = std::env::temp_dir().join(format!("dwcp-backup-tls-{}", std::process::id()));
+    let (ours, others) = (folder.join("ours"), folder.join("others"));
+    for folder in [&ours, &others] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let [ca, certificate, key] = authority(&ours);
+    let [other, ..] = authority(&others);
+    if let Some(server) = server(Some((&certificate, &key))) {
+        let endpoint = |scheme: &str| format!("{scheme}://127.0.0.1:{}", server.port);
+        assert!(at(endpoint("https"), "backups", "", Some(ca.clone())).put_new("", b"").unwrap());
+        let s3 = at(endpoint("https"), "backups", "dwcp", Some(ca));
+        assert!(s3.put_new("log/1", b"one").unwrap());
+        assert_eq!(s3.get("log/1", 3).unwrap().unwrap(), b"one");
+        for (scheme, ca) in [("https", Some(other)), ("http", None)] {
+            let error = at(endpoint(scheme), "backups", "dwcp", ca).put_new("log/2", b"two").unwrap_err();
+            assert_eq!(error.trouble, Trouble::NoAnswer, "{scheme}: {error}");
+        }
+        assert_eq!(s3.list("").unwrap().len(), 1, "nobody else has written");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn a_listing_of_several_pages_is_whole() {
-    let Some(server) = server() else { return };
+    let Some(server) = server(None) else { return };
     assert!(bucket(&server, "pages", "").put_new("", b"").unwrap());
     let s3 = bucket(&server, "pages", "p");
     thread::scope(|scope| {

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use dwcp_api::backup::BackupConfigure;
 use dwcp_api::controller::ControllerConfigure;
+use dwcp_api::controllers::ControllersScale;
 use dwcp_api::freeze::FreezeSet;
 use dwcp_api::image::{ImagePublish, ImagePublishRequest, ImageRemove};
 use dwcp_api::maintenance::{MaintenanceCancel, MaintenanceSchedule};
@@ -211,12 +212,12 @@ fn carry_out(session: &Session, change: &Change, why: &str) -> Result<(), Refuse
         };
     }
     use dwcp_api::{
-        backup::BackupConfigureRequest, controller::ControllerConfigureRequest, freeze::FreezeSetRequest,
-        image::ImageRemoveRequest, maintenance::MaintenanceCancelRequest,
-        maintenance::MaintenanceScheduleRequest, policy::PoliciesSetRequest, protection::VmProtectRequest,
-        region::RegionDisableRequest, region::RegionEnableRequest, region::RegionTrafficRequest,
-        site::DecommissionRequest, site::EndpointSetRequest, site::RegionConfigureRequest,
-        state::ReplicationConfigureRequest,
+        backup::BackupConfigureRequest, controller::ControllerConfigureRequest,
+        controllers::ControllersScaleRequest, freeze::FreezeSetRequest, image::ImageRemoveRequest,
+        maintenance::MaintenanceCancelRequest, maintenance::MaintenanceScheduleRequest,
+        policy::PoliciesSetRequest, protection::VmProtectRequest, region::RegionDisableRequest,
+        region::RegionEnableRequest, region::RegionTrafficRequest, site::DecommissionRequest,
+        site::EndpointSetRequest, site::RegionConfigureRequest, state::ReplicationConfigureRequest,
     };
     match change.act.clone() {
         Act::Policies(request) => call!(PoliciesSet, *request, PoliciesSetRequest),
@@ -237,6 +238,7 @@ fn carry_out(session: &Session, change: &Change, why: &str) -> Result<(), Refuse
         Act::Configure(request) => call!(RegionConfigure, *request, RegionConfigureRequest with reason),
         Act::Endpoint(request) => call!(EndpointSet, request, EndpointSetRequest with reason),
         Act::Decommission(request) => call!(RegionDecommission, request, DecommissionRequest with reason),
+        Act::Scale(request) => call!(ControllersScale, request, ControllersScaleRequest with reason),
         Act::Plan(request) => call!(MaintenanceSchedule, request, MaintenanceScheduleRequest),
         Act::CallOff(request) => call!(MaintenanceCancel, request, MaintenanceCancelRequest with reason),
         Act::Unpublish(request) => call!(ImageRemove, request, ImageRemoveRequest with reason),

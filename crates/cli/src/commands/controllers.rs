@@ -150,7 +150,7 @@ pub fn scale(session: &Session, wanted: &Scale) -> Ended {
     });
     let all = ScaledAll { regions: scaled.collect(), left_out: answer.left_out };
     session.show(&shown(session, &all))?;
-    Ok(Exit::Done)
+    Ok(if all.left_out.is_empty() { Exit::Done } else { Exit::Partly })
 }
 
 fn shown(session: &Session, all: &ScaledAll) -> Document {

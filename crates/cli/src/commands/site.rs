@@ -158,6 +158,10 @@ pub fn announce(session: &Session, wanted: &AnnounceDecommission) -> Ended {
     if wanted.cancel && wanted.decommission_date.is_some() {
         return Err(Failure::usage("--cancel calls the decommission off; it takes no date"));
     }
+    // `--cancel false` asks for nothing.
+    if !wanted.cancel && wanted.decommission_date.is_none() {
+        return Err(Failure::usage("either --decommission-date or --cancel is needed"));
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let at_ms = wanted.decommission_date.filter(|_| !wanted.cancel).map(|moment| match moment {
         Moment::At(ms) => ms,

@@ -79,14 +79,23 @@ fn publish(session: &Session, file: &Path, signed: Option<&PathBuf>, version: Op
         let what = format!("--version: {other} is meant, and {} was signed", release.version);
         return Err(Failure::usage(what));
     }
+    let mut bytes = Vec::new();
+    let program = File::open(file).and_then(|mut program| program.read_to_end(&mut bytes));
+    program.map_err(|error| unreadable(file, &error))?;
+    if bytes.len() as u64 != release.bytes {
+        let what = format!(
+            "{} has {} bytes, and a program of {} was signed",
+            file.display(),
+            bytes.len(),
+            release.bytes
+        );
+        return Err(Failure::usage(what).and_then("nothing was changed"));
+    }
     if session.global.dry_run {
         let line = format!("version {} would be published{}", release.version, dry(session));
         session.show(&Document::bare(&release, line))?;
         return Ok(Exit::Done);
     }
-    let mut bytes = Vec::new();
-    let program = File::open(file).and_then(|mut program| program.read_to_end(&mut bytes));
-    program.map_err(|error| unreadable(file, &error))?;
     hand_in(session, &release.sha256, &bytes)?;
     let published: Release = session.call::<ReleasePublish>(&release)?;
     let line = format!(

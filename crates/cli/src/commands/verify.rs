@@ -30,6 +30,8 @@ const LOOKS: usize = 15;
 
 pub fn run(session: &Session, wanted: &RegionVerifyArgs) -> Ended {
     if session.global.dry_run && wanted.full {
+        // A region that is not there is none that could be looked at.
+        look(session, &wanted.region)?;
         let line = format!(
             "{} would be looked at; a VM would be placed there, moved away and back, and deleted{}",
             wanted.region,

@@ -379,8 +379,12 @@ fn a_region_of_an_earlier_run_is_not_removed_and_goes_on_where_it_was() {
     let there = World { sick_at: Some(100), traffic: 10, ..World::in_service() };
     let mut stage = Stage::new(there);
     assert_eq!(stage.types(ADD), 1, "{}", stage.text);
-    assert_eq!(stage.changes(), ["traffic", "traffic", "traffic", "disable"], "50, 100, and back to 0");
-    assert!(stage.world.lock().unwrap().there);
+    assert_eq!(stage.changes(), ["traffic", "traffic", "traffic"], "50, 100, and back to 10");
+    let (there, share, lifecycle) = {
+        let world = stage.world.lock().unwrap();
+        (world.there, world.traffic, world.lifecycle)
+    };
+    assert_eq!((there, share, lifecycle), (true, 10, "active"), "it served before this run, and still does");
     assert_eq!(stage.types(&format!("{ADD} --ignore-health")), 0, "{}", stage.text);
 }
 

@@ -210,6 +210,10 @@ impl Agent {
     /// Notes for good that everything of a VM is here, before its own host hears of it and gives it away. What is given up
     /// already stays given up.
     pub(super) fn arrived_whole(&mut self, vm: VmId, generation: u64, migration: u64, out: &mut Vec<Effect>) {
+        // What was said of it to a control plane that came back from a backup stays true: its own host keeps it.
+        if self.holding {
+            return;
+        }
         let intent = self.intents.as_ref().and_then(|intents| intents.get(&vm));
         let expected = intent.is_some_and(|intent| {
             let arrival = intent.arrival.as_ref().filter(|arrival| arrival.migration == migration);

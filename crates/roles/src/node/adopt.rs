@@ -13,6 +13,10 @@ use crate::protocol::{self, ControllerMessage, Grant, HeldVm, Hold, Inventory};
 const SETTLE_MS: u64 = 5_000;
 /// What was proposed is not proposed again before, ms.
 const AGAIN_MS: u64 = 1_500;
+/// Between two looks at what is left to be decided, ms.
+const LOOK_MS: u64 = 200;
+/// Facts that are so old are here, ms.
+const FRESH_MS: u64 = 2_000;
 
 /// A VM's record but for where it is and what was seen of it: its host keeps it.
 pub(super) fn kept_record(vm: &Vm) -> Vec<u8> {
@@ -96,6 +100,13 @@ impl Node {
         self.facts.region_of(group).is_none_or(|region| self.facts.regions[region].serves(host))
     }
 
+    /// Whether others may be given what this host has, as soon as no lease of it can hold.
+    pub(super) fn is_written_off(&self, group: GroupId, host: &HostId) -> bool {
+        let facts = self.facts.region_of(group).and_then(|region| self.facts.regions.get(region));
+        let adoption = facts.and_then(|facts| facts.adoption.as_ref());
+        adoption.is_some_and(|adoption| adoption.done_at.is_none() && adoption.written_off.contains(host))
+    }
+
     /// What a grant is to a host that is not told yet what to run.
     pub(super) fn hold_host(&mut self, group: GroupId, host: &HostId, grant: Grant) {
         self.tell_host(group, host, &ControllerMessage::Hold(Hold { grant }));
@@ -128,8 +139,8 @@ impl Node {
         self.conclude(group, Command::NoteHeld((host.clone(), vms)));
     }
 
-    /// One region on its way back from a backup. Before anything is decided, no lease can hold any more that was not
-    /// given here: so a host that nobody has heard runs nothing.
+    /// One region on its way back from a backup. Before anything is decided, no lease of a host that is not waited for can hold
+    /// any more: so a host that nobody has heard runs nothing.
     fn adopt(&mut self, group: GroupId) {
         self.register_known(group);
         let Some(region) = self.facts.region_of(group).cloned() else { return };
@@ -138,18 +149,30 @@ impl Node {
         if !adoption.closed {
             let leader_since = self.raft.leader_since_us(group).map_or(self.now.mono, Mono);
             let settled = self.now.mono.ms_since(leader_since) >= SETTLE_MS;
-            let ready = facts.awaited().next().is_none() && settled && self.no_older_lease(group);
+            let fenced = adoption.written_off.iter().all(|host| self.is_fenced(group, Some(host)));
+            let ready = facts.awaited().next().is_none() && settled && fenced && self.no_older_lease(group);
             if ready && self.due(format!("close inventory {group}"), AGAIN_MS) {
                 self.conclude(group, Command::CloseInventory);
             }
             return;
         }
-        if self.due(format!("adopt {group}"), AGAIN_MS) {
-            if let Some(decided) = self.facts.adoption(&region) {
-                for part in self.parts::<Adopting>(decided) {
-                    self.conclude(group, Command::Adopt(part));
+        if !self.due(format!("look what to adopt {group}"), LOOK_MS) {
+            return;
+        }
+        // What did not fit into the log is still to be decided, and the end waits for it.
+        match self.facts.adoption(&region) {
+            None => {}
+            Some(decided) if decided.is_empty() => {
+                if self.due(format!("finish adoption {group}"), AGAIN_MS) {
+                    self.conclude(group, Command::FinishAdoption);
                 }
-                self.conclude(group, Command::FinishAdoption);
+            }
+            Some(decided) => {
+                if self.due(format!("adopt {group}"), AGAIN_MS) {
+                    for part in self.parts::<Adopting>(decided) {
+                        self.conclude(group, Command::Adopt(part));
+                    }
+                }
             }
         }
     }
@@ -161,7 +184,13 @@ impl Node {
         let kept = adoption.found.values().any(|held| !held.is_empty()) || !adoption.given.is_empty();
         let late = self.facts.regions.values().filter_map(|facts| facts.adoption.as_ref());
         let late = late.map(|adoption| adoption.late.len()).sum::<usize>() > 0;
-        if (!kept && !late) || self.is_restoring() || !self.due(format!("adopt late {group}"), AGAIN_MS) {
+        if (!kept && !late) || !self.due(format!("adopt late {group}"), AGAIN_MS) {
+            return;
+        }
+        // A group whose facts are not here yet looks as if it had nothing to adopt.
+        let all_here =
+            self.all_groups().into_iter().all(|of| self.facts_age_ms(of).is_some_and(|ms| ms < FRESH_MS));
+        if self.is_restoring() || !all_here {
             return;
         }
         if kept {
@@ -235,6 +264,11 @@ impl Node {
             false => None,
             true => {
                 let vm = Vm { want: Want::Running, ..record };
+                let mut all = self.facts.regions.values().flat_map(|facts| facts.vms.values());
+                if let Some(other) = all.find(|other| other.name == vm.name && other.want != Want::Deleted) {
+                    let refusal = Refusal::new(Code::NameTaken, format!("a VM named {} exists", vm.name));
+                    return self.refuse(ticket, refusal.because(format!("it is {}", other.id)));
+                }
                 let only_regions = Some([region.clone()].into());
                 match self.place(&PlaceRequest { vm, only_regions, ..PlaceRequest::default() }, false).0 {
                     Ok(placement) => Some(placement.host),

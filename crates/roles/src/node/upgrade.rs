@@ -178,7 +178,10 @@ impl Node {
     pub(super) fn may_go(&self, node: NodeId) -> Result<(), Refusal> {
         let mut risks = Vec::new();
         for group in self.all_groups() {
-            let Some(status) = self.raft.status(group) else { continue };
+            let Some(status) = self.raft.status(group) else {
+                risks.push(format!("the group {group} is not open here"));
+                continue;
+            };
             if !status.voters.contains(&node) {
                 continue;
             }
@@ -205,13 +208,15 @@ impl Node {
     fn not_ready(&self, voter: NodeId, group: GroupId) -> Option<String> {
         let name = self.region_name(voter).map_or("?".to_string(), ToString::to_string);
         let applied = if voter == self.config.me {
-            self.raft.status(group)?.applied
+            self.raft.status(group).map_or(0, |status| status.applied)
         } else {
             let silent_ms = self.silent_ms(voter);
             if silent_ms >= self.config.beat_ms * super::beats::GAP_BEATS {
                 return Some(format!("{name} has not been heard for {} s", silent_ms.div_ceil(1_000)));
             }
-            let beat = self.peers().get(&voter)?.beat.as_ref()?;
+            let Some(beat) = self.peers().get(&voter).and_then(|peer| peer.beat.as_ref()) else {
+                return Some(format!("{name} has said nothing yet"));
+            };
             if beat.program.trial {
                 return Some(format!("{name} has another program on trial"));
             }

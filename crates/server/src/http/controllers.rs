@@ -7,7 +7,7 @@ use dwcp_api::controllers::{
 };
 use dwcp_roles::node::{Measures, ReplicaView, Request};
 use dwcp_state::{Lifecycle, Region, Standing};
-use dwcp_types::{Code, NodeId, Refusal, RegionId};
+use dwcp_types::{Code, NodeId, Refusal, RegionId, Revision};
 
 use super::call::{Call, bad_value, reason};
 use super::names;
@@ -186,15 +186,36 @@ impl Serve for ControllersScale {
             return Err(bad_value("count", "either `count` or `change` is needed"));
         }
         let because = reason(request.reason.as_deref())?;
-        let dry_run = request.dry_run;
-        let scaled = call.find(move |view| plan_all(view, &request)).await?;
+        let (dry_run, relative) = (request.dry_run, request.change.is_some());
+        let planned = move |view: &View<'_>| {
+            let scaled = plan_all(view, &request)?;
+            let regions = &view.node.facts().core.regions;
+            let revision = |of: &RegionScaled| {
+                regions.get(&RegionId::from(of.region.as_str())).map(|region| region.revision)
+            };
+            let revisions: Vec<Option<Revision>> = scaled.regions.iter().map(revision).collect();
+            Ok((scaled, revisions))
+        };
+        let (mut scaled, revisions) = call.find(planned).await?;
         if dry_run {
             return Ok(scaled);
         }
-        for of in &scaled.regions {
+        for (of, revision) in scaled.regions.iter().zip(revisions) {
             let mut asked = call.asked_as(&of.region);
             asked.reason.clone_from(&because);
+            // One more than somebody else makes of it meanwhile is not what was planned.
+            asked.expected = revision.filter(|_| relative);
             call.change(Request::SetControllers(asked, RegionId::from(of.region.as_str()), of.after)).await?;
+        }
+        // What a request that was repeated has led to, and not what this attempt would have.
+        let names: Vec<String> = scaled.regions.iter().map(|of| of.region.clone()).collect();
+        let now = call.look(move |view| {
+            let regions = &view.node.facts().core.regions;
+            let count = |name: &String| regions.get(&RegionId::from(name.as_str())).map(Region::controllers);
+            names.iter().map(count).collect::<Vec<_>>()
+        });
+        for (of, now) in scaled.regions.iter_mut().zip(now.await?) {
+            of.after = now.unwrap_or(of.after);
         }
         Ok(scaled)
     }

@@ -52,6 +52,7 @@ fn region(region: &Region) -> RegionSet {
         disk_gib_usd_hour: whole(region.prices.disk_gib_micros as i64),
         endpoints: region.endpoints.iter().map(ToString::to_string).collect(),
         decommission_at_ms: region.decommission.as_ref().map(|end| end.at.0),
+        controllers: Some(region.controllers()),
     }
 }
 

@@ -72,18 +72,19 @@ impl Keeper {
     pub async fn keep(self, incoming: UnboundedReceiver<Incoming>) {
         let own = || digest_of(&launcher::own_program()).unwrap_or_default();
         let sha256 = tokio::task::spawn_blocking(own).await.unwrap_or_default();
-        let mut told = Program { trial: self.trial, ..self.program(&sha256, String::new()) };
+        let mut told = Program { trial: self.trial, ..self.program(&sha256, &[], String::new()) };
         self.tell(&told);
         let parts = Arc::new(Mutex::new(None));
         tokio::spawn(take(incoming, self.programs.clone(), self.mesh.clone(), parts.clone()));
         let (mut trial, mut well_since, mut lacks) = (self.trial, None, String::new());
+        let mut misses = 0;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(sight) = self.node.look(sight).await else { return };
             if trial && self.judge(&sight.well, &mut well_since) {
                 trial = false;
             }
-            let now = Program { trial, ..self.program(&sha256, lacks.clone()) };
+            let now = Program { trial, ..self.program(&sha256, &sight.releases, lacks.clone()) };
             if now != told {
                 self.tell(&now);
                 told = now;
@@ -94,7 +95,7 @@ impl Keeper {
             }
             let releases: Vec<String> = sight.releases.iter().map(|of| of.sha256.clone()).collect();
             self.programs.keep(&releases, SPARED);
-            lacks = self.fetch_next(&sight, &parts).await;
+            lacks = self.fetch_next(&sight, &parts, &mut misses).await;
         }
     }
 
@@ -102,12 +103,16 @@ impl Keeper {
         self.node.tell(Input::Program(Box::new(program.clone())));
     }
 
-    fn program(&self, sha256: &str, lacks: String) -> Program {
+    /// What the federation is to know. What is here and may not run, its key being none that is trusted now, is left out.
+    fn program(&self, sha256: &str, releases: &[Release], lacks: String) -> Program {
         let ended = self.programs.state().ok().and_then(|state| state.ended);
+        let mut has = self.programs.whole();
+        let may_run = |of: &Release| signature::check(of, &self.keys).is_ok();
+        has.retain(|digest| releases.iter().any(|of| of.sha256 == *digest && may_run(of)));
         Program {
             level: LEVEL,
             sha256: sha256.to_owned(),
-            has: self.programs.whole(),
+            has,
             ended: ended.map(|ended| (OperationId(ended.operation), (ended.well, ended.why))),
             lacks,
             ..Program::default()
@@ -136,7 +141,12 @@ impl Keeper {
     }
 
     /// Fetches a while of the newest release that is not here; says why it is not.
-    async fn fetch_next(&self, sight: &Sight, parts: &Arc<Mutex<Option<Arrival>>>) -> String {
+    async fn fetch_next(
+        &self,
+        sight: &Sight,
+        parts: &Arc<Mutex<Option<Arrival>>>,
+        misses: &mut usize,
+    ) -> String {
         let here = self.programs.whole();
         let missing = sight.releases.iter().filter(|release| !here.contains(&release.sha256));
         let Some(release) = missing.max_by_key(|release| release.revision) else { return String::new() };
@@ -145,15 +155,16 @@ impl Keeper {
         }
         let holders = sight.holders.iter().filter(|(_, has)| has.contains(&release.sha256));
         let holders: Vec<NodeId> = holders.map(|(node, _)| *node).collect();
-        let Some(first) = holders.first() else {
+        if holders.is_empty() {
             return format!("no region that is heard has version {}", release.version);
-        };
-        // Whoever gives nothing: another one the next time.
-        let turn = self.programs.come(&release.sha256) / PIECE;
-        let from = holders.get(turn as usize % holders.len()).unwrap_or(first);
-        match self.fetch(release, *from, parts).await {
+        }
+        // Whoever gave nothing, or other bytes: another one the next time.
+        match self.fetch(release, holders[*misses % holders.len()], parts).await {
             Ok(()) => String::new(),
-            Err(why) => why,
+            Err(why) => {
+                *misses += 1;
+                why
+            }
         }
     }
 

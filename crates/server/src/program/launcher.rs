@@ -92,9 +92,13 @@ fn go_over(path: &Path, sha256: &str) -> std::io::Error {
 pub fn again(programs: &Programs) -> String {
     let own = own_program();
     let runs = std::env::var(RUNS).unwrap_or_default();
-    let good = programs.state().ok().filter(|state| !state.good.is_empty() && state.good != runs);
-    match good {
-        Some(state) => go_over(&programs.path(&state.good), &state.good).to_string(),
+    let other = programs.state().ok().filter(|state| !state.good.is_empty() && state.good != runs);
+    match other.map(|state| (good_program(programs, &state), state.good)) {
+        Some((Ok(path), good)) => go_over(&path, &good).to_string(),
+        Some((Err(why), _)) => {
+            eprintln!("warning: {why}; this program begins anew");
+            go_over(&own, &runs).to_string()
+        }
         None => go_over(&own, &runs).to_string(),
     }
 }

@@ -14,6 +14,7 @@ mod opening;
 mod plan;
 mod reading;
 
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -146,21 +147,30 @@ impl Etcd {
         }
     }
 
-    /// Records with `from <= key < to`.
+    /// Records with `from <= key < to`, from a member whose copy of them is what this process wrote: nobody else writes, but a
+    /// member's own disk may.
     pub(super) fn range(&self, from: &[u8], to: &[u8]) -> Records {
-        // Nobody else writes, so the newest is what this process wrote.
-        let reading = Reading { client: &self.client, keys: &self.keys, revision: 0, member: None };
+        let written = || self.index.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
         let began = Instant::now();
         loop {
-            match reading.range(from, to) {
-                Ok(records) => return records,
-                Err(client::Trouble::NoAnswer(_)) if began.elapsed() < self.place.patience => {
-                    thread::sleep(READ_AGAIN);
-                }
-                Err(trouble) => {
-                    panic!("the store was whole when it was opened and can't be read now: {trouble}")
+            let (mut silent, mut other) = (None, None);
+            for member in self.client.in_turn() {
+                let member = Some(member);
+                let reading = Reading { client: &self.client, keys: &self.keys, revision: 0, member };
+                match reading.records(from, Some(to), true) {
+                    Ok(found) if found.broken.is_empty() && found.index.iter().eq(written()) => {
+                        return found.values.into_iter().collect();
+                    }
+                    Ok(_) => other = Some("a copy is not what was written".to_owned()),
+                    Err(client::Trouble::NoAnswer(why)) => silent = Some(why),
+                    Err(trouble) => other = Some(trouble.to_string()),
                 }
             }
+            if silent.is_none() || began.elapsed() >= self.place.patience {
+                let why = other.or(silent).unwrap_or_default();
+                panic!("the store was whole when it was opened and can't be read now: {why}")
+            };
+            thread::sleep(READ_AGAIN);
         }
     }
 

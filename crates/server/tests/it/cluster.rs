@@ -197,6 +197,14 @@ struct State {
     fault: Fault,
     transactions: usize,
     cut: bool,
+    /// What stands in answers, and what is told instead.
+    lie: Option<(String, String)>,
+}
+
+impl State {
+    fn of(fault: Fault) -> State {
+        State { fault, transactions: 0, cut: false, lie: None }
+    }
 }
 
 /// A line to a member.
@@ -209,7 +217,7 @@ impl Line {
     pub fn to(endpoint: &str) -> Line {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address").to_string();
-        let state = Arc::new(Mutex::new(State { fault: Fault::None, transactions: 0, cut: false }));
+        let state = Arc::new(Mutex::new(State::of(Fault::None)));
         let (target, shared) = (endpoint.trim_start_matches("http://").to_owned(), state.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -230,12 +238,18 @@ impl Line {
 
     /// Transactions are counted from 1 again.
     pub fn set(&self, fault: Fault) {
-        *self.state() = State { fault, transactions: 0, cut: false };
+        *self.state() = State::of(fault);
     }
 
     /// Nothing passes until [`Line::set`].
     pub fn cut(&self) {
         self.state().cut = true;
+    }
+
+    /// Answers tell something else, of the same length, until [`Line::set`]: as of a member whose own copy has changed.
+    pub fn lie(&self, instead_of: String, told: String) {
+        assert_eq!(instead_of.len(), told.len());
+        self.state().lie = Some((instead_of, told));
     }
 
     /// How many have come since.
@@ -285,7 +299,11 @@ fn carry(mut from: TcpStream, target: &str, state: &Mutex<State>) -> io::Result<
         !state.cut
     };
     if passes {
-        let answer = exchange(target, &path, &body)?;
+        let mut answer = exchange(target, &path, &body)?;
+        let lie = state.lock().unwrap_or_else(|e| e.into_inner()).lie.clone();
+        if let Some((instead_of, told)) = lie {
+            answer = String::from_utf8_lossy(&answer).replace(&instead_of, &told).into_bytes();
+        }
         from.write_all(&answer)?;
     }
     Ok(())

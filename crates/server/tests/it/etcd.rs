@@ -342,6 +342,40 @@ fn a_record_that_was_changed_added_or_removed_behind_the_process_is_named() {
 }
 
 #[test]
+fn a_members_damaged_copy_is_passed_over_and_never_a_reason_to_begin_anew_while_another_one_is_silent() {
+    let cluster = Cluster::start("copies", 1);
+    let endpoint = &cluster.endpoints()[0];
+    let (damaged, whole) = (Line::to(endpoint), Line::to(endpoint));
+    let place = Place { endpoints: vec![damaged.endpoint(), whole.endpoint()], ..cluster.place("copies") };
+    let scratch = Scratch::new("copies");
+    let puts = ["r1", "r2", "r3"].map(|key| put(key, 40)).to_vec();
+    let mut store = open(scratch.path(), &place).store;
+    store.write(&[batch(puts.clone())]).expect("written");
+    let loses = |line: &Line| {
+        let [key, other] = ["r2", "x2"].map(|key| base64(format!("/test/copies/records/{key}").as_bytes()));
+        line.lie(key, other);
+    };
+    // The store is open, and then the copy that is asked first goes bad.
+    loses(&damaged);
+    assert_eq!(all(&store), puts);
+    drop(store);
+    // It is bad already, and the other member is away: neither opened nor begun anew.
+    whole.cut();
+    let hasty = Place { patience: Duration::from_secs(1), ..place.clone() };
+    let refused = try_open(scratch.path(), &hasty).err().expect("nobody has shown the whole");
+    let why = refused.to_string();
+    assert!(matches!(refused, StoreError::Etcd(_)) && why.contains("does not match its checksum"), "{why}");
+    whole.set(Fault::None);
+    let opened = open(scratch.path(), &place);
+    assert!(!opened.lost && opened.set_aside.is_none());
+    assert_eq!(all(&opened.store), puts);
+    drop(opened);
+    // All have answered, and nobody has it.
+    loses(&whole);
+    assert!(open(scratch.path(), &place).lost);
+}
+
+#[test]
 fn a_store_of_another_region_or_from_another_cluster_is_not_taken_for_ones_own() {
     let cluster = Cluster::start("others", 1);
     let (scratch, elsewhere) = (Scratch::new("others"), Scratch::new("others-elsewhere"));

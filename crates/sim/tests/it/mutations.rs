@@ -11,26 +11,27 @@ const WITHIN: u64 = 200;
 
 /// Runs seeds until one shows the broken rule; the violation must be the rule's own, and not that nothing works any more.
 /// It is looked for from the seed on that showed it last.
-fn caught(mutation: Mutation, from: u64, says: &str) {
+fn caught(mutation: Mutation, from: u64, says: &[&str]) {
     let found =
         (from..from + WITHIN).find_map(|seed| run::swarm(Options::swarm(seed, Some(mutation))).violation);
     let violation = found.expect("a seed shows it");
-    assert!(violation.contains(says), "{violation}");
+    assert!(says.iter().any(|says| violation.contains(says)), "{violation}");
 }
 
 #[test]
 fn taking_vms_over_without_waiting_for_leases_is_caught() {
-    caught(Mutation::SkipLeaseWait, 6, "runs twice");
+    // A host starts it while the one before it runs it, or lets it go on that has been taken over.
+    caught(Mutation::SkipLeaseWait, 6, &["runs twice", "let go on generation"]);
 }
 
 #[test]
 fn acknowledging_before_it_is_durable_is_caught() {
-    caught(Mutation::AckBeforeFsync, 0, "acknowledges in group");
+    caught(Mutation::AckBeforeFsync, 0, &["acknowledges in group"]);
 }
 
 #[test]
 fn acting_on_old_generations_is_caught() {
-    caught(Mutation::IgnoreGeneration, 333, "launched generation");
+    caught(Mutation::IgnoreGeneration, 333, &["launched generation"]);
 }
 
 #[test]

@@ -11,6 +11,9 @@ use dwcp_types::{LEVEL, NodeId, Rng};
 const NEXT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const BROKEN: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
+/// Between two moments of an upgrade at which somebody dies, µs: less than any of its steps takes.
+const STEP_US: usize = 200_000;
+
 fn run_for(world: &mut World, us: u64) {
     let until_us = world.now_us + us;
     world.run_until(until_us).expect("every promise is kept");
@@ -153,11 +156,7 @@ fn whoever_dies_at_whatever_step_the_upgrade_ends_well() {
         for _ in 0..4 {
             run_for(&mut world, 50_000 + rng.below(2_500_000));
             // Half of the time whoever carries it on, else anybody, the target included.
-            let leader = world
-                .alive()
-                .into_iter()
-                .find(|number| world.nodes[number].node.as_ref().is_some_and(|node| node.leads(0)));
-            let victim = leader.filter(|_| rng.below(2) == 0).unwrap_or(1 + rng.below(5));
+            let victim = leader(&world).filter(|_| rng.below(2) == 0).unwrap_or(1 + rng.below(5));
             world.kill_node(victim);
             run_for(&mut world, 500_000 + rng.below(2_000_000));
             if world.nodes[&victim].node.is_none() {
@@ -172,5 +171,74 @@ fn whoever_dies_at_whatever_step_the_upgrade_ends_well() {
         let operation = ended(&mut world, 120);
         assert_eq!(operation.state, OperationState::Done, "seed {seed}: {}", operation.result);
         assert_eq!(world.nodes[&target].installed.program.sha256, NEXT, "seed {seed}");
+    }
+}
+
+/// Who dies over an upgrade.
+#[derive(Clone, Copy, Debug)]
+enum Dies {
+    /// Whoever carries it on, while another region is upgraded.
+    Leader,
+    /// Whoever carries it on, and is itself upgraded.
+    LeaderAndTarget,
+    /// Whoever is upgraded, while another one carries it on.
+    Target,
+}
+
+fn leader(world: &World) -> Option<NodeId> {
+    let leads = |number: &NodeId| world.nodes[number].node.as_ref().is_some_and(|node| node.leads(0));
+    world.alive().into_iter().find(leads)
+}
+
+/// One node dies so long after an upgrade was asked for, and comes back; how the upgrade ended, and when if nobody died.
+fn dies_over(dies: Option<(Dies, u64)>, version: &str) -> (Operation, String, u64) {
+    let mut world = world(200);
+    let leads = leader(&world).expect("somebody leads");
+    let target = if matches!(dies, Some((Dies::LeaderAndTarget, _))) { leads } else { 1 + leads % 5 };
+    let at = 1 + target % 5;
+    let began_us = world.now_us;
+    ask(&mut world, if at == leads { 1 + at % 5 } else { at }, target, version);
+    if let Some((who, after_us)) = dies {
+        run_for(&mut world, after_us);
+        let victim = if matches!(who, Dies::Target) { target } else { leader(&world).unwrap_or(leads) };
+        world.kill_node(victim);
+        run_for(&mut world, 1_500_000);
+        if world.nodes[&victim].node.is_none() {
+            world.start_node(victim);
+        }
+        if newest(&world).is_none() {
+            // Its request died with the leader, and whoever asked repeats it.
+            run_for(&mut world, 5_000_000);
+            ask(&mut world, at, target, version);
+        }
+    }
+    while newest(&world).is_none_or(|operation| operation.state == OperationState::Running) {
+        assert!(world.now_us - began_us < 120_000_000, "no end: {dies:?}, {:?}", newest(&world));
+        run_for(&mut world, 50_000);
+    }
+    let operation = newest(&world).expect("it ended");
+    let installed = world.nodes[&target].installed.program.sha256.clone();
+    (operation, installed, world.now_us - began_us)
+}
+
+#[test]
+fn at_every_step_of_an_upgrade_the_death_of_its_leader_or_its_target_changes_nothing_of_its_end() {
+    for (version, ends, installed) in
+        [("9.0.0", OperationState::Done, NEXT), ("9.0.1", OperationState::Failed, "")]
+    {
+        let (operation, has, undisturbed_us) = dies_over(None, version);
+        assert_eq!((operation.state, has.as_str()), (ends, installed), "{}", operation.result);
+        for dies in [Dies::Leader, Dies::LeaderAndTarget, Dies::Target] {
+            for after_us in (0..undisturbed_us).step_by(STEP_US) {
+                let (operation, has, _) = dies_over(Some((dies, after_us)), version);
+                assert_eq!(
+                    (operation.state, has.as_str()),
+                    (ends, installed),
+                    "{version}, {dies:?} after {} ms: {}",
+                    after_us / 1_000,
+                    operation.result
+                );
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use dwcp_state::{
     Admission, AdoptedAs, Adopting, Arriving, Command, Departing, FEDERATION_GROUP, Facts, Federation, Held,
-    HostStanding, MissingChoice, OperationState, Outcome, Restoration, Vm, Want,
+    HostStanding, MissingChoice, OperationState, Outcome, Restoration, Standing, Vm, Want,
 };
 use dwcp_types::{Code, Generation, HostId, OperationId, RegionId, VmId, Wall};
 
@@ -307,6 +307,7 @@ fn a_vm_that_a_late_host_brings_is_never_decided_twice() {
     let (stale, _) = looked_before.late_adoption(&region("a"));
     assert_eq!(stale, vec![Adopting::Give((VmId(1), region("b")))]);
     started.accept(1, Command::Adopt(stale));
+    assert_eq!(place(&started, 1), at("a", "h1", MOMENT + 1), "what was decided before that does nothing");
     assert_eq!(started.view.late_adoption(&region("b")), (vec![], vec![host("h2")]));
     // Nobody is.
     let (given, _) = world.view.late_adoption(&region("a"));
@@ -316,4 +317,80 @@ fn a_vm_that_a_late_host_brings_is_never_decided_twice() {
     world.accept(2, Command::Adopt(decided));
     assert_eq!(place(&world, 1), at("b", "h2", 3));
     assert_eq!(world.view.late_adoption(&region("b")), (vec![], vec![host("h2")]));
+}
+
+#[test]
+fn what_did_not_get_into_the_log_is_still_to_be_decided_and_nothing_twice() {
+    let mut world = World::new();
+    world.accept(1, create(vec![vm(1, "h1"), vm(2, "h1"), vm(3, "h2")]));
+    let mut world = restored(&world);
+    world.accept(1, Command::WriteOffHost(host("h2")));
+    hear(&mut world, 1, "h1", vec![held(&vm(1, "h1"), 4), held(&vm(2, "h1"), 4)]);
+    for group in [2, 3] {
+        let waited: Vec<HostId> = world.facts(group).awaited().cloned().collect();
+        waited.iter().for_each(|name| hear(&mut world, group, name.as_str(), Vec::new()));
+    }
+    for group in 1..=3 {
+        world.accept(group, Command::CloseInventory);
+    }
+    let all = world.view.adoption(&region("a")).expect("all have heard their hosts");
+    assert_eq!(all.len(), 3);
+    world.accept(1, Command::Adopt(all[..1].to_vec()));
+    assert_eq!(world.view.adoption(&region("a")).expect("it goes on"), all[1..]);
+    world.accept(1, Command::Adopt(all.clone()));
+    assert_eq!(world.view.adoption(&region("a")), Some(vec![]));
+    world.accept(1, Command::FinishAdoption);
+    // It was proposed once more, and the end of it came first.
+    world.accept(1, Command::SetWant((VmId(1), (Want::Stopped, operation(9)))));
+    world.accept(1, Command::Adopt(all));
+    assert_eq!(world.facts(1).vms[&VmId(1)].want, Want::Stopped);
+    assert_eq!(world.view.flaws(), vec![]);
+}
+
+#[test]
+fn what_was_acknowledged_since_outlives_a_host_that_comes_late() {
+    let mut world = World::new();
+    world.accept(1, create(vec![vm(1, "h1")]));
+    let mut world = restored(&world);
+    world.accept(1, Command::WriteOffHost(host("h1")));
+    adopt(&mut world, [1, 2, 3]);
+    let other = Vm { name: "vm-2".into(), ..vm(9, "h2") };
+    world.accept(1, create(vec![other]));
+    let brought = vec![held(&vm(1, "h1"), 7), held(&vm(2, "h1"), 7)];
+    hear(&mut world, 1, "h1", brought);
+    let (before, _) = world.view.late_adoption(&region("a"));
+    world.accept(1, Command::SetWant((VmId(1), (Want::Stopped, operation(9)))));
+    world.accept(1, Command::Adopt(before));
+    let want = |world: &World| world.facts(1).vms[&VmId(1)].want;
+    assert_eq!(
+        (want(&world), place(&world, 1)),
+        (Want::Stopped, at("a", "h1", 1)),
+        "decided before the stop"
+    );
+    let (decided, _) = world.view.late_adoption(&region("a"));
+    world.accept(1, Command::Adopt(decided));
+    assert_eq!((want(&world), place(&world, 1)), (Want::Stopped, at("a", "h1", 7)), "decided after it");
+    let name = world.facts(1).vms[&VmId(2)].name.clone();
+    assert_eq!(name, "vm-2-00000002", "another VM has been given that name");
+    assert_eq!(world.view.flaws(), vec![]);
+}
+
+#[test]
+fn a_region_that_nobody_has_founded_yet_holds_nobody_up_and_one_that_was_lost_may_be_lost_again() {
+    let mut world = World::new();
+    world.accept(1, create(vec![vm(1, "h1")]));
+    let mut world = restored(&world);
+    let unfounded = dwcp_state::Region { unfounded: true, ..world.view.core.regions[&region("c")].clone() };
+    world.view.core.regions.insert(region("c"), unfounded);
+    for group in [1, 2] {
+        let waited: Vec<HostId> = world.facts(group).awaited().cloned().collect();
+        waited.iter().for_each(|name| hear(&mut world, group, name.as_str(), Vec::new()));
+        world.accept(group, Command::CloseInventory);
+    }
+    assert!(world.view.adoption(&region("a")).is_some());
+    let mut lost = World::new();
+    if let Some(region) = lost.view.core.regions.get_mut(&region("b")) {
+        region.standing = Standing::Lost;
+    }
+    assert_eq!(restored(&lost).view.core.regions[&region("b")].standing, Standing::Returned);
 }

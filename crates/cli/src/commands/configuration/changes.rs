@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dwcp_api::backup::BackupConfigureRequest;
 use dwcp_api::controller::ControllerConfigureRequest;
+use dwcp_api::controllers::ControllersScaleRequest;
 use dwcp_api::freeze::{FreezeSetRequest, FreezeState};
 use dwcp_api::image::{ImagePublishRequest, ImageRemoveRequest};
 use dwcp_api::maintenance::{MaintenanceCancelRequest, MaintenanceScheduleRequest};
@@ -44,6 +45,7 @@ pub enum Act {
     Configure(Box<RegionConfigureRequest>),
     Endpoint(EndpointSetRequest),
     Decommission(DecommissionRequest),
+    Scale(ControllersScaleRequest),
     Plan(MaintenanceScheduleRequest),
     CallOff(MaintenanceCancelRequest),
     /// The digest that the image must have.

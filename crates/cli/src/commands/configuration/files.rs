@@ -1,6 +1,6 @@
 //! The configuration of a federation as YAML files, one a thing, and back.
 
-use dwcp_api::settings::Settings;
+use dwcp_api::settings::{Settings, WindowSet};
 use dwcp_config::tree::read_as;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,13 +32,21 @@ pub fn write(settings: &Settings) -> Files {
     for vm in &settings.protections {
         put(file("protections", &[&vm.vm]), whole(vm));
     }
-    for window in &settings.windows {
-        let subject = window.host.as_deref().unwrap_or(&window.region);
-        let name = file("windows", &[&format!("{}-{}-{subject}", window.starts_at_ms, window.ends_at_ms)]);
+    for (number, window) in settings.windows.iter().enumerate() {
+        let mut name = format!("{}-{}-{}", window.starts_at_ms, window.ends_at_ms, window.region);
+        if let Some(host) = &window.host {
+            // Another region may have a host of that name.
+            name.push_str(&format!("-{host}"));
+        }
+        // Two for the same time differ in their reasons.
+        let before = settings.windows[..number].iter().filter(|other| same_time(other, window)).count();
+        if before > 0 {
+            name.push_str(&format!("-{}", before + 1));
+        }
         let mut value = whole(window);
         // One that is planned again has another number.
         value.as_object_mut().map(|fields| fields.remove("window"));
-        put(name, value);
+        put(file("windows", &[&name]), value);
     }
     put("policies.yaml".to_owned(), whole(&settings.policies));
     put("controller.yaml".to_owned(), whole(&settings.controller));
@@ -53,6 +61,14 @@ pub fn write(settings: &Settings) -> Files {
         "files": names });
     files.insert(FIRST.to_owned(), yaml_text(&first));
     files
+}
+
+/// Two windows of one subject at one time.
+fn same_time(a: &WindowSet, b: &WindowSet) -> bool {
+    let of = |window: &WindowSet| {
+        (window.region.clone(), window.host.clone(), window.starts_at_ms, window.ends_at_ms)
+    };
+    of(a) == of(b)
 }
 
 fn whole<T: Serialize>(of: &T) -> Value {

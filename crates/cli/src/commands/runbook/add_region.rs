@@ -130,10 +130,12 @@ fn endpoint(known: Option<&Known>, wanted: &AddRegion) -> Step {
 fn rollout(known: Option<&Known>, wanted: &AddRegion) -> Vec<Step> {
     let region = &wanted.region;
     let share = known.and_then(Known::share);
-    let back = [
-        format!("federation region set-traffic --region {region} --percentage 0"),
-        format!("federation region disable --region {region}"),
-    ];
+    let set = |percent: u8| format!("federation region set-traffic --region {region} --percentage {percent}");
+    // A region that was in service before stays in it.
+    let back = match known.filter(|known| known.serves()) {
+        None => vec![set(0), format!("federation region disable --region {region}")],
+        Some(known) => known.traffic_percent.map(set).into_iter().collect(),
+    };
     let mut steps = Vec::new();
     let shares = &wanted.traffic.0;
     for (number, percent) in shares.iter().enumerate() {
@@ -142,10 +144,7 @@ fn rollout(known: Option<&Known>, wanted: &AddRegion) -> Vec<Step> {
                 format!("take it into service with {percent} % of its traffic"),
                 format!("federation region enable --region {region} --traffic-percentage {percent}"),
             ),
-            _ => (
-                format!("give it {percent} % of its traffic"),
-                format!("federation region set-traffic --region {region} --percentage {percent}"),
-            ),
+            _ => (format!("give it {percent} % of its traffic"), set(*percent)),
         };
         let has = share.filter(|share| share >= percent).map(|share| format!("it has {share} %"));
         let step = Step::types(title, split(&line), Passes::WhenDone).already(has).back(&back);
@@ -282,6 +281,12 @@ mod tests {
         assert_eq!(back(&there, ""), all[..3]);
         let full = Facts { region: Some(Known { traffic_percent: Some(100), ..known() }), ..pool() };
         assert_eq!(back(&full, "--ip 192.0.2.1").len(), 1, "a region in service is not taken out of it");
+        let serving = Facts { region: Some(known()), ..pool() };
+        assert_eq!(
+            back(&serving, "--traffic 25,50,100")[0],
+            "dwcp-cli federation region set-traffic --region r --percentage 25"
+        );
+        assert!(!back(&serving, "--traffic 25,50,100").iter().any(|line| line.contains("disable")));
     }
 
     #[test]

@@ -125,9 +125,13 @@ fn leaves(known: &Known, wanted: &DecommissionRegion, (at_ms, announced): (u64, 
     let disabled = (known.lifecycle == Lifecycle::Disabled).then(|| "it is disabled".to_owned());
     let to = wanted.targets.as_ref().map_or_else(String::new, |to| format!(" --targets {}", to.0.join(",")));
     let migrate = format!("federation migrate-all --source {region}{to} --reason decommission");
-    let share = known.share().unwrap_or(100);
-    let mut enable = vec![format!("federation region enable --region {region} --traffic-percentage {share}")];
-    if !known.placement {
+    // What was not in service does not come into it by a way back.
+    let mut enable = Vec::new();
+    if known.serves() {
+        let share = known.share().unwrap_or(100);
+        enable.push(format!("federation region enable --region {region} --traffic-percentage {share}"));
+    }
+    if known.serves() && !known.placement {
         enable.push(format!("federation region disable-placement --region {region}"));
     }
     let reopen = format!("federation region enable-placement --region {region}");

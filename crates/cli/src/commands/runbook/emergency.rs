@@ -25,6 +25,9 @@ struct Step {
     goes: Goes,
 }
 
+/// The step that disables the region.
+const DISABLES: usize = 1;
+
 /// Guide 10.2.
 const EMERGENCY_FAILOVER: [Step; 6] = [
     Step {
@@ -84,7 +87,15 @@ pub fn run(session: &Session, wanted: &EmergencyFailover) -> Ended {
             (Goes::OnWhenDown, Exit::Done) => still_there(session, wanted)?,
             (Goes::OnWhenDown | Goes::On, Exit::Failed | Exit::Partly | Exit::Unreachable | Exit::Done) => {}
             (Goes::OnWhenDone, Exit::Done) => {}
-            (_, exit) => return Ok(exit),
+            (_, exit) => {
+                if number > DISABLES {
+                    crate::print_quietly(&format!(
+                        "== stopped: {region} is disabled and not failed over; once it serves again:\n     dwcp-cli federation region enable --region {region}\n",
+                        region = wanted.region
+                    ));
+                }
+                return Ok(exit);
+            }
         }
         if step.goes != Goes::OnWhenDown && exit != Exit::Done {
             worst = Exit::Partly;

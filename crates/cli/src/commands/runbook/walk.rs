@@ -78,11 +78,20 @@ pub fn show(plan: &Plan, gates: &Gates) {
 struct Stopped {
     exit: Exit,
     why: String,
+    /// Something may have been changed: a command that was refused has changed nothing.
+    changed: bool,
+}
+
+impl Stopped {
+    fn new(exit: Exit, why: String) -> Stopped {
+        let refused = matches!(exit, Exit::Usage | Exit::NotFound | Exit::NotAllowed | Exit::Refused);
+        Stopped { exit, why, changed: !refused }
+    }
 }
 
 impl From<Failure> for Stopped {
     fn from(failure: Failure) -> Stopped {
-        Stopped { exit: failure.exit, why: failure.problem.title.clone() }
+        Stopped::new(failure.exit, failure.problem.title.clone())
     }
 }
 
@@ -112,9 +121,7 @@ pub fn run(session: &Session, plan: &Plan, gates: &Gates) -> Ended {
             Ok(()) => walk.gate(step).err(),
             Err(stopped) => Some(stopped),
         };
-        // A command that was refused has changed nothing.
-        let refused = |exit| matches!(exit, Exit::Usage | Exit::NotFound | Exit::NotAllowed | Exit::Refused);
-        if stopped.as_ref().is_none_or(|stopped| !refused(stopped.exit)) {
+        if stopped.as_ref().is_none_or(|stopped| stopped.changed) {
             done.push(step);
             returns &= !step.no_return;
         }
@@ -156,7 +163,7 @@ impl Walk<'_> {
             if count.vms != Some(0) {
                 let vms = words::known(count.vms).text;
                 let why = format!("{vms} VMs are left in {}", self.plan.region);
-                return Err(Stopped { exit: Exit::Failed, why });
+                return Err(Stopped::new(Exit::Failed, why));
             }
         }
         Ok(())
@@ -164,7 +171,7 @@ impl Walk<'_> {
 
     /// Carries a command out; again for a while after an end that `passing` names.
     fn types(&self, command: &Words, passing: impl Fn(Exit) -> bool) -> Result<(), Stopped> {
-        let began = Instant::now();
+        let (began, mut unanswered) = (Instant::now(), false);
         loop {
             let words = self.filled(command)?;
             say(&format!("$ {}", typed(&words)));
@@ -173,13 +180,19 @@ impl Walk<'_> {
             let left = self.patience().saturating_sub(began.elapsed());
             if exit != Exit::Done && passing(exit) && !left.is_zero() {
                 say(&format!("-- exit {}: not right yet, once more", exit as u8));
+                unanswered |= exit == Exit::Unreachable;
                 std::thread::sleep(left.min(AGAIN_AFTER));
                 continue;
             }
             let exit = printed(&self.session, ended);
             return match exit {
                 Exit::Done => Ok(()),
-                exit => Err(Stopped { exit, why: format!("exit {} of {}", exit as u8, typed(&words)) }),
+                exit => {
+                    // Refused because an attempt without an answer was carried out after all, maybe.
+                    let mut stopped = Stopped::new(exit, format!("exit {} of {}", exit as u8, typed(&words)));
+                    stopped.changed |= unanswered;
+                    Err(stopped)
+                }
             };
         }
     }
@@ -227,7 +240,7 @@ impl Walk<'_> {
             if waits && (too_long || stuck) {
                 progress.end();
                 let why = if too_long { worse.is } else { worse.on_its_way };
-                return Err(Stopped { exit: Exit::Failed, why: why.join("; ") });
+                return Err(Stopped::new(Exit::Failed, why.join("; ")));
             }
             let percent = elapsed.as_millis() * 100 / watched.as_millis().max(1);
             progress.at(percent.min(100) as u64, Some(100), &step.title);

@@ -76,7 +76,7 @@ impl Etcd {
         let mut store = Etcd {
             client,
             keys,
-            place: place.clone(),
+            place: Place { patience, ..place.clone() },
             owner,
             owned: 0,
             keeper,
@@ -103,6 +103,7 @@ impl Etcd {
             }
         }
         store.mark.set(store.commit.commits)?;
+        store.place.patience = place.patience;
         store.lost = store.index.contains_key(LOST);
         let at = format!("{} as of etcd's revision {}, until that is compacted", place.prefix, before - 1);
         Ok((store, why.map(|why| SetAside { place: at, why })))
@@ -249,7 +250,7 @@ impl Etcd {
         }
         loop {
             let mut flaw = None;
-            let mut silent = String::new();
+            let mut silent = None;
             for member in self.client.in_turn() {
                 let member = Some(member);
                 let reading = Reading { client: &self.client, keys: &self.keys, revision: 0, member };
@@ -262,16 +263,17 @@ impl Etcd {
                             return Ok(None);
                         }
                     },
-                    Err(Trouble::NoAnswer(why)) => silent = why,
+                    Err(Trouble::NoAnswer(why)) => silent = Some(why),
                     Err(other) => return Err(client::refused(&other)),
                 }
             }
-            if flaw.is_some() {
-                return Ok(flaw);
-            }
+            // A member that is away for a moment may have it whole: only the word of all is enough to begin anew.
+            let Some(silent) = silent else { return Ok(flaw) };
             if began.elapsed() > patience {
+                let flaw = flaw.map(|flaw| format!(", and elsewhere {flaw}")).unwrap_or_default();
                 return Err(StoreError::Etcd(format!(
-                    "no member of etcd gave the content of the store: {silent}"
+                    "no member of etcd gave the whole content of the store: {silent}{flaw}. A member that is gone for good has to be \
+                     taken out of state.etcd.endpoints"
                 )));
             }
             thread::sleep(LOOK_EVERY);

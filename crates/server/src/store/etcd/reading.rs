@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::client::{Client, Held, Trouble, held_in, range};
 use super::layout::{Commit, Content, Index, Kept, Keys, Parts, Sum, read_record};
-use crate::store::Records;
 
 /// Records of one request: each has at most some KiB.
 const RECORDS: usize = 256;
@@ -115,11 +114,6 @@ impl Reading<'_> {
             Ok(())
         })?;
         Ok(found)
-    }
-
-    /// Keys and values with `from <= key < to`.
-    pub fn range(&self, from: &[u8], to: &[u8]) -> Result<Records, Trouble> {
-        Ok(self.records(from, Some(to), true)?.values.into_iter().collect())
     }
 }
 
