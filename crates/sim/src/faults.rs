@@ -329,7 +329,8 @@ impl World {
         crate::run::FAULTS_BEGIN_US + self.options.faults_ms * 1_000
     }
 
-    /// Everything is repaired at once.
+    /// Everything is repaired at once. A process that stands still goes on when its time is over: what waits for it comes in its
+    /// order.
     pub fn heal(&mut self) {
         self.note("everything heals".to_string());
         self.net.heal();
@@ -338,13 +339,11 @@ impl World {
             self.set_disk(node, |slot| {
                 slot.disk_full = false;
                 slot.disk.fsync_us = 1_000;
-                slot.paused_until_us = 0;
             });
             self.revive_node(node);
             self.schedule(0, Event::WakeNode(node));
         }
         for host in 0..self.hosts.len() {
-            self.hosts[host].paused_until_us = 0;
             self.revive_host(host);
             self.revive_agent(host);
         }

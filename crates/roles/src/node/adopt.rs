@@ -15,8 +15,6 @@ const SETTLE_MS: u64 = 5_000;
 const AGAIN_MS: u64 = 1_500;
 /// Between two looks at what is left to be decided, ms.
 const LOOK_MS: u64 = 200;
-/// Facts that are so old are here, ms.
-const FRESH_MS: u64 = 2_000;
 
 /// A VM's record but for where it is and what was seen of it: its host keeps it.
 pub(super) fn kept_record(vm: &Vm) -> Vec<u8> {
@@ -188,9 +186,7 @@ impl Node {
             return;
         }
         // A group whose facts are not here yet looks as if it had nothing to adopt.
-        let all_here =
-            self.all_groups().into_iter().all(|of| self.facts_age_ms(of).is_some_and(|ms| ms < FRESH_MS));
-        if self.is_restoring() || !all_here {
+        if self.is_restoring() || !self.all_current() {
             return;
         }
         if kept {

@@ -34,8 +34,6 @@ pub(super) const MEMBERS_TICKET: u64 = u64::MAX;
 const STEP_MS: u64 = 500;
 /// Entries that a member may lack to count as ready.
 const LAG_MOST: u64 = 64;
-/// What another region's leader said last must be younger before a region is forgotten by it, ms.
-const FRESH_MS: u64 = 2_000;
 
 /// What this node remembers of groups that come and go.
 #[derive(Default)]
@@ -363,14 +361,13 @@ impl Node {
     fn is_gone(&self, region: &Region) -> bool {
         let closed = self.facts.regions.get(&region.id).is_some_and(|facts| facts.closed);
         let others = || self.facts.regions.iter().filter(|(name, _)| **name != region.id);
-        let fresh = |group: GroupId| self.facts_age_ms(group).is_some_and(|ms| ms < FRESH_MS);
         let holds = |group: GroupId| {
             self.raft.status(group).is_none_or(|status| {
                 status.voters.contains(&region.number) || status.learners.contains(&region.number)
             })
         };
         let left = others()
-            .all(|(_, facts)| !facts.waits_for(&region.id) && fresh(facts.number) && !holds(facts.number));
+            .all(|(_, facts)| !facts.waits_for(&region.id) && self.is_current(facts.number) && !holds(facts.number));
         // Where a lost region's VMs have gone is told by the facts of those that took them.
         let mut failovers = self.facts.core.failovers.values();
         let settled = failovers.all(|failover| failover.state != FailoverState::Running);

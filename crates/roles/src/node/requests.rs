@@ -383,6 +383,14 @@ impl Node {
     }
 
     fn remove_region(&mut self, ticket: u64, asked: &Asked, region: RegionId) {
+        // What is not all here, after a replaced disk or behind a cut, looks as if nothing were left.
+        if !self.all_current() {
+            let what = format!("whether {region} is empty is not known here now");
+            let refusal = Refusal::new(Code::NotReady, what)
+                .because("the facts of some region are not all here, or not new")
+                .then("nothing was changed");
+            return self.refuse(ticket, refusal.try_this("dwcp-cli federation state lag-matrix"));
+        }
         let left = self.facts.regions.get(&region).and_then(|facts| facts.left());
         let awaits = |(_, facts): &(&RegionId, &RegionFacts)| facts.waits_for(&region);
         let other = self.facts.regions.iter().filter(|(name, _)| **name != region).find(awaits);
@@ -390,8 +398,7 @@ impl Node {
         if let Some(left) = left {
             let refusal = Refusal::new(Code::WrongState, format!("{region} is not empty")).because(left);
             let drain = format!("dwcp-cli federation region drain --region {region} --timeout 5m");
-            self.refuse(ticket, refusal.then("nothing was changed").try_this(drain));
-            return;
+            return self.refuse(ticket, refusal.then("nothing was changed").try_this(drain));
         }
         self.ask_federation(ticket, asked, Command::RemoveRegion(region));
     }

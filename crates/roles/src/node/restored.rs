@@ -77,8 +77,9 @@ impl Node {
             MeshMessage::Restored((id, bytes)) => (id, dwcp_types::decode(&bytes.0).ok()?),
             message => (0, message),
         };
-        // With nothing of its own it follows those that it hears.
-        if self.facts.core.regions.is_empty() && (self.config.lost || self.config.joins) {
+        // With nothing of its own, or with nothing of it that is whole, it follows those that it hears.
+        let damaged = self.raft.status(FEDERATION_GROUP).is_some_and(|status| status.damaged);
+        if self.facts.core.regions.is_empty() && (self.config.lost || self.config.joins || damaged) {
             self.restorations.heard = theirs;
         }
         let ours = self.restoration();

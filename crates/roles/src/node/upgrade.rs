@@ -22,8 +22,6 @@ const FETCH_MS: u64 = 600_000;
 const SWITCH_MS: u64 = 600_000;
 /// Entries that a voter may be behind.
 const LAG_MOST: u64 = 64;
-/// What is applied here may be so old for this node to count as in touch, ms.
-const FRESH_MS: u64 = 2_000;
 
 /// What a process runs, what it could run, and what became of its last trial.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -355,7 +353,7 @@ impl Node {
             if status.leader.is_none() {
                 return Err(format!("the group of {title} has no leader"));
             }
-            if self.facts_age_ms(group).is_none_or(|ms| ms > FRESH_MS) {
+            if !self.is_current(group) {
                 return Err(format!("what is committed in the group of {title} is not all here"));
             }
         }
