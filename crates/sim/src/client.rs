@@ -127,7 +127,8 @@ fn wish(world: &mut World) {
         let at = world.client.rng.below(vms.len().max(1) as u64) as usize;
         vms.get(at).copied().filter(|vm| free(world, vm))
     };
-    let alive_vms = world.checkers.acknowledged.created.len() - world.checkers.acknowledged.deleted.len();
+    let acknowledged = &world.checkers.acknowledged;
+    let alive_vms = acknowledged.created.len().saturating_sub(acknowledged.deleted.len());
     let wish = match choice {
         0..25 if alive_vms < 14 => {
             world.client.names += 1;

@@ -366,8 +366,9 @@ impl Node {
                 status.voters.contains(&region.number) || status.learners.contains(&region.number)
             })
         };
-        let left = others()
-            .all(|(_, facts)| !facts.waits_for(&region.id) && self.is_current(facts.number) && !holds(facts.number));
+        let left = others().all(|(_, facts)| {
+            !facts.waits_for(&region.id) && self.is_current(facts.number) && !holds(facts.number)
+        });
         // Where a lost region's VMs have gone is told by the facts of those that took them.
         let mut failovers = self.facts.core.failovers.values();
         let settled = failovers.all(|failover| failover.state != FailoverState::Running);

@@ -19,7 +19,15 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
             .progress_of(failover)
             .iter()
             .filter(|vm| vm.state != dwcp_state::MoveState::Verified)
-            .map(|vm| format!("{} {:?}, {}", vm.vm, vm.state, whereabouts(facts, vm.vm)))
+            .map(|vm| {
+                format!(
+                    "{} {:?} for generation {}, {}",
+                    vm.vm,
+                    vm.state,
+                    vm.generation.0,
+                    whereabouts(facts, vm.vm)
+                )
+            })
             .collect();
         let left = facts.regions.get(&failover.from).map_or(0, |region| region.vms.len());
         return Err(format!(
@@ -41,10 +49,24 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
             return Err(format!("{} is still on its way from {name} to {}", departure.vm.id, departure.to));
         }
         if let Some(open) = region.migrations.values().next() {
-            return Err(format!("{} of {} to {} is still {}", open.id, open.vm, open.to, open.state.name()));
+            return Err(format!(
+                "{} of {} to {} is still {}; {}",
+                open.id,
+                open.vm,
+                open.to,
+                open.state.name(),
+                whereabouts(facts, open.vm)
+            ));
         }
         if let Some(arrival) = region.arrivals.values().next() {
-            return Err(format!("{} is still expected in {name}", arrival.vm.id));
+            return Err(format!(
+                "{} is still expected in {name} from {} with generation {}, migration {}; {}",
+                arrival.vm.id,
+                arrival.from,
+                arrival.vm.generation.0,
+                arrival.migration,
+                whereabouts(facts, arrival.vm.id)
+            ));
         }
         if region.evacuation.is_some() {
             return Err(format!("{name} is still being evacuated"));
