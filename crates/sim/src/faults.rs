@@ -315,6 +315,7 @@ impl World {
         self.hosts[id] = host;
         self.schedule(0, Event::WakeAgent(id));
         self.tell_images(id);
+        self.tell_disks(id);
     }
 
     fn kill_some_vm(&mut self, host: usize) {

@@ -67,6 +67,7 @@ impl World {
                     self.let_run(id, vm, generation);
                 }
                 self.later(id, 3_000, Input::WentOn { vm, generation, result });
+                self.tell_disks(id);
             }
             _ => {}
         }

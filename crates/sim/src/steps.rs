@@ -210,6 +210,15 @@ impl World {
         }
         self.check_places(vm);
         self.later(id, 20_000, Input::Launched { vm, generation, result: Ok(boot_id) });
+        self.tell_disks(id);
+    }
+
+    /// Tells an agent which of its VMs have disks.
+    pub(crate) fn tell_disks(&mut self, id: usize) {
+        let disks = self.hosts[id].disks.iter().map(|(vm, (_, spec, _))| (*vm, spec.disk_gib > 0));
+        for (vm, there) in disks.collect::<Vec<_>>() {
+            self.later(id, 20_000, Input::Disk { vm, there });
+        }
     }
 
     /// A process ends; the agent hears of it.

@@ -119,7 +119,12 @@ fn whereabouts(facts: &Federation, vm: VmId) -> String {
     }
     let departing =
         facts.regions.iter().find_map(|(region, known)| Some((region, known.departures.get(&vm)?)));
-    let Some((from, departure)) = departing else { return "nowhere".to_string() };
+    let Some((from, departure)) = departing else {
+        let barred = facts.regions.iter().filter(|(_, of)| of.barred(vm).0 > 0);
+        let barred: Vec<String> =
+            barred.map(|(name, of)| format!("{name} up to {}", of.barred(vm).0)).collect();
+        return format!("nowhere; barred in {}", barred.join(", "));
+    };
     let generation = departure.vm.generation.0;
     let target = facts.regions.get(&departure.to);
     let barred = target.map_or(0, |target| target.barred(vm).0);
