@@ -211,6 +211,8 @@ pub enum Effect {
     PowerDown { vm: VmId, generation: u64 },
     /// End a VM's process.
     Kill { vm: VmId, generation: u64 },
+    /// Whether a VM that is wanted here has a disk here already; answered by [`Input::Disk`]. One that is off says nothing of it.
+    LookForDisk { vm: VmId },
     /// The process is gone and the VM is not wanted here: delete its disk.
     Remove { vm: VmId, generation: u64 },
     /// Let a VM go on that was held still.

@@ -122,6 +122,10 @@ impl World {
                 self.schedule(300_000, Event::PoweredDown { host: id, vm, generation });
             }
             Effect::Kill { vm, generation } => self.end_process(id, vm, generation, "killed"),
+            Effect::LookForDisk { vm } => {
+                let there = self.hosts[id].disks.get(&vm).is_some_and(|(_, spec, _)| spec.disk_gib > 0);
+                self.later(id, 1_000, Input::Disk { vm, there });
+            }
             Effect::Remove { vm, .. } => {
                 self.hosts[id].disks.remove(&vm);
             }

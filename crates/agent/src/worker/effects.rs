@@ -47,6 +47,7 @@ impl Worker {
                 }
                 self.ask(&Ask::Kill { vm: vm.0, generation }).await?;
             }
+            Effect::LookForDisk { vm } => self.tell_disk(vm),
             Effect::Remove { vm, generation } => self.remove(vm, generation),
             Effect::Resume { vm, generation } => {
                 journal::info("vm-resumed", json!({"vm": vm, "generation": generation}));

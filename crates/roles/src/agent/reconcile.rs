@@ -33,6 +33,7 @@ impl Agent {
                 }
                 self.vms.insert(intent.vm, local);
                 self.changed = true;
+                out.push(Effect::LookForDisk { vm: intent.vm });
             }
         }
         self.intents = Some(intents);
@@ -96,6 +97,7 @@ impl Agent {
                     local.expect(intent, whole);
                 }
                 self.changed = true;
+                out.push(Effect::LookForDisk { vm });
             } else if local.kill(now_us, "replaced by a newer generation") {
                 self.changed = true;
                 out.push(Effect::Kill { vm, generation: local.generation });

@@ -1,7 +1,9 @@
 //! Both ends of a VM's way to another region; see `dwcp_state` for what each step means.
 
+use std::collections::BTreeSet;
+
 use dwcp_decide::PlaceRequest;
-use dwcp_state::{Admission, Command, Departure, Fate, RegionFacts, Want};
+use dwcp_state::{Admission, Command, Departure, FailoverState, Fate, RegionFacts, Want};
 use dwcp_types::{GroupId, Priority, RegionId, Revision, VmId};
 
 use super::Node;
@@ -131,7 +133,12 @@ impl Node {
         if others.clone().any(|facts| facts.revision == Revision(0)) {
             return;
         }
-        let vms = self.facts.regions[here].unbarrable(others.clone(), self.now.wall, UNBAR_AT_ONCE);
+        let mut vms = self.facts.regions[here].unbarrable(others.clone(), self.now.wall, UNBAR_AT_ONCE);
+        // What became of a VM of a failover that goes on is read from what refused it and what let go of it.
+        let failovers = self.facts.core.failovers.values();
+        let running = failovers.filter(|failover| failover.state == FailoverState::Running);
+        let asked: BTreeSet<VmId> = running.flat_map(|failover| &failover.vms).map(|vm| vm.vm).collect();
+        vms.retain(|(vm, _)| !asked.contains(vm));
         if !vms.is_empty() {
             let looked_at = dwcp_state::looked_at(others);
             self.conclude_from(group, Command::Unbar(vms), looked_at);
