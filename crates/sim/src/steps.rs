@@ -129,19 +129,7 @@ impl World {
             Effect::Remove { vm, .. } => {
                 self.hosts[id].disks.remove(&vm);
             }
-            Effect::Resume { vm, generation } => {
-                let host = &mut self.hosts[id];
-                let leased = host.clock_us(self.now_us) < host.lease_until_us;
-                if let Some(process) = host.processes.get_mut(&vm) {
-                    if leased && process.generation == generation {
-                        process.held = false;
-                        if process.runs() {
-                            self.checkers.acted(&host.name, "let go on", vm, generation);
-                        }
-                    }
-                }
-                self.check_places(vm);
-            }
+            Effect::Resume { vm, generation } => self.let_go_on(id, vm, generation),
             Effect::FenceNow => self.hold_all(id),
             Effect::Probe { vm, generation, .. } => self.probe(id, vm, generation),
             Effect::AskVoters { nodes } => {
@@ -180,6 +168,21 @@ impl World {
             Effect::PaceImages { .. } | Effect::Hosting(_) | Effect::FollowNodes(_) => {}
             rest => self.carry_out_image(id, rest),
         }
+    }
+
+    fn let_go_on(&mut self, id: usize, vm: VmId, generation: u64) {
+        let host = &mut self.hosts[id];
+        let leased = host.clock_us(self.now_us) < host.lease_until_us;
+        if let Some(process) = host.processes.get_mut(&vm)
+            && leased
+            && process.generation == generation
+        {
+            process.held = false;
+            if process.runs() {
+                self.checkers.acted(&host.name, "let go on", vm, generation);
+            }
+        }
+        self.check_places(vm);
     }
 
     fn launch(

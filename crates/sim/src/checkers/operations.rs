@@ -1,7 +1,8 @@
 //! Nothing stays open: operations and failovers end, VMs that should serve do, nobody is on the way for ever.
 
-use dwcp_state::{FailoverState, Federation, OperationState, Standing, Want};
-use dwcp_types::VmId;
+use dwcp_roles::node::Node;
+use dwcp_state::{FailoverState, Federation, OperationState, RegionFacts, Standing, Want};
+use dwcp_types::{RegionId, VmId};
 
 use crate::world::World;
 
@@ -13,31 +14,7 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
     if facts.core.regions.is_empty() {
         return Err("the federation is not founded".into());
     }
-    if let Some(failover) = facts.core.failovers.values().find(|f| f.state == FailoverState::Running) {
-        let phases: Vec<String> = failover.phases.iter().map(|span| format!("{:?}", span.name)).collect();
-        let open: Vec<String> = node
-            .progress_of(failover)
-            .iter()
-            .filter(|vm| vm.state != dwcp_state::MoveState::Verified)
-            .map(|vm| {
-                format!(
-                    "{} {:?} for generation {}, {}",
-                    vm.vm,
-                    vm.state,
-                    vm.generation.0,
-                    whereabouts(facts, vm.vm)
-                )
-            })
-            .collect();
-        let left = facts.regions.get(&failover.from).map_or(0, |region| region.vms.len());
-        return Err(format!(
-            "{} of {} is running: phases {}; open VMs {}; {left} VMs still there",
-            failover.id,
-            failover.from,
-            phases.join(" "),
-            open.join(", ")
-        ));
-    }
+    failovers(node)?;
     if let Some(region) = facts.core.regions.values().find(|region| region.standing == Standing::Lost) {
         return Err(format!("{} is still lost", region.id));
     }
@@ -45,29 +22,7 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
         return Err(format!("{} ({}) is still running", open.id, open.title));
     }
     for (name, region) in &facts.regions {
-        if let Some(departure) = region.departures.values().next() {
-            return Err(format!("{} is still on its way from {name} to {}", departure.vm.id, departure.to));
-        }
-        if let Some(open) = region.migrations.values().next() {
-            return Err(format!(
-                "{} of {} to {} is still {}; {}",
-                open.id,
-                open.vm,
-                open.to,
-                open.state.name(),
-                whereabouts(facts, open.vm)
-            ));
-        }
-        if let Some(arrival) = region.arrivals.values().next() {
-            return Err(format!(
-                "{} is still expected in {name} from {} with generation {}, migration {}; {}",
-                arrival.vm.id,
-                arrival.from,
-                arrival.vm.generation.0,
-                arrival.migration,
-                whereabouts(facts, arrival.vm.id)
-            ));
-        }
+        moves(facts, name, region)?;
         if region.evacuation.is_some() {
             return Err(format!("{name} is still being evacuated"));
         }
@@ -93,6 +48,65 @@ pub(super) fn settled(world: &World) -> Result<(), String> {
         }
     }
     leftovers(world, facts)
+}
+
+/// No failover goes on.
+fn failovers(node: &Node) -> Result<(), String> {
+    let facts = node.facts();
+    if let Some(failover) = facts.core.failovers.values().find(|f| f.state == FailoverState::Running) {
+        let phases: Vec<String> = failover.phases.iter().map(|span| format!("{:?}", span.name)).collect();
+        let open: Vec<String> = node
+            .progress_of(failover)
+            .iter()
+            .filter(|vm| vm.state != dwcp_state::MoveState::Verified)
+            .map(|vm| {
+                format!(
+                    "{} {:?} for generation {}, {}",
+                    vm.vm,
+                    vm.state,
+                    vm.generation.0,
+                    whereabouts(facts, vm.vm)
+                )
+            })
+            .collect();
+        let left = facts.regions.get(&failover.from).map_or(0, |region| region.vms.len());
+        return Err(format!(
+            "{} of {} is running: phases {}; open VMs {}; {left} VMs still there",
+            failover.id,
+            failover.from,
+            phases.join(" "),
+            open.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Nothing of a region is on its way.
+fn moves(facts: &Federation, name: &RegionId, region: &RegionFacts) -> Result<(), String> {
+    if let Some(departure) = region.departures.values().next() {
+        return Err(format!("{} is still on its way from {name} to {}", departure.vm.id, departure.to));
+    }
+    if let Some(open) = region.migrations.values().next() {
+        return Err(format!(
+            "{} of {} to {} is still {}; {}",
+            open.id,
+            open.vm,
+            open.to,
+            open.state.name(),
+            whereabouts(facts, open.vm)
+        ));
+    }
+    if let Some(arrival) = region.arrivals.values().next() {
+        return Err(format!(
+            "{} is still expected in {name} from {} with generation {}, migration {}; {}",
+            arrival.vm.id,
+            arrival.from,
+            arrival.vm.generation.0,
+            arrival.migration,
+            whereabouts(facts, arrival.vm.id)
+        ));
+    }
+    Ok(())
 }
 
 /// No host runs what the records do not give it.
