@@ -24,7 +24,7 @@ use crate::program::fetch::Incoming;
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 /// Processor time is counted for so long at most.
 pub const LONGEST_WINDOW: Duration = Duration::from_secs(20);
-/// Others' questions that are answered at once; more are not answered.
+/// Questions that are answered at once; more are not answered.
 const AT_ONCE: usize = 8;
 
 type Waiting = BTreeMap<u64, (NodeId, oneshot::Sender<SelfTell>)>;
@@ -36,6 +36,8 @@ pub struct Inspector {
     mesh: Option<MeshHandle>,
     waiting: Arc<Mutex<Waiting>>,
     next: Arc<AtomicU64>,
+    /// Whoever asks, it is measured so often at once at most: it costs the store's disk.
+    room: Arc<Semaphore>,
 }
 
 /// What is to be known of this process.
@@ -57,6 +59,7 @@ impl Inspector {
             waiting: Arc::default(),
             // Answers to a process before this one are none to this one.
             next: Arc::new(AtomicU64::new(clock::wall().0 << 16)),
+            room: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
@@ -72,6 +75,7 @@ impl Inspector {
     pub async fn ask(&self, node: NodeId, ask: SelfAsk) -> Option<SelfTell> {
         let within = ANSWERED_WITHIN + window(&ask);
         if node == self.own.me {
+            let _permit = self.room.clone().try_acquire_owned().ok()?;
             return self.answer(ask).await;
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -98,11 +102,10 @@ impl Inspector {
 
     /// Answers others, and takes their answers, until the mesh ends.
     pub async fn keep(self, mut incoming: UnboundedReceiver<Incoming>) {
-        let room = Arc::new(Semaphore::new(AT_ONCE));
         while let Some((from, bytes)) = incoming.recv().await {
             match decode::<MeshMessage>(&bytes) {
                 Ok(MeshMessage::SelfAsk(ask)) => {
-                    let Ok(permit) = room.clone().try_acquire_owned() else { continue };
+                    let Ok(permit) = self.room.clone().try_acquire_owned() else { continue };
                     let inspector = self.clone();
                     tokio::spawn(async move {
                         let _permit = permit;

@@ -98,11 +98,13 @@ impl Node {
         self.facts.region_of(group).is_none_or(|region| self.facts.regions[region].serves(host))
     }
 
-    /// Whether others may be given what this host has, as soon as no lease of it can hold.
-    pub(super) fn is_written_off(&self, group: GroupId, host: &HostId) -> bool {
+    /// Whether what this host has does not count in what is being decided: others may be given it, as soon as no lease of it can
+    /// hold. So it is given none until everything is decided.
+    pub(super) fn does_not_count(&self, group: GroupId, host: &HostId) -> bool {
         let facts = self.facts.region_of(group).and_then(|region| self.facts.regions.get(region));
-        let adoption = facts.and_then(|facts| facts.adoption.as_ref());
-        adoption.is_some_and(|adoption| adoption.done_at.is_none() && adoption.written_off.contains(host))
+        let Some(adoption) = facts.and_then(|facts| facts.adoption.as_ref()) else { return false };
+        let late = adoption.closed && !adoption.found.contains_key(host);
+        adoption.done_at.is_none() && (late || adoption.written_off.contains(host))
     }
 
     /// What a grant is to a host that is not told yet what to run.

@@ -156,7 +156,7 @@ impl Node {
         }
         if !facts.serves(host) {
             let term = self.raft.status(group).map_or(0, |status| status.term);
-            if self.is_written_off(group, host) {
+            if self.does_not_count(group, host) {
                 // It is asked what it has, and nothing is prolonged: no renewal of it is answered.
                 return self.hold_host(group, host, Grant { seq: u64::MAX, term, ..self.length(group) });
             }
