@@ -240,11 +240,11 @@ fn operation_of(stage: &Stage, operation: &str) -> Value {
     output.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default()
 }
 
-/// The step that an upgrade is at, from what it shows.
+/// The step that an upgrade is at, from what it shows. A program that does nothing does not say that it is on trial.
 fn step_of(shown: &Value) -> &'static str {
     let left = shown["left"].to_string();
     match shown["state"].as_str() {
-        Some("running") if left.contains("is on trial") => "on trial",
+        Some("running") if left.contains("is on trial") || left.contains("has been silent") => "on trial",
         Some("running") if shown["done"].as_u64() > Some(0) => "going over",
         Some("running") => "begun",
         Some(_) => "ended",
