@@ -199,6 +199,7 @@ fn leader_dies_when(stage: &Stage, step: &str, version: &str, ends: &str) -> Res
     let status = stage.json_at(&stage.regions[0], &["federation", "status", "--global"])?;
     let leader = status["leader"].as_str().unwrap_or_default().to_owned();
     let target = stage.other_than(&[&leader]);
+    may_go(stage, &target)?;
     let before = version_of(stage, &target);
     let begun = upgrade_of(stage, &target, version, &["--detach"])?;
     if !begun.status.success() {
@@ -291,14 +292,15 @@ fn refused(stage: &Stage) -> Result<(), Failure> {
     }
     expect(&format!("with {away} away"), risky, 5)?;
     stage.heal(&[])?;
+    may_go(stage, region)
+}
+
+/// Waits until everybody is heard again and a region could be upgraded.
+fn may_go(stage: &Stage, region: &str) -> Result<(), Failure> {
     let ready = wait_until(Duration::from_secs(60), Duration::from_secs(1), || {
         upgrade_of(stage, region, NEXT, &["--dry-run"]).is_ok_and(|output| output.status.success())
     });
-    if ready {
-        Ok(())
-    } else {
-        Err(Failure::new(format!("{away} is back, and still nothing may be upgraded")))
-    }
+    if ready { Ok(()) } else { Err(Failure::new(format!("{region} could not be upgraded within 60 s"))) }
 }
 
 fn upgrade_of(stage: &Stage, region: &str, version: &str, more: &[&str]) -> Result<Output, Failure> {
