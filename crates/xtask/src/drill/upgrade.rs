@@ -225,7 +225,12 @@ fn leader_dies_when(stage: &Stage, step: &str, version: &str, ends: &str) -> Res
     if on_trial {
         stage.heal(&[])?;
     }
-    let (after, wanted) = (version_of(stage, &target), if ends == "done" { version } else { &before });
+    let (mut after, wanted) = (String::new(), if ends == "done" { version } else { &before });
+    // Whoever is asked may have come back a moment ago.
+    wait_until(Duration::from_secs(10), Duration::from_millis(500), || {
+        after = version_of(stage, &target);
+        after == wanted
+    });
     stage.say(&format!(
         "{leader} led and died over the upgrade of {target} to {version}, which was {at}: {last}, it runs {after}"
     ));
