@@ -22,6 +22,7 @@ mod ends;
 mod failover;
 mod force_sync;
 mod foresee;
+mod fresh;
 mod groups;
 mod handoff;
 mod hosting;

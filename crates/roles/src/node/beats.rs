@@ -13,9 +13,6 @@ use super::{
 };
 use crate::protocol::Usage;
 
-/// What was all here so short a while ago counts as all here, ms.
-const FRESH_MS: u64 = 2_000;
-
 /// What the transport measured on the link to a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkReading {
@@ -356,17 +353,6 @@ impl Node {
     /// How old this node's facts of a group are at most, ms; none: it has never known them to be the leader's.
     pub fn facts_age_ms(&self, group: GroupId) -> Option<u64> {
         self.beats.fresh.get(&group).map(|fresh| self.now.mono.ms_since(*fresh))
-    }
-
-    /// Whether what is committed in a group is all here, or was a moment ago. A replica that is empty or behind looks as if less
-    /// had happened, so what is decided from that something is *not* there is decided only then.
-    pub(super) fn is_current(&self, group: GroupId) -> bool {
-        self.facts_age_ms(group).is_some_and(|ms| ms < FRESH_MS)
-    }
-
-    /// The same of every group.
-    pub(super) fn all_current(&self) -> bool {
-        self.raft.groups().all(|group| self.is_current(group))
     }
 
     /// What the other nodes said last.

@@ -25,8 +25,6 @@ const TELL_AGAIN_MS: u64 = 10_000;
 const CLEAN_MS: u64 = 2_000;
 /// Hosts of pools in one beat. More wait until those in front of them have a region.
 const POOL_MOST: usize = 64;
-/// A node that has not been heard for so long can't be asked for a certificate, and its pools are not counted, ms.
-const FRESH_MS: u64 = 2_000;
 
 /// A host whose region is not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,8 +104,7 @@ impl Node {
 
     /// Every host of a pool that any node hears, by region and name.
     pub fn pools(&self) -> Vec<PoolHost> {
-        let beats = self.peers().iter().filter(|(node, _)| self.silent_ms(**node) < FRESH_MS);
-        let told = beats.filter_map(|(_, view)| view.beat.as_ref()).flat_map(|beat| beat.pools.clone());
+        let told = self.fresh_beats().flat_map(|(_, beat)| beat.pools.clone());
         let all: BTreeMap<(RegionId, HostId), PoolHost> = told
             .chain(self.own_pools())
             .filter(|host| self.facts.group_of(&host.region).is_none())
@@ -217,9 +214,8 @@ impl Node {
         if self.config.issues {
             return self.issue(asked);
         }
-        let fresh = self.peers().iter().filter(|(node, _)| self.silent_ms(**node) < FRESH_MS);
-        let issuer = fresh.filter(|(_, view)| view.beat.as_ref().is_some_and(|beat| beat.issues));
-        match issuer.map(|(node, _)| *node).next() {
+        let issuer = self.fresh_beats().find(|(_, beat)| beat.issues).map(|(node, _)| node);
+        match issuer {
             Some(node) => self.send(node, Class::Operations, &MeshMessage::Certify(Box::new(asked))),
             None => {
                 let why = "no region that is heard can issue certificates (`pki.ca_key`)".to_string();

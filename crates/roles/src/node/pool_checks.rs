@@ -12,8 +12,6 @@ use crate::protocol::{CheckRequest, Checked, ControllerMessage};
 pub(super) const MEASURED_WITHIN_MS: u64 = 8_000;
 /// Processor time of processes is counted for so long at most, ms.
 pub(super) const MOST_OVER_MS: u64 = 20_000;
-/// Who was heard so lately has this host still, ms.
-const FRESH_MS: u64 = 2_000;
 
 /// What a host says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,14 +58,12 @@ impl Node {
 
     /// Has a host that waits for its region measure itself; answered with nothing when nobody hears it.
     fn check_pool(&mut self, ticket: u64, region: RegionId, host: HostId) {
-        let fresh = self.peers().iter().filter(|(node, _)| self.silent_ms(**node) < FRESH_MS);
         let has = |pools: &[super::PoolHost]| {
             pools.iter().any(|pool| (&pool.region, &pool.host) == (&region, &host))
         };
-        let mut holders = fresh.filter(|(_, view)| view.beat.as_ref().is_some_and(|beat| has(&beat.pools)));
         let holder = match has(&self.own_pools()) {
             true => Some(self.config.me),
-            false => holders.next().map(|(node, _)| *node),
+            false => self.fresh_beats().find(|(_, beat)| has(&beat.pools)).map(|(node, _)| node),
         };
         let Some(holder) = holder else { return self.reply(ticket, Reply::PoolChecked(None)) };
         let deadline = self.now.mono.plus_ms(MEASURED_WITHIN_MS);

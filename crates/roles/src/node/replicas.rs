@@ -25,8 +25,6 @@ const ANSWER_MS: u64 = 1_000;
 const BEHIND_MS: u64 = 1_000;
 /// Decisions that one replica may have before it: more would wait longer than it takes to decide here.
 const OPEN_MOST: usize = 4;
-/// A node that has not been heard for so long says nothing of its controllers, ms.
-const FRESH_MS: u64 = 2_000;
 /// A preview of more VMs than this is handed out, whatever their rules.
 const MANY_VMS: u32 = 16;
 
@@ -175,8 +173,8 @@ impl Node {
         if node == self.config.me {
             return Some(self.own_controllers());
         }
-        let heard = self.peers().get(&node).filter(|_| self.silent_ms(node) < FRESH_MS);
-        heard.and_then(|view| view.beat.as_ref()?.controllers.as_deref().cloned())
+        let (_, beat) = self.fresh_beats().find(|(of, _)| *of == node)?;
+        beat.controllers.as_deref().cloned()
     }
 
     pub(super) fn own_controllers(&self) -> ControllersBeat {

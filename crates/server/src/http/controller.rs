@@ -19,19 +19,11 @@ use crate::handle::View;
 const LONGEST_TTL_MS: u64 = 3_600_000;
 
 fn show(view: &View<'_>, policy: &Policy) -> Controller {
-    let weights = policy.profile.weights(policy.weights);
-    let named = [
-        ("latency", weights.latency),
-        ("cost", weights.cost),
-        ("capacity", weights.capacity),
-        ("health", weights.health),
-        ("priority", weights.priority),
-    ];
     Controller {
         placement_cache_ttl_ms: policy.placement_cache_ttl_ms,
         parallel_scoring: policy.parallel_scoring,
         profile: policies::profile_name(policy.profile),
-        weights: named.into_iter().map(|(name, weight)| (name.to_owned(), weight)).collect(),
+        weights: policies::weights_by_name(policy.profile.weights(policy.weights)),
         revision: view.node.facts().core.policy_revision.0,
         as_of: names::as_of_federation(view),
     }

@@ -1,10 +1,12 @@
 //! Policies of the federation.
 
+use std::collections::BTreeMap;
+
 use dwcp_api::Problem;
 use dwcp_api::page::Nothing;
 use dwcp_api::policy::{Policies, PoliciesRead, PoliciesSet, PoliciesSetRequest};
 use dwcp_roles::node::Request;
-use dwcp_state::{Policy, Profile};
+use dwcp_state::{Policy, Profile, Weights};
 
 use super::call::{Call, bad_value, expect_revision};
 use super::names;
@@ -23,6 +25,18 @@ const PROFILES: [(Profile, &str); 6] = [
 /// The name of a profile.
 pub fn profile_name(profile: Profile) -> String {
     PROFILES.iter().find(|(known, _)| *known == profile).map_or("balanced", |(_, name)| name).to_owned()
+}
+
+/// Weights by the names that operators know them by.
+pub fn weights_by_name(weights: Weights) -> BTreeMap<String, u32> {
+    let named = [
+        ("latency", weights.latency),
+        ("cost", weights.cost),
+        ("capacity", weights.capacity),
+        ("health", weights.health),
+        ("priority", weights.priority),
+    ];
+    named.into_iter().map(|(name, weight)| (name.to_owned(), weight)).collect()
 }
 
 /// The profile of a name.

@@ -94,19 +94,11 @@ fn policy(policy: &Policy) -> PolicySet {
 }
 
 fn controller(policy: &Policy) -> ControllerSet {
-    let weights = policy.weights;
-    let named = [
-        ("latency", weights.latency),
-        ("cost", weights.cost),
-        ("capacity", weights.capacity),
-        ("health", weights.health),
-        ("priority", weights.priority),
-    ];
     ControllerSet {
         placement_cache_ttl_ms: policy.placement_cache_ttl_ms,
         parallel_scoring: policy.parallel_scoring,
         profile: policies::profile_name(policy.profile),
-        weights: named.into_iter().map(|(name, weight)| (name.to_owned(), weight)).collect(),
+        weights: policies::weights_by_name(policy.weights),
     }
 }
 

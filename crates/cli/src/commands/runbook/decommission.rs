@@ -176,17 +176,7 @@ mod tests {
     }
 
     fn known() -> Known {
-        Known {
-            lifecycle: Lifecycle::Active,
-            leaving: false,
-            node: true,
-            replicas: true,
-            traffic_percent: Some(40),
-            placement: true,
-            vms: Some(3),
-            endpoints: Vec::new(),
-            ends_at_ms: None,
-        }
+        Known::in_service(40)
     }
 
     fn of(known: Known) -> Facts {

@@ -38,6 +38,22 @@ pub struct Known {
 }
 
 impl Known {
+    /// A region in service with a few VMs and this share of its traffic.
+    #[cfg(test)]
+    pub fn in_service(traffic_percent: u8) -> Known {
+        Known {
+            lifecycle: Lifecycle::Active,
+            leaving: false,
+            node: true,
+            replicas: true,
+            traffic_percent: Some(traffic_percent),
+            placement: true,
+            vms: Some(3),
+            endpoints: Vec::new(),
+            ends_at_ms: None,
+        }
+    }
+
     /// It takes placements or traffic.
     pub fn serves(&self) -> bool {
         self.lifecycle == Lifecycle::Active
