@@ -78,13 +78,20 @@ impl Keeper {
         tokio::spawn(take(incoming, self.programs.clone(), self.mesh.clone(), parts.clone()));
         let (mut trial, mut well_since, mut lacks) = (self.trial, None, String::new());
         let mut misses = 0;
+        // Checked when the releases change: the keys that are trusted are those of this process's start.
+        let (mut releases, mut may_run): (Vec<Release>, Vec<String>) = Default::default();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(sight) = self.node.look(sight).await else { return };
+            if sight.releases != releases {
+                releases.clone_from(&sight.releases);
+                let trusted = releases.iter().filter(|of| signature::check(of, &self.keys).is_ok());
+                may_run = trusted.map(|of| of.sha256.clone()).collect();
+            }
             if trial && self.judge(&sight.well, &mut well_since) {
                 trial = false;
             }
-            let now = Program { trial, ..self.program(&sha256, &sight.releases, lacks.clone()) };
+            let now = Program { trial, ..self.program(&sha256, &may_run, lacks.clone()) };
             if now != told {
                 self.tell(&now);
                 told = now;
@@ -93,8 +100,8 @@ impl Keeper {
             if trial || !sight.current {
                 continue;
             }
-            let releases: Vec<String> = sight.releases.iter().map(|of| of.sha256.clone()).collect();
-            self.programs.keep(&releases, SPARED);
+            let digests: Vec<String> = releases.iter().map(|of| of.sha256.clone()).collect();
+            self.programs.keep(&digests, SPARED);
             lacks = self.fetch_next(&sight, &parts, &mut misses).await;
         }
     }
@@ -104,11 +111,10 @@ impl Keeper {
     }
 
     /// What the federation is to know. What is here and may not run, its key being none that is trusted now, is left out.
-    fn program(&self, sha256: &str, releases: &[Release], lacks: String) -> Program {
+    fn program(&self, sha256: &str, may_run: &[String], lacks: String) -> Program {
         let ended = self.programs.state().ok().and_then(|state| state.ended);
         let mut has = self.programs.whole();
-        let may_run = |of: &Release| signature::check(of, &self.keys).is_ok();
-        has.retain(|digest| releases.iter().any(|of| of.sha256 == *digest && may_run(of)));
+        has.retain(|digest| may_run.contains(digest));
         Program {
             level: LEVEL,
             sha256: sha256.to_owned(),
