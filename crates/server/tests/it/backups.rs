@@ -90,7 +90,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn the_first_backup_is_made_at_once_and_holds_every_fact_of_every_group() {
-    let (served, scratch) = (Served::start("backup-first"), Scratch::new("backup-first"));
+    let (served, scratch) = (Served::start("backup-first").with_backup_key(), Scratch::new("backup-first"));
     let root = scratch.path().join("state");
     assert_eq!(status(&served).state, BackupState::NotConfigured);
     let create = VmCreateRequest { name: "web".to_owned(), ..Default::default() };
@@ -151,7 +151,7 @@ fn the_first_backup_is_made_at_once_and_holds_every_fact_of_every_group() {
 
 #[test]
 fn a_flipped_byte_is_refused_by_the_name_of_its_object_and_a_full_backup_helps() {
-    let (served, scratch) = (Served::start("backup-flip"), Scratch::new("backup-flip"));
+    let (served, scratch) = (Served::start("backup-flip").with_backup_key(), Scratch::new("backup-flip"));
     let root = scratch.path().join("state");
     let destination = format!("file://{}", root.display());
     served.call::<BackupConfigure>(&configure(&served, &destination)).expect("configured");
@@ -189,7 +189,7 @@ fn a_flipped_byte_is_refused_by_the_name_of_its_object_and_a_full_backup_helps()
 
 #[test]
 fn a_destination_that_goes_back_in_time_or_is_emptied_is_found() {
-    let (served, scratch) = (Served::start("backup-back"), Scratch::new("backup-back"));
+    let (served, scratch) = (Served::start("backup-back").with_backup_key(), Scratch::new("backup-back"));
     let (root, old) = (scratch.path().join("state"), scratch.path().join("old"));
     let destination = format!("file://{}", root.display());
     served.call::<BackupConfigure>(&configure(&served, &destination)).expect("configured");
@@ -222,7 +222,7 @@ fn a_destination_that_goes_back_in_time_or_is_emptied_is_found() {
 
 #[test]
 fn what_is_kept_is_what_retention_says_and_another_place_is_for_once() {
-    let (served, scratch) = (Served::start("backup-keep"), Scratch::new("backup-keep"));
+    let (served, scratch) = (Served::start("backup-keep").with_backup_key(), Scratch::new("backup-keep"));
     let root = scratch.path().join("state");
     let destination = format!("file://{}", root.display());
     served.call::<BackupConfigure>(&configure(&served, &destination)).expect("configured");
@@ -261,7 +261,7 @@ fn what_is_kept_is_what_retention_says_and_another_place_is_for_once() {
 
 #[test]
 fn what_can_not_be_is_refused_before_anything_changes() {
-    let (served, scratch) = (Served::start("backup-wrong"), Scratch::new("backup-wrong"));
+    let (served, scratch) = (Served::start("backup-wrong").with_backup_key(), Scratch::new("backup-wrong"));
     let root = scratch.path().join("state");
     let good = configure(&served, &format!("file://{}", root.display()));
     let wrong = |change: &dyn Fn(&mut BackupConfigureRequest)| {
@@ -323,7 +323,7 @@ fn what_can_not_be_is_refused_before_anything_changes() {
 
 #[test]
 fn a_passphrase_in_a_file_seals_backups_too() {
-    let (served, scratch) = (Served::start("backup-phrase"), Scratch::new("backup-phrase"));
+    let (served, scratch) = (Served::start("backup-phrase").with_backup_key(), Scratch::new("backup-phrase"));
     let file = scratch.path().join("phrase");
     fs::write(&file, "correct horse battery staple\n").expect("written");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours");
@@ -342,7 +342,7 @@ fn a_passphrase_in_a_file_seals_backups_too() {
 
 #[test]
 fn frozen_federations_are_backed_up_too() {
-    let (served, scratch) = (Served::start("backup-frozen"), Scratch::new("backup-frozen"));
+    let (served, scratch) = (Served::start("backup-frozen").with_backup_key(), Scratch::new("backup-frozen"));
     let frozen = FreezeSetRequest { state: FreezeState::Frozen, ..Default::default() };
     served.call::<FreezeSet>(&frozen).expect("frozen");
     let destination = format!("file://{}", scratch.path().join("state").display());
@@ -357,7 +357,8 @@ fn restore(served: &Served, only: Option<&str>, dry_run: bool) -> Result<BackupR
 
 #[test]
 fn a_restore_is_shown_record_by_record_and_one_vm_comes_back_as_a_new_one() {
-    let (served, scratch) = (Served::start("backup-restore"), Scratch::new("backup-restore"));
+    let (served, scratch) =
+        (Served::start("backup-restore").with_backup_key(), Scratch::new("backup-restore"));
     let destination = format!("file://{}", scratch.path().join("state").display());
     let labels = [("tier".to_owned(), "front".to_owned())].into();
     let web = VmCreateRequest { name: "web".to_owned(), vcpus: Some(2), labels, ..Default::default() };

@@ -279,9 +279,18 @@ fn agent_hears(bytes: &[u8]) -> Option<Vec<u8>> {
 pub struct Served {
     pub address: SocketAddr,
     pub links: PathBuf,
-    /// The key that its backups are sealed with.
+    /// The key that its backups are sealed with, once there is one.
     pub backup_key: PathBuf,
     _runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        for file in [&self.links, &self.backup_key] {
+            // Not every test writes them.
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }
 
 /// What came back.
@@ -318,8 +327,6 @@ impl Served {
             .expect("runtime");
         let links = std::env::temp_dir().join(format!("dwcp-http-{name}-{}.toml", std::process::id()));
         let backup_key = links.with_extension("key");
-        let _ = std::fs::remove_file(&backup_key);
-        FederationKey::random().write_file(&backup_key).expect("a key");
         let backup = Backup { key_file: Some(backup_key.display().to_string()), ..Backup::default() };
         let config = RegionConfig {
             backup,
@@ -347,6 +354,12 @@ impl Served {
             assert!(Instant::now() < deadline, "not ready: {}", String::from_utf8_lossy(&hosts.body));
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// The same with a key to seal backups with.
+    pub fn with_backup_key(self) -> Served {
+        FederationKey::random().write_file(&self.backup_key).expect("a key");
+        self
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -3,7 +3,7 @@
 use super::TextFile;
 
 /// Package folder, its level, and the packages it may use. ARCHITECTURE.md draws the same.
-pub const EDGES: [(&str, u8, &[&str]); 15] = [
+pub const EDGES: [(&str, u8, &[&str]); 16] = [
     ("types", 0, &[]),
     ("state", 0, &["types"]),
     ("consensus", 0, &["types"]),
@@ -14,10 +14,23 @@ pub const EDGES: [(&str, u8, &[&str]); 15] = [
     ("mesh", 3, &["types"]),
     ("machine", 3, &["types", "roles"]),
     ("backup", 3, &["types"]),
+    ("telemetry", 3, &["types"]),
     (
         "server",
         4,
-        &["types", "state", "consensus", "decide", "roles", "api", "config", "mesh", "machine", "backup"],
+        &[
+            "types",
+            "state",
+            "consensus",
+            "decide",
+            "roles",
+            "api",
+            "config",
+            "mesh",
+            "machine",
+            "backup",
+            "telemetry",
+        ],
     ),
     ("agent", 4, &["types", "roles", "config", "mesh", "machine"]),
     ("cli", 4, &["types", "api", "config"]),
