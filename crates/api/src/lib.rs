@@ -24,6 +24,7 @@ pub mod inspection;
 pub mod link;
 pub mod maintenance;
 pub mod membership;
+pub mod metrics;
 pub mod migration;
 pub mod network;
 pub mod openapi;

@@ -71,6 +71,7 @@ rows! {
     event: EventList;
     state: LagMatrixRead QueueDepthRead ReplicationRead ReplicationConfigure SyncVerify SyncForce;
     network: LatencyMatrixRead;
+    metrics: MetricsQuery MetricsExport;
     controller: ControllerRead ControllerConfigure CacheStatsRead;
     controllers: ControllersRead ControllersScale;
     link: LinkList LinkSet;

@@ -16,6 +16,7 @@ mod links;
 mod local;
 mod maintenance;
 mod membership;
+mod metrics;
 mod moves;
 mod operations;
 mod planning;
@@ -85,6 +86,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Infrastructure(InfrastructureCommand::Metrics(wanted)) => processes::run(session, wanted),
         Command::Infrastructure(InfrastructureCommand::Scale(wanted)) => controllers::scale(session, wanted),
         Command::Maintenance(command) => maintenance::run(session, command),
+        Command::Metrics(command) => metrics::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
         Command::Routing(command) => site::routing(session, command),

@@ -79,7 +79,12 @@ impl Session {
 
     /// Prints an answer in the chosen format, to stdout or into the chosen file; says whether somebody still reads.
     pub fn show(&self, document: &Document) -> Result<bool, Failure> {
-        let text = document.text(self.global.format.unwrap_or(Format::Table), &self.style());
+        self.show_as(document, Format::Table)
+    }
+
+    /// The same, in `usual` where no format was chosen.
+    pub fn show_as(&self, document: &Document, usual: Format) -> Result<bool, Failure> {
+        let text = document.text(self.global.format.unwrap_or(usual), &self.style());
         match &self.global.output {
             None => Ok(crate::print_quietly(&text)),
             Some(path) => {

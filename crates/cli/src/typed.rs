@@ -8,6 +8,7 @@ mod image;
 mod infrastructure;
 mod local;
 mod maintenance;
+mod metrics;
 mod moves;
 pub mod restoration;
 mod runbook;
@@ -28,6 +29,7 @@ pub use image::*;
 pub use infrastructure::*;
 pub use local::*;
 pub use maintenance::*;
+pub use metrics::*;
 pub use moves::*;
 pub use runbook::*;
 pub use site::*;
@@ -145,6 +147,9 @@ pub enum Command {
     /// Maintenance windows of regions and hosts.
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
+    /// Metrics of every region, by PromQL.
+    #[command(subcommand)]
+    Metrics(MetricsCommand),
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),

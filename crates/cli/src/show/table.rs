@@ -35,9 +35,9 @@ impl<T: ToString> From<T> for Cell {
 }
 
 /// One column.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Column {
-    pub name: &'static str,
+    pub name: String,
     pub right: bool,
     /// Left out where the table would be too wide; the highest goes first, 0 stays.
     pub spare: u8,
@@ -58,16 +58,17 @@ const NARROWEST: usize = 12;
 
 impl Table {
     /// Columns by name. A name that begins with `>` is aligned right; one that ends with digits after `~` is spare.
-    pub fn new(names: &[&'static str]) -> Table {
+    pub fn new<S: AsRef<str>>(names: &[S]) -> Table {
         let columns = names
             .iter()
             .map(|name| {
-                let (name, right) = name.strip_prefix('>').map_or((*name, false), |rest| (rest, true));
+                let name = name.as_ref();
+                let (name, right) = name.strip_prefix('>').map_or((name, false), |rest| (rest, true));
                 let (name, spare) = match name.split_once('~') {
                     Some((name, rank)) => (name, rank.parse().unwrap_or(1)),
                     None => (name, 0),
                 };
-                Column { name, right, spare }
+                Column { name: name.to_owned(), right, spare }
             })
             .collect();
         Table { columns, rows: Vec::new(), empty: "nothing to show" }
@@ -105,7 +106,7 @@ impl Table {
         }
         let widths = self.widths(&shown, style.width);
         let heads: Vec<Cell> =
-            shown.iter().map(|i| Cell::toned(self.columns[*i].name, Tone::Faint)).collect();
+            shown.iter().map(|i| Cell::toned(self.columns[*i].name.clone(), Tone::Faint)).collect();
         self.line(&shown, &heads, &widths, style, out);
         for row in &self.rows {
             let cells: Vec<Cell> = shown.iter().map(|index| row[*index].clone()).collect();
@@ -120,7 +121,7 @@ impl Table {
 
     fn natural(&self, index: usize) -> usize {
         let cells = self.rows.iter().map(|row| width_of(&row[index].text)).max().unwrap_or(0);
-        cells.max(width_of(self.columns[index].name))
+        cells.max(width_of(&self.columns[index].name))
     }
 
     fn needs(&self, shown: &[usize]) -> usize {

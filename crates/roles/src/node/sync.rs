@@ -13,6 +13,8 @@ use super::{GroupBeat, Node};
 
 /// Commands of a group whose beginning is kept.
 const APPENDED_KEPT: usize = 1_024;
+/// Times that nobody has taken yet.
+const NOTED_KEPT: usize = 4_096;
 /// When so many times are noted, each counts half: old ones fade.
 const FADES_AT: u64 = 2_048;
 /// Classes of times up to twice as long.
@@ -82,6 +84,8 @@ pub(super) struct Sync {
     shown: BTreeMap<GroupId, (u64, Mono)>,
     counted: BTreeMap<(GroupId, NodeId), u64>,
     times: BTreeMap<(GroupId, NodeId), Times>,
+    /// What was noted since somebody looked: whose commands, where, how long, µs.
+    noted: VecDeque<(GroupId, NodeId, u64)>,
 }
 
 impl Sync {
@@ -105,6 +109,10 @@ impl Sync {
         if let Some((_, began)) = known {
             let took_us = at.0.saturating_sub(began.0);
             self.times.entry((group, node)).or_default().note(took_us);
+            if self.noted.len() == NOTED_KEPT {
+                self.noted.pop_front();
+            }
+            self.noted.push_back((group, node, took_us));
         }
     }
 
@@ -131,6 +139,12 @@ impl Sync {
 }
 
 impl Node {
+    /// How long commands took until they were readable, since this was called last: whose group, in which region, µs. What nobody
+    /// takes is forgotten in the end.
+    pub fn take_sync_times(&mut self) -> Vec<(GroupId, NodeId, u64)> {
+        self.sync.noted.drain(..).collect()
+    }
+
     /// A command was applied here.
     pub(super) fn note_shown(&mut self, group: GroupId, index: u64) {
         let now = self.now.mono;

@@ -4,7 +4,11 @@
 //! The facts are those of 100 regions with 1,000 hosts each: `--regions N`, `--hosts N`. The other regions' nodes are only heard
 //! (their beats are made up), as nothing but the decisions is measured. Eight clients ask at once, half of them to have
 //! every host explained, half for a VM whose rules no host fulfils. `--seconds N` for each count (10).
+//!
+//! `--percent N`: each process gets so much of a core (60), as if it were on a machine of its own: three of them have more than
+//! the cores of a small machine otherwise. 100 times the cores or more: whatever there is.
 
+mod share;
 mod stage;
 
 use std::sync::Arc;
@@ -35,13 +39,15 @@ fn main() -> Result<(), String> {
     };
     let (regions, hosts) = (number("--regions", 100)?, number("--hosts", 1_000)?);
     let seconds = number("--seconds", 10)? as u64;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let percent = Some(number("--percent", 60)?).filter(|percent| *percent < 100 * cores).unwrap_or(0);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|e| format!("the runtime: {e}"))?;
     runtime.block_on(async {
-        let mut stage = Stage::start(regions, hosts).await?;
+        let mut stage = Stage::start(regions, hosts, percent as u32).await?;
         let measured = measure(&mut stage, Duration::from_secs(seconds)).await;
         stage.stop().await;
         measured
@@ -49,7 +55,8 @@ fn main() -> Result<(), String> {
 }
 
 async fn measure(stage: &mut Stage, limit: Duration) -> Result<(), String> {
-    println!("{} regions, {} hosts in all, {CLIENTS} clients", stage.regions, stage.hosts);
+    let Stage { regions, hosts, .. } = stage;
+    println!("{regions} regions, {hosts} hosts in all, {CLIENTS} clients, each process {}", stage.share());
     println!(
         "beside   decisions/s   ratio   by node   by others   late   loop P50 ms   loop P99 ms   loop max ms"
     );

@@ -18,6 +18,8 @@ use dwcp_types::{NodeId, Revision, VERSION, Wall, encode};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::share::Shares;
+
 #[path = "../../../decide/examples/bench-place/fleet.rs"]
 #[allow(dead_code)]
 mod fleet;
@@ -39,6 +41,8 @@ pub struct Stage {
     agent: AgentLinkHandle,
     beats: AbortHandle,
     controllers: Vec<Child>,
+    // The last: its groups are empty when it is dropped.
+    shares: Shares,
 }
 
 impl Drop for Stage {
@@ -51,7 +55,9 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    pub async fn start(regions: usize, hosts: usize) -> Result<Stage, String> {
+    pub async fn start(regions: usize, hosts: usize, percent: u32) -> Result<Stage, String> {
+        let mut shares = Shares::of(percent);
+        shares.give(process::id())?;
         let folder = std::env::temp_dir().join(format!("dwcp-bench-controllers-{}", std::process::id()));
         let name = fleet::region_name(0).as_str().to_owned();
         let config = settings(&folder, &name)?;
@@ -83,7 +89,8 @@ impl Stage {
         let agent = agent(&folder, &config)?;
         let beats = tokio::spawn(beat(region.node.clone(), regions as NodeId)).abort_handle();
         let hosts = hosts * (regions - 1) + 1;
-        let stage = Stage { regions, hosts, folder, config, region, agent, beats, controllers: Vec::new() };
+        let stage =
+            Stage { regions, hosts, folder, config, region, agent, beats, controllers: Vec::new(), shares };
         let all = regions;
         stage
             .until("the federation is known and heard", move |node| {
@@ -95,6 +102,11 @@ impl Stage {
             })
             .await?;
         Ok(stage)
+    }
+
+    /// What a process gets, for people.
+    pub fn share(&self) -> String {
+        self.shares.to_string()
     }
 
     pub fn node(&self) -> NodeHandle {
@@ -111,7 +123,9 @@ impl Stage {
         }
         for slot in self.controllers.len() as u8..beside {
             let controller = controller(&self.folder, &self.config, slot)?;
+            let pid = controller.id();
             self.controllers.push(controller);
+            self.shares.give(pid)?;
         }
         let count = usize::from(beside);
         self.until("controllers are ready", move |node| {
