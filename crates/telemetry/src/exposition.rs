@@ -5,6 +5,7 @@
 
 mod families;
 mod messages;
+mod names;
 mod negotiate;
 mod number;
 mod open_metrics;
@@ -18,6 +19,7 @@ use crate::model::{Labels, Value};
 
 pub use families::{Family, Observed, Points};
 pub(crate) use families::{check_label, check_name};
+pub(crate) use names::{Names, check_label as check_read_label};
 pub use negotiate::{ACCEPT, Format};
 
 /// What a family's numbers mean.
@@ -80,22 +82,21 @@ pub struct Exposition {
     pub metadata: BTreeMap<String, Metadata>,
 }
 
-/// How much is read at most, and what of it.
+/// How much is read at most, of an exposition or of a write request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Length of all of it, bytes.
     pub bytes: usize,
+    /// A native histogram counts as one and one more for each of its buckets.
     pub samples: usize,
     /// Labels a sample, the name counts as one.
     pub labels: usize,
     pub label_name_bytes: usize,
     pub label_value_bytes: usize,
-    /// Also the classic buckets of histograms that are native.
-    pub classic_too: bool,
 }
 
 impl Default for Limits {
-    /// 16 MiB, 200,000 samples with 64 labels, names of 256 bytes, values of 4 KiB; native histograms only as those.
+    /// 16 MiB, 200,000 samples with 64 labels, names of 256 bytes, values of 4 KiB.
     fn default() -> Limits {
         Limits {
             bytes: 16 << 20,
@@ -103,9 +104,15 @@ impl Default for Limits {
             labels: 64,
             label_name_bytes: 256,
             label_value_bytes: 4 << 10,
-            classic_too: false,
         }
     }
+}
+
+/// Which buckets are read of a histogram that has native and classic ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buckets {
+    Native,
+    Both,
 }
 
 /// Where something is wrong.
@@ -151,14 +158,19 @@ pub fn encode(format: Format, families: &[Family]) -> Vec<u8> {
 ///
 /// # Errors
 /// It is none in this form, or goes beyond a limit.
-pub fn decode(format: Format, body: &[u8], limits: &Limits) -> Result<Exposition, ExpositionError> {
+pub fn decode(
+    format: Format,
+    body: &[u8],
+    buckets: Buckets,
+    limits: &Limits,
+) -> Result<Exposition, ExpositionError> {
     if body.len() > limits.bytes {
         let why = format!("{} bytes, and at most {} are read", body.len(), limits.bytes);
         return Err(ExpositionError { at: Place::Whole, why });
     }
     match format {
         Format::Text | Format::OpenMetrics => parse::decode(body, format == Format::OpenMetrics, limits),
-        Format::Protobuf => messages::decode(body, limits),
+        Format::Protobuf => messages::decode(body, buckets, limits),
     }
 }
 

@@ -7,5 +7,6 @@ pub mod exposition;
 pub mod model;
 mod protobuf;
 pub mod registry;
+pub mod remote_write;
 
 pub use model::{Histogram, Labels, Matcher, Sample, Select, Selected, Series, Source, SourceError, Value};

@@ -178,6 +178,14 @@ impl<'a> Field<'a> {
         Ok(Fields::inside(self.bytes()?, self.at))
     }
 
+    /// Bytes of a text or a message; 0 for a number.
+    pub fn length(&self) -> usize {
+        match self.payload {
+            Payload::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+
     fn bytes(&self) -> Result<&'a [u8], WireError> {
         match self.payload {
             Payload::Bytes(bytes) => Ok(bytes),
@@ -298,6 +306,7 @@ impl Writer {
         self.packed(number, values, |writer, value| writer.varint(zigzag(*value)));
     }
 
+    #[cfg(test)]
     pub fn packed_uints(&mut self, number: u64, values: &[u32]) {
         self.packed(number, values, |writer, value| writer.varint(u64::from(*value)));
     }

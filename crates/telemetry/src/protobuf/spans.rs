@@ -4,6 +4,11 @@
 use super::{Field, Fields, WireError, Writer};
 use crate::model::{Bucket, Histogram};
 
+/// Buckets of one side at most: one that has more is no honest histogram.
+const BUCKETS: usize = 1 << 16;
+
+const TOO_MANY: &str = "a histogram of too many buckets";
+
 /// One side of a histogram, as it lies in a message.
 #[derive(Default)]
 pub struct Side {
@@ -28,12 +33,15 @@ impl Side {
     pub fn read(&mut self, numbers: SideFields, field: &Field<'_>) -> Result<(), WireError> {
         if field.number == numbers.spans {
             self.spans.push(read_span(field.message()?)?);
+        } else if field.length() > 10 * BUCKETS {
+            return field.refuse(TOO_MANY);
         } else if field.number == numbers.deltas {
             field.sints(&mut self.deltas)?;
         } else if field.number == numbers.counts {
             field.doubles(&mut self.counts)?;
         }
-        Ok(())
+        let most = self.spans.len().max(self.deltas.len()).max(self.counts.len());
+        if most > BUCKETS { field.refuse(TOO_MANY) } else { Ok(()) }
     }
 
     /// Whether there is a span, be it an empty one: that is how a histogram without observations says that it is native.
@@ -133,6 +141,11 @@ pub fn is_integer(histogram: &Histogram) -> bool {
 /// Whether a count is a whole number that an `i64` and an `f64` hold exactly.
 pub fn is_whole(count: f64) -> bool {
     (0.0..=9_007_199_254_740_992.0).contains(&count) && count.fract() == 0.0
+}
+
+/// How much of a limit on samples it takes.
+pub fn weight(histogram: &Histogram) -> usize {
+    1 + histogram.positive.len() + histogram.negative.len() + histogram.custom.len()
 }
 
 /// What Prometheus refuses to store.

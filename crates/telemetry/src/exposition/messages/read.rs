@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{NEGATIVE, POSITIVE};
-use crate::exposition::parse::{Names, check_label};
+use crate::exposition::names::{Names, check_label};
 use crate::exposition::{
-    Exposed, Exposition, ExpositionError, Kind, Limits, Metadata, Place, is_label_name, is_metric_name,
-    number,
+    Buckets, Exposed, Exposition, ExpositionError, Kind, Limits, Metadata, Place, is_label_name,
+    is_metric_name, number,
 };
 use crate::model::{CounterReset, Histogram, Labels, NAME, Value};
 use crate::protobuf::spans::{self, Side};
@@ -16,8 +16,9 @@ use crate::protobuf::{Field, Fields, WireError};
 ///
 /// # Errors
 /// Bytes that are no such message, or beyond a limit.
-pub fn decode(body: &[u8], limits: &Limits) -> Result<Exposition, ExpositionError> {
-    let mut reader = Reader { limits, found: Exposition::default(), names: Names::default() };
+pub fn decode(body: &[u8], buckets: Buckets, limits: &Limits) -> Result<Exposition, ExpositionError> {
+    let mut reader =
+        Reader { buckets, limits, found: Exposition::default(), names: Names::default(), heavier: 0 };
     let mut stream = Fields::new(body);
     while let Some(family) = stream.next_delimited()? {
         reader.family(family)?;
@@ -34,9 +35,12 @@ impl From<WireError> for ExpositionError {
 type Pairs = Vec<(Arc<str>, Arc<str>)>;
 
 struct Reader<'a> {
+    buckets: Buckets,
     limits: &'a Limits,
     found: Exposition,
     names: Names,
+    /// What the native histograms take of the limit beyond one sample each.
+    heavier: usize,
 }
 
 /// What all samples of a metric share.
@@ -150,7 +154,7 @@ impl Reader<'_> {
         more: Option<(&str, f64)>,
         value: Value,
     ) -> Result<(), ExpositionError> {
-        if self.found.samples.len() == self.limits.samples {
+        if self.found.samples.len() + self.heavier >= self.limits.samples {
             return Err(wrong(format!("more than {} samples", self.limits.samples)));
         }
         let name =
@@ -211,8 +215,9 @@ impl Reader<'_> {
                 read.positive.buckets(read.float).map_err(|why| wrong(format!("{name}: {why}")))?;
             spans::check(&histogram, !read.float).map_err(|why| wrong(format!("{name}: {why}")))?;
             let (count, sum) = (histogram.count, histogram.sum);
+            self.heavier += spans::weight(&histogram) - 1;
             self.push(metric, name, "", None, Value::Histogram(Arc::new(histogram)))?;
-            if self.limits.classic_too && !read.classic.is_empty() {
+            if self.buckets == Buckets::Both && !read.classic.is_empty() {
                 self.classic(name, metric, &read.classic, count, sum)?;
             }
             return Ok(());
