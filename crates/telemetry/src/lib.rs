@@ -8,5 +8,6 @@ pub mod model;
 mod protobuf;
 pub mod registry;
 pub mod remote_write;
+pub mod scrape;
 
 pub use model::{Histogram, Labels, Matcher, Sample, Select, Selected, Series, Source, SourceError, Value};
