@@ -3,6 +3,11 @@
 //! [`model`] is what all of it is about: series of samples, named by labels. A [`Source`] hands them out: a store on a disk,
 //! another region, or a foreign Prometheus. Everything here is synchronous; whoever serves it gives it threads.
 
+pub mod exposition;
 pub mod model;
+mod protobuf;
+pub mod registry;
+pub mod remote_write;
+pub mod scrape;
 
 pub use model::{Histogram, Labels, Matcher, Sample, Select, Selected, Series, Source, SourceError, Value};
