@@ -28,7 +28,7 @@ mod matrices;
 mod membership;
 mod migrations;
 mod moves;
-mod names;
+pub(crate) mod names;
 mod operations;
 mod outlook;
 mod page;
@@ -41,7 +41,7 @@ mod promises;
 mod protection;
 mod rebalance;
 mod region_health;
-mod region_summary;
+pub(crate) mod region_summary;
 mod regions;
 mod replication;
 mod restoration;
@@ -56,7 +56,7 @@ mod tokens;
 mod upgrades;
 mod vm_create;
 mod vm_health;
-mod vm_record;
+pub(crate) mod vm_record;
 mod vm_rules;
 mod vms;
 mod watch;
@@ -76,7 +76,9 @@ use crate::inspect::Inspector;
 use crate::program::Programs;
 
 pub use auth::{fresh_secret, secret_hash};
+pub(crate) use hosts::used_percents;
 pub use listen::serve;
+pub(crate) use outlook::Lately;
 pub use routes::unrouted;
 
 /// Version of the state format that this node writes.

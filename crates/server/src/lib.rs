@@ -24,4 +24,5 @@ pub mod restore;
 pub mod run;
 pub mod setup;
 pub mod store;
+pub mod telemetry;
 pub mod writer;

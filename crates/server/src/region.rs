@@ -45,6 +45,8 @@ pub struct Options {
     pub switch: UnboundedSender<SwitchOrder>,
     /// The program is on trial.
     pub trial: bool,
+    /// Called once, when all that is kept was read and just before the node joins its groups.
+    pub joins: Box<dyn FnOnce() -> Result<(), String> + Send>,
     /// Called once when the store fails: nothing is acknowledged from then on.
     pub failed: Box<dyn FnOnce(StoreError) + Send>,
 }
@@ -81,7 +83,7 @@ impl Region {
     /// # Errors
     /// As [`Region::start`].
     pub fn start_on(config: &RegionConfig, options: Options, store: Store) -> Result<Region, String> {
-        let Options { log, state_lost, mut recorder, switch, trial, failed } = options;
+        let Options { log, state_lost, mut recorder, switch, trial, joins, failed } = options;
         let identity = setup::identity(config)?;
         let seed = setup::random_seed()?;
         let mut node_config = setup::node_config(config, seed)?;
@@ -97,6 +99,7 @@ impl Region {
         let (events, from_mesh) = mpsc::channel(EVENTS);
         let mesh = setup::mesh_config(config, identity.clone(), seed)?;
         let (listen, configured) = (mesh.listen, mesh.peers.clone());
+        joins()?;
         let mesh = Mesh::start(mesh, events).map_err(|e| format!("the mesh at {listen}: {e}"))?;
         let (door, inbox) = NodeHandle::new();
         let (times, placements) = (CommitTimes::default(), PlacementTimes::default());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dwcp_config::region::RegionConfig;
 use dwcp_roles::node::SwitchOrder;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
@@ -23,6 +23,8 @@ use crate::setup;
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
 /// Leadership that is not handed over by then is left to an election. Longer than the longest round trip.
 const HAND_OVER_WITHIN: Duration = Duration::from_millis(700);
+/// Connections that wait to be taken.
+const BACKLOG: u32 = 1_024;
 /// How much sooner than others this process gets the processor.
 const NICE: i32 = -5;
 
@@ -79,9 +81,18 @@ async fn serve(
     let (failed, mut failure) = mpsc::unbounded_channel();
     let (switch, mut switching) = mpsc::unbounded_channel();
     // An agent that is refused here takes this process for dead and may rest its lease on that (see the decision on
-    // fail-static leases). So the address is taken before the node joins its groups and let go only with the process.
-    let api = &config.listen.api;
-    let (door, listener) = open_door(api).map_err(|e| format!("the API at {api}: {e}"))?;
+    // fail-static leases). So the door opens before the node joins its groups and closes only with the process. It opens no sooner
+    // either: a process that reads its store, from another machine maybe, is not silent, which would say nothing.
+    let api = config.listen.api.clone();
+    let socket = bind(&api).map_err(|e| format!("the API at {api}: {e}"))?;
+    let (opened, open) = std::sync::mpsc::channel();
+    let address = api.clone();
+    let joins = move || {
+        let door = open_door(socket).map_err(|e| format!("the API at {address}: {e}"))?;
+        // Who waits for it does so below.
+        let _ = opened.send(door);
+        Ok(())
+    };
     let region = Region::start(
         &config,
         Options {
@@ -90,9 +101,11 @@ async fn serve(
             recorder: recorder.transpose()?,
             switch,
             trial,
+            joins: Box::new(joins),
             failed: Box::new(move |error| drop(failed.send(error))),
         },
     )?;
+    let (door, listener) = open.recv().map_err(|_| format!("the API at {api} is not open"))?;
     let tls = region.identity.api_server_config().map_err(|e| e.to_string())?;
     let closing = Arc::new(Notify::new());
     let closed = closing.clone();
@@ -136,11 +149,25 @@ async fn serve(
 }
 
 /// The address of the API: what keeps it taken, and what listens there.
-fn open_door(api: &str) -> std::io::Result<(std::net::TcpListener, TcpListener)> {
-    let door = std::net::TcpListener::bind(api)?;
-    door.set_nonblocking(true)?;
+fn open_door(socket: TcpSocket) -> std::io::Result<(std::net::TcpListener, TcpListener)> {
+    let door = socket.listen(BACKLOG)?.into_std()?;
     let listener = TcpListener::from_std(door.try_clone()?)?;
     Ok((door, listener))
+}
+
+/// Takes the address: nobody else can open a door there, and whoever knocks is refused until it opens.
+fn bind(api: &str) -> std::io::Result<TcpSocket> {
+    let mut last = std::io::Error::other("it names no address");
+    for address in std::net::ToSocketAddrs::to_socket_addrs(api)? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // What is left of the connections of a process before this one is no other door.
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address) {
+            Ok(()) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Lets the control plane run before the machines it controls; only root may.

@@ -126,6 +126,7 @@ fn start(configs: &[RegionConfig]) -> Result<Vec<Region>, String> {
         recorder: None,
         switch: tokio::sync::mpsc::unbounded_channel().0,
         trial: false,
+        joins: Box::new(|| Ok(())),
         failed: Box::new(|error| panic!("{error}")),
     };
     configs.iter().map(|config| Region::start(config, options(config))).collect()

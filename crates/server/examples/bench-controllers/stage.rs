@@ -83,6 +83,7 @@ impl Stage {
             recorder: None,
             switch: mpsc::unbounded_channel().0,
             trial: false,
+            joins: Box::new(|| Ok(())),
             failed: Box::new(|error| panic!("the store: {error}")),
         };
         let region = Region::start_on(&config, options, store)?;

@@ -81,6 +81,7 @@ impl Regions {
             recorder: None,
             switch: tokio::sync::mpsc::unbounded_channel().0,
             trial: false,
+            joins: Box::new(|| Ok(())),
             failed: Box::new(move |_| failed.store(true, Ordering::SeqCst)),
         }
     }
@@ -107,6 +108,15 @@ impl Regions {
             tries += 1;
         };
         self.running[number - 1] = Some(region);
+    }
+
+    /// Starts region `number` apart from the others; `joins` is called just before it takes part.
+    pub fn start_joining(
+        &self,
+        number: usize,
+        joins: Box<dyn FnOnce() -> Result<(), String> + Send>,
+    ) -> Result<Region, String> {
+        Region::start(&self.configs[number - 1], Options { joins, ..self.options(number) })
     }
 
     /// Starts region `number` on this store.

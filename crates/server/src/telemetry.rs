@@ -1,0 +1,6 @@
+//! What this process measures and says of itself.
+
+pub mod figures;
+pub mod instruments;
+
+pub use instruments::Instruments;

@@ -1,0 +1,131 @@
+//! What this process counts as it happens.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dwcp_telemetry::exposition::Family;
+use dwcp_telemetry::registry::{Counter, Gathered, Metrics, Observer, Registry};
+
+use crate::clock;
+
+/// Upper bounds of the classic buckets of short times, ms: about two in each doubling up to ten seconds.
+const SHORT_MS: [f64; 16] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1_000.0, 10_000.0];
+/// The same of times between regions, ms.
+const BETWEEN_REGIONS_MS: [f64; 12] =
+    [1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 150.0, 200.0, 250.0, 500.0, 1_000.0, 10_000.0];
+/// The same of what is answered over the network, s.
+const ANSWERS_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Handles on what is counted. Clones count together.
+#[derive(Clone)]
+pub struct Instruments {
+    registry: Arc<Registry>,
+    /// Placement decisions, ms, by the region that decided.
+    placement: Arc<Observer>,
+    /// From the append at the home region until readable in a region, ms.
+    sync: Metrics<Observer, 2>,
+    /// Making a batch durable, s.
+    commit: Arc<Observer>,
+    /// Answers of the API, s, by what was asked and how it ended.
+    answers: Metrics<Observer, 2>,
+    /// Lines of the log.
+    lines: Metrics<Counter, 2>,
+    /// What follows from the state, as it was looked up last.
+    figures: Arc<Mutex<Vec<Family>>>,
+    region: Arc<str>,
+}
+
+impl Instruments {
+    /// Those of a region's process, nothing counted yet.
+    pub fn new(region: &str) -> Instruments {
+        let created = i64::try_from(clock::wall().0).ok();
+        let registry = Registry::new(created);
+        let made = "a name that can be shown, once";
+        let placement = registry.histogram(
+            "dwcp_federation_placement_latency_ms",
+            "Time of a placement decision, in milliseconds.",
+            ["region"],
+            &SHORT_MS,
+        );
+        let sync = registry.histogram(
+            "dwcp_federation_state_sync_latency_ms",
+            "From a command's append at its home region until it is readable in region `to`, in milliseconds.",
+            ["region", "to"],
+            &BETWEEN_REGIONS_MS,
+        );
+        let commit = registry.histogram(
+            "dwcp_store_commit_duration_seconds",
+            "Time to make a batch of the log durable.",
+            ["region"],
+            &ANSWERS_SECONDS,
+        );
+        let answers = registry.histogram(
+            "dwcp_api_request_duration_seconds",
+            "Time to answer a request of the API, by endpoint and class of status.",
+            ["endpoint", "status"],
+            &ANSWERS_SECONDS,
+        );
+        let lines = registry.counter(
+            "dwcp_log_lines_total",
+            "Lines of the log, by component and level.",
+            ["component", "level"],
+        );
+        let figures: Arc<Mutex<Vec<Family>>> = Arc::default();
+        let shown = figures.clone();
+        registry.collect(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        Instruments {
+            figures,
+            placement: placement.expect(made).with([region]),
+            sync: sync.expect(made),
+            commit: commit.expect(made).with([region]),
+            answers: answers.expect(made),
+            lines: lines.expect(made),
+            region: region.into(),
+            registry: Arc::new(registry),
+        }
+    }
+
+    /// `decisions` placements were decided in `us` microseconds together.
+    pub fn placed(&self, us: u64, decisions: u64) {
+        for _ in 0..decisions {
+            self.placement.observe(us as f64 / decisions as f64 / 1e3);
+        }
+    }
+
+    /// A command of a region's group was readable in another one after `us` microseconds.
+    pub fn synced(&self, home: &str, to: &str, us: u64) {
+        self.sync.with([home, to]).observe(us as f64 / 1e3);
+    }
+
+    /// A batch was durable after `us` microseconds.
+    pub fn committed(&self, us: u64) {
+        self.commit.observe(us as f64 / 1e6);
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, endpoint: &str, status: u16, seconds: f64) {
+        let class = match status / 100 {
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.answers.with([endpoint, class]).observe(seconds);
+    }
+
+    /// A line was logged.
+    pub fn logged(&self, component: &str, level: &str) {
+        self.lines.with([component, level]).inc();
+    }
+
+    /// The region whose process this is.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// What was counted, with the figures of now, and what can't be shown of it.
+    pub fn gather(&self, figures: Vec<Family>) -> Gathered {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+        self.registry.gather()
+    }
+}
