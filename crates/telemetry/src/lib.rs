@@ -5,6 +5,7 @@
 
 pub mod exposition;
 pub mod model;
+pub mod promql;
 mod protobuf;
 pub mod registry;
 pub mod remote_write;

@@ -1,7 +1,7 @@
 //! Series of samples, named by labels, in the model of Prometheus.
 
 mod histogram;
-mod labels;
+pub mod labels;
 
 use std::fmt;
 use std::sync::Arc;

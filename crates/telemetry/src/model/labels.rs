@@ -38,6 +38,26 @@ impl Labels {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// Those whose names are to be kept.
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Labels {
+        if self.0.iter().all(|(name, _)| keep(name)) {
+            return self.clone();
+        }
+        Labels(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+    }
+
+    /// All of them, one with another value; with an empty value, without it.
+    pub fn with(&self, name: &str, value: &str) -> Labels {
+        let mut pairs = self.0.to_vec();
+        match (pairs.binary_search_by(|(known, _)| (**known).cmp(name)), value.is_empty()) {
+            (Ok(at), true) => drop(pairs.remove(at)),
+            (Ok(at), false) => pairs[at].1 = value.into(),
+            (Err(_), true) => return self.clone(),
+            (Err(at), false) => pairs.insert(at, (name.into(), value.into())),
+        }
+        Labels(pairs.into())
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -86,6 +106,11 @@ impl Matcher {
         Matcher { name: name.to_owned(), op: MatchOp::Equal(value.to_owned()) }
     }
 
+    /// `name!="value"`.
+    pub fn not_equal(name: &str, value: &str) -> Matcher {
+        Matcher { name: name.to_owned(), op: MatchOp::NotEqual(value.to_owned()) }
+    }
+
     /// `name=~"pattern"`, or `name!~"pattern"` when `not`.
     ///
     /// # Errors
@@ -123,6 +148,14 @@ mod tests {
         assert_eq!((labels.get("b"), labels.get("gone"), labels.name()), ("2", "", "up"));
         assert_eq!(labels.to_string(), r#"up{a="x", b="2"}"#);
         assert_eq!(Labels::default().to_string(), "{}");
+    }
+
+    #[test]
+    fn labels_are_taken_away_and_put_in_their_place() {
+        let labels = Labels::new([("a", "1"), ("c", "3")]);
+        assert_eq!(labels.filtered(|name| name == "c").to_string(), r#"{c="3"}"#);
+        assert_eq!(labels.with("b", "2").to_string(), r#"{a="1", b="2", c="3"}"#);
+        assert_eq!(labels.with("a", "").with("c", "4").with("d", "").to_string(), r#"{c="4"}"#);
     }
 
     #[test]
