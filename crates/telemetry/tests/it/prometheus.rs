@@ -1,0 +1,283 @@
+//! Against the real thing: what Prometheus scrapes of us, and what it writes to us.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use dwcp_telemetry::exposition::{ACCEPT, Buckets, Exposition, Family, Format, Kind, Limits, decode, encode};
+use dwcp_telemetry::remote_write::{self, Version};
+use dwcp_telemetry::scrape::{Moment, ScrapeCache, Target};
+use dwcp_telemetry::{Histogram, Labels, Sample, Value};
+
+use crate::exposition::{families, shown};
+use crate::http::{self, Message, Server};
+use crate::prometheus_process::{Prometheus, installed, number};
+
+const FORMS: [(&str, Format); 3] =
+    [("text", Format::Text), ("open", Format::OpenMetrics), ("messages", Format::Protobuf)];
+
+/// What was written to us, by series.
+#[derive(Default)]
+struct Written {
+    samples: BTreeMap<Labels, Vec<Sample>>,
+    kinds: BTreeMap<String, Kind>,
+}
+
+/// What we show: everything, or everything but the requests.
+fn shown_now(fewer: &AtomicBool) -> Vec<Family> {
+    let mut families = families();
+    families.retain(|family| family.name != "requests_total" || !fewer.load(Ordering::Relaxed));
+    families
+}
+
+/// An exporter with a path for each form, and a receiver of remote write.
+fn serve(
+    written: Arc<Mutex<Written>>,
+    fewer: Arc<AtomicBool>,
+    accepted: Arc<Mutex<BTreeSet<String>>>,
+) -> Server {
+    Server::start(move |request: &Message| {
+        let path = request.first.split(' ').nth(1).unwrap_or("");
+        if path == "/write" {
+            let mut written = written.lock().expect("no panic before");
+            receive(request, &mut written);
+            return Some(("text/plain", Vec::new()));
+        }
+        accepted.lock().expect("no panic before").insert(request.header("accept").to_owned());
+        let (_, format) = FORMS.iter().find(|(name, _)| path.strip_prefix('/') == Some(name))?;
+        Some((format.content_type(), encode(*format, &shown_now(&fewer))))
+    })
+}
+
+fn receive(request: &Message, written: &mut Written) {
+    assert_eq!(request.header("content-encoding"), "snappy");
+    let version =
+        Version::of_content_type(request.header("content-type")).expect("a message of remote write");
+    let found = remote_write::decode(version, &request.body, &Limits::default()).expect("readable");
+    for series in found.series {
+        written.samples.entry(series.labels).or_default().extend(series.samples);
+    }
+    written.kinds.extend(found.metadata.into_iter().map(|(name, metadata)| (name, metadata.kind)));
+}
+
+fn configuration(address: &str) -> String {
+    let job = |(name, _): &(&str, Format)| {
+        format!(
+            "- job_name: {name}\n  metrics_path: /{name}\n  static_configs:\n  - targets: ['{address}']\n    \
+             labels: {{queue: of-target}}\n"
+        )
+    };
+    let jobs: String = FORMS.iter().map(job).collect();
+    format!(
+        "global:\n  scrape_interval: 200ms\n  scrape_timeout: 200ms\n  evaluation_interval: 200ms\n\
+         rule_files: [rules.yml]\n\
+         remote_write:\n- url: http://{address}/write\n  send_native_histograms: true\n  \
+         queue_config: {{batch_send_deadline: 200ms}}\n  metadata_config: {{send_interval: 500ms}}\n\
+         scrape_configs:\n{jobs}"
+    )
+}
+
+const RULES: &str = "groups:\n- name: floats\n  rules:\n  - record: wait:sum\n    \
+    expr: sum(wait_seconds{exported_queue=\"deep\", job=\"messages\"})\n";
+
+#[test]
+fn a_real_prometheus_reads_what_we_show_and_we_read_what_it_writes() {
+    if !installed("prometheus") {
+        return;
+    }
+    let (written, fewer, accepted) =
+        (Arc::<Mutex<Written>>::default(), Arc::<AtomicBool>::default(), Arc::default());
+    let server = serve(Arc::clone(&written), Arc::clone(&fewer), Arc::clone(&accepted));
+    let address = server.address.to_string();
+    let prometheus = Prometheus::start(&configuration(&address), RULES);
+    prometheus.query("up == 1", FORMS.len());
+    let accepted: BTreeSet<String> = accepted.lock().expect("no panic before").clone();
+    for accept in &accepted {
+        assert_eq!(Format::accepted(accept), Format::Protobuf, "{accept}");
+    }
+    numbers_are_ours(&prometheus);
+    histograms_are_ours(&prometheus);
+    metadata_is_ours(&prometheus);
+    wait_until("every series was written", || {
+        all_is_written(&written.lock().expect("no panic before"), &address)
+    });
+    histograms_are_written(&written.lock().expect("no panic before"));
+    fewer.store(true, Ordering::Relaxed);
+    wait_until("the requests ended", || {
+        let written = written.lock().expect("no panic before");
+        let mut requests = written.samples.iter().filter(|(labels, _)| labels.name() == "requests_total");
+        requests.clone().count() == 2 * FORMS.len() && requests.all(|(_, samples)| has_ended(samples))
+    });
+    own_metrics_are_readable(&prometheus);
+}
+
+fn has_ended(samples: &[Sample]) -> bool {
+    samples.iter().max_by_key(|sample| sample.at_ms).is_some_and(|sample| sample.value.is_stale())
+}
+
+fn numbers_are_ours(prometheus: &Prometheus) {
+    for (job, _) in FORMS {
+        let ask = |promql: &str| prometheus.number(&promql.replace("JOB", &format!("job=\"{job}\"")));
+        assert_eq!(ask("requests_total{JOB, method=\"GET\", path=\"C:\\\\new\\n\\\"x\\\"\"}"), 7.0);
+        assert_eq!(ask("requests_total{JOB, method=\"PUT\", path=\"/ümlaut\"}"), 0.25);
+        assert_eq!(ask("filesystem_free_ratio{JOB, mount=\"/var\"}"), f64::INFINITY);
+        assert_eq!(ask("filesystem_free_ratio{JOB, mount=\"/tmp\"}"), 1e300);
+    }
+    let observed = shown(&families(), "wait_seconds", "deep");
+    for (job, _) in &FORMS[..2] {
+        let ask = |suffix: &str, more: &str| {
+            prometheus
+                .number(&format!("wait_seconds_{suffix}{{job=\"{job}\", exported_queue=\"deep\"{more}}}"))
+        };
+        assert_eq!((ask("count", ""), ask("sum", "")), (observed.count, observed.sum));
+        assert_eq!(ask("bucket", ", le=\"+Inf\""), observed.count);
+        for (bound, count) in &observed.classic[..4] {
+            assert_eq!(ask("bucket", &format!(", le=~\"{bound}([.]0)?\"")), *count);
+        }
+    }
+}
+
+fn histograms_are_ours(prometheus: &Prometheus) {
+    let series = "wait_seconds{job=\"messages\", exported_queue=\"deep\"}";
+    let native = shown(&families(), "wait_seconds", "deep").native.expect("it is native");
+    let found = &prometheus.query(series, 1)[0]["histogram"][1];
+    assert_eq!((number(&found["count"]), number(&found["sum"])), (native.count, native.sum));
+    // Upper bound (of the absolute value) and count.
+    let mut wanted: Vec<(f64, f64)> = Vec::new();
+    let end = |index: i32| (f64::from(index) / f64::from(1 << native.schema)).exp2();
+    wanted.extend(native.negative.iter().rev().map(|bucket| (-end(bucket.index), bucket.count)));
+    wanted.push((native.zero_threshold, native.zero_count));
+    wanted.extend(native.positive.iter().map(|bucket| (end(bucket.index), bucket.count)));
+    let found: Vec<(f64, f64)> = found["buckets"]
+        .as_array()
+        .expect("buckets")
+        .iter()
+        .map(|bucket| {
+            let (lower, upper) = (number(&bucket[1]), number(&bucket[2]));
+            (if upper < 0.0 { lower } else { upper }, number(&bucket[3]))
+        })
+        .collect();
+    assert_eq!(found.len(), wanted.len());
+    for ((found, wanted), place) in found.iter().zip(&wanted).zip(0..) {
+        assert!((found.0 / wanted.0 - 1.0).abs() < 1e-12, "bound {place}: {found:?}, {wanted:?}");
+        assert_eq!(found.1, wanted.1, "count {place}");
+    }
+    // The 950th of 1000 values above 0 is 90.25; so many are below that, and 1000 are at most 0.
+    let quantile = prometheus.number(&format!("histogram_quantile(0.975, {series})"));
+    assert!((quantile / 90.25 - 1.0).abs() < 0.05, "{quantile}");
+}
+
+fn metadata_is_ours(prometheus: &Prometheus) {
+    let found = prometheus.ask("/api/v1/metadata", |data| data["requests"].is_array());
+    let of = |name: &str| (found[name][0]["type"].as_str(), found[name][0]["help"].as_str());
+    assert_eq!(of("requests"), (Some("counter"), Some("Requests by \"method\".")));
+    assert_eq!(of("requests_total"), (Some("counter"), Some("Requests by \"method\".")));
+    assert_eq!(of("wait_seconds"), (Some("histogram"), Some("How long\nit took: \\o/.")));
+}
+
+/// Series as our own scrape of the same exporter would store them.
+fn own_scrapes(address: &str) -> BTreeSet<Labels> {
+    let mut all = BTreeSet::new();
+    for (job, format) in FORMS {
+        let body = encode(format, &families());
+        let exposition = decode(format, &body, Buckets::Native, &Limits::default()).expect("readable");
+        let labels = Labels::new([("job", job), ("instance", address), ("queue", "of-target")]);
+        let mut cache = ScrapeCache::new(Target { labels, honor_timestamps: true, ..Target::default() });
+        let scraped = cache.up(exposition, Moment { at_ms: 0, seconds: 0.0 });
+        all.extend(scraped.samples.into_iter().map(|(labels, _)| labels));
+    }
+    all
+}
+
+/// Bounds in one form: Prometheus 2 keeps those of text as they are written.
+fn canonical(labels: &Labels) -> Labels {
+    let pairs = labels.iter().map(|(name, value)| match value.parse::<f64>() {
+        Ok(bound) if name == "le" => (name, format!("{bound:?}")),
+        _ => (name, value.to_owned()),
+    });
+    Labels::new(pairs)
+}
+
+fn all_is_written(written: &Written, address: &str) -> bool {
+    let wanted: BTreeSet<Labels> = own_scrapes(address).iter().map(canonical).collect();
+    let mut found: BTreeSet<Labels> = written.samples.keys().map(canonical).collect();
+    let rule = Labels::new([("__name__", "wait:sum")]);
+    let more: Vec<&Labels> =
+        found.iter().filter(|labels| **labels != rule && !wanted.contains(labels)).collect();
+    assert!(more.is_empty(), "we would not store {more:#?}");
+    let kinds = written.kinds.get("wait_seconds") == Some(&Kind::Histogram);
+    found.remove(&rule) && found == wanted && kinds
+}
+
+fn histograms_are_written(written: &Written) {
+    let of = |wanted: &dyn Fn(&Labels) -> bool| -> Vec<Arc<Histogram>> {
+        let series = written.samples.iter().filter(|(labels, _)| wanted(labels));
+        let histogram = |sample: &Sample| match &sample.value {
+            Value::Histogram(histogram) => Some(Arc::clone(histogram)),
+            Value::Float(_) => None,
+        };
+        series.flat_map(|(_, samples)| samples).filter_map(histogram).collect()
+    };
+    let native = shown(&families(), "wait_seconds", "deep").native.expect("it is native");
+    let scraped = of(&|labels| labels.name() == "wait_seconds" && labels.get("exported_queue") == "deep");
+    assert!(!scraped.is_empty());
+    for histogram in scraped {
+        assert_eq!(Histogram { reset: native.reset, ..(*histogram).clone() }, native);
+    }
+    // A rule's histograms are written as floats.
+    let sums = of(&|labels| labels.name() == "wait:sum");
+    let last = sums.last().expect("the rule was evaluated");
+    assert_eq!(Histogram { reset: native.reset, ..(**last).clone() }, native);
+}
+
+/// A foreign exporter: Prometheus itself, once as text and once as messages.
+fn own_metrics_are_readable(prometheus: &Prometheus) {
+    let read = |accept: &str| -> Exposition {
+        let answer = http::get(prometheus.address, "/metrics", accept).expect("an answer");
+        let format = Format::of_content_type(answer.header("content-type"));
+        assert_eq!(format == Format::Protobuf, accept == ACCEPT);
+        decode(format, &answer.body, Buckets::Both, &Limits::default()).expect("readable")
+    };
+    let names = |exposition: &Exposition| -> BTreeSet<String> {
+        exposition.samples.iter().map(|sample| sample.labels.to_string()).collect()
+    };
+    // The first scrape makes new series.
+    read(ACCEPT);
+    let (text, messages) = (read("text/plain"), read(ACCEPT));
+    assert!(text.samples.len() > 300);
+    let apart: Vec<String> = names(&text).symmetric_difference(&names(&messages)).cloned().collect();
+    assert_eq!(apart, Vec::<String>::new());
+    let kinds =
+        |exposition: &Exposition| -> Vec<Kind> { exposition.metadata.values().map(|one| one.kind).collect() };
+    assert_eq!(kinds(&text), kinds(&messages));
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}: not after a minute");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn promtool_finds_nothing_to_say_about_our_text() {
+    if !installed("promtool") {
+        return;
+    }
+    let mut process = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool starts");
+    let text = encode(Format::Text, &families());
+    process.stdin.take().expect("its input").write_all(&text).expect("promtool reads");
+    let output = process.wait_with_output().expect("promtool ends");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
