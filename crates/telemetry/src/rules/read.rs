@@ -29,8 +29,11 @@ struct Reader<'a> {
     check: CheckExpr<'a>,
     complaints: Vec<Complaint>,
     /// What each rule writes, and the line it stands on.
-    rules: BTreeMap<(bool, String, Vec<(String, String)>), u64>,
+    rules: BTreeMap<Written, u64>,
 }
+
+/// Whether it is an alert, its name, its labels.
+type Written = (bool, String, Vec<(String, String)>);
 
 /// A scalar of the file.
 #[derive(Clone)]

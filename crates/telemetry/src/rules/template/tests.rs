@@ -90,7 +90,7 @@ fn numbers_are_written_for_people() {
         ("printf \"%v\"", 1e6, "1e+06"),
         ("printf \"%v\"", 123_456.0, "123456"),
         ("printf \"%.3g|\"", 0.000_012_345, "1.23e-05|"),
-        ("printf \"%08.2f|\"", -3.14159, "-0003.14|"),
+        ("printf \"%08.2f|\"", -3.2468, "-0003.25|"),
         ("printf \"%-7.1e|\"", 12_345.0, "1.2e+04|"),
     ];
     for (pipe, value, wanted) in cases {
