@@ -41,13 +41,16 @@ impl Inhibition {
 
 /// The inhibitions and the alerts that fire, made ready for many questions.
 pub(super) struct Inhibitor<'a> {
-    rules: Vec<(&'a Inhibition, BTreeMap<Vec<&'a str>, Vec<&'a Labels>>)>,
+    rules: Vec<(&'a Inhibition, Sources<'a>)>,
 }
+
+/// The alerts that inhibit, by the values of the labels that must be equal.
+type Sources<'a> = BTreeMap<Vec<&'a str>, Vec<&'a Labels>>;
 
 impl<'a> Inhibitor<'a> {
     pub fn new(rules: &'a [Inhibition], firing: &'a [Labels]) -> Inhibitor<'a> {
         let with_sources = rules.iter().map(|rule| {
-            let mut sources: BTreeMap<Vec<&str>, Vec<&Labels>> = BTreeMap::new();
+            let mut sources = Sources::new();
             for labels in firing.iter().filter(|labels| rule.source.hold(labels)) {
                 sources.entry(equal(rule, labels)).or_default().push(labels);
             }
