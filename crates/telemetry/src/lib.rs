@@ -10,5 +10,8 @@ mod protobuf;
 pub mod registry;
 pub mod remote_write;
 pub mod scrape;
+pub mod alerting;
+pub mod model;
+pub mod rules;
 
 pub use model::{Histogram, Labels, Matcher, Sample, Select, Selected, Series, Source, SourceError, Value};

@@ -14,7 +14,7 @@ pub const EDGES: [(&str, u8, &[&str]); 16] = [
     ("mesh", 3, &["types"]),
     ("machine", 3, &["types", "roles"]),
     ("backup", 3, &["types"]),
-    ("telemetry", 3, &["types"]),
+    ("telemetry", 3, &["types", "config"]),
     (
         "server",
         4,
