@@ -1,0 +1,3 @@
+//! Tests of telemetry through its public interface.
+
+mod logs;
