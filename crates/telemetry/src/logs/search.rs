@@ -178,7 +178,10 @@ fn candidates<'a>(
                 let edge_ms = match query.order {
                     Order::NewestFirst => {
                         let until = query.until_ms.unwrap_or(i64::MAX);
-                        extent.max_ms.min(until).min(from.map_or(i64::MAX, |place| place.at_ms))
+                        // No record has a place without a log: those of its moment stand behind it.
+                        let latest =
+                            |place: &Place| place.at_ms.saturating_sub(i64::from(place.origin.is_empty()));
+                        extent.max_ms.min(until).min(from.map_or(i64::MAX, latest))
                     }
                     Order::OldestFirst => {
                         let since = query.since_ms.unwrap_or(i64::MIN);

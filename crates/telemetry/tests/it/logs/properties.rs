@@ -179,6 +179,8 @@ fn run(steps: Vec<Step>, queries: &[Query]) {
                 drop(store);
                 store = open(&here, small());
                 assert_eq!(store.take_faults(), []);
+                model.synced = model.records.len();
+                model.lengths = active(&here).into_iter().collect();
             }
             Step::Ship(back, limit) => {
                 let after = (model.records.len() as u64).saturating_sub(back);
