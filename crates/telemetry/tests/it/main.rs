@@ -4,3 +4,6 @@ mod exposition;
 mod http;
 mod prometheus;
 mod prometheus_process;
+//! Tests of telemetry through its public interface.
+
+mod logs;
