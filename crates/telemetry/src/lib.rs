@@ -3,6 +3,7 @@
 //! [`model`] is what all of it is about: series of samples, named by labels. A [`Source`] hands them out: a store on a disk,
 //! another region, or a foreign Prometheus. Everything here is synchronous; whoever serves it gives it threads.
 
+pub mod alerting;
 pub mod exposition;
 pub mod logs;
 pub mod model;
@@ -10,9 +11,7 @@ pub mod promql;
 mod protobuf;
 pub mod registry;
 pub mod remote_write;
-pub mod scrape;
-pub mod alerting;
-pub mod model;
 pub mod rules;
+pub mod scrape;
 
 pub use model::{Histogram, Labels, Matcher, Sample, Select, Selected, Series, Source, SourceError, Value};
