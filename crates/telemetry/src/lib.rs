@@ -4,5 +4,6 @@
 //! another region, or a foreign Prometheus. Everything here is synchronous; whoever serves it gives it threads.
 
 pub mod model;
+pub mod store;
 
 pub use model::{Histogram, Labels, Matcher, Sample, Select, Selected, Series, Source, SourceError, Value};
