@@ -13,5 +13,6 @@ pub mod registry;
 pub mod remote_write;
 pub mod rules;
 pub mod scrape;
+pub mod store;
 
 pub use model::{Histogram, Labels, Matcher, Sample, Select, Selected, Series, Source, SourceError, Value};

@@ -5,3 +5,4 @@ mod http;
 mod logs;
 mod prometheus;
 mod prometheus_process;
+mod store;
