@@ -18,6 +18,7 @@ mod functions;
 mod glob;
 mod histogram;
 mod lex;
+pub mod observed;
 mod parse;
 mod print;
 mod query;
