@@ -1,12 +1,14 @@
 //! `dwcpd.yaml`: what a region's server needs to know before it can ask anybody.
 
 mod check;
+mod metrics;
 mod state;
 
 use std::collections::BTreeMap;
 
 use crate::{Complaints, Fields, reader};
 
+pub use metrics::Metrics;
 pub use state::{Etcd, State};
 
 /// Settings of one region's server.
@@ -40,6 +42,7 @@ pub struct RegionConfig {
     pub backup: Backup,
     /// Where what this server must not forget is kept.
     pub state: State,
+    pub metrics: Metrics,
     /// Public keys, 64 hexadecimal digits each, that a program must be signed with to run here; none: no upgrades.
     pub upgrade_keys: Vec<String>,
 }
@@ -191,6 +194,7 @@ fn settings(fields: &mut Fields<'_>) -> RegionConfig {
         genesis: regions.into_iter().collect(),
         backup: fields.map("backup", backup).unwrap_or_default(),
         state: fields.map("state", state::read).unwrap_or_default(),
+        metrics: fields.map("metrics", metrics::read).unwrap_or_default(),
         upgrade_keys: fields.map("upgrade", |f| f.texts("keys")).unwrap_or_default(),
     }
 }

@@ -26,6 +26,7 @@ mod listen;
 mod maintenance;
 mod matrices;
 mod membership;
+mod metrics;
 mod migrations;
 mod moves;
 pub(crate) mod names;
@@ -37,6 +38,7 @@ mod planning;
 mod policies;
 mod preflight;
 mod processes;
+mod prometheus;
 mod promises;
 mod protection;
 mod rebalance;
@@ -67,6 +69,7 @@ use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dwcp_config::region::RegionConfig;
+use dwcp_telemetry::registry::Gathered;
 use dwcp_types::TokenId;
 use tokio::sync::watch as signal;
 
@@ -74,6 +77,8 @@ use crate::backups::place::Places;
 use crate::handle::NodeHandle;
 use crate::inspect::Inspector;
 use crate::program::Programs;
+use crate::telemetry::regions::Regions as Measured;
+use crate::telemetry::{Instruments, figures};
 
 pub use auth::{fresh_secret, secret_hash};
 pub(crate) use hosts::used_percents;
@@ -105,6 +110,10 @@ pub struct Api {
     outlook: outlook::Outlook,
     /// What processes say of themselves.
     inspector: Inspector,
+    /// What this process counts.
+    instruments: Instruments,
+    /// What every region measured; none: this process keeps nothing.
+    measured: Option<Measured>,
     /// Turns true when the process stops: open streams end.
     stopping: signal::Sender<bool>,
 }
@@ -124,6 +133,8 @@ impl Api {
             upgrade_keys: config.upgrade_keys.clone(),
             outlook: outlook::Outlook::default(),
             inspector: Inspector::alone(config),
+            instruments: Instruments::new(&config.region),
+            measured: None,
             stopping: signal::Sender::new(false),
         }
     }
@@ -131,6 +142,23 @@ impl Api {
     /// The same, where other regions' processes can be asked.
     pub fn inspecting(self, inspector: Inspector) -> Api {
         Api { inspector, ..self }
+    }
+
+    /// The same, with what the process counts and what all regions measured.
+    pub fn measuring(self, instruments: Instruments, measured: Option<Measured>) -> Api {
+        Api { instruments, measured, ..self }
+    }
+
+    /// The region whose API it is.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Everything that this process measures, now; none: it is stopping.
+    pub(crate) async fn gather(&self) -> Option<Gathered> {
+        let lately = self.outlook.lately();
+        let figures = self.node.look(move |view| figures::families(view, &lately)).await?;
+        Some(self.instruments.gather(figures))
     }
 
     fn note_use(&self, token: &TokenId) {

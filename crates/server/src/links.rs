@@ -13,24 +13,32 @@ use crate::inspect;
 use crate::log::Log;
 use crate::placement_times::PlacementTimes;
 use crate::program::fetch::Incoming;
+use crate::telemetry;
 use crate::writer::CommitTimes;
 
 const LINKS_EVERY: Duration = Duration::from_millis(250);
 const MEASURES_EVERY: Duration = Duration::from_secs(1);
+
+/// Where frames between shells go: those of programs, of the inspector, of what was measured.
+pub type Doors = (UnboundedSender<Incoming>, UnboundedSender<Incoming>, UnboundedSender<Incoming>);
 
 /// Passes what happens on the mesh on to the node, until the mesh ends.
 pub async fn pass_events(
     mut events: Receiver<MeshEvent>,
     mesh: MeshHandle,
     node: NodeHandle,
-    (programs, inspector): (UnboundedSender<Incoming>, UnboundedSender<Incoming>),
+    (programs, inspector, measured): Doors,
     log: Log,
 ) {
     while let Some(event) = events.recv().await {
         match event {
-            // Nothing that the node decides by: pieces of programs, and what processes say of themselves.
+            // Nothing that the node decides by: pieces of programs, what processes say of themselves and measured.
             MeshEvent::Frame { from, class: Class::Bulk, bytes, .. } => {
-                let to = if inspect::is_mine(&bytes) { &inspector } else { &programs };
+                let to = match () {
+                    () if inspect::is_mine(&bytes) => &inspector,
+                    () if telemetry::is_mine(&bytes) => &measured,
+                    () => &programs,
+                };
                 let _ = to.send((from, bytes));
             }
             MeshEvent::Frame { from, bytes, room, .. } => node.receive(Input::Mesh { from, bytes }, room),

@@ -20,6 +20,7 @@ use crate::issuer::Issuer;
 use crate::log::Log;
 use crate::placement_times::PlacementTimes;
 use crate::record::Recorder;
+use crate::telemetry::Instruments;
 use crate::writer::{CommitTimes, Writer};
 
 /// Most inputs of one step: bounds how long a look waits.
@@ -47,6 +48,8 @@ pub struct Outlets {
     pub switch: UnboundedSender<SwitchOrder>,
     /// How long placement decisions take.
     pub placements: PlacementTimes,
+    /// What is counted for the metrics.
+    pub instruments: Instruments,
     /// The file of emulated links, in a development federation.
     pub wan: Option<PathBuf>,
 }
@@ -239,9 +242,15 @@ impl NodeLoop {
             // The step may do more than decide: what is measured is at least what the decisions took.
             let took_us = clock::mono().0.saturating_sub(now.mono.0);
             self.outlets.placements.note(took_us, decisions);
+            self.outlets.instruments.placed(took_us, decisions);
         }
         for us in self.node.take_replica_times() {
             self.outlets.placements.note(us, 1);
+            self.outlets.instruments.placed(us, 1);
+        }
+        for (home, node, us) in self.node.take_sync_times() {
+            let name = |node| self.node.region_name(node).map_or("federation", RegionId::as_str);
+            self.outlets.instruments.synced(name(home), name(node), us);
         }
         for effect in effects.drain(..) {
             self.carry_out(effect);

@@ -25,6 +25,8 @@ use crate::program::Programs;
 use crate::program::fetch::{self, Keeper};
 use crate::record::Recorder;
 use crate::store::{SetAside, Store, StoreError};
+use crate::telemetry::regions::Regions as Measured;
+use crate::telemetry::{Instruments, keeper};
 use crate::writer::{CommitTimes, Writer};
 use crate::{clock, links, setup};
 
@@ -63,6 +65,10 @@ pub struct Region {
     pub times: CommitTimes,
     /// What its process and others' say of themselves.
     pub inspector: Inspector,
+    /// What its process counts.
+    pub instruments: Instruments,
+    /// What every region measured; none: this one's store of it can't be used.
+    pub measured: Option<Measured>,
     thread: JoinHandle<()>,
     tasks: Vec<AbortHandle>,
 }
@@ -85,6 +91,11 @@ impl Region {
     pub fn start_on(config: &RegionConfig, options: Options, store: Store) -> Result<Region, String> {
         let Options { log, state_lost, mut recorder, switch, trial, joins, failed } = options;
         let identity = setup::identity(config)?;
+        let folder = Path::new(&config.data_dir).join("metrics");
+        // The control plane does not need it.
+        let measurements = keeper::open(&folder, setup::metrics(config), &log);
+        let measurements =
+            measurements.map_err(|why| log.error("monitor", format!("no metrics are kept: {why}")));
         let seed = setup::random_seed()?;
         let mut node_config = setup::node_config(config, seed)?;
         node_config.lost = state_lost;
@@ -102,7 +113,8 @@ impl Region {
         joins()?;
         let mesh = Mesh::start(mesh, events).map_err(|e| format!("the mesh at {listen}: {e}"))?;
         let (door, inbox) = NodeHandle::new();
-        let (times, placements) = (CommitTimes::default(), PlacementTimes::default());
+        let instruments = Instruments::new(&config.region);
+        let (times, placements) = (CommitTimes::counted(instruments.clone()), PlacementTimes::default());
         let told = door.clone();
         let durable = move |seq| told.tell(Input::Persisted { seq });
         let started = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
@@ -118,6 +130,7 @@ impl Region {
             recorder,
             issuer: Issuer::new(config),
             placements: placements.clone(),
+            instruments: instruments.clone(),
             switch,
             wan: config.wan.as_ref().filter(|_| config.dev).map(Into::into),
         };
@@ -125,6 +138,8 @@ impl Region {
         let (program_frames, incoming) = fetch::door();
         let (asking, asked) = fetch::door();
         let inspector = Inspector::new(config, identity.clone(), mesh.clone());
+        let (querying, queried) = fetch::door();
+        let measured = measurements.ok().map(|store| Measured::new(config.number, store, Some(mesh.clone())));
         let keeper = Keeper {
             programs: Programs::in_folder(Path::new(&config.data_dir)),
             keys: config.upgrade_keys.clone(),
@@ -139,7 +154,7 @@ impl Region {
                     from_mesh,
                     mesh.clone(),
                     door.clone(),
-                    (program_frames, asking),
+                    (program_frames, asking, querying),
                     log.clone(),
                 ),
                 &log,
@@ -149,7 +164,9 @@ impl Region {
             vital(links::measure(mesh.clone(), door.clone(), times.clone(), placements), &log),
             vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
-        Ok(Region { node: door, mesh, identity, times, inspector, thread, tasks })
+        let answers = measured.clone().map(|measured| vital(measured.keep(queried), &log));
+        let tasks = tasks.into_iter().chain(answers).collect();
+        Ok(Region { node: door, mesh, identity, times, inspector, instruments, measured, thread, tasks })
     }
 
     /// Hands leadership of every group over, so that nobody waits for an election; waits up to `limit` for it.

@@ -18,6 +18,7 @@ use crate::record::Recorder;
 use crate::records;
 use crate::region::{Options, Region};
 use crate::setup;
+use crate::telemetry::keeper;
 
 /// The whole stop takes no longer than this.
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
@@ -109,7 +110,12 @@ async fn serve(
     let tls = region.identity.api_server_config().map_err(|e| e.to_string())?;
     let closing = Arc::new(Notify::new());
     let closed = closing.clone();
-    let shared = Arc::new(Api::new(region.node.clone(), &config).inspecting(region.inspector.clone()));
+    let api_of = Api::new(region.node.clone(), &config).inspecting(region.inspector.clone());
+    let shared = Arc::new(api_of.measuring(region.instruments.clone(), region.measured.clone()));
+    if let Some(measured) = &region.measured {
+        let every = Duration::from_millis(config.metrics.interval_ms);
+        tokio::spawn(keeper::keep(shared.clone(), measured.store().clone(), every, log.clone()));
+    }
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(&config), log.clone()));
     let serving =

@@ -193,3 +193,13 @@ pub fn random_seed() -> Result<u64, String> {
     SystemRandom::new().fill(&mut bytes).map_err(|_| "the system has no randomness".to_owned())?;
     Ok(u64::from_le_bytes(bytes))
 }
+
+/// How the metric store is set up.
+pub fn metrics(config: &RegionConfig) -> dwcp_telemetry::store::Config {
+    let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    dwcp_telemetry::store::Config {
+        fine_retention_ms: ms(config.metrics.keep_ms),
+        coarse_retention_ms: ms(config.metrics.keep_coarse_ms),
+        ..Default::default()
+    }
+}

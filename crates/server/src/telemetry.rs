@@ -2,5 +2,9 @@
 
 pub mod figures;
 pub mod instruments;
+pub mod keeper;
+pub mod regions;
+mod wire;
 
 pub use instruments::Instruments;
+pub use wire::is_mine;

@@ -12,6 +12,7 @@ use std::time::Instant;
 use dwcp_consensus::Batch;
 
 use crate::store::{Checkup, Store, StoreError};
+use crate::telemetry::Instruments;
 
 /// Commits the times of which are remembered.
 const REMEMBERED: usize = 256;
@@ -22,11 +23,21 @@ pub struct CommitTimes {
     us: Arc<Mutex<VecDeque<u64>>>,
     /// The longest since somebody last asked, µs.
     longest: Arc<AtomicU64>,
+    /// Where each is counted for the metrics.
+    instruments: Option<Instruments>,
 }
 
 impl CommitTimes {
+    /// The same, counted for the metrics too.
+    pub fn counted(instruments: Instruments) -> CommitTimes {
+        CommitTimes { instruments: Some(instruments), ..CommitTimes::default() }
+    }
+
     fn add(&self, us: u64) {
         self.longest.fetch_max(us, Ordering::Relaxed);
+        if let Some(instruments) = &self.instruments {
+            instruments.committed(us);
+        }
         let mut times = self.us.lock().unwrap_or_else(|e| e.into_inner());
         if times.len() == REMEMBERED {
             times.pop_front();

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 pub use ast::Type;
 pub use glob::expand_globs;
+pub use histogram::quantile::{Range, ranges};
 pub use lex::read_duration;
 pub use query::{Query, Selected, Span};
 pub use series_notation::{Memory, NotationError};

@@ -1,6 +1,7 @@
 //! One request from its bytes to its answer: id, route, token, body, answer or problem.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use dwcp_api::problem::status_of;
 use dwcp_api::server::LeaderRead;
@@ -8,7 +9,7 @@ use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, NDJSON, PROBLEM_JSON, Permission, Prob
 use dwcp_types::{Code, Refusal};
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -17,7 +18,7 @@ use super::auth::{self, Caller};
 use super::body::{self, Outgoing};
 use super::call::{Call, digest};
 use super::routes::{self, Answered, Arrived, Found};
-use super::{Api, call, names};
+use super::{Api, call, names, prometheus};
 use crate::handle::View;
 
 const JSON: &str = "application/json";
@@ -31,10 +32,13 @@ pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> Response<Outgo
     let (parts, body) = request.into_parts();
     let id = request_id(&parts);
     let head_only = parts.method == hyper::Method::HEAD;
+    let (instruments, began) = (api.instruments.clone(), Instant::now());
     let mut response = match serve(api, &parts, body, &id).await {
         Ok(response) => response,
         Err(refused) => problem_response(*refused, &id),
     };
+    let endpoint = endpoint(&parts);
+    instruments.answered(endpoint, response.status().as_u16(), began.elapsed().as_secs_f64());
     if head_only {
         *response.body_mut() = Outgoing::Whole(None);
     }
@@ -44,6 +48,17 @@ pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> Response<Outgo
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// What was asked, in one of a few words: a path that is none must not make a metric of its own.
+fn endpoint(parts: &Parts) -> &'static str {
+    let path = parts.uri.path();
+    let method = if parts.method == hyper::Method::HEAD { "GET" } else { parts.method.as_str() };
+    match routes::find(method, path) {
+        Found::Route(route, _) => route.name,
+        _ if prometheus::is_mine(path) => "Prometheus",
+        _ => "other",
+    }
 }
 
 struct Refused {
@@ -79,6 +94,9 @@ async fn serve(
     let path = parts.uri.path();
     if let Some(response) = plain_page(&api, parts, path).await {
         return response;
+    }
+    if prometheus::is_mine(path) {
+        return foreign(&api, parts, incoming).await;
     }
     // What answers GET answers HEAD, without a body.
     let method = if parts.method == hyper::Method::HEAD { "GET" } else { parts.method.as_str() };
@@ -118,6 +136,30 @@ async fn serve(
         Answered::Whole(bytes) => answer(StatusCode::OK, JSON, Outgoing::whole(bytes)),
         Answered::Stream(lines) => answer(StatusCode::OK, NDJSON, Outgoing::Stream(lines)),
     })
+}
+
+/// What foreign programs ask for, in the way of Prometheus.
+async fn foreign(
+    api: &Arc<Api>,
+    parts: &Parts,
+    incoming: Incoming,
+) -> Result<Response<Outgoing>, Box<Refused>> {
+    let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
+    let caller = auth::authenticate(api, secret).await?;
+    auth::permit(&caller, Permission::Read)?;
+    if !matches!(parts.method, hyper::Method::GET | hyper::Method::HEAD | hyper::Method::POST) {
+        return Err(wrong_method(parts.uri.path(), "GET, HEAD, POST"));
+    }
+    let accept = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let form = body::read(incoming).await?;
+    let form = String::from_utf8(form).map_err(|_| Problem::bad_request("the body is no form"))?;
+    let fields = [parts.uri.query().unwrap_or(""), &form].join("&");
+    let answered = prometheus::answer(api, parts.uri.path(), accept, &fields).await?;
+    let mut response = answer(answered.status, "text/plain", Outgoing::whole(answered.body));
+    if let Ok(media) = HeaderValue::from_str(answered.media) {
+        response.headers_mut().insert(CONTENT_TYPE, media);
+    }
+    Ok(response)
 }
 
 /// What is served beside the table: the document, and whether the process is well.

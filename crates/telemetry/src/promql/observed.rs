@@ -82,11 +82,11 @@ impl Bare {
 /// What a series observed behind `start_ms`, none when it has no histograms.
 fn within(series: &Series, start_ms: Option<i64>) -> Option<Histogram> {
     let histograms = series.samples.iter().filter(|sample| !sample.value.is_stale());
-    let histograms = histograms.filter_map(|sample| match &sample.value {
+    let mut histograms = histograms.filter_map(|sample| match &sample.value {
         Value::Histogram(histogram) => Some((sample.at_ms, histogram)),
         Value::Float(_) => None,
     });
-    let Some(start_ms) = start_ms else { return histograms.last().map(|(_, last)| (**last).clone()) };
+    let Some(start_ms) = start_ms else { return histograms.next_back().map(|(_, last)| (**last).clone()) };
     let mut before: Option<&Arc<Histogram>> = None;
     let mut sum: Option<Histogram> = None;
     for (at_ms, now) in histograms {

@@ -1,0 +1,124 @@
+//! Keeps what this process measures: gathered every so often, appended to the region's own store.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dwcp_telemetry::exposition::{self, Buckets, Exposition, Format, Limits};
+use dwcp_telemetry::model::{Labels, Sample};
+use dwcp_telemetry::registry::Gathered;
+use dwcp_telemetry::scrape::{Moment, ScrapeCache, Scraped, Target};
+use dwcp_telemetry::store::disk::Folder;
+use dwcp_telemetry::store::{Config, Row, SeriesRef, Store};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock;
+use crate::http::Api;
+use crate::log::Log;
+
+/// Between two looks at what the store has to do.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
+/// The label that says which program a series is of.
+const JOB: &str = "dwcpd";
+
+/// Opens the metric store of a region, and says what was damaged.
+///
+/// # Errors
+/// The folder can't be used.
+pub fn open(folder: &Path, config: Config, log: &Log) -> Result<Arc<Store>, String> {
+    let disk = Folder::new(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let now_ms = now_ms();
+    let opened = Store::open(Arc::new(disk), config, now_ms);
+    let (store, opened) = opened.map_err(|e| format!("{}: {e}", folder.display()))?;
+    for found in opened.found {
+        log.warning("monitor", format!("metrics: {found}"));
+    }
+    Ok(Arc::new(store))
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(clock::wall().0).unwrap_or(i64::MAX)
+}
+
+/// Gathers and keeps, every `every`, for as long as the process lives.
+pub async fn keep(api: Arc<Api>, store: Arc<Store>, every: Duration, log: Log) {
+    let instance = api.region().to_owned();
+    let labels = Labels::new([("job", JOB), ("instance", &*instance)]);
+    let mut cache = ScrapeCache::new(Target { labels, honor_labels: true, ..Target::default() });
+    let maintained = store.clone();
+    let told = log.clone();
+    tokio::spawn(async move { maintain(maintained, told).await });
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        let began = Instant::now();
+        let at_ms = now_ms();
+        // It is stopping.
+        let Some(gathered) = api.gather().await else { return };
+        let store = store.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            let exposition = read(&gathered)?;
+            let moment = Moment { at_ms, seconds: began.elapsed().as_secs_f64() };
+            let scraped = cache.up(exposition, moment);
+            append(&store, scraped, at_ms)?;
+            Ok::<_, String>(cache)
+        });
+        let outcome = match kept.await {
+            Ok(Ok(again)) => {
+                cache = again;
+                Ok(())
+            }
+            Ok(Err(why)) => Err(why),
+            Err(error) => Err(error.to_string()),
+        };
+        match outcome {
+            Ok(()) => failing = false,
+            Err(why) => {
+                // Once, and not every time: the log is for people.
+                if !failing {
+                    log.error("monitor", format!("metrics are not kept: {why}"));
+                }
+                failing = true;
+                let labels = Labels::new([("job", JOB), ("instance", &*instance)]);
+                cache = ScrapeCache::new(Target { labels, honor_labels: true, ..Target::default() });
+            }
+        }
+    }
+}
+
+/// What was gathered, as whoever scrapes this process reads it.
+fn read(gathered: &Gathered) -> Result<Exposition, String> {
+    let bytes = exposition::encode(Format::Protobuf, &gathered.families);
+    exposition::decode(Format::Protobuf, &bytes, Buckets::Native, &Limits::default())
+        .map_err(|e| e.to_string())
+}
+
+fn append(store: &Store, scraped: Scraped, now_ms: i64) -> Result<(), String> {
+    let named: Vec<(SeriesRef, Sample)> =
+        scraped.samples.into_iter().map(|(labels, sample)| (SeriesRef::new(labels), sample)).collect();
+    let rows: Vec<Row<'_>> = named
+        .iter()
+        .map(|(series, sample)| Row { series, at_ms: sample.at_ms, value: sample.value.clone() })
+        .collect();
+    store.append(&rows, now_ms).map(drop).map_err(|e| e.to_string())
+}
+
+/// Writes blocks, puts them together and removes what is too old.
+async fn maintain(store: Arc<Store>, log: Log) {
+    let mut ticks = interval(MAINTAIN_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut said = Vec::new();
+    loop {
+        ticks.tick().await;
+        let maintained = store.clone();
+        let done = tokio::task::spawn_blocking(move || maintained.maintain(now_ms())).await;
+        let Ok(done) = done else { return };
+        let problems: Vec<String> = done.problems.iter().map(ToString::to_string).collect();
+        for problem in problems.iter().filter(|problem| !said.contains(*problem)) {
+            log.warning("monitor", format!("metrics: {problem}"));
+        }
+        said = problems;
+    }
+}

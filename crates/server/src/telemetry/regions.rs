@@ -1,0 +1,436 @@
+//! What every region measured, as one source: each answers for itself over the mesh, and who does not is named.
+//!
+//! Nothing of it goes by way of the node, so that no decision waits for a query.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dwcp_mesh::{Class, MeshHandle, Sent};
+use dwcp_roles::node::Opaque;
+use dwcp_telemetry::exposition::Limits;
+use dwcp_telemetry::model::{Labels, Matcher, Select, Selected, Series, Source, SourceError};
+use dwcp_telemetry::remote_write::{self, Version};
+use dwcp_telemetry::store::Store;
+use dwcp_types::{NodeId, decode, encode};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::wire::{Ask, Condition, Frame, Tell, What, decode_texts, encode_texts};
+use crate::clock;
+use crate::program::fetch::Incoming;
+
+/// A region that has not answered by then is missing.
+pub const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+/// Questions of other regions that are answered at once; more are refused.
+const AT_ONCE: usize = 4;
+/// Samples in one piece of an answer.
+const PIECE_SAMPLES: usize = 50_000;
+/// Longest piece when it is unpacked, bytes.
+const PIECE_BYTES: usize = 64 << 20;
+
+type Waiting = BTreeMap<u64, (NodeId, UnboundedSender<Tell>)>;
+
+/// Asks and answers. Clones share everything.
+#[derive(Clone)]
+pub struct Regions {
+    me: NodeId,
+    store: Arc<Store>,
+    mesh: Option<MeshHandle>,
+    waiting: Arc<Mutex<Waiting>>,
+    next: Arc<AtomicU64>,
+    room: Arc<Semaphore>,
+}
+
+/// Regions to ask: their node's number, name, and whether their node is heard.
+pub type Others = Vec<(NodeId, String, bool)>;
+
+/// Every region as one source, for one query.
+pub struct Federated {
+    regions: Regions,
+    others: Others,
+    runtime: Handle,
+    /// Who did not answer, and why.
+    missing: Mutex<BTreeMap<String, String>>,
+}
+
+impl Regions {
+    /// Those that are reached over `mesh`; without it only this one.
+    pub fn new(me: NodeId, store: Arc<Store>, mesh: Option<MeshHandle>) -> Regions {
+        Regions {
+            me,
+            store,
+            mesh,
+            waiting: Arc::default(),
+            // Answers to a process before this one are none to this one.
+            next: Arc::new(AtomicU64::new(clock::wall().0 << 16)),
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// What this region keeps.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Answers others, and takes their answers, until the mesh ends.
+    pub async fn keep(self, mut incoming: UnboundedReceiver<Incoming>) {
+        while let Some((from, bytes)) = incoming.recv().await {
+            match decode::<Frame>(&bytes) {
+                Ok(Frame::Ask(ask)) => self.answer(from, *ask),
+                Ok(Frame::Tell(tell)) => {
+                    let mut waiting = self.waiting();
+                    // Only who was asked answers.
+                    if waiting.get(&tell.id).is_some_and(|(asked, _)| *asked == from) {
+                        let (id, last) = (tell.id, tell.last);
+                        if let Some((_, sender)) = waiting.get(&id) {
+                            // Who asked may have gone away.
+                            let _ = sender.send(*tell);
+                        }
+                        if last {
+                            waiting.remove(&id);
+                        }
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers on a thread of its own: it reads the disk.
+    fn answer(&self, from: NodeId, ask: Ask) {
+        let Some(mesh) = self.mesh.clone() else { return };
+        let send = move |tell: Tell| {
+            // What is not sent is not answered in time.
+            let _ = mesh.send(from, Class::Bulk, encode(&Frame::Tell(Box::new(tell))));
+        };
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            let error = format!("it answers {AT_ONCE} questions at once, and has as many");
+            return send(Tell { id: ask.id, last: true, error, ..Tell::default() });
+        };
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            pieces(&store, &ask).into_iter().for_each(send);
+        });
+    }
+
+    /// Asks a region; all pieces of its answer.
+    async fn ask(&self, node: NodeId, ask: &Ask) -> Result<Vec<Tell>, SourceError> {
+        let failed = |why: &str| SourceError::Failed(why.to_owned());
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, mut told) = unbounded_channel();
+        self.waiting().insert(id, (node, sender));
+        // Also when nobody wants to know any more.
+        let _forgets = Forgets { waiting: &self.waiting, id };
+        let frame = Frame::Ask(Box::new(Ask { id, ..ask.clone() }));
+        let mesh = self.mesh.as_ref().ok_or_else(|| failed("it has no links"))?;
+        if let Sent::Dropped(reason) = mesh.send(node, Class::Bulk, encode(&frame)) {
+            return Err(SourceError::Failed(format!("it can't be asked: {reason:?}")));
+        }
+        let (deadline, mut pieces) = (Instant::now() + ANSWERED_WITHIN, Vec::new());
+        loop {
+            let Ok(Some(tell)) = timeout_at(deadline, told.recv()).await else {
+                return Err(SourceError::Failed(format!("no answer within {} s", ANSWERED_WITHIN.as_secs())));
+            };
+            if tell.too_much > 0 {
+                return Err(SourceError::TooMuch { samples: tell.too_much, limit: ask.max_samples });
+            }
+            if !tell.error.is_empty() {
+                return Err(SourceError::Failed(tell.error));
+            }
+            // Each class of a link keeps its order: a piece that is missing was dropped.
+            if tell.number != pieces.len() as u64 {
+                return Err(failed("a piece of its answer was lost"));
+            }
+            let last = tell.last;
+            pieces.push(tell);
+            if last {
+                return Ok(pieces);
+            }
+        }
+    }
+}
+
+/// Takes a question back when whoever asked goes away.
+struct Forgets<'a> {
+    waiting: &'a Mutex<Waiting>,
+    id: u64,
+}
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+fn ms(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The answer to a question, in pieces.
+fn pieces(store: &Store, ask: &Ask) -> Vec<Tell> {
+    let refused = |error: SourceError| {
+        let too_much = match &error {
+            SourceError::TooMuch { samples, .. } => (*samples).max(1),
+            SourceError::Failed(_) => 0,
+        };
+        vec![Tell { id: ask.id, last: true, error: error.to_string(), too_much, ..Tell::default() }]
+    };
+    let matchers: Result<Vec<Matcher>, String> = ask.conditions.iter().map(Condition::matcher).collect();
+    let matchers = match matchers {
+        Ok(matchers) => matchers,
+        Err(why) => return refused(SourceError::Failed(why)),
+    };
+    let found = match ask.what {
+        What::Samples | What::Series => found(store, ask, matchers),
+        What::Names => store
+            .label_names(&matchers, ms(ask.start_ms), ms(ask.end_ms))
+            .map(|names| (vec![encode_texts(&names)], vec![])),
+        What::Values => store
+            .label_values(&ask.label, &matchers, ms(ask.start_ms), ms(ask.end_ms))
+            .map(|values| (vec![encode_texts(&values)], vec![])),
+    };
+    let (bodies, warnings) = match found {
+        Ok(found) => found,
+        Err(error) => return refused(error),
+    };
+    let count = bodies.len();
+    let piece = |(number, bytes): (usize, Vec<u8>)| {
+        let warnings = if number == 0 { warnings.clone() } else { vec![] };
+        let (number, last) = (number as u64, number + 1 == count);
+        Tell { id: ask.id, number, last, bytes: Opaque(bytes), warnings, ..Tell::default() }
+    };
+    bodies.into_iter().enumerate().map(piece).collect()
+}
+
+/// Series as remote-write requests of a bounded size, one at least.
+fn found(
+    store: &Store,
+    ask: &Ask,
+    matchers: Vec<Matcher>,
+) -> Result<(Vec<Vec<u8>>, Vec<String>), SourceError> {
+    let (start_ms, end_ms) = (ms(ask.start_ms), ms(ask.end_ms));
+    let selected = match ask.what {
+        What::Series => {
+            let labels = store.series(&matchers, start_ms, end_ms)?;
+            let series = labels.into_iter().map(|labels| Series { labels, samples: vec![] }).collect();
+            Selected { series, warnings: vec![] }
+        }
+        _ => {
+            let (step_ms, max_samples) = (ms(ask.step_ms), ask.max_samples);
+            store.select(&Select { matchers, start_ms, end_ms, step_ms, max_samples })?
+        }
+    };
+    let mut bodies = Vec::new();
+    let mut rest = &selected.series[..];
+    loop {
+        let mut samples = 0;
+        let fits = rest.iter().take_while(|series| {
+            let fits = samples < PIECE_SAMPLES;
+            // A series without samples costs its labels.
+            samples += series.samples.len().max(10);
+            fits
+        });
+        let (now, later) = rest.split_at(fits.count());
+        let body = remote_write::encode(now, &BTreeMap::new());
+        bodies.push(body.map_err(|error| SourceError::Failed(error.to_string()))?);
+        rest = later;
+        if rest.is_empty() {
+            return Ok((bodies, selected.warnings));
+        }
+    }
+}
+
+/// The series of an answer.
+fn series(pieces: Vec<Tell>) -> Result<Selected, SourceError> {
+    let limits = Limits { bytes: PIECE_BYTES, samples: usize::MAX, labels: 256, ..Limits::default() };
+    let mut all = Selected::default();
+    for piece in pieces {
+        let request = remote_write::decode(Version::One, &piece.bytes.0, &limits);
+        let request = request.map_err(|e| SourceError::Failed(format!("its answer can't be read: {e}")))?;
+        all.series.extend(request.series);
+        all.warnings.extend(piece.warnings);
+    }
+    Ok(all)
+}
+
+impl Federated {
+    /// This region and the others, asked on `runtime`, from a thread that may block.
+    pub fn new(regions: Regions, others: Others, runtime: Handle) -> Federated {
+        Federated { regions, others, runtime, missing: Mutex::default() }
+    }
+
+    /// The names of all regions.
+    pub fn regions(&self) -> Vec<String> {
+        self.others.iter().map(|(_, region, _)| region.clone()).collect()
+    }
+
+    /// Who did not answer, and why.
+    pub fn missing(&self) -> BTreeMap<String, String> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every other region's answer to a question, and the names of the regions.
+    fn ask_all(&self, ask: &Ask) -> Vec<(String, Result<Vec<Tell>, SourceError>)> {
+        let ask_one = |(node, region, heard): &(NodeId, String, bool)| {
+            let (regions, ask, node) = (self.regions.clone(), ask.clone(), *node);
+            let task = heard.then(|| self.runtime.spawn(async move { regions.ask(node, &ask).await }));
+            (region.clone(), task)
+        };
+        // All at once, and then each is waited for.
+        let others = self.others.iter().filter(|(node, ..)| *node != self.regions.me);
+        let asked: Vec<_> = others.map(ask_one).collect();
+        let answer = |(region, task): (String, Option<JoinHandle<_>>)| {
+            let answer = match task {
+                None => Err(SourceError::Failed("it is not heard".to_owned())),
+                Some(task) => {
+                    self.runtime.block_on(task).unwrap_or_else(|e| Err(SourceError::Failed(e.to_string())))
+                }
+            };
+            (region, answer)
+        };
+        asked.into_iter().map(answer).collect()
+    }
+
+    fn note(&self, region: &str, error: &SourceError) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.insert(region.to_owned(), error.to_string());
+    }
+
+    fn question(what: What, matchers: &[Matcher], (start_ms, end_ms): (i64, i64)) -> Ask {
+        Ask {
+            what,
+            conditions: matchers.iter().map(Condition::of).collect(),
+            start_ms: start_ms.max(0) as u64,
+            end_ms: end_ms.max(0) as u64,
+            ..Ask::default()
+        }
+    }
+
+    /// Texts of every region, each once, in order.
+    fn texts(&self, ask: &Ask, own: Vec<String>) -> Vec<String> {
+        let mut all: BTreeSet<String> = own.into_iter().collect();
+        for (region, answer) in self.ask_all(ask) {
+            let texts = answer.and_then(|pieces| {
+                let read = |piece: &Tell| decode_texts(&piece.bytes.0).map_err(SourceError::Failed);
+                pieces.iter().map(read).collect::<Result<Vec<_>, _>>()
+            });
+            match texts {
+                Ok(texts) => all.extend(texts.into_iter().flatten()),
+                Err(error) => self.note(&region, &error),
+            }
+        }
+        all.into_iter().collect()
+    }
+
+    /// Names of labels, in every region.
+    ///
+    /// # Errors
+    /// What is kept here can't be read.
+    pub fn label_names(&self, matchers: &[Matcher], span: (i64, i64)) -> Result<Vec<String>, SourceError> {
+        let own = self.regions.store.label_names(matchers, span.0, span.1)?;
+        Ok(self.texts(&Self::question(What::Names, matchers, span), own))
+    }
+
+    /// Values of a label, in every region.
+    ///
+    /// # Errors
+    /// What is kept here can't be read.
+    pub fn label_values(
+        &self,
+        label: &str,
+        matchers: &[Matcher],
+        span: (i64, i64),
+    ) -> Result<Vec<String>, SourceError> {
+        let own = self.regions.store.label_values(label, matchers, span.0, span.1)?;
+        let ask = Ask { label: label.to_owned(), ..Self::question(What::Values, matchers, span) };
+        Ok(self.texts(&ask, own))
+    }
+
+    /// Series, in every region.
+    ///
+    /// # Errors
+    /// What is kept here can't be read.
+    pub fn series(&self, matchers: &[Matcher], span: (i64, i64)) -> Result<Vec<Labels>, SourceError> {
+        let own = self.regions.store.series(matchers, span.0, span.1)?;
+        let mut all: BTreeSet<Labels> = own.into_iter().collect();
+        for (region, answer) in self.ask_all(&Self::question(What::Series, matchers, span)) {
+            match answer.and_then(series) {
+                Ok(found) => all.extend(found.series.into_iter().map(|series| series.labels)),
+                Err(error) => self.note(&region, &error),
+            }
+        }
+        Ok(all.into_iter().collect())
+    }
+}
+
+impl Source for Federated {
+    fn select(&self, wanted: &Select) -> Result<Selected, SourceError> {
+        let mut all = self.regions.store.select(wanted)?;
+        let ask = Ask {
+            step_ms: wanted.step_ms.max(0) as u64,
+            max_samples: wanted.max_samples,
+            ..Self::question(What::Samples, &wanted.matchers, (wanted.start_ms, wanted.end_ms))
+        };
+        for (region, answer) in self.ask_all(&ask) {
+            match answer.and_then(series) {
+                Ok(found) => {
+                    all.series.extend(found.series);
+                    all.warnings.extend(found.warnings);
+                }
+                // Reading less would not be the answer to this query.
+                Err(error @ SourceError::TooMuch { .. }) => return Err(error),
+                Err(error) => self.note(&region, &error),
+            }
+        }
+        let samples: u64 = all.series.iter().map(|series| series.samples.len() as u64).sum();
+        if samples > wanted.max_samples {
+            return Err(SourceError::TooMuch { samples, limit: wanted.max_samples });
+        }
+        merge(&mut all.series);
+        Ok(all)
+    }
+}
+
+/// Each series once, in order of labels; of two samples of one moment the first counts.
+fn merge(all: &mut Vec<Series>) {
+    all.sort_by(|a, b| a.labels.cmp(&b.labels));
+    all.dedup_by(|again, first| {
+        let same = again.labels == first.labels;
+        if same {
+            first.samples.append(&mut again.samples);
+            first.samples.sort_by_key(|sample| sample.at_ms);
+            first.samples.dedup_by_key(|sample| sample.at_ms);
+        }
+        same
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use dwcp_telemetry::model::{Sample, Value};
+
+    use super::*;
+
+    fn series(name: &str, samples: &[(i64, f64)]) -> Series {
+        let sample = |(at_ms, value): &(i64, f64)| Sample { at_ms: *at_ms, value: Value::Float(*value) };
+        Series { labels: Labels::new([("__name__", name)]), samples: samples.iter().map(sample).collect() }
+    }
+
+    #[test]
+    fn a_series_of_two_regions_is_one() {
+        let mut all =
+            vec![series("b", &[(5, 1.0)]), series("a", &[(2, 1.0)]), series("b", &[(1, 2.0), (5, 9.0)])];
+        merge(&mut all);
+        assert_eq!(all, [series("a", &[(2, 1.0)]), series("b", &[(1, 2.0), (5, 1.0)])]);
+    }
+}
