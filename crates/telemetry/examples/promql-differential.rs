@@ -121,7 +121,7 @@ fn compare_one(
             tally.empty += u64::from(empty);
         }
         Outcome::Refused => tally.refused += 1,
-        Outcome::Known(_) => tally.known += 1,
+        Outcome::Known => tally.known += 1,
         Outcome::Different(why) => {
             tally.different += 1;
             let Moments { start_ms, end_ms, step_ms } = moments;

@@ -14,13 +14,16 @@ pub enum Outcome {
     },
     /// Neither gives an answer.
     Refused,
-    /// They differ, and that is meant so; why.
-    Known(&'static str),
+    /// They differ, and that is meant so.
+    Known,
     Different(String),
 }
 
-/// Differences that are meant: a part of the expression, and why.
-const KNOWN: [(&str, &str); 0] = [];
+/// Parts of expressions whose answers may differ, when all of them stand in it.
+///
+/// - 2.42 moves a range that `@` holds in place when the function depends on the step's own moment, but has read the samples of
+///   the first step only (later versions hold it): of a range query it answers the first steps.
+const KNOWN: [&[&str]; 1] = [&["predict_linear(", " @ "]];
 
 /// Numbers may differ by so much of the larger one, or so much at all where differences of large numbers are small.
 const RELATIVE: f64 = 1e-9;
@@ -106,14 +109,15 @@ fn shown(value: &Value, theirs: bool) -> Shown {
         return Shown::Histogram(numbers);
     }
     let bound = |index: i32| (f64::from(index) * (-f64::from(histogram.schema)).exp2()).exp2();
+    let lower = |index: i32| bound(index - 1).max(histogram.zero_threshold);
     for bucket in histogram.negative.iter().rev() {
-        numbers.extend([-bound(bucket.index), -bound(bucket.index - 1), bucket.count]);
+        numbers.extend([-bound(bucket.index), -lower(bucket.index), bucket.count]);
     }
     if histogram.zero_count != 0.0 {
         numbers.extend([-histogram.zero_threshold, histogram.zero_threshold, histogram.zero_count]);
     }
     for bucket in &histogram.positive {
-        numbers.extend([bound(bucket.index - 1), bound(bucket.index), bucket.count]);
+        numbers.extend([lower(bucket.index), bound(bucket.index), bucket.count]);
     }
     Shown::Histogram(numbers)
 }
@@ -143,10 +147,8 @@ pub fn compare(text: &str, ours: &Answer, theirs: &Answer) -> Outcome {
         (Ok(ours), Ok(theirs)) => difference(text, ours, theirs),
     };
     let Some(why) = found else { return Outcome::Equal { empty: ours.as_ref().is_ok_and(Vec::is_empty) } };
-    match KNOWN.iter().find(|(part, _)| text.contains(part)) {
-        Some((_, reason)) => Outcome::Known(reason),
-        None => Outcome::Different(why),
-    }
+    let known = KNOWN.iter().any(|parts| parts.iter().all(|part| text.contains(part)));
+    if known { Outcome::Known } else { Outcome::Different(why) }
 }
 
 fn difference(text: &str, ours: &[Series], theirs: &[Series]) -> Option<String> {

@@ -22,10 +22,12 @@ const SELECTORS: [&str; 16] = [
     "latency_seconds_bucket",
     "nothing",
 ];
-const NUMBER_FUNCTIONS: [&str; 24] = [
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "deg", "exp", "floor",
-    "ln", "log10", "log2", "rad", "round", "sgn", "sin", "sinh", "sqrt", "tan", "tanh",
+const NUMBER_FUNCTIONS: [&str; 17] = [
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "deg", "exp", "ln", "log10", "log2",
+    "rad", "sinh", "sqrt", "tanh",
 ];
+/// What rounding of large numbers may push over an edge, or round a circle, is asked of samples only.
+const STEP_FUNCTIONS: [&str; 7] = ["ceil", "floor", "round", "sgn", "sin", "cos", "tan"];
 const DATE_FUNCTIONS: [&str; 8] =
     ["day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month", "year"];
 const RANGE_FUNCTIONS: [&str; 20] = [
@@ -51,7 +53,7 @@ const RANGE_FUNCTIONS: [&str; 20] = [
     "delta",
 ];
 const AGGREGATIONS: [&str; 8] = ["sum", "min", "max", "avg", "group", "stddev", "stdvar", "count"];
-const ARITHMETIC: [&str; 7] = ["+", "-", "*", "/", "%", "^", "atan2"];
+const ARITHMETIC: [&str; 6] = ["+", "-", "*", "/", "%", "atan2"];
 const COMPARISONS: [&str; 6] = ["==", "!=", "<", "<=", ">", ">="];
 const NUMBERS: [&str; 12] = ["0", "1", "2", "-1", "0.5", "3.7", "100", "1e3", "Inf", "-Inf", "NaN", "0x1F"];
 
@@ -125,6 +127,8 @@ fn vector(rng: &mut Rng, depth: u32) -> String {
         6..9 => aggregation(rng, depth),
         9..12 => binary(rng, depth),
         12 | 13 => matched(rng),
+        14 if rng.chance(1, 6) => format!("{} ^ {}", selector(rng), pick(rng, &["2", "0.5", "-1", "(load)"])),
+        14 if rng.chance(1, 3) => format!("{}({})", pick(rng, &STEP_FUNCTIONS), selector(rng)),
         14 => format!("{}({})", pick(rng, &NUMBER_FUNCTIONS), vector(rng, depth - 1)),
         15 => special(rng, depth),
         16 => histogram(rng),
@@ -144,7 +148,15 @@ fn over_range(rng: &mut Rng, depth: u32) -> String {
         1 => format!("predict_linear({}, {})", range(rng, depth), scalar(rng, depth - 1)),
         2 => format!("holt_winters({}, 0.{}, 0.{})", range(rng, depth), 1 + rng.below(9), 1 + rng.below(9)),
         3 => format!("absent_over_time({})", range(rng, depth)),
-        _ => format!("{}({})", pick(rng, &RANGE_FUNCTIONS), range(rng, depth)),
+        _ => {
+            let function = pick(rng, &RANGE_FUNCTIONS);
+            // Rounding makes a reset of what stays the same.
+            let counts = ["rate", "increase", "irate", "resets", "changes"].contains(&function);
+            match counts && rng.chance(1, 4) {
+                true => format!("{function}({}[17m:1m]{})", pick(rng, &SELECTORS), modifiers(rng)),
+                false => format!("{function}({})", range(rng, if counts { 0 } else { depth })),
+            }
+        }
     }
 }
 
@@ -221,7 +233,7 @@ fn special(rng: &mut Rng, depth: u32) -> String {
         0 => format!("clamp({inner}, {}, {})", scalar(rng, 1), scalar(rng, 1)),
         1 => format!("clamp_min({inner}, {})", scalar(rng, 1)),
         2 => format!("clamp_max({inner}, {})", scalar(rng, 1)),
-        3 => format!("round({inner}, {})", pick(rng, &["0.1", "5", "0.003", "1e3"])),
+        3 => format!("round({}, {})", selector(rng), pick(rng, &["0.1", "5", "0.003", "1e3"])),
         4 => format!("absent({inner})"),
         5 => format!("timestamp({inner})"),
         6 => format!("vector({})", scalar(rng, depth - 1)),

@@ -14,6 +14,9 @@ const HOSTS: [&str; 3] = ["host1", "host2", "host10"];
 const BOUNDS: [(&str, f64); 6] =
     [("0.01", 0.01), ("0.1", 0.1), ("0.5", 0.5), ("1", 1.0), ("5", 5.0), ("+Inf", f64::INFINITY)];
 
+/// What a series is called, and its values by the number of their step.
+type Special = (&'static str, fn(i64) -> f64);
+
 /// All series, in no order.
 pub fn series(rng: &mut Rng) -> Vec<Series> {
     let mut all = Vec::new();
@@ -40,7 +43,7 @@ pub fn series(rng: &mut Rng) -> Vec<Series> {
         all.push(native(rng, of("native_seconds"), true));
         all.push(native(rng, of("native_gauge"), false));
     }
-    let special: [(&str, fn(i64) -> f64); 7] = [
+    let special: [Special; 7] = [
         ("nan", |_| f64::NAN),
         ("sometimes_nan", |at| if at % 3 == 0 { f64::NAN } else { at as f64 }),
         ("infinite", |at| if at % 5 == 0 { f64::INFINITY } else { 1.0 }),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::ast::{Aggregate, AggregateOp};
 use super::eval::{Evaluated, Evaluator, Grid, Row, Same, merge};
 use super::sum::{Mean, Sum, Variance, quantile};
-use super::{QueryError, histogram};
+use super::{Dialect, QueryError, histogram};
 use crate::model::{Histogram, Labels, Value, labels};
 
 /// The series that are aggregated to one.
@@ -18,14 +18,14 @@ pub(super) struct Grouped {
     pub members: Vec<usize>,
 }
 
-/// Groups in the order of their first members.
-fn group(rows: &[Row], aggregate: &Aggregate) -> Vec<Grouped> {
+/// Groups in the order of their first members. `new`: a label that tells none of them apart, as it will get another value.
+fn group(rows: &[Row], aggregate: &Aggregate, new: Option<&str>) -> Vec<Grouped> {
     let mut known: HashMap<Labels, usize> = HashMap::new();
     let mut groups: Vec<Grouped> = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let labels = row.labels.filtered(|name| {
             let named = aggregate.labels.iter().any(|label| label == name);
-            if aggregate.without { !named && name != labels::NAME } else { named }
+            Some(name) != new && if aggregate.without { !named && name != labels::NAME } else { named }
         });
         let found = *known.entry(labels.clone()).or_insert_with(|| {
             groups.push(Grouped { labels, members: Vec::new() });
@@ -72,7 +72,7 @@ impl Evaluator<'_> {
             None => Vec::new(),
         };
         let rows = self.rows(&aggregate.inner, grid)?;
-        let groups = group(&rows, aggregate);
+        let groups = group(&rows, aggregate, None);
         use AggregateOp::{Bottomk, LimitRatio, Limitk, Topk};
         if matches!(op, Topk | Bottomk | Limitk | LimitRatio) {
             return self.choose(op, &parameter, rows, &groups, grid);
@@ -117,8 +117,9 @@ impl Evaluator<'_> {
 
     fn reduce_numbers(&self, op: AggregateOp, parameter: f64, numbers: &mut [f64]) -> f64 {
         let variance = |numbers: &[f64]| {
-            let mut variance = Variance::default();
-            numbers.iter().for_each(|number| variance.add(*number));
+            let first = numbers.first().copied().filter(|_| self.engine.dialect == Dialect::Prometheus2);
+            let mut variance = first.map_or_else(Variance::default, Variance::from_first);
+            numbers[usize::from(first.is_some())..].iter().for_each(|number| variance.add(*number));
             variance.value()
         };
         let best = |numbers: &[f64], better: fn(f64, f64) -> bool| {
@@ -174,22 +175,22 @@ impl Evaluator<'_> {
             return Err(QueryError::Invalid(format!("count_values: {label:?} is no name of a label")));
         }
         let rows = self.rows(&aggregate.inner, grid)?;
+        let dropped = aggregate.without && aggregate.labels.contains(&label);
         let mut result: Vec<Row> = Vec::new();
-        for group in group(&rows, aggregate) {
+        for group in group(&rows, aggregate, Some(&label)) {
             let mut known: HashMap<String, usize> = HashMap::new();
             for &member in &group.members {
                 self.budget.tick()?;
                 for (step, value) in rows[member].points.iter().enumerate() {
                     let Some(value) = value else { continue };
-                    let text = value_text(value);
+                    // A label that is not kept tells nothing apart.
+                    let text = if dropped { String::new() } else { value_text(value) };
                     let at = match known.get(&text) {
                         Some(at) => *at,
                         None => {
                             self.budget.hold(grid.steps as u64)?;
-                            let labels = match aggregate.without && aggregate.labels.contains(&label) {
-                                true => group.labels.clone(),
-                                false => group.labels.with(&label, &text),
-                            };
+                            let labels =
+                                if dropped { group.labels.clone() } else { group.labels.with(&label, &text) };
                             result.push(Row { labels, points: vec![None; grid.steps] });
                             known.insert(text, result.len() - 1);
                             result.len() - 1

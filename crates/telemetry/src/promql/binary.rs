@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ast::{Binary, BinaryOp, Matching};
 use super::eval::{Evaluated, Evaluator, Grid, Row, Same, Set, merge, nameless};
-use super::{QueryError, histogram};
+use super::{Dialect, QueryError, histogram};
 use crate::model::Value;
 
 /// Which operand a vector is, when the other one is a scalar.
@@ -108,7 +108,7 @@ impl Evaluator<'_> {
         scalar: &[f64],
         side: Side,
     ) -> Evaluated<Vec<Row>> {
-        let renamed = !binary.op.is_comparison() || binary.bool;
+        let renamed = !self.keeps_name(binary);
         for row in &mut rows {
             self.budget.tick()?;
             for (point, number) in row.points.iter_mut().zip(scalar) {
@@ -127,6 +127,13 @@ impl Evaluator<'_> {
             }
         }
         merge(rows, Same::Joined)
+    }
+
+    /// Whether what it makes is still called what its operand is.
+    fn keeps_name(&self, binary: &Binary) -> bool {
+        // An oversight of version 2.
+        let odd = binary.op == BinaryOp::Atan2 && self.engine.dialect == Dialect::Prometheus2;
+        odd || binary.op.is_comparison() && !binary.bool
     }
 
     /// What becomes of two values that have found each other.

@@ -203,14 +203,16 @@ impl Evaluator<'_> {
     }
 }
 
-/// The larger of two, NaN if either is.
+/// The larger of two; NaN if either is, unless the other is infinite that way.
 fn larger(one: f64, two: f64) -> f64 {
-    if one.is_nan() || two.is_nan() { f64::NAN } else { one.max(two) }
+    let most = one == f64::INFINITY || two == f64::INFINITY;
+    if !most && (one.is_nan() || two.is_nan()) { f64::NAN } else { one.max(two) }
 }
 
-/// The smaller of two, NaN if either is.
+/// The smaller of two; NaN if either is, unless the other is infinite that way.
 fn smaller(one: f64, two: f64) -> f64 {
-    if one.is_nan() || two.is_nan() { f64::NAN } else { one.min(two) }
+    let least = one == f64::NEG_INFINITY || two == f64::NEG_INFINITY;
+    if !least && (one.is_nan() || two.is_nan()) { f64::NAN } else { one.min(two) }
 }
 
 /// What a selector says by `=` alone, and once.

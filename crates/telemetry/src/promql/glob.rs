@@ -141,9 +141,12 @@ fn is_glob(tokens: &[Token], word: std::ops::Range<usize>) -> bool {
     };
     // A number or text that touches makes it no name.
     let literal = |word: &Word| matches!(word, Word::Number(_) | Word::Duration(_) | Word::Text(_));
-    let apart = !(touches_before && before.is_some_and(|token| literal(&token.word)))
-        && !(touches_behind && literal(&behind.word));
-    apart && (!star(word.start) || free_before) && (!star(word.end - 1) || free_behind)
+    if touches_before && before.is_some_and(|token| literal(&token.word))
+        || touches_behind && literal(&behind.word)
+    {
+        return false;
+    }
+    (!star(word.start) || free_before) && (!star(word.end - 1) || free_behind)
 }
 
 #[cfg(test)]

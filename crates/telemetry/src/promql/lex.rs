@@ -172,7 +172,7 @@ fn is_name(c: char) -> bool {
 /// How far a number or duration reaches that begins here: a sign belongs to it only in an exponent.
 fn number_end(rest: &str) -> usize {
     let bytes = rest.as_bytes();
-    let hex = rest.len() > 1 && rest[..2].eq_ignore_ascii_case("0x");
+    let hex = rest.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x"));
     let mut to = 0;
     while to < bytes.len() {
         let exponent = !hex && to > 0 && bytes[to - 1].eq_ignore_ascii_case(&b'e');

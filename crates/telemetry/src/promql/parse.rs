@@ -11,7 +11,7 @@ use super::functions;
 use super::lex::{Span, Token, Word, lex};
 
 /// Deeper trees are refused: evaluation and clean-up go down them.
-pub const DEPTH_MAX: usize = 200;
+pub const DEPTH_MAX: usize = 128;
 
 /// How strongly `^` binds; a sign before an expression binds weaker than this and stronger than everything else.
 const POWER: u8 = 6;
@@ -211,9 +211,9 @@ impl Parser<'_> {
             self.take();
             let inner = self.expression(POWER)?;
             let span = from.through(inner.span);
-            // A negative number is a number.
-            if let (true, Kind::Number(number)) = (negative, &inner.kind) {
-                return self.node(Kind::Number(-number), span);
+            // A number with a sign is a number.
+            if let Kind::Number(number) = inner.kind {
+                return self.node(Kind::Number(if negative { -number } else { number }), span);
             }
             return self.node(Kind::Unary { negative, inner: Box::new(inner) }, span);
         }

@@ -75,6 +75,11 @@ pub struct Variance {
 }
 
 impl Variance {
+    /// That of one number is 0, even if it is infinite.
+    pub fn from_first(number: f64) -> Variance {
+        Variance { count: 1.0, mean: [number].into_iter().collect(), squares: Sum::default() }
+    }
+
     pub fn add(&mut self, number: f64) {
         self.count += 1.0;
         let delta = number - self.mean.value();

@@ -31,12 +31,13 @@ impl Evaluator<'_> {
                 chosen.clear();
                 chosen.extend(group.members.iter().filter(|at| rows[**at].points[step].is_some()));
                 let parameter = parameter.get(step).copied().unwrap_or(f64::NAN);
-                if op == AggregateOp::LimitRatio {
-                    let ratio = self.ratio(parameter)?;
-                    chosen.retain(|at| is_in_ratio(shares[*at], ratio));
-                } else {
-                    self.rank(op, &rows, step, &mut chosen);
-                    chosen.truncate(limit(op, parameter)?);
+                match op {
+                    AggregateOp::LimitRatio => {
+                        let ratio = self.ratio(parameter)?;
+                        chosen.retain(|at| is_in_ratio(shares[*at], ratio));
+                    }
+                    AggregateOp::Limitk => chosen.truncate(limit(op, parameter)?),
+                    _ => chosen = self.best(op, &rows, step, &chosen, limit(op, parameter)?),
                 }
                 chosen.iter().for_each(|at| is_chosen[*at] = true);
                 for at in &group.members {
@@ -56,26 +57,23 @@ impl Evaluator<'_> {
         Ok(ordered.filter(|row| row.points.iter().any(Option::is_some)).collect())
     }
 
-    /// Sorts what there is at a step, the best first; NaN is the worst either way, and of equal ones the first is better.
-    fn rank(&self, op: AggregateOp, rows: &[Row], step: usize, chosen: &mut Vec<usize>) {
-        if op == AggregateOp::Limitk {
-            return;
-        }
+    /// The best of those that have a value at a step, the best first. NaN is the worst either way.
+    fn best(&self, op: AggregateOp, rows: &[Row], step: usize, from: &[usize], limit: usize) -> Vec<usize> {
         let number = |at: usize| match rows[at].points[step] {
-            Some(Value::Float(number)) => Some(number),
+            Some(Value::Float(number)) => Some(if op == AggregateOp::Topk { number } else { -number }),
             _ => None,
         };
-        let all = chosen.len();
-        chosen.retain(|at| number(*at).is_some());
-        if chosen.len() < all {
-            self.budget.warn(format!("{}: histograms were left out", op.text()));
+        let mut best = Best { limit, heap: Vec::with_capacity(limit.min(from.len())) };
+        for at in from {
+            match number(*at) {
+                Some(number) => best.offer(*at, number),
+                None => self.budget.warn(format!("{}: histograms were left out", op.text())),
+            }
         }
-        chosen.sort_by(|one, two| {
-            let (one, two) = (number(*one).unwrap_or(f64::NAN), number(*two).unwrap_or(f64::NAN));
-            let order = one.partial_cmp(&two).unwrap_or(Ordering::Equal);
-            let order = if op == AggregateOp::Topk { order.reverse() } else { order };
-            one.is_nan().cmp(&two.is_nan()).then(order)
+        best.heap.sort_by(|(_, one), (_, two)| {
+            one.is_nan().cmp(&two.is_nan()).then(two.partial_cmp(one).unwrap_or(Ordering::Equal))
         });
+        best.heap.into_iter().map(|(at, _)| at).collect()
     }
 
     fn ratio(&self, ratio: f64) -> Evaluated<f64> {
@@ -86,6 +84,51 @@ impl Evaluator<'_> {
             self.budget.warn(format!("limit_ratio: a ratio lies between -1 and 1, not at {ratio}"));
         }
         Ok(ratio.clamp(-1.0, 1.0))
+    }
+}
+
+/// The largest of some numbers, in a binary heap with the smallest on top. Which of equal ones stay is not said anywhere; it is
+/// that of Prometheus, as its heap moves them alike.
+struct Best {
+    limit: usize,
+    heap: Vec<(usize, f64)>,
+}
+
+impl Best {
+    fn offer(&mut self, at: usize, number: f64) {
+        if self.heap.len() == self.limit {
+            match self.heap.first() {
+                Some(top) if top.1 < number || top.1.is_nan() => drop(self.heap.swap_remove(0)),
+                _ => return,
+            }
+            self.sink();
+        }
+        self.heap.push((at, number));
+        self.rise(self.heap.len() - 1);
+    }
+
+    fn is_less(&self, one: usize, two: usize) -> bool {
+        self.heap[one].1.is_nan() || self.heap[one].1 < self.heap[two].1
+    }
+
+    fn rise(&mut self, mut at: usize) {
+        while at > 0 && self.is_less(at, (at - 1) / 2) {
+            self.heap.swap(at, (at - 1) / 2);
+            at = (at - 1) / 2;
+        }
+    }
+
+    fn sink(&mut self) {
+        let mut at = 0;
+        while 2 * at + 1 < self.heap.len() {
+            let (left, right) = (2 * at + 1, 2 * at + 2);
+            let child = if right < self.heap.len() && self.is_less(right, left) { right } else { left };
+            if !self.is_less(child, at) {
+                return;
+            }
+            self.heap.swap(at, child);
+            at = child;
+        }
     }
 }
 

@@ -35,8 +35,7 @@ fn keys(left: &[Row], right: &[Row], matching: &Matching) -> Keys {
 }
 
 /// The labels of what two elements make.
-fn result_labels(many: &Labels, one: &Labels, binary: &Binary, matching: &Matching) -> Labels {
-    let keeps_name = binary.op.is_comparison() && !binary.bool;
+fn result_labels(many: &Labels, one: &Labels, keeps_name: bool, matching: &Matching) -> Labels {
     let named = |name: &str| matching.labels.iter().any(|label| label == name);
     let mut result = match matching.group {
         Group::None if matching.on => many.filtered(named),
@@ -65,8 +64,9 @@ impl Evaluator<'_> {
         let swapped = matching.group == Group::Right;
         let (many, one) = if swapped { (right, left) } else { (left, right) };
         let keys = keys(&many, &one, matching);
+        let keeps_name = self.keeps_name(binary);
         let mut pairs =
-            Pairs { binary, matching, known: HashMap::new(), rows: Vec::new(), steps: grid.steps };
+            Pairs { keeps_name, matching, known: HashMap::new(), rows: Vec::new(), steps: grid.steps };
         let mut ones: Vec<Option<usize>> = vec![None; keys.count];
         let mut taken: Vec<bool> = vec![false; keys.count];
         for step in 0..grid.steps {
@@ -136,7 +136,7 @@ impl Evaluator<'_> {
 
 /// The rows that pairs of rows make.
 struct Pairs<'a> {
-    binary: &'a Binary,
+    keeps_name: bool,
     matching: &'a Matching,
     /// By the row on the side of the many and, when labels are taken from it, that on the side of the one.
     known: HashMap<(usize, usize), usize>,
@@ -148,7 +148,7 @@ impl Pairs<'_> {
     fn put(&mut self, many: (usize, &Row), one: (usize, &Row), step: usize, value: Value) {
         let from_one = if self.matching.include.is_empty() { 0 } else { one.0 };
         let at = *self.known.entry((many.0, from_one)).or_insert_with(|| {
-            let labels = result_labels(&many.1.labels, &one.1.labels, self.binary, self.matching);
+            let labels = result_labels(&many.1.labels, &one.1.labels, self.keeps_name, self.matching);
             self.rows.push(Row { labels, points: vec![None; self.steps] });
             self.rows.len() - 1
         });

@@ -28,7 +28,8 @@ pub fn ranges(histogram: &Histogram) -> Vec<Range> {
         return histogram.positive.iter().map(range).filter(|range| range.count != 0.0).collect();
     }
     let range = |bucket: &crate::model::Bucket| Range {
-        lower: upper_bound(histogram.schema, bucket.index.saturating_sub(1)),
+        // What is near zero lies in the zero bucket, even in the middle of another one.
+        lower: upper_bound(histogram.schema, bucket.index.saturating_sub(1)).max(histogram.zero_threshold),
         upper: upper_bound(histogram.schema, bucket.index),
         count: bucket.count,
     };
