@@ -64,6 +64,7 @@ struct Filled {
     cpu_s: f64,
     /// Of writing blocks.
     block_cpu_s: f64,
+    longest_ms: f64,
 }
 
 /// When host by host is scraped: spread over the interval.
@@ -80,7 +81,7 @@ fn fill(
 ) -> Outcome<Filled> {
     let mut rng = Rng::new(2);
     let hosts = fleet.len() as u64 / SERIES_A_HOST;
-    let mut filled = Filled { samples: 0, cpu_s: 0.0, block_cpu_s: 0.0 };
+    let mut filled = Filled { samples: 0, cpu_s: 0.0, block_cpu_s: 0.0, longest_ms: 0.0 };
     for scrape in 0..scrapes {
         for (batch, some) in fleet.chunks_mut((SERIES_A_HOST * hosts_at_once) as usize).enumerate() {
             let values: Vec<f64> = some.iter_mut().map(|moving| moving.step(&mut rng)).collect();
@@ -92,7 +93,9 @@ fn fill(
                 .collect();
             let began = cpu_s();
             filled.samples += store.append(&rows, at_ms)?.added;
-            filled.cpu_s += cpu_s() - began;
+            let took = cpu_s() - began;
+            filled.cpu_s += took;
+            filled.longest_ms = filled.longest_ms.max(took * 1e3);
         }
         filled.block_cpu_s += maintain(store, BEGIN_MS + scrape * every_ms)?;
     }
@@ -126,8 +129,9 @@ fn hour_of(family: &str) -> Outcome<Select> {
     })
 }
 
-fn time_select(store: &Store, wanted: &Select) -> Outcome<(usize, usize, Vec<f64>)> {
+fn time_select(store: &Store, wanted: &Select) -> Outcome<(usize, usize, peers::Queries)> {
     let (mut series, mut samples, mut times) = (0, 0, Vec::new());
+    let before = cpu_s();
     for _ in 0..21 {
         let began = Instant::now();
         let selected = store.select(wanted)?;
@@ -135,14 +139,12 @@ fn time_select(store: &Store, wanted: &Select) -> Outcome<(usize, usize, Vec<f64
         series = selected.series.len();
         samples = selected.series.iter().map(|series| series.samples.len()).sum();
     }
-    times.sort_by(f64::total_cmp);
-    Ok((series, samples, times))
+    Ok((series, samples, peers::Queries::new(times, cpu_s() - before)))
 }
 
-fn show_times(what: &str, times: &[f64]) {
-    if let (Some(half), Some(most)) = (times.get(times.len() / 2), times.get(times.len() * 95 / 100)) {
-        println!("  {what}: P50 {half:.1} ms, P95 {most:.1} ms");
-    }
+fn show_times(what: &str, queries: &peers::Queries) {
+    let (half, most) = (queries.percentile_ms(50), queries.percentile_ms(95));
+    println!("  {what}: P50 {half:.1} ms, P95 {most:.1} ms, CPU {:.1} ms each", queries.cpu_ms);
 }
 
 fn mixed(folder: &Path) -> Outcome<()> {
@@ -171,15 +173,15 @@ fn mixed(folder: &Path) -> Outcome<()> {
     println!("  on the disk {ours:.3} bytes a sample with the index");
     let (series, read, times) = time_select(&store, &wanted)?;
     show_times(&format!("{series} series, {read} samples of an hour from a block"), &times);
-    compare(folder, &mut fleet(2_000), (scrapes, every_ms), (with_block, ours, times[times.len() / 2]))
+    compare(folder, &mut fleet(2_000), (scrapes, every_ms), (with_block, ours, &times))
 }
 
-/// The same samples to the peers; `ours`: samples a CPU second, bytes a sample, ms of the read.
+/// The same samples to the peers; `ours`: samples a CPU second, bytes a sample, the reads.
 fn compare(
     folder: &Path,
     all: &mut [Moving],
     (scrapes, every_ms): (i64, i64),
-    ours: (f64, f64, f64),
+    ours: (f64, f64, &peers::Queries),
 ) -> Outcome<()> {
     let mut rng = Rng::new(2);
     let hosts = all.len() as u64 / SERIES_A_HOST;
@@ -208,9 +210,11 @@ fn compare(
             ours.0 / speed,
             ours.1 / bytes
         );
-        show_times(&format!("{name}, count_over_time of the same hour"), &taken.queries_ms);
-        if let Some(half) = taken.queries_ms.get(taken.queries_ms.len() / 2) {
-            println!("  reading it takes ours x{:.2}", ours.2 / half);
+        if let Some(theirs) = taken.queries {
+            show_times(&format!("{name}, count_over_time of the same hour"), &theirs);
+            let (time, cpu) =
+                (ours.2.percentile_ms(50) / theirs.percentile_ms(50), ours.2.cpu_ms / theirs.cpu_ms);
+            println!("  reading it: time ours x{time:.2}, CPU ours x{cpu:.2}");
         }
     };
     match peers::find("victoria-metrics") {
@@ -233,7 +237,7 @@ fn many(folder: &Path, series: u64, scrapes: i64, every_ms: i64) -> Outcome<()> 
     let mut all = fleet(series);
     let fleet_mib = memory_mib().0 - before;
     let path = folder.join(format!("many-{series}"));
-    let store = Store::open(Arc::new(Folder::new(&path)?), Config::default(), BEGIN_MS)?.0;
+    let mut store = Store::open(Arc::new(Folder::new(&path)?), Config::default(), BEGIN_MS)?.0;
     let filled = fill(&store, &mut all, scrapes, every_ms, 10)?;
     let (now, most) = memory_mib();
     println!("{series} series x {scrapes} samples, 1,000 an append:");
@@ -242,6 +246,17 @@ fn many(folder: &Path, series: u64, scrapes: i64, every_ms: i64) -> Outcome<()> 
         "  memory {} MiB, at most {} MiB, without the {fleet_mib} MiB of the benchmark's series",
         now - fleet_mib,
         most - fleet_mib
+    );
+    println!("  the longest append took {:.1} ms of CPU", filled.longest_ms);
+    drop(store);
+    let (began, cpu) = (Instant::now(), cpu_s());
+    let opened;
+    (store, opened) = Store::open(Arc::new(Folder::new(&path)?), Config::default(), BEGIN_MS + 3 * HOUR_MS)?;
+    println!(
+        "  opened again: {} samples of the log in {:.1} s, {:.1} s of CPU",
+        opened.replayed,
+        began.elapsed().as_secs_f64(),
+        cpu_s() - cpu
     );
     let block_s = filled.block_cpu_s + pass(&store, &all, 3 * HOUR_MS)?;
     let stats = store.stats();

@@ -10,8 +10,28 @@ use std::time::{Duration, Instant};
 pub struct Taken {
     pub cpu_s: f64,
     pub bytes: u64,
-    /// Of a query over an hour, sorted, ms; empty when it was not asked.
-    pub queries_ms: Vec<f64>,
+    /// Of an hour.
+    pub queries: Option<Queries>,
+}
+
+/// How long the same query took.
+pub struct Queries {
+    /// Sorted.
+    times_ms: Vec<f64>,
+    /// CPU time of one.
+    pub cpu_ms: f64,
+}
+
+impl Queries {
+    pub fn new(mut times_ms: Vec<f64>, cpu_s: f64) -> Queries {
+        times_ms.sort_by(f64::total_cmp);
+        let cpu_ms = cpu_s * 1e3 / times_ms.len().max(1) as f64;
+        Queries { times_ms, cpu_ms }
+    }
+
+    pub fn percentile_ms(&self, percent: usize) -> f64 {
+        self.times_ms.get(self.times_ms.len() * percent / 100).copied().unwrap_or(0.0)
+    }
 }
 
 /// A program in the search path.
@@ -96,10 +116,11 @@ pub fn victoria_metrics(
         request(port, "POST /api/v1/import/prometheus", piece.as_bytes())?;
     }
     request(port, "GET /internal/force_flush", b"")?;
-    let cpu_s = cpu_s(&id, false) - before;
+    let taken_s = cpu_s(&id, false) - before;
     request(port, "GET /internal/force_merge", b"")?;
     std::thread::sleep(Duration::from_secs(3));
     let mut queries_ms = Vec::new();
+    let before = cpu_s(&id, false);
     let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
     for _ in 0..21 {
         let began = Instant::now();
@@ -110,8 +131,9 @@ pub fn victoria_metrics(
             println!("  VictoriaMetrics says {}", answer.lines().last().unwrap_or(""));
         }
     }
-    queries_ms.sort_by(f64::total_cmp);
-    Ok(Taken { cpu_s, bytes: size(&data.join("data")) + size(&data.join("indexdb")), queries_ms })
+    let queries = Queries::new(queries_ms, cpu_s(&id, false) - before);
+    let bytes = size(&data.join("data")) + size(&data.join("indexdb"));
+    Ok(Taken { cpu_s: taken_s, bytes, queries: Some(queries) })
 }
 
 /// Makes blocks of Prometheus of a file in the OpenMetrics form.
@@ -127,5 +149,5 @@ pub fn promtool(program: &Path, folder: &Path, text: &Path) -> std::io::Result<T
     if !status.success() {
         return Err(std::io::Error::other("promtool failed"));
     }
-    Ok(Taken { cpu_s: cpu_s("self", true) - before, bytes: size(&blocks), queries_ms: Vec::new() })
+    Ok(Taken { cpu_s: cpu_s("self", true) - before, bytes: size(&blocks), queries: None })
 }

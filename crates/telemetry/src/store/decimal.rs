@@ -12,8 +12,7 @@ const WHOLE_MAX: f64 = (1u64 << 53) as f64;
 /// `number` as a whole number of `10^-exponent`, if that is exact.
 pub fn whole(number: f64, exponent: u8) -> Option<i64> {
     let scaled = number * POWERS[usize::from(exponent)];
-    // Also NaN is refused here.
-    if !(scaled.abs() <= WHOLE_MAX) {
+    if scaled.is_nan() || scaled.abs() > WHOLE_MAX {
         return None;
     }
     let rounded = (scaled + 0.5f64.copysign(scaled)) as i64;

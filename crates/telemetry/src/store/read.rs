@@ -110,7 +110,7 @@ impl Plan {
 pub fn read_chunks(
     block: &Block,
     wanted: &mut [Wanted],
-    mut found: impl FnMut(usize, &[Sample]) -> bool,
+    mut found: impl FnMut(usize, &mut Vec<Sample>) -> bool,
     mut failed: impl FnMut(StoreError),
 ) {
     wanted.sort_unstable();
@@ -146,20 +146,24 @@ impl Store {
         coarse_to_ms.min(fine_from_ms)
     }
 
-    fn plan(&self, wanted: &Select) -> Result<Plan, SourceError> {
+    /// Finds what is to be read; what is in memory is copied when `and_samples`.
+    fn plan(&self, wanted: &Select, and_samples: bool) -> Result<Plan, SourceError> {
         let mut plan = Plan::default();
         let (start_ms, end_ms) = (wanted.start_ms, wanted.end_ms);
         let blocks = {
             // Blocks and memory as they were at one moment: what goes from one to the other is in one of them.
             let head = self.head();
-            let slots = head.matching(&wanted.matchers);
-            slots.iter().for_each(|slot| head.cost(*slot, start_ms, end_ms, &mut plan.cost));
+            let mut slots = head.matching(&wanted.matchers);
+            slots.retain(|slot| {
+                let before = plan.cost;
+                head.cost(*slot, start_ms, end_ms, &mut plan.cost);
+                plan.cost != before
+            });
             plan.refuse_above(wanted.max_samples)?;
             for slot in slots {
-                let chunks = head.chunks(slot, start_ms, end_ms);
-                if !chunks.is_empty() {
-                    let number = plan.number(head.labels(slot).clone());
-                    plan.head.push((number, chunks));
+                let number = plan.number(head.labels(slot).clone());
+                if and_samples {
+                    plan.head.push((number, head.chunks(slot, start_ms, end_ms)));
                 }
             }
             self.blocks()
@@ -256,7 +260,7 @@ impl Store {
     ) -> Result<Vec<Labels>, SourceError> {
         let matchers = matchers.to_vec();
         let wanted = Select { matchers, start_ms, end_ms, step_ms: i64::MAX, max_samples: u64::MAX };
-        Ok(self.plan(&wanted)?.series.into_keys().collect())
+        Ok(self.plan(&wanted, false)?.series.into_keys().collect())
     }
 
     /// Whether memory, and which blocks, have to do with a span of time.
@@ -274,14 +278,14 @@ fn failed(error: StoreError) -> SourceError {
 
 impl Source for Store {
     fn select(&self, wanted: &Select) -> Result<Selected, SourceError> {
-        let mut plan = self.plan(wanted)?;
+        let mut plan = self.plan(wanted, true)?;
         let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); plan.series.len()];
         let mut read = 0u64;
-        let mut add = |series: usize, found: &[Sample], start_ms: i64, end_ms: i64| {
+        let mut add = |series: usize, found: &mut Vec<Sample>, start_ms: i64, end_ms: i64| {
             let from = found.partition_point(|sample| sample.at_ms < start_ms);
             let to = found.partition_point(|sample| sample.at_ms <= end_ms);
             read += (to - from) as u64;
-            samples[series].extend_from_slice(&found[from..to]);
+            samples[series].extend(found.drain(from..to));
             read
         };
         let refusal = |read: u64| {
@@ -294,7 +298,7 @@ impl Source for Store {
         };
         for BlockPlan { block, start_ms, end_ms, wanted: chunks } in &mut plan.blocks {
             let mut total = 0;
-            let found = |series: usize, samples: &[Sample]| {
+            let found = |series: usize, samples: &mut Vec<Sample>| {
                 total = add(series, samples, *start_ms, *end_ms);
                 total <= wanted.max_samples
             };
@@ -308,7 +312,7 @@ impl Source for Store {
                 chunk
                     .decode(&mut decoded)
                     .map_err(|why| SourceError::Failed(format!("memory is damaged: {why}")))?;
-                refusal(add(*series, &decoded, wanted.start_ms, wanted.end_ms))?;
+                refusal(add(*series, &mut decoded, wanted.start_ms, wanted.end_ms))?;
             }
         }
         let series = plan.series.into_iter();

@@ -6,6 +6,7 @@ mod full;
 mod memory;
 mod model;
 mod reading;
+mod side_by_side;
 mod taking;
 
 use std::sync::Arc;

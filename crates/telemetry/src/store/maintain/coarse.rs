@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Maintained;
 use crate::model::Sample;
-use crate::store::block::{Block, BlockWriter, SERIES_A_PAGE, SeriesCursor};
+use crate::store::block::{Block, BlockWriter, ChunkRef, SERIES_A_PAGE, SeriesCursor};
 use crate::store::read::{Wanted, read_chunks};
 use crate::store::{Store, StoreError, Tier};
 
@@ -40,18 +40,15 @@ impl Store {
                     break;
                 }
                 let series = cursor.series()?;
-                let of_series = |chunk: &crate::store::block::ChunkRef| Wanted {
-                    page: chunk.page,
-                    nth: chunk.nth,
-                    series: labels.len(),
-                };
+                let of_series =
+                    |chunk: &ChunkRef| Wanted { page: chunk.page, nth: chunk.nth, series: labels.len() };
                 wanted.extend(series.chunks.iter().map(of_series));
                 let owned =
                     series.labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
                 labels.push(owned.collect::<Vec<_>>());
             }
             let mut kept: Vec<Vec<Sample>> = vec![Vec::new(); labels.len()];
-            let found = |series: usize, samples: &[Sample]| {
+            let found = |series: usize, samples: &mut Vec<Sample>| {
                 thin_out(samples, self.config.coarse_ms, &mut kept[series]);
                 true
             };
