@@ -14,6 +14,7 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::model::{Labels, Value};
 
@@ -70,7 +71,7 @@ pub struct Exposed {
     pub at_ms: Option<i64>,
     /// Labels that were written with an empty value. They are none of the series, but with `honor_labels` they keep a label of the
     /// target away.
-    pub blank: Vec<String>,
+    pub blank: Vec<Arc<str>>,
 }
 
 /// What was read.
@@ -87,7 +88,7 @@ pub struct Exposition {
 pub struct Limits {
     /// Length of all of it, bytes.
     pub bytes: usize,
-    /// A native histogram counts as one and one more for each of its buckets.
+    /// A native histogram counts as one and one more for each of its buckets. Also how many families are remembered.
     pub samples: usize,
     /// Labels a sample, the name counts as one.
     pub labels: usize,

@@ -4,8 +4,8 @@
 mod distribution;
 mod instruments;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::exposition::{Family, Kind, Observed, Points, check_label, check_name};
@@ -183,6 +183,16 @@ fn merge(found: Vec<Family>) -> Gathered {
         }
     }
     families.retain(|family| !family.is_empty());
+    let mut taken = BTreeSet::new();
+    families.retain(|family| {
+        let names = family.series_names();
+        let free = names.iter().all(|name| !taken.contains(name));
+        if !free {
+            refused.push(format!("{}: another family has a series of that name", family.name));
+        }
+        taken.extend(names);
+        free
+    });
     Gathered { families, refused }
 }
 
@@ -238,11 +248,21 @@ mod tests {
                 Family::gauge("b", "", twice),
                 Family::gauge("c d", "", vec![]),
                 Family::histogram("a", "", vec![]),
+                Family::gauge("d_seconds_count", "", vec![(Labels::default(), 1.0)]),
+                Family::histogram("d_seconds", "", vec![(Labels::default(), Observed::default())]),
             ]
         });
         let gathered = registry.gather();
-        assert_eq!(gathered.families.iter().map(|family| &*family.name).collect::<Vec<_>>(), ["a", "b"]);
-        let wanted = ["\"c d\" can't name a metric", "a: it is a gauge elsewhere", "b{} is there twice"];
+        assert_eq!(
+            gathered.families.iter().map(|family| &*family.name).collect::<Vec<_>>(),
+            ["a", "b", "d_seconds"]
+        );
+        let wanted = [
+            "\"c d\" can't name a metric",
+            "a: it is a gauge elsewhere",
+            "b{} is there twice",
+            "d_seconds_count: another family has a series of that name",
+        ];
         assert_eq!(gathered.refused, wanted);
     }
 

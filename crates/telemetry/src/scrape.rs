@@ -3,14 +3,17 @@
 //!
 //! Source: prometheus.io, *Configuration* (`honor_labels`, `relabel_configs`), *Jobs and instances* and *Staleness*.
 
+mod endpoint;
 mod md5;
 mod relabel;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::exposition::Exposition;
 use crate::model::{Labels, NAME, Sample, Value};
 
+pub use endpoint::Endpoint;
 pub use relabel::{Relabel, RelabelSpec, relabel};
 
 /// Something that is scraped, and how its series are called.
@@ -58,7 +61,7 @@ pub struct ScrapeCache {
 #[derive(PartialEq, Eq, Hash)]
 struct Written {
     labels: Labels,
-    blank: Vec<String>,
+    blank: Vec<Arc<str>>,
 }
 
 struct Known {
@@ -185,13 +188,13 @@ const REPORT: [&str; 5] = [
 ];
 
 /// A series' labels and its target's.
-fn attach(exposed: &Labels, blank: &[String], target: &Target) -> Labels {
+fn attach(exposed: &Labels, blank: &[Arc<str>], target: &Target) -> Labels {
     let mut pairs: Vec<(String, &str)> =
         exposed.iter().map(|(name, value)| (name.to_owned(), value)).collect();
     for (name, value) in target.labels.iter() {
         let there = pairs.iter().position(|(known, _)| known == name);
         match there {
-            None if target.honor_labels && blank.iter().any(|known| known == name) => {}
+            None if target.honor_labels && blank.iter().any(|known| **known == *name) => {}
             None => pairs.push((name.to_owned(), value)),
             Some(_) if target.honor_labels => {}
             Some(place) => {

@@ -68,6 +68,16 @@ impl Family {
         }
     }
 
+    /// What its series are called, in one form or another.
+    pub fn series_names(&self) -> Vec<String> {
+        let suffixes: &[&str] = match self.points {
+            Points::Counter(_) => &["", "_total", "_created"],
+            Points::Gauge(_) => &[""],
+            Points::Histogram(_) => &["", "_bucket", "_sum", "_count", "_created"],
+        };
+        suffixes.iter().map(|suffix| format!("{}{suffix}", self.stem())).collect()
+    }
+
     /// Whether it has no metric.
     pub fn is_empty(&self) -> bool {
         match &self.points {

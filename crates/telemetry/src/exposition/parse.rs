@@ -87,8 +87,10 @@ impl Reader<'_> {
             return Err(format!("`# {what}` of {name:?}, which can't name a metric"));
         }
         cursor.skip_blanks();
+        let families = self.found.metadata.len();
         let metadata = match self.found.metadata.get_mut(name) {
             Some(known) => known,
+            None if families >= self.limits.samples => return Err(format!("more than {families} families")),
             None => self.found.metadata.entry(name.to_owned()).or_default(),
         };
         match what {
@@ -151,7 +153,7 @@ impl Reader<'_> {
         cursor: &mut Cursor<'_>,
         metric: &str,
         pairs: &mut Vec<(Arc<str>, Arc<str>)>,
-        blank: &mut Vec<String>,
+        blank: &mut Vec<Arc<str>>,
     ) -> Result<(), String> {
         loop {
             cursor.skip_blanks();
@@ -169,11 +171,11 @@ impl Reader<'_> {
             let value = cursor::unescape(value, true);
             check_label(name, &value, pairs.len() + blank.len(), self.limits)
                 .map_err(|why| format!("{metric}: {why}"))?;
-            if pairs.iter().any(|(known, _)| **known == *name) || blank.iter().any(|known| known == name) {
+            if pairs.iter().any(|(known, _)| **known == *name) || blank.iter().any(|known| **known == *name) {
                 return Err(format!("{metric}: the label {name} is there twice"));
             }
             if value.is_empty() {
-                blank.push(name.to_owned());
+                blank.push(self.names.get(name));
             } else {
                 let value = match self.canonical(metric, name, &value) {
                     Some(canonical) => self.names.get(&canonical),

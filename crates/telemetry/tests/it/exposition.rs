@@ -144,9 +144,25 @@ fn a_body_beyond_the_limit_is_not_looked_at() {
         assert_eq!(read(body.len() - 1, 10_000), Err(why));
         assert!(read(body.len(), 10_000).is_ok());
         assert!(read(body.len(), 10).expect_err("too many").ends_with("more than 10 samples"));
-        for length in 0..body.len() {
+        for length in (0..body.len()).step_by(3) {
             // Whatever it is, it is no panic.
             let _ = decode(format, &body[..length], Buckets::Both, &Limits::default());
         }
+    }
+}
+
+#[test]
+fn an_exporter_can_not_say_that_a_series_ends() {
+    let Value::Float(end) = Value::stale() else { panic!("the end is a number") };
+    let mut waits = Distribution::new(&[]);
+    waits.observe(end);
+    let native = Family::histogram("wait_seconds", "Waits.", vec![(Labels::default(), waits.observed())]);
+    let body = [Family::gauge("load_ratio", "Load.", vec![(Labels::default(), end)]), native];
+    for format in [Format::Text, Format::Protobuf] {
+        let found = through(format, Buckets::Both, &body);
+        assert!(
+            !found.samples.is_empty() && found.samples.iter().all(|sample| !sample.value.is_stale()),
+            "{format:?}"
+        );
     }
 }

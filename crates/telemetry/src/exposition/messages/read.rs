@@ -46,7 +46,7 @@ struct Reader<'a> {
 /// What all samples of a metric share.
 struct Metric {
     pairs: Pairs,
-    blank: Vec<String>,
+    blank: Vec<Arc<str>>,
     at_ms: Option<i64>,
 }
 
@@ -75,6 +75,9 @@ impl Reader<'_> {
             5 => Kind::GaugeHistogram,
             _ => return Err(wrong(format!("{name}: {kind} is no type of metrics"))),
         };
+        if self.found.metadata.len() >= self.limits.samples {
+            return Err(wrong(format!("more than {} families", self.limits.samples)));
+        }
         let gauge = metadata.kind == Kind::GaugeHistogram;
         self.found.metadata.insert(name.to_owned(), metadata);
         // The name may stand behind the metrics: they are read in a second round.
@@ -134,12 +137,12 @@ impl Reader<'_> {
             return refused(why);
         }
         if into.pairs.iter().any(|(known, _)| **known == *name)
-            || into.blank.iter().any(|known| known == name)
+            || into.blank.iter().any(|known| **known == *name)
         {
             return refused(format!("the label {name} is there twice"));
         }
         if value.is_empty() {
-            into.blank.push(name.to_owned());
+            into.blank.push(self.names.get(name));
         } else {
             into.pairs.push((self.names.get(name), self.names.get(value)));
         }
@@ -164,6 +167,10 @@ impl Reader<'_> {
         if let Some((label, bound)) = more {
             pairs.push((self.names.get(label), self.names.get(&number::canonical(bound))));
         }
+        let value = match value {
+            Value::Float(value) => Value::Float(unmarked(value)),
+            histogram => histogram,
+        };
         let (at_ms, blank) = (metric.at_ms, metric.blank.clone());
         self.found.samples.push(Exposed { labels: Labels::new(pairs), value, at_ms, blank });
         Ok(())
@@ -260,7 +267,7 @@ fn read_histogram(mut fields: Fields<'_>) -> Result<Read, WireError> {
         let histogram = &mut read.histogram;
         match field.number {
             1 if !read.float => histogram.count = field.uint()? as f64,
-            2 => histogram.sum = field.double()?,
+            2 => histogram.sum = unmarked(field.double()?),
             3 => read.classic.push(read_bucket(field.message()?)?),
             // As floats when there is something to count, as Prometheus takes it.
             4 => {
@@ -313,6 +320,11 @@ fn read_bucket(mut fields: Fields<'_>) -> Result<(f64, f64), WireError> {
         }
     }
     Ok((bound, count))
+}
+
+/// A NaN without what it may carry: that a series ends is not for its exporter to say.
+fn unmarked(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
 }
 
 fn wrong(why: String) -> ExpositionError {

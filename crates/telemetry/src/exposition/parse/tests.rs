@@ -31,7 +31,7 @@ fn text_is_read_as_tolerantly_as_prometheus_reads_it() {
         "last 1",
     ];
     assert_eq!(lines(&found), wanted);
-    assert_eq!(found.samples[1].blank, ["b"]);
+    assert_eq!(found.samples[1].blank, [Arc::from("b")]);
     let metadata = &found.metadata["requests_total"];
     assert_eq!((metadata.kind, &*metadata.help), (Kind::Counter, "Requests\nby \\ \"method\"."));
 }
@@ -96,5 +96,6 @@ fn limits_are_held() {
     assert_eq!(why("a{b=\"1\",c=\"2\"} 1\n"), "line 1: a: more than 2 labels");
     assert_eq!(why("a{b=\"12345\"} 1\n"), "line 1: a: the label b has 5 bytes, and at most 4 are read");
     assert!(why("a{b23456789=\"1\"} 1\n").contains("a label's name of 9 bytes"));
+    assert_eq!(why("# HELP a\n# HELP b\n# TYPE a gauge\n# HELP c\n"), "line 4: more than 2 families");
     assert!(decode(b"a{b=\"1234\"} 1\nb 1\n", false, &limits).is_ok());
 }
