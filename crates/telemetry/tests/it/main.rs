@@ -1,0 +1,3 @@
+//! Tests of the package from outside.
+
+mod shipped_rules;
