@@ -4,6 +4,7 @@
 //! another region, or a foreign Prometheus. Everything here is synchronous; whoever serves it gives it threads.
 
 pub mod alerting;
+pub mod incidents;
 pub mod model;
 pub mod rules;
 
