@@ -251,7 +251,7 @@ fn all_alerts() -> Vec<Alert> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever fires and ends, in whatever order it is told: never two open incidents of one cause, an open incident exactly while
     /// something of it fires, and a successor that takes the stored book over decides the same.
