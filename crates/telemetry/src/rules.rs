@@ -6,6 +6,7 @@
 mod duration;
 mod place;
 mod read;
+mod shipped;
 mod template;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::model::Labels;
 
 pub use duration::duration_ms;
 pub use read::read;
+pub use shipped::SHIPPED;
 pub use template::{QuerySample, Scope, Template, TemplateError};
 
 /// What a file holds.

@@ -314,7 +314,7 @@ fn title(text: &str) -> String {
     let mut before = ' ';
     let mut titled = String::with_capacity(text.len());
     for c in text.chars() {
-        let inside = before.is_alphanumeric() || before == '_' || before == '\'';
+        let inside = before.is_alphanumeric() || before == '_';
         if inside {
             titled.push(c)
         } else {

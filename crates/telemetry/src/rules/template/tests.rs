@@ -102,7 +102,7 @@ fn numbers_are_written_for_people() {
 #[test]
 fn texts_are_changed_matched_and_formatted() {
     let cases = [
-        ("{{ title \"a region is down\" }}", "A Region Is Down"),
+        ("{{ title \"a region-is_down o'x\" }}", "A Region-Is_down O'X"),
         ("{{ $labels.host | toUpper }}{{ toLower \"AB\" }}", "H7ab"),
         ("{{ if match \"eu-.*\" $labels.region }}europe{{ end }}", "europe"),
         ("{{ reReplaceAll \"([a-z]+)-([a-z]+)-1\" \"$2 of ${1}\" $labels.region }}", "west of eu"),

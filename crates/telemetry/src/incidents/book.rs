@@ -1,0 +1,361 @@
+//! All incidents, and what alerts make of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::alerting::{Alert, Fingerprint, fingerprint};
+
+use super::clock::due_ms;
+use super::postmortem::post_mortem;
+use super::{Attached, Cause, Incident, IncidentId, Severity, Status};
+
+/// Who is to be paged.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Primary,
+    Secondary,
+    /// One person, whoever is on call.
+    Person(String),
+}
+
+/// How incidents are treated.
+pub struct Policy<'a> {
+    /// What comes back so soon after it was resolved is the same incident, ms.
+    pub reopen_within_ms: i64,
+    /// Where business days are counted.
+    pub zone: TimeZone,
+    /// The first is paged at once; each further one whenever the response time ran out once more and nobody took it. After the last one
+    /// it is the last one's turn again and again.
+    pub escalation: Vec<Role>,
+    /// Who fills a role at a moment, ms.
+    pub on_call: &'a dyn Fn(&Role, i64) -> Option<String>,
+}
+
+/// What is to be done or told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    Opened(IncidentId),
+    Reopened(IncidentId),
+    /// The first one is a consequence of the second.
+    Merged(IncidentId, IncidentId),
+    /// It is graver than was known.
+    Raised(IncidentId, Severity),
+    /// Someone is to look at it; nobody when the role is not filled.
+    Page {
+        id: IncidentId,
+        step: u32,
+        role: Role,
+        who: Option<String>,
+    },
+    Acknowledged(IncidentId),
+    Resolved(IncidentId),
+    /// The draft of a post-mortem in Markdown, of what was critical or high.
+    PostMortem(IncidentId, String),
+}
+
+/// All incidents. A plain value: stored with what it decided, nothing is decided twice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Book {
+    pub(super) incidents: BTreeMap<IncidentId, Incident>,
+    /// Where each alert that fires belongs.
+    pub(super) attached: BTreeMap<Fingerprint, IncidentId>,
+}
+
+impl Book {
+    /// All of them, in the order of their ids.
+    pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.values()
+    }
+
+    pub fn get(&self, id: &IncidentId) -> Option<&Incident> {
+        self.incidents.get(id)
+    }
+
+    /// Takes all alerts that fire now and that nobody silenced, inhibited ones among them.
+    ///
+    /// It compares them with what it knows, so that the same alerts, however often and in whatever order, lead to the same incidents:
+    /// never more than one open for a cause.
+    pub fn alerts(&mut self, firing: &[Alert], policy: &Policy<'_>, now_ms: i64) -> Vec<Decision> {
+        let mut decided = Vec::new();
+        let dead: BTreeSet<String> =
+            firing.iter().filter_map(|alert| alert.region_down().map(str::to_owned)).collect();
+        // What explains others comes first, then what is graver.
+        let mut sorted: Vec<&Alert> = firing.iter().collect();
+        sorted.sort_by_key(|alert| {
+            (alert.region_down().is_none(), Severity::of(&alert.labels), alert.labels.clone())
+        });
+        let ids: BTreeSet<Fingerprint> = sorted.iter().map(|alert| fingerprint(&alert.labels)).collect();
+        self.detach(&ids, now_ms);
+        for alert in sorted {
+            self.attach(alert, &dead, policy, now_ms, &mut decided);
+        }
+        let over = self.incidents.values().filter(|one| one.is_open() && is_over(one));
+        let over: Vec<IncidentId> = over.map(|one| one.id.clone()).collect();
+        for id in over {
+            self.close(&id, None, now_ms, &mut decided);
+        }
+        decided
+    }
+
+    /// Takes the steps of the escalation whose time has come.
+    pub fn tick(&mut self, policy: &Policy<'_>, now_ms: i64) -> Vec<Decision> {
+        let mut decided = Vec::new();
+        for incident in self.incidents.values_mut() {
+            if incident.status == Status::Open && incident.next_step_at_ms.is_some_and(|at| at <= now_ms) {
+                incident.note(now_ms, None, "The response time ran out and nobody took it.");
+                page(incident, policy, now_ms, &mut decided);
+            }
+        }
+        decided
+    }
+
+    /// When [`Book::tick`] has something to do, ms since 1970.
+    pub fn next_at_ms(&self) -> Option<i64> {
+        let open = self.incidents.values().filter(|incident| incident.status == Status::Open);
+        open.filter_map(|incident| incident.next_step_at_ms).min()
+    }
+
+    /// Forgets what was resolved or merged longer ago than `kept_ms`.
+    pub fn prune(&mut self, kept_ms: i64, now_ms: i64) {
+        let attached: BTreeSet<&IncidentId> = self.attached.values().collect();
+        self.incidents.retain(|id, incident| {
+            let ended_ms = incident.resolved_at_ms.unwrap_or(i64::MAX);
+            incident.is_open() || attached.contains(id) || ended_ms.saturating_add(kept_ms) > now_ms
+        });
+    }
+
+    /// Notes the end of alerts that do not fire any more.
+    fn detach(&mut self, firing: &BTreeSet<Fingerprint>, now_ms: i64) {
+        let over: Vec<Fingerprint> =
+            self.attached.keys().filter(|id| !firing.contains(id)).copied().collect();
+        for alert_id in over {
+            let incident = self.attached.remove(&alert_id).and_then(|id| self.incidents.get_mut(&id));
+            let Some(incident) = incident else { continue };
+            if let Some(alert) = incident.alerts.get_mut(&alert_id) {
+                alert.ended_at_ms = Some(now_ms);
+                let what = format!("{} is over: {}", alert.name, alert.labels);
+                incident.note(now_ms, None, what);
+            }
+        }
+    }
+
+    /// Puts an alert where it belongs.
+    fn attach(
+        &mut self,
+        alert: &Alert,
+        dead: &BTreeSet<String>,
+        policy: &Policy<'_>,
+        now_ms: i64,
+        decided: &mut Vec<Decision>,
+    ) {
+        let alert_id = fingerprint(&alert.labels);
+        let cause = Cause::of(&alert.labels, dead);
+        let before = self.attached.get(&alert_id).cloned();
+        if let Some(before) = before.as_ref().and_then(|id| self.incidents.get(id)) {
+            let explained = dead.contains(alert.labels.get(crate::alerting::REGION));
+            if !before.is_open() || before.cause == cause || !explained {
+                return;
+            }
+        }
+        let id = self.incident_of(&cause, alert, policy, now_ms, decided);
+        let since_ms = alert.fired_at_ms.unwrap_or(now_ms);
+        let attached = Attached {
+            labels: alert.labels.to_string(),
+            name: alert.name().to_owned(),
+            severity: Severity::of(&alert.labels),
+            since_ms,
+            ended_at_ms: None,
+        };
+        let severity = attached.severity;
+        if let Some(incident) = self.incidents.get_mut(&id) {
+            let what = match alert.annotations.get("summary") {
+                Some(summary) => format!("{} fires: {summary}", attached.name),
+                None => format!("{} fires: {}", attached.name, attached.labels),
+            };
+            incident.note(now_ms, None, what);
+            incident.alerts.insert(alert_id, attached);
+            raise(incident, severity, policy, now_ms, decided);
+        }
+        self.attached.insert(alert_id, id.clone());
+        if let Some(before) = before {
+            self.leave(&before, alert_id, &id, now_ms, decided);
+        }
+    }
+
+    /// Takes an alert out of an incident that turned out to be a consequence; without alerts, it is merged.
+    fn leave(
+        &mut self,
+        from: &IncidentId,
+        alert: Fingerprint,
+        into: &IncidentId,
+        now_ms: i64,
+        decided: &mut Vec<Decision>,
+    ) {
+        let Some(incident) = self.incidents.get_mut(from) else { return };
+        incident.alerts.remove(&alert);
+        if incident.has_firing() {
+            return;
+        }
+        incident.status = Status::Merged(into.clone());
+        incident.resolved_at_ms = Some(now_ms);
+        incident.next_step_at_ms = None;
+        incident.note(now_ms, None, format!("It is a consequence of {into} and goes on there."));
+        if let Some(into) = self.incidents.get_mut(into) {
+            into.note(now_ms, None, format!("{from} is a consequence of this."));
+        }
+        decided.push(Decision::Merged(from.clone(), into.clone()));
+    }
+
+    /// The open incident of a cause: the one that is there, one that comes back, or a new one.
+    fn incident_of(
+        &mut self,
+        cause: &Cause,
+        alert: &Alert,
+        policy: &Policy<'_>,
+        now_ms: i64,
+        decided: &mut Vec<Decision>,
+    ) -> IncidentId {
+        let same = || self.incidents.values().filter(|incident| incident.cause == *cause);
+        if let Some(open) = same().find(|incident| incident.is_open()) {
+            return open.id.clone();
+        }
+        let recent = |incident: &&Incident| {
+            let ended_ms = incident.resolved_at_ms.unwrap_or(i64::MIN);
+            incident.status == Status::Resolved && now_ms.saturating_sub(ended_ms) < policy.reopen_within_ms
+        };
+        let severity = Severity::of(&alert.labels);
+        if let Some(id) = same().filter(recent).max_by_key(|one| one.resolved_at_ms).map(|one| one.id.clone())
+        {
+            if let Some(incident) = self.incidents.get_mut(&id) {
+                incident.status = Status::Open;
+                (incident.acknowledged, incident.resolved_at_ms) = (None, None);
+                incident.reopened += 1;
+                incident.note(now_ms, None, "It came back.");
+                decided.push(Decision::Reopened(id.clone()));
+                start(incident, policy, now_ms, decided);
+            }
+            return id;
+        }
+        let title = alert.annotations.get("summary").cloned();
+        let title = title.unwrap_or_else(|| cause.to_string());
+        self.open(Some(cause.clone()), title, severity, policy, now_ms, decided)
+    }
+
+    /// Opens an incident, assigns it and pages.
+    pub(super) fn open(
+        &mut self,
+        cause: Option<Cause>,
+        title: String,
+        severity: Severity,
+        policy: &Policy<'_>,
+        now_ms: i64,
+        decided: &mut Vec<Decision>,
+    ) -> IncidentId {
+        let id = self.next_id(now_ms);
+        let mut incident = Incident {
+            id: id.clone(),
+            cause: cause.unwrap_or_else(|| Cause::by_hand(&id.0)),
+            title,
+            severity,
+            status: Status::Open,
+            opened_at_ms: now_ms,
+            due_at_ms: now_ms,
+            assignee: None,
+            acknowledged: None,
+            resolved_at_ms: None,
+            reopened: 0,
+            steps: 0,
+            next_step_at_ms: None,
+            alerts: BTreeMap::new(),
+            timeline: Vec::new(),
+            root_cause: String::new(),
+            resolution: String::new(),
+        };
+        incident.note(now_ms, None, format!("Opened as {severity}, {}.", severity.word()));
+        decided.push(Decision::Opened(id.clone()));
+        start(&mut incident, policy, now_ms, decided);
+        self.incidents.insert(id.clone(), incident);
+        id
+    }
+
+    fn next_id(&self, now_ms: i64) -> IncidentId {
+        let day = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
+        let day = day.to_zoned(TimeZone::UTC).strftime("INC-%Y%m%d-").to_string();
+        let number = |id: &IncidentId| id.0.strip_prefix(&day).and_then(|rest| rest.parse::<u32>().ok());
+        let last = self.incidents.keys().filter_map(number).max().unwrap_or(0);
+        IncidentId(format!("{day}{:03}", last + 1))
+    }
+
+    /// Ends an incident, by a person or because its alerts are over.
+    pub(super) fn close(
+        &mut self,
+        id: &IncidentId,
+        who: Option<&str>,
+        now_ms: i64,
+        decided: &mut Vec<Decision>,
+    ) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        incident.status = Status::Resolved;
+        incident.resolved_at_ms = Some(now_ms);
+        incident.next_step_at_ms = None;
+        incident.note(now_ms, who, "Resolved.");
+        decided.push(Decision::Resolved(id.clone()));
+        if incident.severity <= Severity::P1 {
+            decided.push(Decision::PostMortem(id.clone(), post_mortem(incident)));
+        }
+    }
+}
+
+/// Whether an incident that alerts opened has none any more that fires.
+fn is_over(incident: &Incident) -> bool {
+    !incident.alerts.is_empty() && !incident.has_firing()
+}
+
+/// Starts the clock, assigns and pages the first.
+fn start(incident: &mut Incident, policy: &Policy<'_>, now_ms: i64, decided: &mut Vec<Decision>) {
+    incident.steps = 0;
+    incident.due_at_ms = due_ms(incident.severity, now_ms, &policy.zone);
+    page(incident, policy, now_ms, decided);
+}
+
+/// Takes the next step of the escalation.
+fn page(incident: &mut Incident, policy: &Policy<'_>, now_ms: i64, decided: &mut Vec<Decision>) {
+    incident.next_step_at_ms = Some(due_ms(incident.severity, now_ms, &policy.zone));
+    let Some(last) = policy.escalation.last() else { return };
+    let step = incident.steps;
+    let role = policy.escalation.get(step as usize).unwrap_or(last).clone();
+    let who = (policy.on_call)(&role, now_ms);
+    let name = match (&who, &role) {
+        (Some(who), _) | (None, Role::Person(who)) => who.clone(),
+        (None, Role::Primary) => "nobody: no primary is on call".to_owned(),
+        (None, Role::Secondary) => "nobody: no secondary is on call".to_owned(),
+    };
+    incident.note(now_ms, None, format!("Paged {name}."));
+    if who.is_some() && (incident.assignee.is_none() || step > 0) {
+        incident.assignee.clone_from(&who);
+    }
+    incident.steps = step.saturating_add(1);
+    decided.push(Decision::Page { id: incident.id.clone(), step, role, who });
+}
+
+/// Makes an incident as grave as its gravest alert: the shorter response time counts from now.
+pub(super) fn raise(
+    incident: &mut Incident,
+    severity: Severity,
+    policy: &Policy<'_>,
+    now_ms: i64,
+    decided: &mut Vec<Decision>,
+) {
+    if severity >= incident.severity {
+        return;
+    }
+    incident.note(now_ms, None, format!("Raised from {} to {severity}.", incident.severity));
+    incident.severity = severity;
+    let due_at_ms = due_ms(severity, now_ms, &policy.zone);
+    incident.due_at_ms = incident.due_at_ms.min(due_at_ms);
+    incident.next_step_at_ms = incident.next_step_at_ms.map(|at| at.min(due_at_ms));
+    decided.push(Decision::Raised(incident.id.clone(), severity));
+}

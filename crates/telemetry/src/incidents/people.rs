@@ -1,0 +1,144 @@
+//! What people do with incidents.
+
+use std::fmt;
+
+use super::book::raise;
+use super::{Act, Book, Decision, IncidentId, Policy, Severity, Status};
+
+/// Why something can't be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    Unknown(IncidentId),
+    /// It is resolved or merged.
+    Over(IncidentId),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Unknown(id) => write!(f, "there is no incident {id}"),
+            Refused::Over(id) => write!(f, "incident {id} is over"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Book {
+    /// Opens an incident by hand.
+    pub fn create(
+        &mut self,
+        title: &str,
+        severity: Severity,
+        who: &str,
+        policy: &Policy<'_>,
+        now_ms: i64,
+    ) -> (IncidentId, Vec<Decision>) {
+        let mut decided = Vec::new();
+        let id = self.open(None, title.to_owned(), severity, policy, now_ms, &mut decided);
+        if let Some(incident) = self.incidents.get_mut(&id) {
+            incident.note(now_ms, Some(who), "Opened by hand.");
+        }
+        (id, decided)
+    }
+
+    /// Someone takes it: the clock stops. Nothing happens when someone has it already.
+    ///
+    /// # Errors
+    /// There is none of that id, or it is over.
+    pub fn acknowledge(&mut self, id: &IncidentId, who: &str, now_ms: i64) -> Result<Vec<Decision>, Refused> {
+        let incident = self.open_one(id)?;
+        if incident.acknowledged.is_some() {
+            return Ok(Vec::new());
+        }
+        incident.status = Status::Investigating;
+        incident.acknowledged = Some(Act { who: who.to_owned(), at_ms: now_ms });
+        incident.assignee = Some(who.to_owned());
+        incident.next_step_at_ms = None;
+        incident.note(now_ms, Some(who), "Took it.");
+        Ok(vec![Decision::Acknowledged(id.clone())])
+    }
+
+    /// Gives it to someone.
+    ///
+    /// # Errors
+    /// There is none of that id, or it is over.
+    pub fn assign(&mut self, id: &IncidentId, to: &str, who: &str, now_ms: i64) -> Result<(), Refused> {
+        let incident = self.open_one(id)?;
+        incident.assignee = Some(to.to_owned());
+        incident.note(now_ms, Some(who), format!("Assigned it to {to}."));
+        Ok(())
+    }
+
+    /// Sets how grave it is. A graver one has the shorter response time from now on.
+    ///
+    /// # Errors
+    /// There is none of that id, or it is over.
+    pub fn set_severity(
+        &mut self,
+        id: &IncidentId,
+        severity: Severity,
+        who: &str,
+        policy: &Policy<'_>,
+        now_ms: i64,
+    ) -> Result<Vec<Decision>, Refused> {
+        let incident = self.open_one(id)?;
+        let mut decided = Vec::new();
+        if severity < incident.severity {
+            raise(incident, severity, policy, now_ms, &mut decided);
+        }
+        incident.severity = severity;
+        incident.note(now_ms, Some(who), format!("Set it to {severity}."));
+        Ok(decided)
+    }
+
+    /// Writes into the timeline, also of one that is over.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub fn add_note(&mut self, id: &IncidentId, what: &str, who: &str, now_ms: i64) -> Result<(), Refused> {
+        let incident = self.incidents.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        incident.note(now_ms, Some(who), what);
+        Ok(())
+    }
+
+    /// Says why it happened and what helped, also of one that is over; what is `None` stays.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub fn explain(
+        &mut self,
+        id: &IncidentId,
+        root_cause: Option<&str>,
+        resolution: Option<&str>,
+        who: &str,
+        now_ms: i64,
+    ) -> Result<(), Refused> {
+        let incident = self.incidents.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        if let Some(text) = root_cause {
+            incident.root_cause = text.to_owned();
+            incident.note(now_ms, Some(who), format!("Root cause: {text}"));
+        }
+        if let Some(text) = resolution {
+            incident.resolution = text.to_owned();
+            incident.note(now_ms, Some(who), format!("Resolution: {text}"));
+        }
+        Ok(())
+    }
+
+    /// Resolves it. Alerts of it that still fire open nothing until they are over and fire again.
+    ///
+    /// # Errors
+    /// There is none of that id, or it is over.
+    pub fn resolve(&mut self, id: &IncidentId, who: &str, now_ms: i64) -> Result<Vec<Decision>, Refused> {
+        self.open_one(id)?;
+        let mut decided = Vec::new();
+        self.close(id, Some(who), now_ms, &mut decided);
+        Ok(decided)
+    }
+
+    fn open_one(&mut self, id: &IncidentId) -> Result<&mut super::Incident, Refused> {
+        let incident = self.incidents.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        if incident.is_open() { Ok(incident) } else { Err(Refused::Over(id.clone())) }
+    }
+}
