@@ -43,13 +43,13 @@ impl Grep {
 /// Bytes of which one at least is in everything that is wanted: where they are not, nothing needs to be read.
 #[derive(Clone, Debug)]
 pub enum Needle {
-    One(memmem::Finder<'static>),
+    One(Box<memmem::Finder<'static>>),
     Any(regex::bytes::Regex),
 }
 
 impl Needle {
     pub fn one(bytes: &[u8]) -> Needle {
-        Needle::One(memmem::Finder::new(bytes).into_owned())
+        Needle::One(Box::new(memmem::Finder::new(bytes).into_owned()))
     }
 
     fn of(hir: &Hir) -> Option<Needle> {
