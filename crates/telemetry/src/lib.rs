@@ -5,5 +5,6 @@
 
 pub mod logs;
 pub mod model;
+pub mod otlp;
 
 pub use model::{Histogram, Labels, Matcher, Sample, Select, Selected, Series, Source, SourceError, Value};

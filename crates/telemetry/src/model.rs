@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use histogram::{Bucket, CounterReset, Histogram};
-pub use labels::{Labels, MatchOp, Matcher};
+pub use labels::{Labels, MatchOp, Matcher, NAME};
 
 /// The bits of the NaN that says: from here on the series is not there any more (a *staleness marker* of Prometheus).
 pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;

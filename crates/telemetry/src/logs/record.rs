@@ -133,7 +133,7 @@ pub struct Entry {
 
 impl Entry {
     /// As a log takes it: secrets replaced (see [`redact`]), and what is too long cut, which `cut_bytes` says. Doing it again
-    /// changes nothing.
+    /// changes nothing, unless it was cut in the middle of something.
     pub fn admitted(mut self) -> Entry {
         redact::entry(&mut self);
         let mut cut = 0;
