@@ -1,7 +1,7 @@
 //! What was promised, what was measured, and whether it was kept: availability, latency, failover time, data loss.
 //!
-//! All of it is whole numbers: milliseconds, requests and parts per million. What was not measured is not taken as good: it is told apart,
-//! and a verdict that hangs on it is [`Verdict::Unknown`]. Time is UTC.
+//! All of it is whole numbers: milliseconds, requests and parts per million. What was not measured is not taken as
+//! good: it is told apart, and a verdict that hangs on it is [`Verdict::Unknown`]. Time is UTC.
 
 mod availability;
 mod breach;
@@ -58,8 +58,8 @@ pub struct Sla {
 }
 
 impl Sla {
-    /// What the operations guide promises (9.1) when nothing else is agreed, at risk from three quarters on: 99.95 % availability with
-    /// maintenance counted, 99 % of the requests within 100 ms, failovers below 30 s, no data lost.
+    /// What the operations guide promises (9.1) when nothing else is agreed, at risk from three quarters on: 99.95 %
+    /// availability with maintenance counted, 99 % of the requests within 100 ms, failovers below 30 s, no data lost.
     pub fn defaults() -> [Sla; 4] {
         let sla = |name: &str, objective| Sla { name: name.into(), objective, at_risk_ppm: 750_000 };
         [

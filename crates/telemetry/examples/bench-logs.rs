@@ -1,5 +1,6 @@
-//! The log store with lines as a control plane writes them: records a second in, bytes a record, and how quickly a pattern is found, against
-//! `grep -c` on the same lines as plain text. `cargo run -p dwcp-telemetry --release --example bench-logs -- [--records N]` (500,000).
+//! The log store with lines as a control plane writes them: records a second in, bytes a record, and how quickly a
+//! pattern is found, against `grep -c` on the same lines as plain text. `cargo run -p dwcp-telemetry --release
+//! --example bench-logs -- [--records N]` (500,000).
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};

@@ -1,5 +1,5 @@
-//! Feeds damaged blocks, files, shipments, cursors, patterns, headers and texts to their decoders: no panic, no memory without limit, and what
-//! is understood is what it says.
+//! Feeds damaged blocks, files, shipments, cursors, patterns, headers and texts to their decoders: no panic, no
+//! memory without limit, and what is understood is what it says.
 //!
 //! `cargo run -p dwcp-telemetry --profile sim --example fuzz-logs -- [--seconds N] [--seed N]`. A failure prints the input.
 

@@ -1,8 +1,9 @@
 //! What is handed on to an OpenTelemetry collector: bodies of OTLP/HTTP requests in JSON.
 //!
 //! The JSON mapping of Protocol Buffers with the exceptions of the OTLP specification
-//! (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids in hexadecimal digits, enumerations as numbers, 64-bit
-//! whole numbers as text. The bodies are sent with `Content-Type: application/json` to `/v1/logs`, `/v1/traces` and `/v1/metrics`.
+//! (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids in hexadecimal digits, enumerations as
+//! numbers, 64-bit whole numbers as text. The bodies are sent with `Content-Type: application/json` to `/v1/logs`,
+//! `/v1/traces` and `/v1/metrics`.
 
 mod metrics;
 

@@ -23,12 +23,12 @@ pub struct Observed {
     pub state: State,
 }
 
-/// Everything that was observed of one thing, in any order. Where observations contradict each other, down counts before unknown, and unknown
-/// before up. Where there is none, it is unknown.
+/// Everything that was observed of one thing, in any order. Where observations contradict each other, down counts
+/// before unknown, and unknown before up. Where there is none, it is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// When it was to be up: from when a VM was made to when it was removed, without the time that its owner had it stopped. An end that is
-    /// not known yet is [`Wall`] of the largest number.
+    /// When it was to be up: from when a VM was made to when it was removed, without the time that its owner had it
+    /// stopped. An end that is not known yet is [`Wall`] of the largest number.
     pub wanted: Vec<(Wall, Wall)>,
     pub observed: Vec<Observed>,
 }
@@ -115,7 +115,8 @@ impl Timeline {
     }
 }
 
-/// What was observed in a period. Planned maintenance is no part of it if it is left out; otherwise it is down time, unless it was up.
+/// What was observed in a period. Planned maintenance is no part of it if it is left out; otherwise it is down time,
+/// unless it was up.
 pub fn measure(timeline: &Timeline, period: Period, without_maintenance: bool) -> Availability {
     let sorted = timeline.sorted(period, without_maintenance);
     Availability {
@@ -126,7 +127,8 @@ pub fn measure(timeline: &Timeline, period: Period, without_maintenance: bool) -
     }
 }
 
-/// What was observed in each day or month of a period, the first and the last cut to it. Added up it is what was observed in the period.
+/// What was observed in each day or month of a period, the first and the last cut to it. Added up it is what was
+/// observed in the period.
 pub fn history(
     timeline: &Timeline,
     period: Period,
@@ -156,8 +158,8 @@ impl Budget {
     }
 }
 
-/// How much faster than allowed down time is spent, in thousandths: at 1,000 a whole period like this one spends its budget exactly. None of no time,
-/// or when nothing is allowed at all.
+/// How much faster than allowed down time is spent, in thousandths: at 1,000 a whole period like this one spends its
+/// budget exactly. None of no time, or when nothing is allowed at all.
 pub fn burn_milli(window: Availability, target_ppm: u32) -> Option<u64> {
     let allowed = u128::from(window.counted_ms()) * u128::from(WHOLE_PPM.saturating_sub(target_ppm));
     let burn = (u128::from(window.down_ms) * u128::from(WHOLE_PPM) * 1_000).checked_div(allowed)?;
@@ -174,8 +176,8 @@ pub struct Assessed {
     pub verdict: Verdict,
 }
 
-/// Compares what was observed of some things (of one VM, or of all VMs of a tenant) with a promise; none when it promises something else. What comes after
-/// `now` is not judged, but counts for what is allowed.
+/// Compares what was observed of some things (of one VM, or of all VMs of a tenant) with a promise; none when it
+/// promises something else. What comes after `now` is not judged, but counts for what is allowed.
 pub fn assess(sla: &Sla, of: &[Timeline], period: Period, now: Wall) -> Option<Assessed> {
     let Objective::Availability { target_ppm, without_maintenance } = sla.objective else { return None };
     let so_far = Period { until: period.until.min(now), ..period };

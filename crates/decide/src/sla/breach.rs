@@ -35,8 +35,8 @@ pub struct Breach {
     pub evidence: Vec<Evidence>,
 }
 
-/// The breach that an assessment found, if it did; `id` names it. It is broken from the moment on in which the down times of all together were longer
-/// than allowed, and every outage of the period is evidence.
+/// The breach that an assessment found, if it did; `id` names it. It is broken from the moment on in which the down
+/// times of all together were longer than allowed, and every outage of the period is evidence.
 pub fn availability_breach(
     sla: &Sla,
     subject: &Subject,
@@ -62,7 +62,8 @@ pub fn availability_breach(
     Some(breach(sla, subject, assessed.period, at, evidence, id))
 }
 
-/// When the down times together exceeded what is allowed. Outages of several things may overlap, and then count several times at once.
+/// When the down times together exceeded what is allowed. Outages of several things may overlap, and then count
+/// several times at once.
 fn spent_at(outages: &[(Wall, Wall, usize)], allowed_ms: u64) -> Option<Wall> {
     let mut edges: Vec<(Wall, i64)> =
         outages.iter().flat_map(|(from, until, _)| [(*from, 1), (*until, -1)]).collect();

@@ -77,8 +77,8 @@ fn judge<'a>(
     result
 }
 
-/// Whether the failovers that began in a period were quick enough; none when something else is promised. One that goes on is at risk until it has
-/// taken too long.
+/// Whether the failovers that began in a period were quick enough; none when something else is promised. One that
+/// goes on is at risk until it has taken too long.
 pub fn failover_time(
     sla: &Sla,
     failovers: &[FailoverOutcome],

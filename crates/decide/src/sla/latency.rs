@@ -18,8 +18,8 @@ fn sum<'a>(counts: impl Iterator<Item = &'a u64>) -> u64 {
 }
 
 impl LatencyCounts {
-    /// Of a histogram: upper bounds of its buckets in µs, ascending and included, and the requests of each, not added up; one count more
-    /// than bounds is that of the requests above the last.
+    /// Of a histogram: upper bounds of its buckets in µs, ascending and included, and the requests of each, not added
+    /// up; one count more than bounds is that of the requests above the last.
     pub fn new(bounds_us: &[u64], counts: &[u64]) -> LatencyCounts {
         let uppers = bounds_us.iter().copied().chain([u64::MAX]);
         let lowers = [0].into_iter().chain(bounds_us.iter().copied());
@@ -47,8 +47,8 @@ impl LatencyCounts {
         (sum(certain.map(|(_, count)| count)), sum(possible.map(|(_, count)| count)))
     }
 
-    /// Between which times the request is that `share_ppm` of all are at most as long as: above the first, at most the second, µs. None
-    /// of no request; no second when it is longer than the largest bound.
+    /// Between which times the request is that `share_ppm` of all are at most as long as: above the first, at most
+    /// the second, µs. None of no request; no second when it is longer than the largest bound.
     pub fn quantile_us(&self, share_ppm: u32) -> Option<(u64, Option<u64>)> {
         let total = self.total();
         if total == 0 {
@@ -96,8 +96,8 @@ pub fn latency(sla: &Sla, counts: &LatencyCounts) -> Option<Latency> {
     })
 }
 
-/// The times in which a promise was broken without a break for `ms` at least. `parts` are the verdicts on periods, in any order; periods that
-/// touch are one.
+/// The times in which a promise was broken without a break for `ms` at least. `parts` are the verdicts on periods, in
+/// any order; periods that touch are one.
 pub fn sustained(parts: &[(Period, Verdict)], ms: u64) -> Vec<(Wall, Wall)> {
     let broken = parts.iter().filter(|(_, verdict)| *verdict == Verdict::Breached);
     let merged = super::Times::new(broken.map(|(period, _)| (period.from, period.until)));

@@ -10,7 +10,8 @@ const PATTERN_BYTES: usize = 1 << 10;
 /// Most memory of a compiled pattern, bytes.
 const COMPILED_BYTES: usize = 1 << 20;
 
-/// A regular expression in the syntax of the crate `regex`: its time grows with the text's length only, whatever the pattern.
+/// A regular expression in the syntax of the crate `regex`: its time grows with the text's length only, whatever the
+/// pattern.
 #[derive(Clone, Debug)]
 pub struct Grep {
     pattern: Regex,

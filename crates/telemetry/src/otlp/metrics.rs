@@ -16,8 +16,9 @@ const BUCKETS: i64 = 320;
 
 /// The body of a request to `/v1/metrics`, with the metrics of one region.
 ///
-/// A series whose name ends with `_total`, `_count`, `_sum` or `_bucket` is a sum that only grows, as Prometheus names them; other numbers are gauges. Native histograms
-/// are exponential histograms of the same resolution, and those with bounds of their own are histograms with these.
+/// A series whose name ends with `_total`, `_count`, `_sum` or `_bucket` is a sum that only grows, as Prometheus
+/// names them; other numbers are gauges. Native histograms are exponential histograms of the same resolution, and
+/// those with bounds of their own are histograms with these.
 pub fn metrics(series: &[Series], region: &str) -> Vec<u8> {
     let mut found: BTreeMap<(&str, Kind), Vec<Json>> = BTreeMap::new();
     for one in series {
