@@ -27,6 +27,7 @@ mod score;
 mod search;
 mod seen;
 mod shaky;
+pub mod sla;
 mod suggest;
 mod survivability;
 mod typed;

@@ -17,6 +17,8 @@ mod it {
     mod rules;
     mod scores;
     mod shaky;
+    mod sla;
+    mod sla_properties;
     mod suggestions;
     mod survivability;
     mod world;

@@ -1,9 +1,10 @@
 //! Logs: what every component said, kept in its region, and copied to others so that a dead region's log can be read.
 //!
-//! A [`Store`] is a folder with one log of its own and copies of other regions' logs. Each record has a number in the log that it
-//! was written to first ([`Origin`]), so that a copy knows what it has ([`Store::append_copy`]) and what is missing
-//! ([`Store::gaps`]). Records lie in blocks with checksums ([`block`]); a file of blocks is compressed when it is full. After a crash
-//! what was synced is there; what was half written is cut, and said. A damaged block is named, and the others are still read.
+//! A [`Store`] is a folder with one log of its own and copies of other regions' logs. Each record has a number in the
+//! log that it was written to first ([`Origin`]), so that a copy knows what it has ([`Store::append_copy`]) and what
+//! is missing ([`Store::gaps`]). Records lie in blocks with checksums ([`block`]); a file of blocks is compressed
+//! when it is full. After a crash what was synced is there; what was half written is cut, and said. A damaged block
+//! is named, and the others are still read.
 //!
 //! Secrets never get in ([`redact`]), and what is shown as text can't forge lines ([`text`]).
 
@@ -51,8 +52,8 @@ pub struct Limits {
     pub log_bytes: u64,
     /// A record is let go with the last of its file when it is older than this, ms.
     pub age_ms: i64,
-    /// How many plain bytes of a component's latest records are kept while others' are let go for room. Together they should be well
-    /// below `log_bytes`, which holds in any case.
+    /// How many plain bytes of a component's latest records are kept while others' are let go for room. Together they
+    /// should be well below `log_bytes`, which holds in any case.
     pub floors: BTreeMap<String, u64>,
 }
 

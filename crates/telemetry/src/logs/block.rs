@@ -15,10 +15,11 @@
 //! | 52 | CRC-32 of the records as stored |
 //! | 56 | CRC-32 of the 56 bytes before and of the names |
 //!
-//! Names: their number, then each with its length and the plain bytes of its records. A record: its length, then flags, component
-//! (index among the names), difference of sequence number and of time to the record before (of the first: to 0), and what the
-//! flags say: trace and span, parent and durations, request id, operation id, bytes cut; then message and fields, each field as
-//! `name=value` behind the name's length. Numbers are LEB128, differences of times in zigzag.
+//! Names: their number, then each with its length and the plain bytes of its records. A record: its length, then
+//! flags, component (index among the names), difference of sequence number and of time to the record before (of the
+//! first: to 0), and what the flags say: trace and span, parent and durations, request id, operation id, bytes cut;
+//! then message and fields, each field as `name=value` behind the name's length. Numbers are LEB128, differences of
+//! times in zigzag.
 
 use std::sync::Arc;
 
@@ -124,8 +125,8 @@ impl Header {
         self.length + self.stored
     }
 
-    /// The plain records of the block whose bytes behind the header are `stored`, in `room` when they were compressed; none when
-    /// they are not what was written.
+    /// The plain records of the block whose bytes behind the header are `stored`, in `room` when they were
+    /// compressed; none when they are not what was written.
     pub fn open<'a>(&self, stored: &'a [u8], room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         if stored.len() != self.stored || crc32fast::hash(stored) != self.body_crc {
             return None;

@@ -11,8 +11,8 @@ use super::record::{Origin, Place};
 pub enum Cursor {
     /// With what is behind this place, in the order of the query.
     Page(Place),
-    /// With what was written later: the last record of each log that was looked at. A record that comes late is found all the
-    /// same, whatever its time.
+    /// With what was written later: the last record of each log that was looked at. A record that comes late is found
+    /// all the same, whatever its time.
     Follow(BTreeMap<Origin, u64>),
 }
 

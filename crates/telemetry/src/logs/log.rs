@@ -15,6 +15,11 @@ use super::{Fault, Limits, Shipment};
 const OPEN: &str = "log";
 const CLOSED: &str = "seg";
 const DROPPED: &str = "dropped";
+/// So many numbers are left out after every opening: more than can have been given to records that a crash then took,
+/// so that none of them is given again.
+const LEFT_OUT: u64 = 1 << 20;
+/// Plain bytes after which a shipment ends.
+const SHIPMENT_BYTES: u64 = 8 << 20;
 
 pub struct Log {
     pub origin: Origin,
@@ -28,6 +33,8 @@ pub struct Log {
     covered: Ranges,
     /// Records that were here and were let go.
     dropped: Ranges,
+    /// How many numbers are left out before the next record.
+    left_out: u64,
 }
 
 /// The file that is written to.
@@ -62,7 +69,8 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 impl Log {
-    /// Opens the log of a folder, which is made when it is missing: what a crash left half done is finished, a torn end is cut.
+    /// Opens the log of a folder, which is made when it is missing: what a crash left half done is finished, a torn
+    /// end is cut.
     pub fn open(folder: &Path, origin: Origin, own: bool, faults: &mut Vec<Fault>) -> io::Result<Log> {
         fs::create_dir_all(folder)?;
         let mut log = Log {
@@ -74,6 +82,7 @@ impl Log {
             next_number: 1,
             covered: Ranges::default(),
             dropped: read_dropped(&folder.join(DROPPED), faults),
+            left_out: 0,
         };
         let mut files = Vec::new();
         for entry in fs::read_dir(folder)? {
@@ -85,6 +94,9 @@ impl Log {
             }
         }
         files.sort();
+        if own && (!files.is_empty() || log.dropped.last() > 0) {
+            log.left_out = LEFT_OUT;
+        }
         let replaced: BTreeSet<u64> = files.iter().flat_map(|(numbers, ..)| numbers[1..].to_vec()).collect();
         for (numbers, closed, path) in files {
             log.next_number = log.next_number.max(numbers[0] + 1);
@@ -196,6 +208,14 @@ impl Log {
 
     /// Writes entries with the next numbers, and gives the first of them. They are admitted already.
     pub fn append(&mut self, entries: &[Entry], limits: &Limits, faults: &mut Vec<Fault>) -> io::Result<u64> {
+        if self.left_out > 0 {
+            // On the disk before any number behind them is given, or another crash would give it again.
+            let last = self.last_seq();
+            let block = Builder::default().finish(last + 1, last + self.left_out, false);
+            self.write(&[block], limits, faults)?;
+            self.sync()?;
+            self.left_out = 0;
+        }
         let first = self.last_seq() + 1;
         let (mut blocks, mut builder, mut from) = (Vec::new(), Builder::default(), first);
         for (seq, entry) in (first..).zip(entries) {
@@ -410,29 +430,44 @@ impl Log {
         sync_folder(&self.folder)
     }
 
-    /// What follows the record `after`: at most `limit` records, up to where it is known without a gap. Nothing that a crash could
-    /// undo.
-    pub fn after(&self, after: u64, limit: usize, faults: &mut Vec<Fault>) -> Option<Shipment> {
+    /// Which records follow the record `after` without a gap, and where they are: what a crash could undo is left out.
+    pub fn following(&self, after: u64) -> Option<Following> {
         let mut known = self.covered.clone();
         self.dropped.iter().for_each(|(first, last)| known.insert(first, last));
-        let (from, mut through) = known.next(after)?;
-        if self.own {
-            through = through.min(self.synced_seq());
-        }
-        if through < from || limit == 0 {
-            return None;
-        }
+        let (from, through) = known.next(after)?;
+        let through = if self.own { through.min(self.synced_seq()) } else { through };
         let segments = self.segments();
+        (from <= through).then(|| Following { origin: self.origin.clone(), from, through, segments })
+    }
+}
+
+/// A run of records of a log.
+pub struct Following {
+    origin: Origin,
+    from: u64,
+    through: u64,
+    segments: Vec<Arc<Segment>>,
+}
+
+impl Following {
+    /// Reads its first records, `limit` at most.
+    pub fn read(self, limit: usize, faults: &mut Vec<Fault>) -> Shipment {
+        let Following { origin, from, mut through, segments } = self;
         let extents = segments.iter().flat_map(|segment| segment.extents.iter().map(move |e| (segment, e)));
         let mut wanted: Vec<_> =
             extents.filter(|(_, extent)| extent.last >= from && extent.first <= through).collect();
         wanted.sort_by_key(|(_, extent)| extent.first);
-        let (mut records, mut room) = (Vec::new(), Room::default());
+        let (mut records, mut room, mut bytes) = (Vec::new(), Room::default(), 0);
         for (segment, extent) in wanted {
+            if bytes > SHIPMENT_BYTES {
+                through = through.min(extent.first - 1);
+                break;
+            }
+            bytes += extent.plain;
             segment.read(extent, &mut room, faults, |header, plain| {
                 for (seq, entry) in entries(header, plain) {
                     if (from..=through).contains(&seq) {
-                        records.push(Record { origin: self.origin.clone(), seq, entry });
+                        records.push(Record { origin: origin.clone(), seq, entry });
                     }
                 }
             });
@@ -442,7 +477,7 @@ impl Log {
                 break;
             }
         }
-        Some(Shipment { origin: self.origin.clone(), from, through, records })
+        Shipment { origin, from, through, records }
     }
 }
 

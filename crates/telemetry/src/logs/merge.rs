@@ -2,7 +2,8 @@
 
 use super::{Order, Record};
 
-/// Merges records that are in `order` each, by time, then region and log, then number. A record that several have comes once.
+/// Merges records that are in `order` each, by time, then region and log, then number. A record that several have
+/// comes once.
 pub fn merge<I: Iterator<Item = Record>>(parts: Vec<I>, order: Order) -> impl Iterator<Item = Record> {
     let mut heads: Vec<_> = parts.into_iter().map(Iterator::peekable).collect();
     let mut last: Option<(super::Origin, u64)> = None;

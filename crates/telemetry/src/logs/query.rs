@@ -43,8 +43,8 @@ pub struct Query {
     /// At most so many.
     pub limit: usize,
     pub order: Order,
-    /// Goes on where an earlier answer to the same query ended. With [`Cursor::Follow`] records come in the order in which they were
-    /// written, merged by time, and `order` has no meaning.
+    /// Goes on where an earlier answer to the same query ended. With [`Cursor::Follow`] records come in the order in
+    /// which they were written, merged by time, and `order` has no meaning.
     pub cursor: Option<Cursor>,
     /// Also in copies of other logs, not only in the store's own.
     pub copies: bool,
@@ -125,8 +125,8 @@ impl Order {
 }
 
 impl Page {
-    /// The answers of several stores to one query as one. What one of them was cut before is left out of the others' too, so that
-    /// the next page has no holes; a record that several have is there once.
+    /// The answers of several stores to one query as one. What one of them was cut before is left out of the others'
+    /// too, so that the next page has no holes; a record that several have is there once.
     pub fn merged(pages: Vec<Page>, query: &Query) -> Page {
         let following = matches!(query.cursor, Some(Cursor::Follow(_)));
         let order = if following { Order::OldestFirst } else { query.order };

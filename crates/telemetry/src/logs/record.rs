@@ -58,7 +58,8 @@ impl fmt::Display for Level {
     }
 }
 
-/// Which log an entry was written to first: `REGION`, or `REGION@NAME` when a region has several, one after the other or at once.
+/// Which log an entry was written to first: `REGION`, or `REGION@NAME` when a region has several, one after the other
+/// or at once.
 ///
 /// Letters, digits, `-`, `_` and `.`, so that it can be the name of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,8 +133,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// As a log takes it: secrets replaced (see [`redact`]), and what is too long cut, which `cut_bytes` says. Doing it again
-    /// changes nothing.
+    /// As a log takes it: secrets replaced (see [`redact`]), and what is too long cut, which `cut_bytes` says. Doing
+    /// it again changes nothing, unless it was cut in the middle of something.
     pub fn admitted(mut self) -> Entry {
         redact::entry(&mut self);
         let mut cut = 0;

@@ -8,9 +8,10 @@
 //! 2. when it is one word of 32 to 512 characters of base64 with upper case, lower case and digits mixed, as keys are
 //!    (hexadecimal digests and ids have no upper case, and stay).
 //!
-//! Within a value, a message or an id, these are replaced where they stand: private keys in PEM; `Bearer …` and `Basic …`; JSON
-//! web tokens; this program's own tokens (`dwcp_…`); access keys of AWS, tokens of GitHub and Slack, and Slack's webhooks; the password in
-//! a URL; and what follows `password=`, `secret:`, `token=`, `api_key=` and the like. `token-…` is a token's public id, and stays.
+//! Within a value, a message or an id, these are replaced where they stand: private keys in PEM; `Bearer …` and
+//! `Basic …`; JSON web tokens; this program's own tokens (`dwcp_…`); access keys of AWS, tokens of GitHub and Slack,
+//! and Slack's webhooks; the password in a URL; and what follows `password=`, `secret:`, `token=`, `api_key=` and the
+//! like. `token-…` is a token's public id, and stays.
 
 use std::sync::LazyLock;
 

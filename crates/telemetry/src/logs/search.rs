@@ -1,8 +1,9 @@
 //! How a query is answered.
 //!
-//! A log is written in order of arrival, which is almost that of time. Extents are read in the order of their first possible record,
-//! and the best records so far are kept, up to the limit; it ends when no extent left can have a better one. What is read is bounded: where
-//! that ends it, only records are given of which it is certain that none is missing between them.
+//! A log is written in order of arrival, which is almost that of time. Extents are read in the order of their first
+//! possible record, and the best records so far are kept, up to the limit; it ends when no extent left can have a
+//! better one. What is read is bounded: where that ends it, only records are given of which it is certain that none
+//! is missing between them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -71,7 +72,8 @@ impl<'a> Filter<'a> {
             })
     }
 
-    /// Gives the records of a block that are wanted to `take`; `near` says of a time and number whether it may be wanted at all.
+    /// Gives the records of a block that are wanted to `take`; `near` says of a time and number whether it may be
+    /// wanted at all.
     fn each(
         &self,
         header: &Header,

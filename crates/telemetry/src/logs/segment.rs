@@ -97,7 +97,7 @@ impl Segment {
         self.extents.iter().map(|extent| extent.max_ms).max().unwrap_or(i64::MIN)
     }
 
-    /// Gives every whole block of an extent to `each`, and names the others. A file that was dropped meanwhile has none.
+    /// Gives every whole block of an extent to `each`, and names the others.
     pub fn read(
         &self,
         extent: &Extent,
@@ -115,7 +115,9 @@ impl Segment {
         };
         match read {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return faults.push(fault(extent.offset, "it was let go or thinned out meanwhile".into()));
+            }
             Err(error) => return faults.push(fault(extent.offset, error.to_string())),
         }
         let mut at = 0;
@@ -150,7 +152,8 @@ pub struct Scan {
     pub torn: u64,
 }
 
-/// Reads the headers of a file's blocks, and checks their records too when `bodies`. Behind a damaged header it looks for the next.
+/// Reads the headers of a file's blocks, and checks their records too when `bodies`. Behind a damaged header it looks
+/// for the next.
 ///
 /// # Errors
 /// The file can't be read.
@@ -216,8 +219,8 @@ fn next_magic(file: &File, from: u64, length: u64) -> io::Result<Option<u64>> {
 /// Which components are kept when a file is written anew; none: all of them, and what is known not to be there.
 pub type Keep<'a> = Option<&'a BTreeSet<Arc<str>>>;
 
-/// Writes the records of some files to a new one, compressed and in order of their numbers; the file is there whole or not at all.
-/// None when nothing is kept.
+/// Writes the records of some files to a new one, compressed and in order of their numbers; the file is there whole
+/// or not at all. None when nothing is kept.
 ///
 /// # Errors
 /// The file can't be written.

@@ -6,8 +6,8 @@ use super::block::{Builder, Header};
 use super::log::entries;
 use super::{Origin, Record};
 
-/// A run of records of one log. A number between `from` and `through` that none of them has is one of which the sender knows that it has
-/// no record any more.
+/// A run of records of one log. A number between `from` and `through` that none of them has is one of which the
+/// sender knows that it has no record any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shipment {
     pub origin: Origin,

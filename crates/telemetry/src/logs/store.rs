@@ -41,8 +41,8 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The logs of a folder, which only one store may have open. All of its methods may be called from several threads; reading does not keep
-/// others from writing.
+/// The logs of a folder, which only one store may have open. All of its methods may be called from several threads;
+/// reading does not keep others from writing.
 pub struct Store {
     folder: PathBuf,
     limits: Limits,
@@ -59,8 +59,10 @@ struct Inner {
 pub(super) type View = (Origin, Vec<Arc<Segment>>);
 
 impl Store {
-    /// Opens a folder, which is made when it is missing. `new` names the store's own log when it has none yet: it must be a name that
-    /// no earlier log of the region had, because the numbers of its records begin anew.
+    /// Opens a folder, which is made when it is missing. `new` names the store's own log when it has none yet: it
+    /// must be a name that no earlier log of the region had, because the numbers of its records begin anew. After
+    /// every opening 2^20 numbers are left out, so that what a crash took does not share its numbers with what is
+    /// written later.
     ///
     /// # Errors
     /// The folder can't be read or written, or is that of another region.
@@ -97,8 +99,9 @@ impl Store {
         std::mem::take(&mut self.inner().faults)
     }
 
-    /// Writes entries to the store's own log, in this order, and gives the number of the first. They survive a crash of the process; that of
-    /// the machine only from the next [`Store::sync`] on. Secrets are replaced and what is too long is cut before.
+    /// Writes entries to the store's own log, in this order, and gives the number of the first. They survive a crash
+    /// of the process; that of the machine only from the next [`Store::sync`] on. Secrets are replaced and what is
+    /// too long is cut before.
     ///
     /// # Errors
     /// They can't be written: none of them was.
@@ -110,7 +113,8 @@ impl Store {
         Ok(log.append(&entries, &self.limits, faults)?)
     }
 
-    /// Writes what is missing of another log's records here, and says how many records that were. Doing it again changes nothing.
+    /// Writes what is missing of another log's records here, and says how many records that were. Doing it again
+    /// changes nothing.
     ///
     /// # Errors
     /// It is no shipment, or of this store's own log, or it can't be written.
@@ -156,12 +160,14 @@ impl Store {
         Ok(())
     }
 
-    /// What follows the record `after` of a log, for another region: at most `limit` records, up to where it is known without a gap. Of its
-    /// own log only what was synced. None when nothing follows.
+    /// What follows the record `after` of a log, for another region: at most `limit` records, up to where it is known
+    /// without a gap. Of its own log only what was synced. None when nothing follows.
     pub fn after(&self, origin: &Origin, after: u64, limit: usize) -> Option<Shipment> {
-        let mut inner = self.inner();
-        let Inner { logs, faults } = &mut *inner;
-        logs.get(origin)?.after(after, limit, faults)
+        let following = self.inner().logs.get(origin)?.following(after)?;
+        let mut faults = Vec::new();
+        let shipment = following.read(limit.max(1), &mut faults);
+        self.inner().faults.append(&mut faults);
+        Some(shipment)
     }
 
     /// The logs that are here, with the last number of each.

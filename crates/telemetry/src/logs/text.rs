@@ -6,8 +6,9 @@ use dwcp_types::Wall;
 
 use super::{Level, Record, Span};
 
-/// A text without anything that could move a cursor, begin a line or turn the direction of writing: control characters (C0, C1, DEL), line
-/// and paragraph separators, direction marks, byte order marks and backslashes are written as `\n`, `\t`, `\r`, `\\` or `\u{..}`.
+/// A text without anything that could move a cursor, begin a line or turn the direction of writing: control
+/// characters (C0, C1, DEL), line and paragraph separators, direction marks, byte order marks and backslashes are
+/// written as `\n`, `\t`, `\r`, `\\` or `\u{..}`.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
