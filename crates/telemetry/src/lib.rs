@@ -5,8 +5,10 @@
 
 pub mod alerting;
 pub mod exposition;
+pub mod incidents;
 pub mod logs;
 pub mod model;
+pub mod otlp;
 pub mod promql;
 mod protobuf;
 pub mod registry;

@@ -55,7 +55,7 @@ fn main() -> Result<(), String> {
 }
 
 async fn measure(stage: &mut Stage, limit: Duration) -> Result<(), String> {
-    let Stage { regions, hosts, .. } = stage;
+    let (regions, hosts) = (stage.regions, stage.hosts);
     println!("{regions} regions, {hosts} hosts in all, {CLIENTS} clients, each process {}", stage.share());
     println!(
         "beside   decisions/s   ratio   by node   by others   late   loop P50 ms   loop P99 ms   loop max ms"

@@ -72,16 +72,12 @@ pub fn malformed(text: &str, error: &ParseError) -> Problem {
 
 /// A query without an answer.
 pub fn unanswered(error: &QueryError) -> Problem {
-    let mut problem = match error {
+    match error {
         QueryError::Source(why) => {
             Problem::from(&Refusal::new(Code::NotReady, "the metrics can't be read").because(why))
         }
         error => bad_value("expression", error.to_string()),
-    };
-    if matches!(error, QueryError::TooMuch { .. } | QueryError::Timeout(_)) {
-        problem.next.push("nothing else was held up".to_owned());
     }
-    problem
 }
 
 impl Serve for MetricsQuery {

@@ -3,6 +3,7 @@
 
 mod json;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dwcp_api::Problem;
@@ -212,27 +213,26 @@ fn read(source: &Federated, asked: &str, fields: &Fields) -> Result<Value, Refus
 fn listed(source: &Federated, asked: &str, fields: &Fields, now: i64) -> Result<Value, Refused> {
     let span = (fields.time("start", now - LATELY_MS)?, fields.time("end", now)?);
     let selectors = fields.selectors()?;
-    let each = |list: &dyn Fn(&[Matcher]) -> Result<Vec<String>, Refused>| {
-        let mut all = std::collections::BTreeSet::new();
+    let label = asked.strip_prefix("label/").and_then(|rest| rest.strip_suffix("/values"));
+    if asked == "labels" || label.is_some() {
+        let list = |matchers: &[Matcher]| match label {
+            None => source.label_names(matchers, span).map_err(failed),
+            Some(label) => source.label_values(label, matchers, span).map_err(failed),
+        };
+        let mut all = BTreeSet::new();
         if selectors.is_empty() {
             all.extend(list(&[])?);
         }
         for matchers in &selectors {
             all.extend(list(matchers)?);
         }
-        Ok(json!(all))
-    };
-    if asked == "labels" {
-        return each(&|matchers| source.label_names(matchers, span).map_err(failed));
-    }
-    if let Some(label) = asked.strip_prefix("label/").and_then(|rest| rest.strip_suffix("/values")) {
-        return each(&|matchers| source.label_values(label, matchers, span).map_err(failed));
+        return Ok(json!(all));
     }
     if asked == "series" {
         if selectors.is_empty() {
             return Err(bad("match[] is missing"));
         }
-        let mut all = std::collections::BTreeSet::new();
+        let mut all = BTreeSet::new();
         for matchers in &selectors {
             all.extend(source.series(matchers, span).map_err(failed)?);
         }

@@ -6,7 +6,7 @@
 use dwcp_api::region::{Lifecycle, RegionSummary, Usage};
 use dwcp_api::vm::VmState;
 use dwcp_roles::node::LinkReading;
-use dwcp_state::{GuardState, HostStanding, RegionFacts};
+use dwcp_state::{GuardState, HostStanding, ProtectionMode, RegionFacts};
 use dwcp_telemetry::exposition::Family;
 use dwcp_telemetry::model::Labels;
 use dwcp_types::{NodeId, VERSION};
@@ -86,7 +86,7 @@ fn regions(out: &mut Figures, view: &View<'_>, lately: &Lately, own: &str) {
             .map(|region| (seen(region), Some(f64::from(u8::from(names::is_heard(view, region.number)))))),
     );
     out.gauge(
-        "dwcp_federation_region_health",
+        "dwcp_federation_region_health_score",
         "Health score of a region, 0 to 100, as the observer sees it.",
         shown.iter().map(|region| (seen(region), region.health.score.map(f64::from))),
     );
@@ -99,11 +99,11 @@ fn regions(out: &mut Figures, view: &View<'_>, lately: &Lately, own: &str) {
         }),
     );
     out.gauge(
-        "dwcp_federation_replication_lag_ms",
-        "How far the facts of region `from` in region `to` are behind their home, in milliseconds.",
+        "dwcp_federation_state_sync_lag_seconds",
+        "How far the facts of region `source` in region `target` are behind their home.",
         shown.iter().map(|region| {
-            let labels = [("from", region.region.clone()), ("to", own.to_owned())];
-            (labels, region.replication_lag_ms.map(|ms| ms as f64))
+            let labels = [("source", region.region.clone()), ("target", own.to_owned())];
+            (labels, region.replication_lag_ms.map(|ms| ms as f64 / 1e3))
         }),
     );
     let Some(mine) = shown.iter().find(|region| region.region == own) else { return };
@@ -150,33 +150,46 @@ fn regions(out: &mut Figures, view: &View<'_>, lately: &Lately, own: &str) {
     );
 }
 
+/// As the API writes it.
+fn word(state: VmState) -> String {
+    let text = serde_json::to_value(state).ok().and_then(|state| Some(state.as_str()?.to_owned()));
+    text.unwrap_or_default()
+}
+
 fn vms(out: &mut Figures, view: &View<'_>, facts: &RegionFacts, own: &str) {
-    let mut by_state = std::collections::BTreeMap::<VmState, u64>::new();
-    let (mut protected, mut unprotected) = (0u64, 0u64);
+    let mut by_state = std::collections::BTreeMap::<String, u64>::new();
+    let mut protected = std::collections::BTreeMap::from([("sync", (0u64, 0u64)), ("async", (0, 0))]);
     for vm in facts.vms.values().filter(|vm| vm.drill.is_none()) {
         let found = names::Found { region: &facts.name, vm, departure: None };
-        *by_state.entry(vm_record::state(view, &found)).or_default() += 1;
+        *by_state.entry(word(vm_record::state(view, &found))).or_default() += 1;
         if vm.is_protected() {
             let guard = &vm.protection.guard;
             let holds = guard.region.is_some() && guard.state == GuardState::Protected;
-            *(if holds { &mut protected } else { &mut unprotected }) += 1;
+            let mode = if vm.protection.mode == ProtectionMode::Sync { "sync" } else { "async" };
+            let (all, without) = protected.entry(mode).or_default();
+            (*all, *without) = (*all + 1, *without + u64::from(!holds));
         }
     }
     out.gauge(
         "dwcp_federation_vms",
         "VMs of a region by what they do.",
-        by_state.into_iter().map(|(state, count)| {
-            let state = serde_json::to_value(state).ok();
-            let state = state.and_then(|state| Some(state.as_str()?.to_owned())).unwrap_or_default();
-            ([("region", own.to_owned()), ("state", state)], Some(count as f64))
-        }),
+        by_state
+            .into_iter()
+            .map(|(state, count)| ([("region", own.to_owned()), ("state", state)], Some(count as f64))),
     );
+    let by_mode = |count: fn(&(u64, u64)) -> u64| {
+        let label = |mode: &&'static str| [("region", own.to_owned()), ("mode", (*mode).to_owned())];
+        protected.iter().map(|(mode, of)| (label(mode), Some(count(of) as f64))).collect::<Vec<_>>()
+    };
     out.gauge(
         "dwcp_federation_protected_vms",
-        "VMs of a region whose disk is to be kept in another one, by whether it is now.",
-        [("yes", protected), ("no", unprotected)].map(|(holds, count)| {
-            ([("region", own.to_owned()), ("protected", holds.to_owned())], Some(count as f64))
-        }),
+        "VMs of a region whose disk is to be kept in another one.",
+        by_mode(|(all, _)| *all),
+    );
+    out.gauge(
+        "dwcp_federation_unprotected_vms",
+        "VMs of a region whose disk is to be kept in another one, and is not now.",
+        by_mode(|(_, without)| *without),
     );
 }
 
@@ -199,7 +212,7 @@ fn hosts(out: &mut Figures, view: &View<'_>, facts: &RegionFacts, own: &str) {
     let used = |at: usize| {
         now.iter()
             .map(|(host, now)| {
-                let usage = now.as_ref().and_then(|now| now.usage.clone());
+                let usage = now.as_ref().and_then(|now| now.usage);
                 (label(host.as_str()), crate::http::used_percents(usage)[at])
             })
             .collect::<Vec<_>>()
@@ -219,7 +232,9 @@ fn links(out: &mut Figures, view: &View<'_>, own: &str) {
         };
         links.iter().filter_map(point).collect::<Vec<_>>()
     };
-    let measured = |us: u64| (us > 0).then(|| us as f64 / 1e6);
+    fn seconds(us: u64) -> Option<f64> {
+        (us > 0).then(|| us as f64 / 1e6)
+    }
     out.gauge(
         "dwcp_link_up",
         "Whether a link between regions is up.",
@@ -228,12 +243,12 @@ fn links(out: &mut Figures, view: &View<'_>, own: &str) {
     out.gauge(
         "dwcp_link_round_trip_seconds",
         "Round trip of a link between regions, the median of late.",
-        each(move |link| measured(link.rtt_p50_us)),
+        each(|link| seconds(link.rtt_p50_us)),
     );
     out.gauge(
         "dwcp_link_round_trip_p99_seconds",
         "Round trip of a link between regions, the 99th percentile of late.",
-        each(move |link| measured(link.rtt_p99_us)),
+        each(|link| seconds(link.rtt_p99_us)),
     );
     out.gauge(
         "dwcp_link_loss_ratio",
@@ -278,14 +293,16 @@ fn groups(out: &mut Figures, view: &View<'_>, own: &str) {
             .map(|(_, group, status)| (label(group), Some(f64::from(u8::from(status.leader.is_some()))))),
     );
     out.gauge(
-        "dwcp_group_voters",
-        "Voters of a group, and those of them that this region's node hears.",
-        known.iter().flat_map(|(_, group, status)| {
+        "dwcp_federation_quorum_voters",
+        "Voters of a group.",
+        known.iter().map(|(_, group, status)| (label(group), Some(status.voters.len() as f64))),
+    );
+    out.gauge(
+        "dwcp_federation_quorum_voters_reachable",
+        "Voters of a group that the region's node hears, itself included.",
+        known.iter().map(|(_, group, status)| {
             let heard = status.voters.iter().filter(|voter| names::is_heard(view, **voter)).count();
-            let of = |kind: &str| {
-                [("region", own.to_owned()), ("group", group.clone()), ("kind", kind.to_owned())]
-            };
-            [(of("all"), Some(status.voters.len() as f64)), (of("heard"), Some(heard as f64))]
+            (label(group), Some(heard as f64))
         }),
     );
     out.counter(
@@ -330,30 +347,29 @@ fn federation(out: &mut Figures, view: &View<'_>, own: &str) {
         return;
     }
     let core = &view.node.facts().core;
-    let running = core.ledger.operations.values().filter(|operation| !operation.is_over()).count();
+    let running = core.operations.values().filter(|operation| operation.ended_at.is_none()).count();
     let by = |value: Option<f64>| [([("observer", own.to_owned())], value)];
     out.gauge(
         "dwcp_federation_running_operations",
         "Operations of the federation that are not over.",
         by(Some(running as f64)),
     );
-    let backups = &core.backups;
-    let Some(plan) = &backups.plan else { return };
-    let place = backups.places.get(&plan.destination);
-    let age = |at: Option<dwcp_types::Wall>| at.map(|at| view.now.wall.ms_since(at) as f64 / 1e3);
+    let (plan, places) = (core.backups.plan.as_ref(), &core.backups.places);
+    let place = plan.and_then(|plan| places.get(&plan.destination));
+    let at = |at: Option<dwcp_types::Wall>| at.map(|at| at.0 as f64 / 1e3);
     out.gauge(
-        "dwcp_federation_backup_age_seconds",
-        "How old the newest backup at the planned destination is.",
-        by(age(place.and_then(|place| Some(place.newest.as_ref()?.at)))),
+        "dwcp_federation_backup_last_success_timestamp_seconds",
+        "Of when the newest backup at the planned destination is.",
+        by(at(place.and_then(|place| Some(place.newest.as_ref()?.at)))),
     );
     out.gauge(
-        "dwcp_federation_backup_verified_age_seconds",
-        "How old the newest backup is that was read as a whole and was whole.",
-        by(age(place.and_then(|place| Some(place.verified.as_ref()?.at)))),
+        "dwcp_federation_backup_last_verified_timestamp_seconds",
+        "When a backup at the planned destination was last read as a whole and was whole.",
+        by(at(place.filter(|place| place.verified.is_some()).map(|place| place.verified_at))),
     );
     out.gauge(
         "dwcp_federation_backup_interval_seconds",
-        "How often backups are planned.",
-        by(Some(plan.interval_ms as f64 / 1e3)),
+        "How often backups are planned; 0: not at all.",
+        by(Some(plan.map_or(0.0, |plan| plan.interval_ms as f64 / 1e3))),
     );
 }

@@ -44,7 +44,10 @@ fn now_ms() -> i64 {
 pub async fn keep(api: Arc<Api>, store: Arc<Store>, every: Duration, log: Log) {
     let instance = api.region().to_owned();
     let labels = Labels::new([("job", JOB), ("instance", &*instance)]);
-    let mut cache = ScrapeCache::new(Target { labels, honor_labels: true, ..Target::default() });
+    let fresh =
+        || ScrapeCache::new(Target { labels: labels.clone(), honor_labels: true, ..Target::default() });
+    // None while it is in use, and after a failure: what it knew of the series may not be what is kept.
+    let mut known = None;
     let maintained = store.clone();
     let told = log.clone();
     tokio::spawn(async move { maintain(maintained, told).await });
@@ -57,7 +60,7 @@ pub async fn keep(api: Arc<Api>, store: Arc<Store>, every: Duration, log: Log) {
         let at_ms = now_ms();
         // It is stopping.
         let Some(gathered) = api.gather().await else { return };
-        let store = store.clone();
+        let (store, mut cache) = (store.clone(), known.take().unwrap_or_else(fresh));
         let kept = tokio::task::spawn_blocking(move || {
             let exposition = read(&gathered)?;
             let moment = Moment { at_ms, seconds: began.elapsed().as_secs_f64() };
@@ -65,24 +68,17 @@ pub async fn keep(api: Arc<Api>, store: Arc<Store>, every: Duration, log: Log) {
             append(&store, scraped, at_ms)?;
             Ok::<_, String>(cache)
         });
-        let outcome = match kept.await {
-            Ok(Ok(again)) => {
-                cache = again;
-                Ok(())
+        match kept.await.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(cache) => {
+                known = Some(cache);
+                failing = false;
             }
-            Ok(Err(why)) => Err(why),
-            Err(error) => Err(error.to_string()),
-        };
-        match outcome {
-            Ok(()) => failing = false,
             Err(why) => {
                 // Once, and not every time: the log is for people.
                 if !failing {
                     log.error("monitor", format!("metrics are not kept: {why}"));
                 }
                 failing = true;
-                let labels = Labels::new([("job", JOB), ("instance", &*instance)]);
-                cache = ScrapeCache::new(Target { labels, honor_labels: true, ..Target::default() });
             }
         }
     }

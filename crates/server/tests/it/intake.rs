@@ -8,6 +8,7 @@ use dwcp_mesh::{
 use dwcp_roles::node::Input;
 use dwcp_server::handle::{NodeHandle, Task};
 use dwcp_server::links;
+use dwcp_server::program::fetch;
 use dwcp_server::log::Log;
 use tokio::sync::mpsc::{UnboundedReceiver, channel};
 
@@ -60,7 +61,7 @@ async fn an_agent_that_sends_without_end_takes_no_memory_without_end() {
         from_mesh,
         mesh.clone(),
         door,
-        (dwcp_server::program::fetch::door().0, dwcp_server::program::fetch::door().0),
+        (fetch::door().0, fetch::door().0, fetch::door().0),
         Log::new("us-east-1"),
     ));
 

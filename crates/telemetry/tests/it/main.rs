@@ -5,4 +5,6 @@ mod http;
 mod logs;
 mod prometheus;
 mod prometheus_process;
+mod promql;
+mod shipped_rules;
 mod store;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use dwcp_telemetry::Labels;
 use dwcp_telemetry::alerting::{Context, Phase, RuleState};
+use dwcp_telemetry::promql::Query;
 use dwcp_telemetry::rules::{Alerting, ExprError, QuerySample, Rule, RuleFile, SHIPPED, read};
 use serde::Deserialize;
 
@@ -48,7 +49,8 @@ struct ExpectedSample {
 }
 
 fn check(expr: &str) -> Result<(), ExprError> {
-    promql_parser::parser::parse(expr).map(drop).map_err(|message| ExprError { offset: 0, message })
+    let read = Query::parse(expr).map(drop);
+    read.map_err(|error| ExprError { offset: error.position, message: error.message })
 }
 
 fn files() -> Vec<(&'static str, RuleFile)> {
