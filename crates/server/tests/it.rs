@@ -30,6 +30,8 @@ mod maintenance;
 mod medium;
 #[path = "it/membership.rs"]
 mod membership;
+#[path = "it/metrics.rs"]
+mod metrics;
 #[path = "it/programs.rs"]
 mod programs;
 #[path = "it/recording.rs"]

@@ -317,9 +317,10 @@ fn export(
             }
         };
         let since_midnight = (now % DAY_MS).max(1);
-        let spans = [(DAY_MS, (first + 1) * DAY_MS, today * DAY_MS), (since_midnight, now, now)];
-        for (window, start, end) in spans.into_iter().filter(|(_, start, end)| start <= end) {
-            let text = format!("avg_over_time(({expression})[{window}ms:5m])");
+        // Today is looked at more closely: it may have begun a minute ago.
+        let spans = [(DAY_MS, "5m", (first + 1) * DAY_MS, today * DAY_MS), (since_midnight, "15s", now, now)];
+        for (window, every, start, end) in spans.into_iter().filter(|(_, _, start, end)| start <= end) {
+            let text = format!("avg_over_time(({expression})[{window}ms:{every}])");
             let query = Query::parse(&text).map_err(|error| malformed(&text, &error))?;
             let answer = engine().range(source, &query, ms(start), ms(end), ms(DAY_MS));
             let answer = answer.map_err(|error| unanswered(&error))?;

@@ -8,8 +8,8 @@ use dwcp_mesh::{
 use dwcp_roles::node::Input;
 use dwcp_server::handle::{NodeHandle, Task};
 use dwcp_server::links;
-use dwcp_server::program::fetch;
 use dwcp_server::log::Log;
+use dwcp_server::program::fetch;
 use tokio::sync::mpsc::{UnboundedReceiver, channel};
 
 use crate::scratch::Scratch;
