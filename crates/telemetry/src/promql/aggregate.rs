@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use super::ast::{Aggregate, AggregateOp};
 use super::eval::{Evaluated, Evaluator, Grid, Row, Same, merge};
+use super::histogram::quantile::ranges;
+use super::print::number as text_of;
 use super::sum::{Mean, Sum, Variance, quantile};
 use super::{Dialect, QueryError, histogram};
 use crate::model::{Histogram, Labels, Value, labels};
@@ -215,14 +217,21 @@ pub(super) fn is_label_name(name: &str) -> bool {
     first && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// A value as a label's value.
+/// A value as a label's value; a histogram with its buckets, bounds that belong to them in square brackets.
 fn value_text(value: &Value) -> String {
-    match value {
-        Value::Float(number) => super::print::number(*number),
-        Value::Histogram(histogram) => format!(
-            "{{count:{}, sum:{}}}",
-            super::print::number(histogram.count),
-            super::print::number(histogram.sum)
-        ),
+    let histogram = match value {
+        Value::Float(number) => return text_of(*number),
+        Value::Histogram(histogram) => histogram,
+    };
+    let mut text = format!("{{count:{}, sum:{}", text_of(histogram.count), text_of(histogram.sum));
+    for range in ranges(histogram) {
+        let (open, close) = match (range.lower < 0.0, range.upper > 0.0) {
+            (true, true) => ('[', ']'),
+            (true, false) => ('[', ')'),
+            (false, _) => ('(', ']'),
+        };
+        let (lower, upper, count) = (text_of(range.lower), text_of(range.upper), text_of(range.count));
+        text += &format!(", {open}{lower},{upper}{close}:{count}");
     }
+    text + "}"
 }

@@ -120,13 +120,16 @@ impl Evaluator<'_> {
         merge(rows, Same::Joined).map(Set::Rows)
     }
 
-    /// The value of a vector's only element, NaN when there is none or more than one.
+    /// The only number of a vector, NaN when there is none or more than one.
     fn to_scalar(&self, arg: &Expr, grid: Grid) -> Evaluated<Set> {
         let rows = self.rows(arg, grid)?;
         let number = |step: usize| {
-            let mut found = rows.iter().filter_map(|row| row.points[step].as_ref());
+            let mut found = rows.iter().filter_map(|row| match &row.points[step] {
+                Some(Value::Float(number)) => Some(*number),
+                _ => None,
+            });
             match (found.next(), found.next()) {
-                (Some(Value::Float(number)), None) => *number,
+                (Some(number), None) => number,
                 _ => f64::NAN,
             }
         };

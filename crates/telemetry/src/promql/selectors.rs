@@ -1,10 +1,12 @@
 //! Selectors and subqueries: what is read, and which of it each step sees.
 
+use std::sync::Arc;
+
 use super::ast::{Expr, Kind, Moment, Selector, Type};
 use super::eval::{Evaluated, Evaluator, Grid, Row, samples};
 use super::window::Window;
 use super::{Dialect, QueryError};
-use crate::model::{Sample, Select, Series, SourceError, Value};
+use crate::model::{CounterReset, Sample, Select, Series, SourceError, Value};
 
 /// The samples of a range vector, for all steps.
 pub struct Windows {
@@ -51,6 +53,19 @@ impl Windows {
         };
         (0..grid.steps).map(&mut point).collect()
     }
+}
+
+/// What a histogram says of a reset is said of the sample before it, which is another one at the steps of a subquery: whether
+/// there was one is found by comparing.
+fn without_hints(mut row: Row) -> Row {
+    for point in row.points.iter_mut().flatten() {
+        if let Value::Histogram(histogram) = point
+            && matches!(histogram.reset, CounterReset::Reset | CounterReset::NotReset)
+        {
+            Arc::make_mut(histogram).reset = CounterReset::Unknown;
+        }
+    }
+    row
 }
 
 fn is_inside(at_ms: i64, end_ms: i64, range_ms: i64, closed: bool) -> bool {
@@ -169,7 +184,7 @@ impl<'a> Evaluator<'a> {
                     super::eval::Set::Rows(rows) => rows,
                     _ => return Err(QueryError::Invalid(format!("a subquery needs an {}", Type::Vector))),
                 };
-                let series = rows.into_iter().map(|row| samples(row, inner_grid)).collect();
+                let series = rows.into_iter().map(|row| samples(without_hints(row), inner_grid)).collect();
                 Ok(Windows { series, ends, range_ms, closed: self.closed() })
             }
             _ => Err(QueryError::Invalid(format!("an operand is no {}", Type::Matrix))),

@@ -80,20 +80,26 @@ pub fn quantile(q: f64, histogram: &Histogram, dialect: Dialect) -> f64 {
     if histogram.count == 0.0 || q.is_nan() {
         return f64::NAN;
     }
-    let rank = q * histogram.count;
     let ranges = ranges(histogram);
-    let (mut below, mut found) = (0.0, None);
-    for range in &ranges {
+    // From the end that is nearer, as version 3 does: where a rank falls between two buckets, that decides which is taken.
+    let from_above = dialect == Dialect::Prometheus3 && q >= 0.5 && !histogram.sum.is_nan();
+    let rank = if from_above { 1.0 - q } else { q } * histogram.count;
+    let (mut passed, mut found) = (0.0, None);
+    let mut ordered: Box<dyn Iterator<Item = &Range>> = Box::new(ranges.iter());
+    if from_above {
+        ordered = Box::new(ranges.iter().rev());
+    }
+    for range in ordered {
         found = Some(*range);
-        below += range.count;
-        if below >= rank {
+        passed += range.count;
+        if passed >= rank {
             break;
         }
     }
     let Some(range) = found else { return f64::NAN };
     let range = clipped(histogram, range);
-    let below = f64::min(below, histogram.count);
-    if below < rank {
+    let passed = f64::min(passed, histogram.count);
+    if passed < rank {
         // What is in no bucket is NaN.
         return if dialect == Dialect::Prometheus3 && histogram.sum.is_nan() {
             f64::NAN
@@ -101,7 +107,8 @@ pub fn quantile(q: f64, histogram: &Histogram, dialect: Dialect) -> f64 {
             range.upper
         };
     }
-    let share = (rank - (below - range.count)) / range.count;
+    let share = (rank - (passed - range.count)) / range.count;
+    let share = if from_above { 1.0 - share } else { share };
     if is_linear(histogram, range, dialect) {
         return range.lower + (range.upper - range.lower) * share;
     }

@@ -87,29 +87,39 @@ fn float_gain(window: &Window, counter: bool) -> f64 {
 
 fn histogram_gain(window: &Window, counter: bool, whose: &str) -> Option<Histogram> {
     let all = window.histograms(whose)?;
-    let (first, last) = (all.first()?, all.last()?);
-    let gauge = all.iter().any(|histogram| histogram.reset == CounterReset::Gauge);
-    if gauge && counter {
+    let (first, last) = (*all.first()?, *all.last()?);
+    if counter && all.iter().any(|histogram| histogram.reset == CounterReset::Gauge) {
         window.budget.warn(format!("{whose}: a histogram is no counter but a gauge"));
     }
-    let combine = |found: Option<Histogram>| {
-        if found.is_none() {
-            window.budget.warn(format!("{whose}: histograms whose bounds don't go together were left out"));
-        }
-        found
+    // What was counted before a beginning anew does not matter, and may have had other bounds.
+    let anew = counter && all.len() > 1 && histogram::is_reset(all[1], first);
+    let gained = match anew {
+        true => add_lost(last.clone(), &all[1..]),
+        false => histogram::subtract(last, first).and_then(|gained| match counter {
+            true => add_lost(gained, &all),
+            false => Some(gained),
+        }),
     };
-    let mut gained = combine(histogram::subtract(last, first))?;
-    if counter {
-        for pair in all.windows(2) {
-            if histogram::is_reset(pair[1], pair[0]) {
-                gained = combine(histogram::add(&gained, pair[0]))?;
-            }
-        }
-        // The difference has the coarsest resolution of all.
-        let coarsest = all.iter().map(|histogram| histogram.schema).min().unwrap_or(gained.schema);
-        histogram::reduce(&mut gained, coarsest);
-    }
+    let Some(mut gained) = gained else {
+        window.budget.warn(format!("{whose}: histograms whose bounds don't go together were left out"));
+        return None;
+    };
     gained.reset = CounterReset::Gauge;
+    Some(gained)
+}
+
+/// With what was counted before each beginning anew, at the coarsest resolution of all.
+fn add_lost(mut gained: Histogram, all: &[&Histogram]) -> Option<Histogram> {
+    for pair in all.windows(2) {
+        if histogram::is_reset(pair[1], pair[0]) {
+            gained = histogram::add(&gained, pair[0])?;
+        }
+    }
+    if all.iter().any(|histogram| histogram.custom != gained.custom) {
+        return None;
+    }
+    let coarsest = all.iter().map(|histogram| histogram.schema).min().unwrap_or(gained.schema);
+    histogram::reduce(&mut gained, coarsest);
     Some(gained)
 }
 
