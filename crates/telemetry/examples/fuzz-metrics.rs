@@ -4,7 +4,7 @@
 //! `cargo run -p dwcp-telemetry --profile sim --example fuzz-metrics -- [--seconds N] [--seed N]`. A failure prints the input.
 
 use dwcp_telemetry::store::decoders::{
-    read_chunk, read_columns, read_directory, read_index, read_page, read_record, real_input,
+    read_chunk, read_columns, read_directory, read_index, read_log, read_page, read_record, real_input,
 };
 
 #[path = "../../server/examples/fuzz/rounds.rs"]
@@ -15,6 +15,7 @@ use rounds::run;
 fn main() {
     let (_, limit, seed) = rounds::arguments();
     let real = real_input().expect("memory for a page");
+    run("metrics-log", &[real.log], limit, seed, read_log);
     run("metrics-record", &[real.record], limit, seed, read_record);
     run("metrics-chunk", &[real.chunk], limit, seed, |input| read_chunk(input).is_ok());
     run("metrics-page", &[real.page], limit, seed, |input| read_page(input).is_ok());

@@ -260,6 +260,8 @@ fn many(folder: &Path, series: u64, scrapes: i64, every_ms: i64) -> Outcome<()> 
     );
     let block_s = filled.block_cpu_s + pass(&store, &all, 3 * HOUR_MS)?;
     let stats = store.stats();
+    let most = memory_mib().1;
+    println!("  at most {} MiB when the log was read back and blocks were made", most - fleet_mib);
     println!("  made blocks: {:.1} M samples a CPU second", stats.fine_samples as f64 / block_s / 1e6);
     println!(
         "  on the disk {:.3} bytes a sample with the index, {} in {} blocks",

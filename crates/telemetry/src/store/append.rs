@@ -51,7 +51,9 @@ impl Store {
                 let (bytes, limit) = (head.bytes, self.config.head_bytes_max);
                 return Err(StoreError::MemoryFull { bytes, limit });
             }
-            let floor_ms = head.floor_ms(self.config.window_ms);
+            // What would be removed at once is not taken in first.
+            let kept_ms = now_ms.saturating_sub(self.config.fine_retention_ms);
+            let floor_ms = head.floor_ms(self.config.window_ms).max(kept_ms);
             let ahead_ms = now_ms.saturating_add(self.config.ahead_ms);
             for (number, row) in rows.iter().enumerate() {
                 let checked = if row.at_ms < floor_ms {

@@ -43,7 +43,7 @@ pub struct Row<'a> {
 /// Why a sample was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// Older than the window for samples out of order.
+    /// Older than the window for samples out of order, or than samples are kept as they came.
     TooOld,
     /// Further ahead of the clock than may be.
     TooFarAhead,

@@ -1,10 +1,13 @@
 //! The decoders of what is on the disk, and real input for them: for fuzzing.
 
+use std::io;
+
 use dwcp_types::DecodeError;
 
 use super::block::{self, Directory, Frame, Tier};
 use super::chunk::{self, Chunk};
 use super::compress::Compressor;
+use super::disk::DiskFile;
 use super::page::{Page, PageBuilder};
 use super::{Row, SeriesRef, wal};
 use crate::model::{Bucket, Histogram, Labels, Sample, Value};
@@ -20,6 +23,39 @@ pub fn read_record(bytes: &[u8]) -> bool {
         head[8..].copy_from_slice(&checksum.to_le_bytes());
     }
     wal::read_record(&bytes).is_some()
+}
+
+/// A file in memory.
+struct Content<'a>(&'a [u8]);
+
+impl DiskFile for Content<'_> {
+    fn append(&self, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let found = self.0.get(offset as usize..).and_then(|rest| rest.get(..bytes.len()));
+        bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn cut(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file of the log: whether it is whole.
+pub fn read_log(bytes: &[u8]) -> bool {
+    let found = wal::replay(&Content(bytes), "log", |_| {});
+    found.is_ok_and(|found| found.damaged.is_empty() && found.end == found.length)
 }
 
 /// A chunk in memory: a byte how many samples, then it.
@@ -66,6 +102,7 @@ pub fn read_index(bytes: &[u8]) -> Result<(), DecodeError> {
 
 /// Real input of each of them.
 pub struct RealInput {
+    pub log: Vec<u8>,
     pub record: Vec<u8>,
     pub chunk: Vec<u8>,
     pub page: Vec<u8>,
@@ -88,6 +125,7 @@ pub fn real_input() -> std::io::Result<RealInput> {
         value: sample.value.clone(),
     });
     let record = wal::write_record(&rows.collect::<Vec<_>>());
+    let log = [wal::MAGIC, &*record, &*record, &*record].concat();
     let made = Chunk::of(&samples);
     let mut chunk = vec![made.count as u8];
     chunk.extend_from_slice(&made.bytes);
@@ -113,7 +151,7 @@ pub fn real_input() -> std::io::Result<RealInput> {
     };
     let (series, postings) = block::some_entries();
     let columns = builder().columns();
-    Ok(RealInput { record, chunk, page, columns, directory: directory.encode(), series, postings })
+    Ok(RealInput { log, record, chunk, page, columns, directory: directory.encode(), series, postings })
 }
 
 fn some_samples() -> Vec<Sample> {

@@ -4,6 +4,7 @@ mod names;
 mod series;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::batch::SeriesRef;
@@ -136,19 +137,28 @@ impl Head {
         self.newest_ms = Some(self.newest_ms.map_or(at_ms, |newest| newest.max(at_ms)));
     }
 
-    /// Forgets what is before `at_ms`, and the series that have nothing else.
-    pub fn cut_before(&mut self, at_ms: i64) {
-        (self.bytes, self.samples, self.oldest_ms) = (0, 0, None);
+    /// Slots there are, used or not.
+    pub fn slots(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Of the series in some slots, forgets what is before `at_ms`, and those that have nothing else. Whoever does all slots sets
+    /// [`Head::oldest_ms`] to `None` before.
+    pub fn cut_before(&mut self, slots: Range<usize>, at_ms: i64) {
+        let end = slots.end.min(self.series.len());
         let mut gone = Vec::new();
-        for series in self.series.iter_mut().filter(|series| series.id != 0) {
-            series.cut_before(at_ms);
-            if series.is_empty() {
-                gone.push((series.id & ((1 << SLOT_BITS) - 1)) as u32);
+        for (slot, series) in (slots.start..end).zip(&mut self.series[slots.start..end]) {
+            if series.id == 0 {
                 continue;
             }
-            self.bytes += series.bytes() as u64;
-            self.samples += series.samples();
+            let (bytes, samples) = (series.bytes() as u64, series.samples());
+            series.cut_before(at_ms);
+            self.bytes = (self.bytes + series.bytes() as u64).saturating_sub(bytes);
+            self.samples = (self.samples + series.samples()).saturating_sub(samples);
             self.oldest_ms = self.oldest_ms.into_iter().chain(series.oldest_ms()).min();
+            if series.is_empty() {
+                gone.push(slot as u32);
+            }
         }
         for &slot in &gone {
             self.ids[slot as usize] = 0;

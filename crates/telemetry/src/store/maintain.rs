@@ -11,6 +11,8 @@ use crate::model::Labels;
 
 /// Series that are copied out of memory at once, so that appends do not wait long.
 const SERIES_AT_ONCE: usize = 256;
+/// Series that are relieved of what was written at once.
+const SERIES_CUT_AT_ONCE: usize = 8192;
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,15 +114,28 @@ impl Store {
         }
         let named = writer.finish()?;
         let block = named.map(|name| Block::open(&*self.disk, &name)).transpose()?;
-        let mut wal = self.wal();
         {
             let mut head = self.head_mut();
             self.replace_blocks(&[], block.into_iter().map(Arc::new).collect());
-            head.cut_before(end_ms);
+            head.oldest_ms = None;
         }
+        self.forget(end_ms);
+        let mut wal = self.wal();
         wal.cut_before(end_ms)?;
         self.head_mut().free_retired();
         Ok(())
+    }
+
+    /// Forgets what memory holds from before `end_ms`, some series at a time, so that appends do not wait long. Readers look at blocks
+    /// for it already.
+    fn forget(&self, end_ms: i64) {
+        let mut first = 0;
+        while first < self.head().slots() {
+            // No batch is between being looked at and being applied.
+            let _wal = self.wal();
+            self.head_mut().cut_before(first..first + SERIES_CUT_AT_ONCE, end_ms);
+            first += SERIES_CUT_AT_ONCE;
+        }
     }
 
     /// Removes blocks that are too old, and the oldest while all are too large.

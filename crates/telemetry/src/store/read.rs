@@ -57,6 +57,8 @@ struct Plan {
     blocks: Vec<BlockPlan>,
     /// From memory: of which series.
     head: Vec<(usize, Vec<Chunk>)>,
+    /// From here on memory is read, ms.
+    head_start_ms: i64,
     cost: Cost,
     warnings: Vec<String>,
 }
@@ -153,6 +155,10 @@ impl Store {
         let blocks = {
             // Blocks and memory as they were at one moment: what goes from one to the other is in one of them.
             let head = self.head();
+            let blocks = self.blocks();
+            // What memory has not forgotten yet and blocks have is read from these.
+            let start_ms = start_ms.max(fine_to_ms(&blocks));
+            plan.head_start_ms = start_ms;
             let mut slots = head.matching(&wanted.matchers);
             slots.retain(|slot| {
                 let before = plan.cost;
@@ -166,7 +172,7 @@ impl Store {
                     plan.head.push((number, head.chunks(slot, start_ms, end_ms)));
                 }
             }
-            self.blocks()
+            blocks
         };
         let fine_from_ms = self.coarse_before_ms(&blocks, wanted.step_ms);
         for block in blocks.iter() {
@@ -265,11 +271,16 @@ impl Store {
 
     /// Whether memory, and which blocks, have to do with a span of time.
     fn in_span(&self, start_ms: i64, end_ms: i64) -> (bool, Vec<Arc<Block>>) {
-        let head = self.head();
-        let in_head = head.oldest_ms.is_some_and(|oldest| oldest <= end_ms);
         let blocks = self.blocks();
+        let in_head = end_ms >= fine_to_ms(&blocks);
         (in_head, blocks.iter().filter(|block| block.overlaps(start_ms, end_ms)).cloned().collect())
     }
+}
+
+/// What is before this is in blocks.
+fn fine_to_ms(blocks: &[Arc<Block>]) -> i64 {
+    let fine = blocks.iter().filter(|block| block.tier() == Tier::Fine);
+    fine.map(|block| block.directory.end_ms).max().unwrap_or(i64::MIN)
 }
 
 fn failed(error: StoreError) -> SourceError {
@@ -312,7 +323,7 @@ impl Source for Store {
                 chunk
                     .decode(&mut decoded)
                     .map_err(|why| SourceError::Failed(format!("memory is damaged: {why}")))?;
-                refusal(add(*series, &mut decoded, wanted.start_ms, wanted.end_ms))?;
+                refusal(add(*series, &mut decoded, plan.head_start_ms, wanted.end_ms))?;
             }
         }
         let series = plan.series.into_iter();

@@ -16,7 +16,7 @@ use super::error::StoreError;
 use crate::model::Labels;
 use record::{Body, HEAD};
 pub use record::{Record, read_body, read_head};
-pub use replay::{Found, replay};
+pub use replay::{Found, MAGIC, replay};
 
 const PREFIX: &str = "wal-";
 
@@ -160,9 +160,9 @@ impl Wal {
         let name = segment_name(self.next);
         let beginning = StoreError::disk(&name, "beginning");
         let file = self.disk.create(&name).map_err(&beginning)?;
-        file.append(replay::MAGIC).map_err(&beginning)?;
+        file.append(MAGIC).map_err(&beginning)?;
         self.disk.sync().map_err(&beginning)?;
-        let segment = Segment { number: self.next, bytes: replay::MAGIC.len() as u64, newest_ms: i64::MIN };
+        let segment = Segment { number: self.next, bytes: MAGIC.len() as u64, newest_ms: i64::MIN };
         self.open = Some(Open { file, segment, series_bytes: 0 });
         self.next += 1;
         Ok(())

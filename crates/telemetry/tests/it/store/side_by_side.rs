@@ -68,7 +68,7 @@ fn a_folder_of_the_file_system_keeps_log_and_blocks() {
     std::fs::write(folder.0.join("fine-0-60000.block.new"), b"half").expect("a file");
     let (store, opened) = open();
     assert_eq!(opened.found, [""; 0]);
-    assert!(opened.replayed > 0 && store.stats().fine_blocks > 1);
+    assert!(opened.replayed > 0 && store.stats().fine_blocks > 0);
     assert_eq!(read(&store)[0].samples.len(), 300);
     assert!(!folder.0.join("fine-0-60000.block.new").exists());
 }

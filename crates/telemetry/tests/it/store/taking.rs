@@ -25,6 +25,17 @@ fn samples_out_of_order_are_taken_within_the_window_and_older_ones_refused() {
 }
 
 #[test]
+fn what_would_be_removed_at_once_is_not_taken_in() {
+    let (disk, counter) = (Memory::default(), series("requests_total", 1));
+    let store = open(&disk, small(), NOW);
+    for at_ms in [i64::MIN, 0, NOW - 480_001] {
+        let refused = store.append(&[row(&counter, at_ms, 1.0)], NOW).expect("kept").refused;
+        assert_eq!(refused, [(0, Reason::TooOld)]);
+    }
+    assert_eq!(store.append(&[row(&counter, NOW - 480_000, 1.0)], NOW).expect("kept").added, 1);
+}
+
+#[test]
 fn a_sample_ahead_of_the_clock_does_not_make_the_others_too_old() {
     let (disk, one, other) = (Memory::default(), series("up", 1), series("up", 2));
     let store = open(&disk, small(), NOW);
