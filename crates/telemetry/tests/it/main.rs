@@ -6,3 +6,4 @@ mod logs;
 mod prometheus;
 mod prometheus_process;
 mod store;
+mod tolerance;
