@@ -44,7 +44,7 @@ impl Prometheus {
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address={address}"))
-            .args(["--enable-feature=native-histograms", "--log.level=warn"])
+            .args(["--enable-feature=native-histograms", "--log.level=error"])
             .stdout(Stdio::null())
             .spawn()
             .expect("Prometheus starts");
