@@ -16,36 +16,35 @@ use cursor::Cursor;
 /// # Errors
 /// A line that is none, or beyond a limit; of OpenMetrics also that its end is not there.
 pub fn decode(body: &[u8], open: bool, limits: &Limits) -> Result<Exposition, ExpositionError> {
-    let mut reader = Reader {
-        open,
-        limits,
-        found: Exposition::default(),
-        names: Names::default(),
-        current: Family::default(),
+    let wrong = |at: usize, why: String| {
+        let line = 1 + body[..at].iter().filter(|byte| **byte == b'\n').count();
+        ExpositionError { at: Place::Line(line), why }
     };
-    let (mut ended, mut rest, mut line) = (false, body, 0);
-    while !rest.is_empty() {
-        line += 1;
-        let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        let (bytes, behind) = rest.split_at(length);
-        rest = behind.get(1..).unwrap_or(&[]);
-        let wrong = |why: String| ExpositionError { at: Place::Line(line), why };
-        if ended {
-            return Err(wrong("there is more behind `# EOF`".to_owned()));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| wrong("not UTF-8".to_owned()))?;
-        ended = open && text.trim_end() == "# EOF";
-        if !ended {
-            reader.line(text).map_err(wrong)?;
+    let text =
+        std::str::from_utf8(body).map_err(|error| wrong(error.valid_up_to(), "not UTF-8".to_owned()))?;
+    let (found, names, current) = (Exposition::default(), Names::default(), Family::default());
+    let mut reader = Reader { open, limits, found, names, current };
+    let mut cursor = Cursor(text);
+    while !cursor.0.is_empty() {
+        let at = text.len() - cursor.0.len();
+        let line = reader.line(&mut cursor).map_err(|why| wrong(at, why))?;
+        if line == Line::End {
+            let more = !cursor.0.is_empty();
+            return if more {
+                Err(wrong(at, "there is more behind `# EOF`".to_owned()))
+            } else {
+                Ok(reader.found)
+            };
         }
     }
-    if open && !ended {
-        return Err(ExpositionError {
-            at: Place::Line(line),
-            why: "it does not end with `# EOF`".to_owned(),
-        });
-    }
-    Ok(reader.found)
+    if open { Err(wrong(body.len(), "it does not end with `# EOF`".to_owned())) } else { Ok(reader.found) }
+}
+
+#[derive(PartialEq)]
+enum Line {
+    Read,
+    /// That of OpenMetrics says that all is there.
+    End,
 }
 
 /// The family whose type was said last.
@@ -64,24 +63,33 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn line(&mut self, text: &str) -> Result<(), String> {
-        let text = text.trim_start_matches([' ', '\t']);
-        match text.strip_prefix('#') {
-            Some(comment) => self.comment(comment),
-            None if text.is_empty() => Ok(()),
-            None => self.sample(text),
+    /// Reads a line, its end included.
+    fn line(&mut self, cursor: &mut Cursor<'_>) -> Result<Line, String> {
+        cursor.skip_blanks();
+        if cursor.0.starts_with('#') {
+            let comment = cursor.line();
+            if self.open && comment.trim_end() == "# EOF" {
+                return Ok(Line::End);
+            }
+            self.comment(&comment[1..])?;
+        } else if !cursor.0.is_empty() && !cursor.0.starts_with('\n') {
+            self.sample(cursor)?;
+        } else {
+            cursor.line();
         }
+        Ok(Line::Read)
     }
 
     fn comment(&mut self, text: &str) -> Result<(), String> {
         let mut cursor = Cursor(text);
         cursor.skip_blanks();
+        let apart = cursor.0.len() < text.len();
         let what = cursor.word();
+        cursor.skip_blanks();
         let known = matches!(what, "HELP" | "TYPE") || (self.open && what == "UNIT");
-        if !known {
+        if !apart || !known || cursor.0.is_empty() {
             return Ok(());
         }
-        cursor.skip_blanks();
         let name = cursor.word();
         if !is_metric_name(name) {
             return Err(format!("`# {what}` of {name:?}, which can't name a metric"));
@@ -109,12 +117,11 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn sample(&mut self, text: &str) -> Result<(), String> {
+    fn sample(&mut self, cursor: &mut Cursor<'_>) -> Result<(), String> {
         if self.found.samples.len() == self.limits.samples {
             return Err(format!("more than {} samples", self.limits.samples));
         }
-        let mut cursor = Cursor(text);
-        let name = cursor.until(|character| matches!(character, '{' | ' ' | '\t'));
+        let name = cursor.until(|character| matches!(character, '{' | ' ' | '\t' | '\n'));
         if !is_metric_name(name) {
             return Err(format!("{name:?} can't name a metric"));
         }
@@ -122,22 +129,23 @@ impl Reader<'_> {
         let mut blank = Vec::new();
         cursor.skip_blanks();
         if cursor.eat('{') {
-            self.labels(&mut cursor, name, &mut pairs, &mut blank)?;
+            self.labels(cursor, name, &mut pairs, &mut blank)?;
         }
-        cursor.skip_blanks();
-        let value = cursor.word();
+        let mut rest = Cursor(cursor.line());
+        rest.skip_blanks();
+        let value = rest.word();
         let value =
             number::parse(value).ok_or_else(|| format!("{name}: its value, {value:?}, is no number"))?;
-        cursor.skip_blanks();
-        let at_ms = match cursor.0.starts_with('#') {
+        rest.skip_blanks();
+        let at_ms = match rest.0.starts_with('#') {
             true => None,
-            false => self.moment(cursor.word())?,
+            false => self.moment(rest.word())?,
         };
-        cursor.skip_blanks();
+        rest.skip_blanks();
         // An exemplar: read over, as far as it can be told apart.
-        let exemplar = self.open && cursor.0.starts_with("# {");
-        if !cursor.0.is_empty() && !exemplar {
-            return Err(format!("{name}: {:?} behind its value", cursor.0));
+        let exemplar = self.open && rest.0.starts_with("# {");
+        if !rest.0.is_empty() && !exemplar {
+            return Err(format!("{name}: {:?} behind its value", rest.0));
         }
         self.found.samples.push(Exposed {
             labels: Labels::new(pairs),
@@ -160,22 +168,22 @@ impl Reader<'_> {
             if cursor.eat('}') {
                 return Ok(());
             }
-            let name = cursor.until(|character| matches!(character, '=' | ' ' | '\t' | '}' | ','));
+            let name = cursor.until(|character| matches!(character, '=' | ' ' | '\t' | '\n' | '}' | ','));
             cursor.skip_blanks();
             if !is_label_name(name) || !cursor.eat('=') {
                 return Err(format!("{metric}: {name:?} can't name a label, or has no value"));
             }
             cursor.skip_blanks();
-            let value =
-                cursor.quoted().ok_or_else(|| format!("{metric}: the value of {name} is not in quotes"))?;
+            // Of text, Prometheus takes values with a line's end in them.
+            let value = cursor.quoted().filter(|value| !self.open || !value.contains('\n'));
+            let value = value.ok_or_else(|| format!("{metric}: the value of {name} is not in quotes"))?;
             let value = cursor::unescape(value, true);
-            check_label(name, &value, pairs.len() + blank.len(), self.limits)
-                .map_err(|why| format!("{metric}: {why}"))?;
-            if pairs.iter().any(|(known, _)| **known == *name) || blank.iter().any(|known| **known == *name) {
-                return Err(format!("{metric}: the label {name} is there twice"));
-            }
+            let before = pairs.len() + blank.len();
+            check_label(name, &value, before, self.limits).map_err(|why| format!("{metric}: {why}"))?;
             if value.is_empty() {
                 blank.push(self.names.get(name));
+            } else if pairs.iter().any(|(known, _)| **known == *name) {
+                return Err(format!("{metric}: the label {name} is there twice"));
             } else {
                 let value = match self.canonical(metric, name, &value) {
                     Some(canonical) => self.names.get(&canonical),
@@ -184,7 +192,8 @@ impl Reader<'_> {
                 pairs.push((self.names.get(name), value));
             }
             cursor.skip_blanks();
-            if !cursor.eat(',') && !cursor.0.starts_with('}') {
+            // So does it do without commas.
+            if !cursor.eat(',') && self.open && !cursor.0.starts_with('}') {
                 return Err(format!("{metric}: a `,` or `}}` is wanted behind the label {name}"));
             }
         }
@@ -208,7 +217,8 @@ impl Reader<'_> {
             return Ok(None);
         }
         let at_ms = if self.open {
-            let seconds = number::parse(text).filter(|seconds| seconds.abs() < 9e15);
+            let seconds = number::parse(text).filter(|seconds| seconds.is_finite());
+            // Beyond all time it is the last or the first moment.
             seconds.map(|seconds| (seconds * 1000.0).round() as i64)
         } else {
             text.parse().ok()

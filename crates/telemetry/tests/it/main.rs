@@ -8,3 +8,4 @@ mod prometheus_process;
 mod promql;
 mod shipped_rules;
 mod store;
+mod tolerance;

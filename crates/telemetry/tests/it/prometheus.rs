@@ -9,15 +9,81 @@ use std::time::{Duration, Instant};
 
 use dwcp_telemetry::exposition::{ACCEPT, Buckets, Exposition, Family, Format, Kind, Limits, decode, encode};
 use dwcp_telemetry::remote_write::{self, Version};
-use dwcp_telemetry::scrape::{Moment, ScrapeCache, Target};
+use dwcp_telemetry::scrape::{Moment, Relabel, RelabelSpec, ScrapeCache, Target};
 use dwcp_telemetry::{Histogram, Labels, Sample, Value};
 
 use crate::exposition::{families, shown};
 use crate::http::{self, Message, Server};
 use crate::prometheus_process::{Prometheus, installed, number};
 
-const FORMS: [(&str, Format); 3] =
-    [("text", Format::Text), ("open", Format::OpenMetrics), ("messages", Format::Protobuf)];
+/// How we are scraped.
+struct Job {
+    name: &'static str,
+    format: Format,
+    honor_labels: bool,
+    rules: Vec<RelabelSpec>,
+}
+
+fn jobs() -> Vec<Job> {
+    let job = |name, format| Job { name, format, honor_labels: false, rules: Vec::new() };
+    vec![
+        job("text", Format::Text),
+        job("open", Format::OpenMetrics),
+        job("messages", Format::Protobuf),
+        Job { honor_labels: true, ..job("honoured", Format::Protobuf) },
+        Job { rules: rules(), ..job("relabelled", Format::Text) },
+    ]
+}
+
+/// One rule of each action, nearly.
+fn rules() -> Vec<RelabelSpec> {
+    let rule = |action: &str, sources: &[&str], regex: &str, target: &str, replacement: &str| RelabelSpec {
+        source_labels: sources.iter().map(|name| (*name).to_owned()).collect(),
+        regex: regex.to_owned(),
+        target_label: target.to_owned(),
+        replacement: replacement.to_owned(),
+        modulus: if action == "hashmod" { 1_000_003 } else { 0 },
+        action: action.to_owned(),
+        ..RelabelSpec::default()
+    };
+    vec![
+        rule("drop", &["__name__", "le"], "wait_seconds_bucket;(0.01|1e.06|1000000)", "", "$1"),
+        rule("replace", &["__name__", "mount"], "filesystem_(.*)_ratio;/(.+)", "is_$1", "${2}-$2"),
+        // Of a line's end in a value, `.` is only since Prometheus 3.
+        rule("replace", &["path"], "(?s)C:.*", "path", ""),
+        rule("hashmod", &["__name__", "method", "mount"], "(.*)", "shard", "$1"),
+        rule("labelmap", &[], "exported_(.*)", "", "was_$1"),
+        rule("uppercase", &["method", "mount"], "(.*)", "upper", "$1"),
+        rule("lowercase", &["method"], "(.*)", "method", "$1"),
+        rule("labeldrop", &[], "exported_.*", "", "$1"),
+        rule("keepequal", &["queue"], "(.*)", "queue", "$1"),
+        rule("dropequal", &["was_queue"], "(.*)", "job", "$1"),
+        rule("keep", &["__name__"], ".*_(total|ratio|seconds_.*)", "", "$1"),
+    ]
+}
+
+/// A rule in a configuration, with what of it differs from the default.
+fn yaml(rule: &RelabelSpec) -> String {
+    let RelabelSpec { source_labels, regex, target_label, replacement, modulus, action, .. } = rule;
+    let mut fields = vec![format!("action: {action}")];
+    let default = RelabelSpec::default();
+    if !source_labels.is_empty() {
+        fields.push(format!("source_labels: [{}]", source_labels.join(", ")));
+    }
+    if *regex != default.regex {
+        fields.push(format!("regex: '{regex}'"));
+    }
+    if !target_label.is_empty() {
+        fields.push(format!("target_label: '{target_label}'"));
+    }
+    if *replacement != default.replacement {
+        fields.push(format!("replacement: '{replacement}'"));
+    }
+    if *modulus > 0 {
+        fields.push(format!("modulus: {modulus}"));
+    }
+    format!("  - {{{}}}\n", fields.join(", "))
+}
 
 /// What was written to us, by series.
 #[derive(Default)]
@@ -47,8 +113,8 @@ fn serve(
             return Some(("text/plain", Vec::new()));
         }
         accepted.lock().expect("no panic before").insert(request.header("accept").to_owned());
-        let (_, format) = FORMS.iter().find(|(name, _)| path.strip_prefix('/') == Some(name))?;
-        Some((format.content_type(), encode(*format, &shown_now(&fewer))))
+        let format = jobs().iter().find(|job| path.strip_prefix('/') == Some(job.name))?.format;
+        Some((format.content_type(), encode(format, &shown_now(&fewer))))
     })
 }
 
@@ -64,13 +130,15 @@ fn receive(request: &Message, written: &mut Written) {
 }
 
 fn configuration(address: &str) -> String {
-    let job = |(name, _): &(&str, Format)| {
+    let job = |Job { name, honor_labels, rules, .. }: &Job| {
+        let rules: String = rules.iter().map(yaml).collect();
+        let rules = if rules.is_empty() { rules } else { format!("  metric_relabel_configs:\n{rules}") };
         format!(
-            "- job_name: {name}\n  metrics_path: /{name}\n  static_configs:\n  - targets: ['{address}']\n    \
-             labels: {{queue: of-target}}\n"
+            "- job_name: {name}\n  metrics_path: /{name}\n  honor_labels: {honor_labels}\n  static_configs:\n  \
+             - targets: ['{address}']\n    labels: {{queue: of-target}}\n{rules}"
         )
     };
-    let jobs: String = FORMS.iter().map(job).collect();
+    let jobs: String = jobs().iter().map(job).collect();
     format!(
         "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  evaluation_interval: 200ms\n\
          rule_files: [rules.yml]\n\
@@ -93,7 +161,7 @@ fn a_real_prometheus_reads_what_we_show_and_we_read_what_it_writes() {
     let server = serve(Arc::clone(&written), Arc::clone(&fewer), Arc::clone(&accepted));
     let address = server.address.to_string();
     let prometheus = Prometheus::start(&configuration(&address), RULES);
-    prometheus.query("up == 1", FORMS.len());
+    prometheus.query("up == 1", jobs().len());
     let accepted: BTreeSet<String> = accepted.lock().expect("no panic before").clone();
     for accept in &accepted {
         assert_eq!(Format::accepted(accept), Format::Protobuf, "{accept}");
@@ -109,7 +177,7 @@ fn a_real_prometheus_reads_what_we_show_and_we_read_what_it_writes() {
     wait_until("the requests ended", || {
         let written = written.lock().expect("no panic before");
         let mut requests = written.samples.iter().filter(|(labels, _)| labels.name() == "requests_total");
-        requests.clone().count() == 2 * FORMS.len() && requests.all(|(_, samples)| has_ended(samples))
+        requests.clone().count() == 2 * jobs().len() && requests.all(|(_, samples)| has_ended(samples))
     });
     own_metrics_are_readable(&prometheus);
 }
@@ -119,7 +187,7 @@ fn has_ended(samples: &[Sample]) -> bool {
 }
 
 fn numbers_are_ours(prometheus: &Prometheus) {
-    for (job, _) in FORMS {
+    for job in ["text", "open", "messages"] {
         let ask = |promql: &str| prometheus.number(&promql.replace("JOB", &format!("job=\"{job}\"")));
         assert_eq!(ask("requests_total{JOB, method=\"GET\", path=\"C:\\\\new\\n\\\"x\\\"\"}"), 7.0);
         assert_eq!(ask("requests_total{JOB, method=\"PUT\", path=\"/ümlaut\"}"), 0.25);
@@ -127,7 +195,7 @@ fn numbers_are_ours(prometheus: &Prometheus) {
         assert_eq!(ask("filesystem_free_ratio{JOB, mount=\"/tmp\"}"), 1e300);
     }
     let observed = shown(&families(), "wait_seconds", "deep");
-    for (job, _) in &FORMS[..2] {
+    for job in ["text", "open"] {
         let ask = |suffix: &str, more: &str| {
             prometheus
                 .number(&format!("wait_seconds_{suffix}{{job=\"{job}\", exported_queue=\"deep\"{more}}}"))
@@ -181,11 +249,13 @@ fn metadata_is_ours(prometheus: &Prometheus) {
 /// Series as our own scrape of the same exporter would store them.
 fn own_scrapes(address: &str) -> BTreeSet<Labels> {
     let mut all = BTreeSet::new();
-    for (job, format) in FORMS {
+    for Job { name, format, honor_labels, rules } in jobs() {
         let body = encode(format, &families());
         let exposition = decode(format, &body, Buckets::Native, &Limits::default()).expect("readable");
-        let labels = Labels::new([("job", job), ("instance", address), ("queue", "of-target")]);
-        let mut cache = ScrapeCache::new(Target { labels, honor_timestamps: true, ..Target::default() });
+        let labels = Labels::new([("job", name), ("instance", address), ("queue", "of-target")]);
+        let metric_relabel = rules.into_iter().map(|rule| Relabel::new(rule).expect("a rule")).collect();
+        let target = Target { labels, honor_labels, honor_timestamps: true, metric_relabel };
+        let mut cache = ScrapeCache::new(target);
         let scraped = cache.up(exposition, Moment { at_ms: 0, seconds: 0.0 });
         all.extend(scraped.samples.into_iter().map(|(labels, _)| labels));
     }

@@ -31,20 +31,20 @@ pub struct Prometheus {
 impl Prometheus {
     /// Started with a configuration and rules, named `rules.yml` there.
     pub fn start(configuration: &str, rules: &str) -> Prometheus {
-        let folder = std::env::temp_dir().join(format!("dwcp-telemetry-prometheus-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
+        // A port that was free a moment ago.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let address = free.expect("a port");
+        let name = format!("dwcp-telemetry-prometheus-{}-{}", std::process::id(), address.port());
+        let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         let file = folder.join("prometheus.yml");
         std::fs::write(&file, configuration).expect("the configuration");
         std::fs::write(folder.join("rules.yml"), rules).expect("the rules");
-        // A port that was free a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let address = free.expect("a port");
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address={address}"))
-            .args(["--enable-feature=native-histograms", "--log.level=warn"])
+            .args(["--enable-feature=native-histograms", "--log.level=error"])
             .stdout(Stdio::null())
             .spawn()
             .expect("Prometheus starts");

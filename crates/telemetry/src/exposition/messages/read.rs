@@ -136,13 +136,10 @@ impl Reader<'_> {
         if let Err(why) = check_label(name, value, 1 + into.pairs.len() + into.blank.len(), self.limits) {
             return refused(why);
         }
-        if into.pairs.iter().any(|(known, _)| **known == *name)
-            || into.blank.iter().any(|known| **known == *name)
-        {
-            return refused(format!("the label {name} is there twice"));
-        }
         if value.is_empty() {
             into.blank.push(self.names.get(name));
+        } else if into.pairs.iter().any(|(known, _)| **known == *name) {
+            return refused(format!("the label {name} is there twice"));
         } else {
             into.pairs.push((self.names.get(name), self.names.get(value)));
         }

@@ -1,8 +1,8 @@
-//! A place in a line, and the few moves that the two text forms need.
+//! A place in a text, and the few moves that the two text forms need.
 
 use std::borrow::Cow;
 
-/// What is left of a line.
+/// What is left.
 pub struct Cursor<'a>(pub &'a str);
 
 impl<'a> Cursor<'a> {
@@ -22,6 +22,13 @@ impl<'a> Cursor<'a> {
         let (found, rest) = self.0.split_at(self.0.find(ends).unwrap_or(self.0.len()));
         self.0 = rest;
         found
+    }
+
+    /// What is left of this line; goes on with the next one.
+    pub fn line(&mut self) -> &'a str {
+        let (line, rest) = self.0.split_once('\n').unwrap_or((self.0, ""));
+        self.0 = rest;
+        line
     }
 
     /// What lies before the next blank.

@@ -57,6 +57,7 @@ fn open_metrics_has_units_seconds_exemplars_and_an_end() {
     assert!(open("# EOF\nup 1\n").is_err(), "more behind the end");
     assert!(open("# UNIT wait seconds\n# EOF").is_err(), "a unit that the name does not end in");
     assert!(open("# EOF").is_ok());
+    assert!(open("up{a=\"1\" b=\"2\"} 1\n# EOF").is_err(), "no comma between labels");
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn what_is_wrong_is_said_with_its_line() {
     let cases = [
         ("up 1\nup{ 1\n", "line 2: up: \"1\" can't name a label, or has no value"),
         ("up{a=\"1} 1\n", "line 1: up: the value of a is not in quotes"),
-        ("up{a=\"1\" b=\"2\"} 1\n", "line 1: up: a `,` or `}` is wanted behind the label a"),
+        ("up{a=\"1\"; b=\"2\"} 1\n", "line 1: up: \";\" can't name a label, or has no value"),
         ("up{a=\"1\",a=\"2\"} 1\n", "line 1: up: the label a is there twice"),
         ("\n\nup one\n", "line 3: up: its value, \"one\", is no number"),
         ("up 1 2.5\n", "line 1: its time, \"2.5\", is no number"),
