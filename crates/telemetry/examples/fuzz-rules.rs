@@ -47,7 +47,7 @@ fn rule_file(text: &str) -> bool {
     };
     if let Err(complaints) = read(text, &wrong) {
         for complaint in complaints.0 {
-            let lines = text.split('\n').count() as u64;
+            let lines = text.split(['\n', '\r']).count() as u64;
             assert!(complaint.line <= lines, "{complaint}, of {lines} lines");
         }
     }
