@@ -22,6 +22,7 @@ pub mod host;
 pub mod image;
 pub mod inspection;
 pub mod link;
+pub mod log;
 pub mod maintenance;
 pub mod membership;
 pub mod metrics;

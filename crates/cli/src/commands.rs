@@ -14,6 +14,7 @@ mod hosts;
 mod images;
 mod links;
 mod local;
+mod logs;
 mod maintenance;
 mod membership;
 mod metrics;
@@ -86,6 +87,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Infrastructure(InfrastructureCommand::Metrics(wanted)) => processes::run(session, wanted),
         Command::Infrastructure(InfrastructureCommand::Scale(wanted)) => controllers::scale(session, wanted),
         Command::Maintenance(command) => maintenance::run(session, command),
+        Command::Logs(command) => logs::run(session, command),
         Command::Metrics(command) => metrics::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),

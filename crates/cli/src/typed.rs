@@ -7,6 +7,7 @@ mod federation;
 mod image;
 mod infrastructure;
 mod local;
+mod logs;
 mod maintenance;
 mod metrics;
 mod moves;
@@ -28,6 +29,7 @@ pub use federation::*;
 pub use image::*;
 pub use infrastructure::*;
 pub use local::*;
+pub use logs::*;
 pub use maintenance::*;
 pub use metrics::*;
 pub use moves::*;
@@ -147,6 +149,9 @@ pub enum Command {
     /// Maintenance windows of regions and hosts.
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
+    /// Logs of every region.
+    #[command(subcommand)]
+    Logs(LogsCommand),
     /// Metrics of every region, by PromQL.
     #[command(subcommand)]
     Metrics(MetricsCommand),

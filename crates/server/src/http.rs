@@ -23,6 +23,7 @@ mod images;
 mod inspect;
 mod links;
 mod listen;
+mod logs;
 mod maintenance;
 mod matrices;
 mod membership;

@@ -3,12 +3,15 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use dwcp_roles::node::Level;
+use dwcp_telemetry::logs::{self, Entry};
 use serde_json::Value;
 
 use crate::clock;
+use crate::telemetry::Instruments;
 
 /// Longest log file, bytes; then it becomes `dwcpd.1.jsonl` and so on.
 const FILE_BYTES: u64 = 16 << 20;
@@ -21,12 +24,16 @@ pub struct Log {
     region: Arc<str>,
     quiet: bool,
     file: Arc<Mutex<Option<Rotating>>>,
+    /// Where lines go that can be searched later.
+    kept: Arc<OnceLock<SyncSender<Entry>>>,
+    counted: Arc<OnceLock<Instruments>>,
 }
 
 impl Log {
     /// A log on standard error for a region's server.
     pub fn new(region: &str) -> Log {
-        Log { region: region.into(), quiet: false, file: Arc::default() }
+        let (file, kept, counted) = (Arc::default(), Arc::default(), Arc::default());
+        Log { region: region.into(), quiet: false, file, kept, counted }
     }
 
     /// A log that writes nowhere, for tests.
@@ -44,8 +51,35 @@ impl Log {
         Ok(())
     }
 
+    /// Also hands each line on, to be searched later.
+    pub fn keep_for_queries(&self, kept: SyncSender<Entry>) {
+        // The first one counts: a process keeps one log.
+        let _ = self.kept.set(kept);
+    }
+
+    /// Also counts each line.
+    pub fn count_in(&self, instruments: Instruments) {
+        // As above.
+        let _ = self.counted.set(instruments);
+    }
+
+    fn hand_on(&self, component: &str, level: Level, text: &str) {
+        let Some(kept) = self.kept.get() else { return };
+        let level = match level {
+            Level::Info => logs::Level::Info,
+            Level::Warning => logs::Level::Warning,
+            Level::Error => logs::Level::Error,
+        };
+        let at_ms = i64::try_from(clock::wall().0).unwrap_or(i64::MAX);
+        let entry =
+            Entry { at_ms, component: component.into(), level, message: text.to_owned(), ..Entry::default() };
+        // What is too much is still on standard error.
+        let _ = kept.try_send(entry);
+    }
+
     /// Writes one line.
     pub fn line(&self, component: &str, level: Level, text: &str) {
+        self.hand_on(component, level, text);
         if self.quiet {
             return;
         }
@@ -54,6 +88,9 @@ impl Log {
             Level::Warning => "warning",
             Level::Error => "error",
         };
+        if let Some(counted) = self.counted.get() {
+            counted.logged(component, level);
+        }
         let quoted = |text: &str| Value::from(text).to_string();
         let line = format!(
             "{{\"time\":\"{}\",\"level\":\"{level}\",\"component\":{},\"region\":{},\"text\":{}}}\n",

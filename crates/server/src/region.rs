@@ -26,7 +26,7 @@ use crate::program::fetch::{self, Keeper};
 use crate::record::Recorder;
 use crate::store::{SetAside, Store, StoreError};
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, keeper};
+use crate::telemetry::{Instruments, keeper, logs};
 use crate::writer::{CommitTimes, Writer};
 use crate::{clock, links, setup};
 
@@ -96,6 +96,14 @@ impl Region {
         let measurements = keeper::open(&folder, setup::metrics(config), &log);
         let measurements =
             measurements.map_err(|why| log.error("monitor", format!("no metrics are kept: {why}")));
+        let folder = Path::new(&config.data_dir).join("logs");
+        let kept = logs::open(&folder, &config.region, &log);
+        let kept =
+            kept.map_err(|why| log.error("monitor", format!("the log can't be searched later: {why}"))).ok();
+        let kept = kept.map(|(store, lines)| {
+            log.keep_for_queries(lines);
+            store
+        });
         let seed = setup::random_seed()?;
         let mut node_config = setup::node_config(config, seed)?;
         node_config.lost = state_lost;
@@ -114,6 +122,7 @@ impl Region {
         let mesh = Mesh::start(mesh, events).map_err(|e| format!("the mesh at {listen}: {e}"))?;
         let (door, inbox) = NodeHandle::new();
         let instruments = Instruments::new(&config.region);
+        log.count_in(instruments.clone());
         let (times, placements) = (CommitTimes::counted(instruments.clone()), PlacementTimes::default());
         let told = door.clone();
         let durable = move |seq| told.tell(Input::Persisted { seq });
@@ -139,7 +148,9 @@ impl Region {
         let (asking, asked) = fetch::door();
         let inspector = Inspector::new(config, identity.clone(), mesh.clone());
         let (querying, queried) = fetch::door();
-        let measured = measurements.ok().map(|store| Measured::new(config.number, store, Some(mesh.clone())));
+        let measured = measurements
+            .ok()
+            .map(|store| Measured::new(config.number, store, Some(mesh.clone())).with_logs(kept.clone()));
         let keeper = Keeper {
             programs: Programs::in_folder(Path::new(&config.data_dir)),
             keys: config.upgrade_keys.clone(),
@@ -165,7 +176,9 @@ impl Region {
             vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
         let answers = measured.clone().map(|measured| vital(measured.keep(queried), &log));
-        let tasks = tasks.into_iter().chain(answers).collect();
+        let copies = measured.clone().zip(kept);
+        let copies = copies.map(|(measured, kept)| vital(logs::copy(measured, kept, door.clone()), &log));
+        let tasks = tasks.into_iter().chain(answers).chain(copies).collect();
         Ok(Region { node: door, mesh, identity, times, inspector, instruments, measured, thread, tasks })
     }
 

@@ -3,6 +3,7 @@
 pub mod figures;
 pub mod instruments;
 pub mod keeper;
+pub mod logs;
 pub mod regions;
 mod wire;
 

@@ -24,6 +24,8 @@ mod images;
 mod inspection;
 #[path = "it/intake.rs"]
 mod intake;
+#[path = "it/logs.rs"]
+mod logs;
 #[path = "it/maintenance.rs"]
 mod maintenance;
 #[path = "it/medium.rs"]

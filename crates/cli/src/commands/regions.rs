@@ -8,7 +8,7 @@ use dwcp_api::region::{
 };
 
 use super::{
-    Ended, all_pages, checks, dry, events, federation, hosts, membership, moves, planning, read, site,
+    Ended, all_pages, checks, dry, events, federation, hosts, logs, membership, moves, planning, read, site,
     upgrades, verify,
 };
 use crate::Exit;
@@ -63,6 +63,7 @@ pub fn run(session: &Session, command: &RegionCommand) -> Ended {
         RegionCommand::Deploy(wanted) => membership::deploy_region(session, wanted),
         RegionCommand::ConnectivityTest { region, .. } => membership::connectivity(session, region),
         RegionCommand::VerifyConnectivity(name) => membership::connectivity(session, &name.region),
+        RegionCommand::Logs(wanted) => logs::of_region(session, wanted),
         RegionCommand::PreflightCheck(name) => checks::preflight(session, &name.region),
         RegionCommand::Configure(wanted) => site::configure(session, wanted),
         RegionCommand::Evaluate { candidates } => planning::evaluate(session, &candidates.0),

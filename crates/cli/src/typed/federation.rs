@@ -7,7 +7,8 @@ use dwcp_config::units;
 use super::{
     AnnounceDecommission, ConfigurationCommand, ControllerCommand, Drain, DrillCommand, EventsCommand,
     Failback, FederationNetworkCommand, MigrateAll, MigrateArgs, Rebalance, RegionConfigureArgs,
-    RegionDeployArgs, RegionUpgradeArgs, RegionVerifyArgs, ReleaseCommand, StateCommand, Words, words,
+    RegionDeployArgs, RegionLogs, RegionUpgradeArgs, RegionVerifyArgs, ReleaseCommand, StateCommand, Words,
+    words,
 };
 
 #[derive(Debug, Subcommand)]
@@ -196,6 +197,8 @@ pub enum RegionCommand {
     },
     /// The same as connectivity-test.
     VerifyConnectivity(RegionName),
+    /// Everything that a region logged, the oldest first; of a region that is gone what its copies have, with exit 7.
+    Logs(RegionLogs),
     /// Set a region's share of traffic.
     SetTraffic(SetTraffic),
     /// Replace a region's control plane by another version while its VMs run; what does not work is rolled back by itself.

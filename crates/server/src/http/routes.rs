@@ -129,6 +129,7 @@ routes! {
     state: LagMatrixRead QueueDepthRead ReplicationRead ReplicationConfigure SyncVerify SyncForce;
     network: LatencyMatrixRead;
     metrics: MetricsQuery MetricsExport;
+    log: LogQuery;
     controller: ControllerRead ControllerConfigure CacheStatsRead;
     controllers: ControllersRead ControllersScale;
     link: LinkList LinkSet;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use dwcp_mesh::{Class, MeshHandle, Sent};
 use dwcp_roles::node::Opaque;
 use dwcp_telemetry::exposition::Limits;
+use dwcp_telemetry::logs;
 use dwcp_telemetry::model::{Labels, Matcher, Select, Selected, Series, Source, SourceError};
 use dwcp_telemetry::remote_write::{self, Version};
 use dwcp_telemetry::store::Store;
@@ -40,6 +41,7 @@ type Waiting = BTreeMap<u64, (NodeId, UnboundedSender<Tell>)>;
 pub struct Regions {
     me: NodeId,
     store: Arc<Store>,
+    logs: Option<Arc<logs::Store>>,
     mesh: Option<MeshHandle>,
     waiting: Arc<Mutex<Waiting>>,
     next: Arc<AtomicU64>,
@@ -64,12 +66,18 @@ impl Regions {
         Regions {
             me,
             store,
+            logs: None,
             mesh,
             waiting: Arc::default(),
             // Answers to a process before this one are none to this one.
             next: Arc::new(AtomicU64::new(clock::wall().0 << 16)),
             room: Arc::new(Semaphore::new(AT_ONCE)),
         }
+    }
+
+    /// The same, with the logs that are kept here.
+    pub fn with_logs(self, logs: Option<Arc<logs::Store>>) -> Regions {
+        Regions { logs, ..self }
     }
 
     /// What this region keeps.
@@ -116,15 +124,18 @@ impl Regions {
             let error = format!("it answers {AT_ONCE} questions at once, and has as many");
             return send(Tell { id: ask.id, last: true, error, ..Tell::default() });
         };
-        let store = self.store.clone();
+        let (store, logs) = (self.store.clone(), self.logs.clone());
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            pieces(&store, &ask).into_iter().for_each(send);
+            pieces(&store, logs.as_deref(), &ask).into_iter().for_each(send);
         });
     }
 
     /// Asks a region; all pieces of its answer.
-    async fn ask(&self, node: NodeId, ask: &Ask) -> Result<Vec<Tell>, SourceError> {
+    ///
+    /// # Errors
+    /// It does not answer in time, or has no answer.
+    pub(super) async fn ask(&self, node: NodeId, ask: &Ask) -> Result<Vec<Tell>, SourceError> {
         let failed = |why: &str| SourceError::Failed(why.to_owned());
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, mut told) = unbounded_channel();
@@ -177,7 +188,7 @@ fn ms(value: u64) -> i64 {
 }
 
 /// The answer to a question, in pieces.
-fn pieces(store: &Store, ask: &Ask) -> Vec<Tell> {
+fn pieces(store: &Store, logs: Option<&logs::Store>, ask: &Ask) -> Vec<Tell> {
     let refused = |error: SourceError| {
         let too_much = match &error {
             SourceError::TooMuch { samples, .. } => (*samples).max(1),
@@ -198,6 +209,11 @@ fn pieces(store: &Store, ask: &Ask) -> Vec<Tell> {
         What::Values => store
             .label_values(&ask.label, &matchers, ms(ask.start_ms), ms(ask.end_ms))
             .map(|values| (vec![encode_texts(&values)], vec![])),
+        What::Lines | What::LogAfter | What::Logs => match logs {
+            Some(logs) => super::logs::answer(logs, ask).map(|bodies| (bodies, vec![])),
+            None => Err("no log is kept there".to_owned()),
+        }
+        .map_err(SourceError::Failed),
     };
     let (bodies, warnings) = match found {
         Ok(found) => found,
@@ -354,6 +370,34 @@ impl Federated {
         let own = self.regions.store.label_values(label, matchers, span.0, span.1)?;
         let ask = Ask { label: label.to_owned(), ..Self::question(What::Values, matchers, span) };
         Ok(self.texts(&ask, own))
+    }
+
+    /// Pages of lines of this region and of every other, and what could not be read there.
+    ///
+    /// # Errors
+    /// Why nothing is known here.
+    pub fn lines(
+        &self,
+        query: &logs::Query,
+        asked: String,
+        now_ms: u64,
+    ) -> Result<(Vec<logs::Page>, Vec<String>), String> {
+        let own = self.regions.logs.as_ref().ok_or("this process keeps no log")?;
+        let mut pages = vec![own.query(query).map_err(|e| e.to_string())?];
+        let ask = Ask { what: What::Lines, text: asked, end_ms: now_ms, ..Ask::default() };
+        let mut warnings = Vec::new();
+        for (region, answer) in self.ask_all(&ask) {
+            let read =
+                |pieces: Vec<Tell>| super::logs::page(&pieces, query.order).map_err(SourceError::Failed);
+            match answer.and_then(read) {
+                Ok((page, faults)) => {
+                    pages.push(page);
+                    warnings.extend(faults.into_iter().map(|fault| format!("{region}: {fault}")));
+                }
+                Err(error) => self.note(&region, &error),
+            }
+        }
+        Ok((pages, warnings))
     }
 
     /// Series, in every region.

@@ -56,8 +56,14 @@ pub enum What {
     Names,
     /// Values of the label named.
     Values,
+    /// Lines of logs: a question of the API, as JSON in `text`.
+    Lines,
+    /// What follows the record `after` of the log named in `text`.
+    LogAfter,
+    /// The logs that are here, and the last number of each.
+    Logs,
 }
-wire_enum!(What { 1 Samples, 2 Series, 3 Names, 4 Values });
+wire_enum!(What { 1 Samples, 2 Series, 3 Names, 4 Values, 5 Lines, 6 LogAfter, 7 Logs });
 
 /// A question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,8 +80,12 @@ pub struct Ask {
     /// As in `Select`.
     pub step_ms: u64,
     pub max_samples: u64,
+    pub text: String,
+    pub after: u64,
 }
-wire_struct!(Ask { 1 id, 2 what, 3 conditions, 4 label, 5 start_ms, 6 end_ms, 7 step_ms, 8 max_samples });
+wire_struct!(Ask {
+    1 id, 2 what, 3 conditions, 4 label, 5 start_ms, 6 end_ms, 7 step_ms, 8 max_samples, 9 text, 10 after
+});
 
 /// A piece of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +95,8 @@ pub struct Tell {
     pub number: u64,
     /// No piece follows.
     pub last: bool,
-    /// Samples, or series without any: a remote-write request. Names and values: texts.
+    /// Samples, or series without any: a remote-write request. Names and values: texts. Lines: a shipment, and with the last
+    /// piece what else is to be said.
     pub bytes: Opaque,
     /// Why there is no answer; empty: there is one.
     pub error: String,

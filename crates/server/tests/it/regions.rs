@@ -24,6 +24,7 @@ pub struct Regions {
     configs: Vec<RegionConfig>,
     running: Vec<Option<Region>>,
     /// Turns true when a store of a region failed.
+    logs: Vec<Log>,
     pub failed: Arc<AtomicBool>,
 }
 
@@ -70,13 +71,14 @@ impl Regions {
         });
         let configs = configs.collect();
         let running = NAMES.iter().map(|_| None).collect();
-        Regions { scratch, configs, running, failed: Arc::default() }
+        let logs = NAMES.iter().map(|region| Log::silent(region)).collect();
+        Regions { scratch, configs, running, logs, failed: Arc::default() }
     }
 
     fn options(&self, number: usize) -> Options {
         let failed = self.failed.clone();
         Options {
-            log: Log::silent(&self.configs[number - 1].region),
+            log: self.logs[number - 1].clone(),
             state_lost: false,
             recorder: None,
             switch: tokio::sync::mpsc::unbounded_channel().0,
@@ -152,6 +154,11 @@ impl Regions {
         for number in 1..=NAMES.len() {
             self.stop(number).await;
         }
+    }
+
+    /// Where region `number` says what happens.
+    pub fn log(&self, number: usize) -> &Log {
+        &self.logs[number - 1]
     }
 
     pub fn region(&self, number: usize) -> &Region {
