@@ -38,8 +38,7 @@ fn extrapolated(window: &Window, counter: bool, per_second: bool, whose: &str) -
     let near = distance * 1.1;
     let (mut before, mut behind) =
         (seconds(first.at_ms - window.start_ms), seconds(window.end_ms - last.at_ms));
-    let from_zero =
-        if counter { time_from_zero(&first.value, &gained, sampled, window.dialect) } else { None };
+    let from_zero = if counter { time_from_zero(&first.value, &gained, sampled) } else { None };
     if window.dialect == Dialect::Prometheus3 && before >= near {
         before = distance / 2.0;
     }
@@ -60,16 +59,10 @@ fn extrapolated(window: &Window, counter: bool, per_second: bool, whose: &str) -
     })
 }
 
-/// How long before its first sample a counter was zero, if it always grew as it does now, s.
-fn time_from_zero(first: &Value, gained: &Value, sampled: f64, dialect: Dialect) -> Option<f64> {
-    let (first, gained) = match (first, gained) {
-        (Value::Float(first), Value::Float(gained)) => (*first, *gained),
-        (Value::Histogram(first), Value::Histogram(gained)) if dialect == Dialect::Prometheus3 => {
-            (first.count, gained.count)
-        }
-        _ => return None,
-    };
-    (gained > 0.0 && first >= 0.0).then(|| sampled * (first / gained))
+/// How long before its first sample a counter was zero, if it always grew as it does now, s. Of histograms it is not asked.
+fn time_from_zero(first: &Value, gained: &Value, sampled: f64) -> Option<f64> {
+    let (Value::Float(first), Value::Float(gained)) = (first, gained) else { return None };
+    (*gained > 0.0 && *first >= 0.0).then(|| sampled * (first / gained))
 }
 
 fn float_gain(window: &Window, counter: bool) -> f64 {
