@@ -39,6 +39,7 @@ impl Store {
         for number in segments {
             older.push(read_segment(&*disk, number, now_ms, &mut head, &mut opened)?);
         }
+        disk.sync().map_err(StoreError::disk("", "syncing the store's folder"))?;
         let wal = Wal::new(Arc::clone(&disk), config.fsync, config.segment_bytes, older);
         let store = Store {
             config,
@@ -127,9 +128,10 @@ fn read_segment(
     })?;
     tell(&name, &found, nameless, opened);
     if found.end < found.length {
-        let cutting = StoreError::disk(&name, "cutting");
-        file.cut(found.end).and_then(|()| file.sync()).map_err(cutting)?;
+        file.cut(found.end).map_err(StoreError::disk(&name, "cutting"))?;
     }
+    // The process before may have been killed before it did this, and what is seen once must stay.
+    file.sync().map_err(StoreError::disk(&name, "syncing"))?;
     Ok(Segment { number, bytes: found.end, newest_ms })
 }
 
