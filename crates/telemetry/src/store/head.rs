@@ -18,6 +18,8 @@ use series::HeadSeries;
 
 /// The low bits of a series' id are its slot.
 const SLOT_BITS: u32 = 24;
+/// Slots there may be.
+pub const SLOTS: usize = 1 << SLOT_BITS;
 /// What tells ids apart: no id is given twice, not even by two stores.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
@@ -123,7 +125,7 @@ impl Head {
     pub fn create(&mut self, labels: &Labels) -> Option<u32> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None if self.series.len() < 1 << SLOT_BITS => {
+            None if self.series.len() < SLOTS => {
                 self.ids.push(0);
                 self.series.push(HeadSeries::new(0, Labels::default()));
                 self.series.len() as u32 - 1
