@@ -13,7 +13,8 @@ impl Store {
     /// whole only when it can't be kept.
     ///
     /// # Errors
-    /// The disk does not take the log (nothing of the batch was kept, and it may be appended again), or too much is in memory.
+    /// The disk does not take the log, or too much is in memory. Nothing of the batch is read then, and it may be appended again; when
+    /// only the sync failed it may be found at the next open.
     pub fn append(&self, rows: &[Row<'_>], now_ms: i64) -> Result<Appended, StoreError> {
         let mut wal = self.wal();
         let mut appended = Appended::default();

@@ -99,6 +99,14 @@ impl Config {
                 self.series_max
             )));
         }
+        // A page of a block, and a record of the log, must be small enough to be read back.
+        if self.buckets_max > 1000 || self.series_bytes_max > 1 << 20 {
+            return Err(StoreError::Config(format!(
+                "a store takes histograms of at most 1000 buckets (it is to take {}) and series of at most 1 MiB of labels (it is \
+                 to take {} bytes)",
+                self.buckets_max, self.series_bytes_max
+            )));
+        }
         Ok(())
     }
 

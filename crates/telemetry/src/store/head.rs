@@ -4,6 +4,8 @@ mod names;
 mod series;
 
 use std::collections::HashMap;
+use std::collections::hash_map::{Entry, RandomState};
+use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,8 +18,13 @@ use series::HeadSeries;
 
 /// The low bits of a series' id are its slot.
 const SLOT_BITS: u32 = 24;
+/// Slots there may be.
+pub const SLOTS: usize = 1 << SLOT_BITS;
 /// What tells ids apart: no id is given twice, not even by two stores.
 static IDS: AtomicU64 = AtomicU64::new(1);
+
+/// Of the hash of labels; in tests few, so that hashes collide.
+const HASH_BITS: u64 = if cfg!(test) { 3 } else { u64::MAX };
 
 /// What became of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +42,12 @@ pub struct Head {
     /// Of the series in each slot, 0 when there is none: looked at before the series itself, and close together.
     ids: Vec<u64>,
     series: Vec<HeadSeries>,
-    by_labels: HashMap<Labels, u32>,
+    /// Slots by a hash of the labels: the table grows without looking at labels again, which for a million series takes a second.
+    by_hash: HashMap<u64, u32>,
+    /// Slots of series whose hash another series has too.
+    collided: HashMap<Labels, u32>,
+    hasher: RandomState,
+    live: usize,
     pub names: Names,
     /// Slots without a series.
     free: Vec<u32>,
@@ -58,7 +70,10 @@ impl Head {
             block_ms,
             ids: Vec::new(),
             series: Vec::new(),
-            by_labels: HashMap::new(),
+            by_hash: HashMap::new(),
+            collided: HashMap::new(),
+            hasher: RandomState::new(),
+            live: 0,
             names: Names::default(),
             free: Vec::new(),
             retired: Vec::new(),
@@ -71,7 +86,7 @@ impl Head {
     }
 
     pub fn series_count(&self) -> usize {
-        self.by_labels.len()
+        self.live
     }
 
     /// Nothing older is taken in any more.
@@ -89,7 +104,13 @@ impl Head {
 
     /// The slot of a series.
     pub fn find(&self, labels: &Labels) -> Option<u32> {
-        self.by_labels.get(labels).copied()
+        let slot = self.by_hash.get(&self.hash(labels)).copied();
+        let found = slot.filter(|slot| self.series[*slot as usize].labels == *labels);
+        found.or_else(|| self.collided.get(labels).copied())
+    }
+
+    fn hash(&self, labels: &Labels) -> u64 {
+        self.hasher.hash_one(labels) & HASH_BITS
     }
 
     pub fn id(&self, slot: u32) -> u64 {
@@ -104,7 +125,7 @@ impl Head {
     pub fn create(&mut self, labels: &Labels) -> Option<u32> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None if self.series.len() < 1 << SLOT_BITS => {
+            None if self.series.len() < SLOTS => {
                 self.ids.push(0);
                 self.series.push(HeadSeries::new(0, Labels::default()));
                 self.series.len() as u32 - 1
@@ -113,7 +134,11 @@ impl Head {
         };
         let labels = self.names.add(labels, slot);
         let id = IDS.fetch_add(1, Ordering::Relaxed) << SLOT_BITS | u64::from(slot);
-        self.by_labels.insert(labels.clone(), slot);
+        match self.by_hash.entry(self.hash(&labels)) {
+            Entry::Vacant(entry) => *entry.insert(slot),
+            Entry::Occupied(_) => *self.collided.entry(labels.clone()).insert_entry(slot).get(),
+        };
+        self.live += 1;
         self.ids[slot as usize] = id;
         self.series[slot as usize] = HeadSeries::new(id, labels);
         Some(slot)
@@ -169,7 +194,13 @@ impl Head {
         for &slot in &gone {
             let empty = HeadSeries::new(0, Labels::default());
             let series = std::mem::replace(&mut self.series[slot as usize], empty);
-            self.by_labels.remove(&series.labels);
+            let hash = self.hash(&series.labels);
+            if self.by_hash.get(&hash) == Some(&slot) {
+                self.by_hash.remove(&hash);
+            } else {
+                self.collided.remove(&series.labels);
+            }
+            self.live -= 1;
         }
         self.retired.extend(gone);
     }
@@ -193,7 +224,8 @@ impl Head {
 
     /// All series and their slots, in no order.
     pub fn all(&self) -> Vec<(Labels, u32)> {
-        self.by_labels.iter().map(|(labels, slot)| (labels.clone(), *slot)).collect()
+        let all = self.series.iter().zip(0..).filter(|(series, _)| series.id != 0);
+        all.map(|(series, slot)| (series.labels.clone(), slot)).collect()
     }
 
     /// Copies of chunks of the series in `slot`, both ends included.
@@ -204,5 +236,36 @@ impl Head {
     /// What reading a span of time of the series in `slot` costs, both ends included.
     pub fn cost(&self, slot: u32, start_ms: i64, end_ms: i64, cost: &mut Cost) {
         self.series[slot as usize].cost(start_ms, end_ms, cost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_are_found_by_their_labels_though_hashes_collide_and_others_go() {
+        let mut head = Head::new(1_000, i64::MIN);
+        let all: Vec<Labels> = (0..40).map(|n| Labels::new([("__name__", format!("metric_{n}"))])).collect();
+        let slots: Vec<u32> = all.iter().map(|labels| head.create(labels).expect("a slot")).collect();
+        let value = Value::Float(1.0);
+        for (number, slot) in slots.iter().enumerate() {
+            // Every third has no sample after the cut.
+            let at_ms = if number % 3 == 0 { 10 } else { 500 };
+            assert_eq!(head.apply(*slot, at_ms, &value), Applied::Added);
+        }
+        head.oldest_ms = None;
+        head.cut_before(0..head.slots(), 100);
+        assert_eq!((head.series_count(), head.samples, head.oldest_ms), (26, 26, Some(500)));
+        for (number, labels) in all.iter().enumerate() {
+            let expected = (number % 3 != 0).then_some(slots[number]);
+            assert_eq!(head.find(labels), expected);
+        }
+        // A slot is given again only when the log does not speak of the series before it any more.
+        assert_eq!(head.create(&all[0]), Some(40));
+        head.free_retired();
+        let again = head.create(&all[3]).expect("a slot");
+        assert!(again < 40 && again.is_multiple_of(3) && head.find(&all[3]) == Some(again));
+        assert_eq!(head.matching(&[Matcher::equal("__name__", "metric_3")]), [again]);
     }
 }

@@ -1,12 +1,12 @@
 //! Opening a store: what was interrupted is finished or dropped, what is damaged is named and set aside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::block::{BLOCK, Block, UNFINISHED};
 use super::disk::Disk;
-use super::head::{Applied, Head};
-use super::wal::{Found, Segment, Wal, replay, segment_name, segment_number};
+use super::head::{Applied, Head, SLOTS};
+use super::wal::{Found, NO_SLOT, Segment, Wal, replay, segment_name, segment_number};
 use super::{Config, Store, StoreError, Tier};
 
 /// What a damaged block's name ends with from then on.
@@ -39,6 +39,7 @@ impl Store {
         for number in segments {
             older.push(read_segment(&*disk, number, now_ms, &mut head, &mut opened)?);
         }
+        disk.sync().map_err(StoreError::disk("", "syncing the store's folder"))?;
         let wal = Wal::new(Arc::clone(&disk), config.fsync, config.segment_bytes, older);
         let store = Store {
             config,
@@ -102,17 +103,22 @@ fn read_segment(
     let name = segment_name(number);
     let file = disk.open(&name).map_err(StoreError::disk(&name, "reading"))?;
     let (mut newest_ms, mut nameless) = (i64::MIN, 0u64);
-    let mut slots: BTreeMap<u32, u32> = BTreeMap::new();
+    // From the file's slots to those of now.
+    let mut slots: Vec<u32> = Vec::new();
     let found = replay(&*file, &name, |record| {
         for (slot, labels) in record.series {
-            match head.find(&labels).or_else(|| head.create(&labels)) {
-                Some(known) => slots.insert(slot, known),
-                None => slots.remove(&slot),
-            };
+            let at = slot as usize;
+            if at < SLOTS && slots.len() <= at {
+                slots.resize(at + 1, NO_SLOT);
+            }
+            if let Some(place) = slots.get_mut(at) {
+                *place = head.find(&labels).or_else(|| head.create(&labels)).unwrap_or(NO_SLOT);
+            }
         }
         for (slot, sample) in record.samples {
             newest_ms = newest_ms.max(sample.at_ms);
-            let Some(&slot) = slots.get(&slot) else {
+            let known = slots.get(slot as usize).filter(|slot| **slot != NO_SLOT);
+            let Some(&slot) = known else {
                 nameless += 1;
                 continue;
             };
@@ -127,9 +133,10 @@ fn read_segment(
     })?;
     tell(&name, &found, nameless, opened);
     if found.end < found.length {
-        let cutting = StoreError::disk(&name, "cutting");
-        file.cut(found.end).and_then(|()| file.sync()).map_err(cutting)?;
+        file.cut(found.end).map_err(StoreError::disk(&name, "cutting"))?;
     }
+    // The process before may have been killed before it did this, and what is seen once must stay.
+    file.sync().map_err(StoreError::disk(&name, "syncing"))?;
     Ok(Segment { number, bytes: found.end, newest_ms })
 }
 

@@ -1,7 +1,7 @@
 //! Killed and without power in the middle of anything.
 
 use dwcp_telemetry::model::Series;
-use dwcp_telemetry::store::{Row, SeriesRef};
+use dwcp_telemetry::store::{Config, Fsync, Row, SeriesRef};
 use dwcp_types::Rng;
 
 use super::memory::Memory;
@@ -22,6 +22,8 @@ fn take_over(model: &mut Model, found: &[Series], rows: &[Row<'_>]) {
 }
 
 fn run(seed: u64, rounds: u32) -> u32 {
+    // Shown when it fails.
+    eprintln!("seed {seed}");
     let (mut rng, disk, config) = (Rng::new(seed), Memory::default(), small());
     let mut now_ms = 1_000_000;
     let mut store = open(&disk, config.clone(), now_ms);
@@ -66,8 +68,23 @@ fn run(seed: u64, rounds: u32) -> u32 {
 
 #[test]
 fn nothing_that_was_kept_is_lost_or_doubled_wherever_it_stops() {
-    let crashes: u32 = (0..10).map(|seed| run(100 + seed, 200)).sum();
+    let crashes: u32 = (0..12).map(|seed| run(100 + seed, 200)).sum();
     assert!(crashes > 300);
+}
+
+#[test]
+fn what_was_read_after_a_kill_outlasts_a_power_failure() {
+    let (mut rng, disk) = (Rng::new(1), Memory::default());
+    let config = Config { fsync: Fsync::Every(i64::MAX), ..small() };
+    let store = open(&disk, config.clone(), 0);
+    let counter = series("requests_total", 1);
+    for n in 0..10 {
+        store.append(&[super::row(&counter, n * 100, n as f64)], n * 100).expect("kept");
+    }
+    drop(store);
+    assert_eq!(read(&open(&disk, config.clone(), 1_000))[0].samples.len(), 10);
+    disk.lose_power(&mut rng);
+    assert_eq!(read(&open(&disk, config, 1_000))[0].samples.len(), 10);
 }
 
 #[test]

@@ -160,6 +160,8 @@ pub fn random_rows<'a>(rng: &mut Rng, all: &'a [SeriesRef], now_ms: i64) -> Vec<
 }
 
 fn run(seed: u64, rounds: u32) {
+    // Shown when it fails.
+    eprintln!("seed {seed}");
     let (mut rng, disk, config) = (Rng::new(seed), Memory::default(), small());
     let mut now_ms = 1_000_000 + rng.below(1_000_000) as i64;
     let mut store = open(&disk, config.clone(), now_ms);

@@ -1,7 +1,9 @@
 //! What is taken in and what is refused.
 
+use std::sync::Arc;
+
 use dwcp_telemetry::model::{Labels, Matcher};
-use dwcp_telemetry::store::{Config, Reason, SeriesRef};
+use dwcp_telemetry::store::{Config, Reason, SeriesRef, Store};
 
 use super::memory::Memory;
 use super::{open, read, read_one, row, series, small};
@@ -60,6 +62,20 @@ fn the_same_moment_again_is_ignored_with_the_same_value_and_refused_with_another
     }
     let all = read_one(&store, Matcher::equal("__name__", "temperature"));
     assert_eq!((all.len(), all[0].1.to_bits(), all[2].1), (3, 0, 2.0));
+}
+
+#[test]
+fn a_configuration_that_does_not_work_is_refused_with_what_would() {
+    let wrong = [
+        Config { block_ms: 65_000, ..small() },
+        Config { coarse_ms: 0, ..small() },
+        Config { series_max: 1 << 25, ..small() },
+        Config { buckets_max: 1_001, ..small() },
+    ];
+    for config in wrong {
+        let refused = Store::open(Arc::new(Memory::default()), config, NOW).err();
+        assert!(refused.is_some_and(|error| error.to_string().contains("at most")));
+    }
 }
 
 #[test]
