@@ -109,11 +109,23 @@ fn serve(mut stream: TcpStream, answer: &mut impl FnMut(&Message) -> Answer) -> 
 
 /// Asks for a path; `accept` is the header of that name.
 pub fn get(address: SocketAddr, path: &str, accept: &str) -> std::io::Result<Message> {
+    send(address, &format!("GET {path} HTTP/1.1\r\nAccept: {accept}\r\n"), b"")
+}
+
+/// Posts a request of remote write 1.0.
+pub fn push(address: SocketAddr, path: &str, body: &[u8]) -> std::io::Result<Message> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
+         X-Prometheus-Remote-Write-Version: 0.1.0\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    send(address, &head, body)
+}
+
+fn send(address: SocketAddr, head: &str, body: &[u8]) -> std::io::Result<Message> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "{head}Host: {address}\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(body)?;
     Message::read(&stream)
 }

@@ -5,12 +5,13 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dwcp_telemetry::exposition::{ACCEPT, Buckets, Exposition, Family, Format, Kind, Limits, decode, encode};
+use dwcp_telemetry::model::{Bucket, NAME};
 use dwcp_telemetry::remote_write::{self, Version};
 use dwcp_telemetry::scrape::{Moment, Relabel, RelabelSpec, ScrapeCache, Target};
-use dwcp_telemetry::{Histogram, Labels, Sample, Value};
+use dwcp_telemetry::{Histogram, Labels, Sample, Series, Value};
 
 use crate::exposition::{families, shown};
 use crate::http::{self, Message, Server};
@@ -180,6 +181,7 @@ fn a_real_prometheus_reads_what_we_show_and_we_read_what_it_writes() {
         requests.clone().count() == 2 * jobs().len() && requests.all(|(_, samples)| has_ended(samples))
     });
     own_metrics_are_readable(&prometheus);
+    what_we_write_comes_back(&prometheus, &written);
 }
 
 fn has_ended(samples: &[Sample]) -> bool {
@@ -324,6 +326,51 @@ fn own_metrics_are_readable(prometheus: &Prometheus) {
     let kinds =
         |exposition: &Exposition| -> Vec<Kind> { exposition.metadata.values().map(|one| one.kind).collect() };
     assert_eq!(kinds(&text), kinds(&messages));
+}
+
+/// What we write to it, it has, and writes to us again.
+fn what_we_write_comes_back(prometheus: &Prometheus, written: &Mutex<Written>) {
+    let whole = shown(&families(), "wait_seconds", "deep").native.expect("it is native");
+    let halved = |buckets: &[Bucket]| -> Vec<Bucket> {
+        buckets.iter().map(|bucket| Bucket { count: bucket.count / 2.0, ..*bucket }).collect()
+    };
+    let parts = Histogram {
+        zero_count: whole.zero_count / 2.0,
+        count: whole.count / 2.0,
+        positive: halved(&whole.positive),
+        negative: halved(&whole.negative),
+        ..whole.clone()
+    };
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let at_ms = i64::try_from(since.as_millis()).expect("a moment");
+    let series = |name: &str, value: Value| Series {
+        labels: Labels::new([(NAME, name), ("text", "a\nb\"c")]),
+        samples: vec![Sample { at_ms, value }],
+    };
+    let pushed = [
+        series("pushed_number", Value::Float(-0.1)),
+        series("pushed_whole", Value::Histogram(Arc::new(whole))),
+        series("pushed_parts", Value::Histogram(Arc::new(parts.clone()))),
+        series("pushed_end", Value::stale()),
+    ];
+    let body = remote_write::encode(&pushed, &BTreeMap::new()).expect("it is small");
+    let answer = http::push(prometheus.address, "/api/v1/write", &body).expect("an answer");
+    assert!(answer.first.contains(" 204 "), "{}: {}", answer.first, String::from_utf8_lossy(&answer.body));
+    assert_eq!(prometheus.number("pushed_number"), -0.1);
+    assert_eq!(prometheus.number("histogram_count(pushed_parts)"), parts.count);
+    assert_eq!(
+        prometheus.number("histogram_quantile(0.9, pushed_parts) == histogram_quantile(0.9, pushed_whole)"),
+        { prometheus.number("histogram_quantile(0.9, pushed_whole)") }
+    );
+    wait_until("what we pushed came back", || {
+        let written = written.lock().expect("no panic before");
+        pushed.iter().all(|series| {
+            let back = written.samples.get(&series.labels).and_then(|samples| samples.first());
+            // The end of a series is a NaN: equal by its bits only.
+            let wanted = &series.samples[0];
+            back.is_some_and(|back| back == wanted || (back.value.is_stale() && wanted.value.is_stale()))
+        })
+    });
 }
 
 fn wait_until(what: &str, holds: impl Fn() -> bool) {

@@ -44,7 +44,11 @@ impl Prometheus {
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address={address}"))
-            .args(["--enable-feature=native-histograms", "--log.level=error"])
+            .args([
+                "--enable-feature=native-histograms",
+                "--web.enable-remote-write-receiver",
+                "--log.level=error",
+            ])
             .stdout(Stdio::null())
             .spawn()
             .expect("Prometheus starts");
@@ -72,9 +76,14 @@ impl Prometheus {
 
     /// The result of an instant query, as soon as it has so many series.
     pub fn query(&self, promql: &str, series: usize) -> Vec<Json> {
+        self.result(promql, |found| found == series)
+    }
+
+    /// The result of an instant query, as soon as the number of its series `suffices`.
+    pub fn result(&self, promql: &str, suffices: impl Fn(usize) -> bool) -> Vec<Json> {
         let encoded: String = promql.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let found = self.ask(&format!("/api/v1/query?query={encoded}"), |data| {
-            data["result"].as_array().is_some_and(|result| result.len() == series)
+            data["result"].as_array().is_some_and(|result| suffices(result.len()))
         });
         found["result"].as_array().expect("a list").clone()
     }
