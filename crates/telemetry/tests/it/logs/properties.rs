@@ -125,6 +125,24 @@ struct Model {
     lengths: BTreeMap<String, u64>,
 }
 
+impl Model {
+    fn append(&mut self, store: &Store, here: &Path, entries: Vec<Entry>) {
+        if std::mem::take(&mut self.opened) {
+            // The first one after an opening syncs the numbers that are left out.
+            store.append([]).expect("written");
+            self.lengths = active(here).into_iter().collect();
+        }
+        let first = store.append(entries.clone()).expect("written");
+        if !entries.is_empty() {
+            assert!(first > self.given, "no number is given twice, also not after a crash");
+            self.given = first + entries.len() as u64 - 1;
+        }
+        let origin = store.origin();
+        let numbered = (first..).zip(entries.into_iter().map(Entry::admitted));
+        self.records.extend(numbered.map(|(seq, entry)| Record { origin: origin.clone(), seq, entry }));
+    }
+}
+
 fn active(folder: &Path) -> Vec<(String, u64)> {
     let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
     let logs = files(folder, "eu-west-1", "log");
@@ -154,25 +172,7 @@ fn run(steps: Vec<Step>, queries: &[Query]) {
     let mut shipped: BTreeMap<u64, Record> = BTreeMap::new();
     for step in steps {
         match step {
-            Step::Append(entries) => {
-                if std::mem::take(&mut model.opened) {
-                    // The first one after an opening syncs the numbers that are left out.
-                    store.append([]).expect("written");
-                    model.lengths = active(&here).into_iter().collect();
-                }
-                let first = store.append(entries.clone()).expect("written");
-                if !entries.is_empty() {
-                    assert!(first > model.given, "no number is given twice, also not after a crash");
-                    model.given = first + entries.len() as u64 - 1;
-                }
-                let origin = store.origin().clone();
-                let numbered = (first..).zip(entries.into_iter().map(Entry::admitted));
-                model.records.extend(numbered.map(|(seq, entry)| Record {
-                    origin: origin.clone(),
-                    seq,
-                    entry,
-                }));
-            }
+            Step::Append(entries) => model.append(&store, &here, entries),
             Step::Sync => {
                 store.sync().expect("synced");
                 model.synced = model.records.len();
