@@ -6,7 +6,7 @@ import type { Plot } from "./ui/chart";
 const P = "dwcp_federation_";
 
 const ms = (value: number) => format.duration(value);
-const percent = (value: number) => `${format.figure(value)} %`;
+const percent = format.percent;
 const perSecond = (value: number) => `${format.figure(value)}/s`;
 
 /** Quantiles of a latency, from its native histogram. */
@@ -25,7 +25,7 @@ export const OVERVIEW: Plot[] = [
   { title: "VMs by region", queries: summed("active_vms"), by: "region", unit: format.count },
   { title: "Placement latency", queries: quantiles("placement_latency_ms"), unit: ms },
   { title: "State sync latency", queries: quantiles("state_sync_latency_ms"), unit: ms },
-  { title: "SLA compliance", queries: [{ query: `${P}sla_compliance_percent` }], unit: percent, atLeast: 100 },
+  { title: "SLA compliance", queries: [{ query: `${P}sla_compliance_percent` }], unit: percent, from: 99.5, atLeast: 100 },
 ];
 
 /** Of one region, or of all when it is empty. */
@@ -48,6 +48,7 @@ export function regionPlots(region: string): Plot[] {
       queries: rate("network_bytes_total", where),
       by: "region",
       unit: (value) => `${format.bytes(Math.round(value))}/s`,
+      binary: true,
     },
     { title: "Errors", queries: rate("errors_total", where), by: "region", unit: perSecond },
   ];
@@ -58,7 +59,7 @@ export const STATE_SYNC: Plot[] = [
   { title: "State sync latency", queries: quantiles("state_sync_latency_ms"), unit: ms },
   { title: "Sync operations", queries: rate("state_sync_operations_total"), by: "region", unit: perSecond },
   { title: "Conflict resolutions", queries: rate("conflict_resolutions_total"), by: "region", unit: perSecond },
-  { title: "State size", queries: summed("state_size_bytes"), by: "region", unit: format.bytes },
+  { title: "State size", queries: summed("state_size_bytes"), by: "region", unit: (value) => format.bytes(Math.round(value)), binary: true },
 ];
 
 export const ROUTING: Plot[] = [

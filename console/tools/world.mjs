@@ -21,7 +21,18 @@ const arcs = topology.arcs.map((arc) => {
 });
 
 const arcOf = (index) => (index >= 0 ? arcs[index] : [...arcs[~index]].reverse());
-const ringOf = (indices) => indices.flatMap((index, i) => arcOf(index).slice(i === 0 ? 0 : 1));
+const ringOf = (indices) => unwrap(indices.flatMap((index, i) => arcOf(index).slice(i === 0 ? 0 : 1)));
+
+/** A ring across the 180th meridian goes on beyond it instead of around the world. */
+function unwrap(ring) {
+  let turn = 0;
+  return ring.map(([x, y], i) => {
+    const before = i === 0 ? x : ring[i - 1][0];
+    if (x - before > 180) turn -= 360;
+    if (x - before < -180) turn += 360;
+    return [x + turn, y];
+  });
+}
 
 function distance([px, py], [ax, ay], [bx, by]) {
   const [dx, dy] = [bx - ax, by - ay];
@@ -58,12 +69,17 @@ const rings = topology.objects.land.geometries.flatMap((shape) =>
 const kept = rings.filter((ring) => {
   const [xs, ys] = [ring.map(([x]) => x), ring.map(([, y]) => y)];
   const extent = Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
-  // Small islands on the 180th meridian would be drawn as a line around the world.
-  const wraps = Math.max(...xs) - Math.min(...xs) > 350 && Math.max(...ys) - Math.min(...ys) < 5;
-  return extent >= LEAST && Math.max(...ys) > SOUTH && !wraps;
+  return extent >= LEAST && Math.max(...ys) > SOUTH;
 });
 
-const paths = kept.map((ring) => {
+// What lies beyond the meridian is drawn at the other edge too.
+const beyond = kept.flatMap((ring) => {
+  const [least, most] = [Math.min(...ring.map(([x]) => x)), Math.max(...ring.map(([x]) => x))];
+  const turn = most > 180 ? -360 : least < -180 ? 360 : 0;
+  return turn === 0 ? [] : [ring.map(([x, y]) => [x + turn, y])];
+});
+
+const paths = [...kept, ...beyond].map((ring) => {
   let before = [0, 0];
   const steps = simplifyRing(ring).map(([lon, lat], i) => {
     const now = [Math.round((lon + 180) * 2), Math.round((90 - lat) * 2)];

@@ -45,7 +45,7 @@ export function Moves({ answer }: { answer: MovesStarted }) {
       <p>
         {format.many(answer.planned.length - answer.left, "VM")} would move, {format.count(answer.left)} have no place.
       </p>
-      <div class="scroll short" tabIndex={0} role="region" aria-label="Planned moves">
+      <div class="scroll short" tabIndex={0} role="group" aria-label="Planned moves">
         <table>
           <thead>
             <tr>

@@ -102,6 +102,8 @@ export function FailoverPlan({ failover }: { failover: Failover }) {
   );
 }
 
+const NO_REGIONS = "The regions are not known yet.";
+
 const RELAX = [
   { value: "capacity", label: "capacity: move what fits" },
   { value: "residency", label: "residency" },
@@ -144,6 +146,7 @@ export function failoverAction(regions: string[], from = ""): Action {
       { name: "relax", label: "Set aside", kind: "many", choices: RELAX },
       REASON,
     ],
+    unable: regions.length === 0 ? NO_REGIONS : null,
     dryRun: "first",
     type: (values) => values["from"] ?? "",
     show: (answer: FailoverStarted, dry) => dry && <FailoverPlan failover={answer.failover} />,
@@ -180,6 +183,7 @@ export function scheduleAction(regions: string[]): Action {
       { name: "no_placement", label: "Stop placement meanwhile", kind: "check" },
       { ...REASON, required: true },
     ],
+    unable: regions.length === 0 ? NO_REGIONS : null,
     dryRun: "offered",
     show: (answer: MaintenanceAnswer) => (
       <p>
@@ -222,6 +226,7 @@ export function drillAction(regions: string[]): Action {
       { name: "minutes", label: "Ends by itself after, minutes", kind: "number", initial: "30", required: true },
       REASON,
     ],
+    unable: regions.length === 0 ? NO_REGIONS : null,
     dryRun: "none",
     type: (values) => values["region"] ?? "",
     done: (answer: { drill: Drill }) => (

@@ -30,7 +30,7 @@ export function Drills() {
         <ActionButton action={drillAction(federation.data?.regions.map((one) => one.region) ?? [])} />
       </Heading>
       <Panel title="Drills so far" answer={paged.answer} wide>
-        <div class="scroll" tabIndex={0} role="region" aria-label="Drills">
+        <div class="scroll" tabIndex={0} role="group" aria-label="Drills">
           <table>
             <thead>
               <tr>

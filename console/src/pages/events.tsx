@@ -35,7 +35,7 @@ export function Events() {
         <Choice label="Since" value={since} options={Object.keys(SINCE)} change={(value) => change({ since: value })} />
       </div>
       <Panel title="Log" answer={paged.answer} wide>
-        <div class="scroll" tabIndex={0} role="region" aria-label="Events">
+        <div class="scroll" tabIndex={0} role="group" aria-label="Events">
           <table class="top">
             <thead>
               <tr>

@@ -23,7 +23,7 @@ export function Failovers() {
         <ActionButton action={failoverAction(regions)} />
       </Heading>
       <Panel title="Failovers so far" answer={paged.answer} wide>
-        <div class="scroll" tabIndex={0} role="region" aria-label="Failovers">
+        <div class="scroll" tabIndex={0} role="group" aria-label="Failovers">
           <table>
             <thead>
               <tr>
@@ -90,7 +90,7 @@ export function Failovers() {
 function Promises({ report }: { report: PromisesReport }) {
   return (
     <>
-      <div class="scroll" tabIndex={0} role="region" aria-label="What would hold">
+      <div class="scroll" tabIndex={0} role="group" aria-label="What would hold">
         <table>
           <thead>
             <tr>

@@ -103,8 +103,8 @@ export function Hosts() {
             <>
               <span class="num" role="status">
                 {format.count(rows.length)}
-                {rows.length !== fleet.items.length && ` of ${format.count(fleet.items.length)}`}
-              </span>{" "}
+                {rows.length !== fleet.items.length && ` of ${format.count(fleet.items.length)}`} hosts
+              </span>{", "}
               <Age asOf={fleet.asOf} at={fleet.at} />
             </>
           )

@@ -29,7 +29,7 @@ export function Maintenance() {
         <ActionButton action={scheduleAction(federation.data?.regions.map((one) => one.region) ?? [])} />
       </Heading>
       <Panel title="Windows" answer={paged.answer} wide>
-        <div class="scroll" tabIndex={0} role="region" aria-label="Maintenance windows">
+        <div class="scroll" tabIndex={0} role="group" aria-label="Maintenance windows">
           <table>
             <thead>
               <tr>

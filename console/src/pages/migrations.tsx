@@ -21,7 +21,7 @@ export function Migrations() {
         </label>
       </Heading>
       <Panel title="Moves" answer={paged.answer} wide>
-        <div class="scroll" tabIndex={0} role="region" aria-label="Migrations">
+        <div class="scroll" tabIndex={0} role="group" aria-label="Migrations">
           <table>
             <thead>
               <tr>

@@ -38,7 +38,7 @@ export function Operations() {
         <Choice label="State" value={state} options={STATES} change={(value) => change({ state: value })} />
       </div>
       <Panel title="Work" answer={paged.answer} wide>
-        <div class="scroll" tabIndex={0} role="region" aria-label="Operations">
+        <div class="scroll" tabIndex={0} role="group" aria-label="Operations">
           <table>
             <thead>
               <tr>

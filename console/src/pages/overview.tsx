@@ -43,6 +43,7 @@ export function Overview() {
 }
 
 function Three({ of }: { of: Quantiles }) {
+  if (of.p50_ms === null && of.p95_ms === null && of.p99_ms === null) return <Unknown why="nothing measured" />;
   return (
     <span class="three">
       {(["p50_ms", "p95_ms", "p99_ms"] as const).map((name) => (

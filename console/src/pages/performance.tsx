@@ -96,7 +96,7 @@ export function StateSync() {
 
 function Queues({ queues }: { queues: QueueDepth }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Queues">
+    <div class="scroll" tabIndex={0} role="group" aria-label="Queues">
       <table>
         <thead>
           <tr>
@@ -146,7 +146,7 @@ function HowReplicated({ replication }: { replication: Replication }) {
         {format.many(replication.replication_workers, "worker")}, compression {replication.compression ? "on" : "off"}, soft state
         told every {format.duration(replication.sync_interval_ms)}.
       </p>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Replication by region">
+      <div class="scroll" tabIndex={0} role="group" aria-label="Replication by region">
         <table>
           <thead>
             <tr>
@@ -203,7 +203,7 @@ export function GlobalRouting() {
       </Heading>
       <Panel title="Traffic" answer={status} wide>
         {status.data && (
-          <div class="scroll" tabIndex={0} role="region" aria-label="Traffic by region">
+          <div class="scroll" tabIndex={0} role="group" aria-label="Traffic by region">
             <table>
               <thead>
                 <tr>

@@ -191,7 +191,7 @@ function LinkPanel({ region, links }: { region: string; links: LinkStatus[] }) {
   const mine = links.filter((link) => link.from === region);
   return (
     <Panel title="Links">
-      <div class="scroll" tabIndex={0} role="region" aria-label="Links of the region">
+      <div class="scroll" tabIndex={0} role="group" aria-label="Links of the region">
         <table>
           <thead>
             <tr>

@@ -45,7 +45,13 @@ function Score({ summary }: { summary: RegionSummary }) {
   const causes = health.deductions.map((one) => `−${one.points} ${one.cause}${one.muted_by ? ` (muted by ${one.muted_by})` : ""}`);
   return (
     <span title={causes.join("\n") || undefined}>
-      <State name={health.state} /> {health.score === null ? <Unknown /> : <span class="num muted">{health.score}</span>}
+      <State name={health.state} /> {health.score !== null && <span class="num muted">{health.score}</span>}
+      {summary.lifecycle !== "active" && (
+        <>
+          {" "}
+          <State name={summary.lifecycle} />
+        </>
+      )}
     </span>
   );
 }
@@ -57,13 +63,12 @@ export function RegionsTable({ status, at }: { status: FederationStatus; at: num
   const now = useNow();
   const since = Math.max(0, now - at);
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Regions">
+    <div class="scroll" tabIndex={0} role="group" aria-label="Regions">
       <table>
         <thead>
           <tr>
             <th scope="col">Region</th>
             <th scope="col">Health</th>
-            <th scope="col">Life</th>
             <th scope="col" class="right">
               VMs
             </th>
@@ -95,9 +100,6 @@ export function RegionsTable({ status, at }: { status: FederationStatus; at: num
                 </th>
                 <td>
                   <Score summary={summary} />
-                </td>
-                <td>
-                  <State name={summary.lifecycle} />
                 </td>
                 <td class="right">
                   <Value v={summary.vms} />

@@ -155,7 +155,7 @@ function Explain({ path }: { path: string }) {
       {report.data && (
         <>
           <Notes tone="note" lines={report.data.reasons} />
-          <div class="scroll" tabIndex={0} role="region" aria-label="Places that were considered">
+          <div class="scroll" tabIndex={0} role="group" aria-label="Places that were considered">
             <table>
               <thead>
                 <tr>

@@ -86,7 +86,7 @@ const COLUMNS: Column<Line>[] = [
   {
     name: "address",
     title: "Address",
-    width: "minmax(130px, 1fr)",
+    width: "minmax(170px, 1.4fr)",
     key: ({ item }) => item.address ?? "",
     cell: ({ item }) => item.address ?? <span class="unknown">unknown</span>,
     minor: true,
@@ -116,8 +116,8 @@ export function Vms() {
             <>
               <span class="num" role="status">
                 {format.count(rows.length)}
-                {filtered && ` of ${format.count(fleet.items.length)}`}
-              </span>{" "}
+                {filtered && ` of ${format.count(fleet.items.length)}`} VMs
+              </span>{", "}
               {!fleet.whole && "so far, more is coming; "}
               <Age asOf={fleet.asOf} at={fleet.at} />
             </>

@@ -1,12 +1,13 @@
 /** What an operator can do: through the API only, with what it would do shown first, and severe ones confirmed by typing. */
 
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { ApiError, call, freshId } from "../api/client";
 import { refreshAll } from "../api/query";
 import type { Problem } from "../api/work_types";
+import { place } from "../router";
 import { lacks, type Needs, session } from "../session";
-import { useStore } from "../store";
+import { Store, useStore } from "../store";
 import { Dialog } from "./dialog";
 import { Notes, ProblemView } from "./panel";
 
@@ -45,29 +46,38 @@ export interface Action {
   done?: (answer: never) => ComponentChildren;
   measured?: boolean;
   tone?: "plain" | "danger";
+  /** How its button looks, when it is not as its tone says. */
+  button?: "plain";
+}
+
+/** The action whose dialog is open. It lives beside the page: what the action changes may take its button away. */
+const opened = new Store<Action | null>(null);
+
+/** The place of the dialogs of all actions. */
+export function ActionDialogs() {
+  const action = useStore(opened);
+  const { path } = useStore(place);
+  useEffect(() => opened.set(null), [path]);
+  return action && <ActionDialog action={action} close={() => opened.set(null)} />;
 }
 
 /** The button of an action: not usable without the permission, and it says why. */
 export function ActionButton({ action }: { action: Action }) {
   const { principal } = useStore(session);
-  const [open, setOpen] = useState(false);
   const why = lacks(action.needs, principal?.role) ?? action.unable ?? null;
   return (
-    <>
-      <button
-        type="button"
-        class={action.tone === "danger" ? "danger" : ""}
-        aria-disabled={why !== null}
-        title={why ?? undefined}
-        onClick={() => {
-          if (why === null) setOpen(true);
-        }}
-      >
-        {action.label}
-        {why !== null && <span class="out">: {why}</span>}
-      </button>
-      {open && <ActionDialog action={action} close={() => setOpen(false)} />}
-    </>
+    <button
+      type="button"
+      class={action.tone === "danger" && !action.button ? "danger" : ""}
+      aria-disabled={why !== null}
+      title={why ?? undefined}
+      onClick={() => {
+        if (why === null) opened.set(action);
+      }}
+    >
+      {action.label}
+      {why !== null && <span class="out">: {why}</span>}
+    </button>
   );
 }
 

@@ -20,6 +20,10 @@ export interface Plot {
   by?: string;
   /** The least upper end of the axis, so that noise near 0 looks like noise. */
   atLeast?: number;
+  /** Where the axis begins, unless a value is below; none: at 0. */
+  from?: number;
+  /** Marks of the axis at powers of two, as bytes are counted. */
+  binary?: boolean;
 }
 
 export interface Named extends Series {
@@ -131,6 +135,7 @@ function Legend({ loaded, plot, at }: { loaded: Loaded; plot: Plot; at: number |
           <li key={one.name}>
             <span class={`swatch s${i % 8}`} aria-hidden="true" />
             {one.name} <span class="num">{value === undefined || Number.isNaN(value) ? "none" : plot.unit(value)}</span>
+            {at === null && <Ended loaded={loaded} series={one} />}
           </li>
         );
       })}
@@ -139,7 +144,14 @@ function Legend({ loaded, plot, at }: { loaded: Loaded; plot: Plot; at: number |
   );
 }
 
-const HEIGHT = 168;
+/** A series that stopped is not current: its last value is given with its time. */
+function Ended({ loaded, series }: { loaded: Loaded; series: Named }) {
+  const last = series.points.at(-1)?.[0] ?? loaded.end;
+  if (last >= loaded.end - 3 * stepFor(loaded.end - loaded.start)) return null;
+  return <span class="stale"> ▲ ended {format.clock(last * 1000)}</span>;
+}
+
+const HEIGHT = 150;
 
 function Drawing({ loaded, plot, cursor }: { loaded: Loaded; plot: Plot; cursor: (at: number | null) => void }) {
   const box = useRef<HTMLDivElement>(null);
@@ -190,11 +202,17 @@ function options(loaded: Loaded, plot: Plot, width: number, times: number[], cur
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false }, sync: { key: "time" } },
     scales: {
       x: { time: true, range: [loaded.start, loaded.end] },
-      y: { range: (_, __, max) => [0, Math.max(plot.atLeast ?? 0, max * 1.1) || 1] },
+      y: { range: (_, min, max) => [Math.min(plot.from ?? 0, min), plot.from ? (plot.atLeast ?? max) : Math.max(plot.atLeast ?? 0, max * 1.1) || 1] },
     },
     axes: [
-      { ...axis, space: 60, values: time },
-      { ...axis, size: 62, space: 32, values: (_, splits) => splits.map((value) => plot.unit(value)) },
+      { ...axis, size: 26, space: 60, values: time },
+      {
+        ...axis,
+        size: 70,
+        space: 32,
+        values: (_, splits) => splits.map((value) => plot.unit(value)),
+        ...(plot.binary ? { incrs: Array.from({ length: 60 }, (_, i) => 2 ** i) } : {}),
+      },
     ],
     series: [
       {},

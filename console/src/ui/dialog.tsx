@@ -10,7 +10,9 @@ export function Dialog(props: { title: string; close: () => void; wide?: boolean
     const before = document.activeElement;
     dialog.current?.showModal();
     return () => {
-      if (before instanceof HTMLElement) before.focus();
+      // What the dialog did may have taken its button away.
+      const back = before instanceof HTMLElement && before.isConnected ? before : document.querySelector<HTMLElement>("h1");
+      back?.focus();
     };
   }, []);
   return (

@@ -25,7 +25,7 @@ export function Matrix(props: {
 }) {
   const { label, regions, cell, good, bad } = props;
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={label}>
+    <div class="scroll" tabIndex={0} role="group" aria-label={label}>
       <table class="matrix">
         <caption class="out">{label}; rows are from, columns are to.</caption>
         <thead>

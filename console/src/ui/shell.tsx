@@ -10,7 +10,7 @@ import { pageOf, SECTIONS } from "../pages";
 import { HOME, navigate, place } from "../router";
 import { session, signOut } from "../session";
 import { useStore } from "../store";
-import { ActionButton } from "./action";
+import { ActionButton, ActionDialogs } from "./action";
 import { Help } from "./help";
 import { State } from "./marks";
 import { Heading } from "./panel";
@@ -42,6 +42,7 @@ export function Shell() {
       <main id="main" ref={main} tabIndex={-1}>
         {page ?? (path === "/" ? null : <Nowhere path={path} />)}
       </main>
+      <ActionDialogs />
       {help && <Help close={() => setHelp(false)} />}
     </>
   );
@@ -113,7 +114,7 @@ function Header({ menu, flip, help }: { menu: boolean; flip: () => void; help: (
       <span class="answered muted">{federation.data && `answered by ${federation.data.answered_by}`}</span>
       <span class="grow" />
       {freeze.data && freeze.data.state !== "active" && <State name={freeze.data.local ?? freeze.data.state} />}
-      {freeze.data && <ActionButton action={{ ...freezeAction(freeze.data), label: "Freeze…" }} />}
+      {freeze.data && <ActionButton action={{ ...freezeAction(freeze.data), label: "Freeze…", button: "plain" }} />}
       <button type="button" onClick={refreshAll} title="Ask for everything on the page again (r)">
         Refresh
       </button>
