@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
+import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
@@ -246,7 +247,6 @@ describe("actions", () => {
   test("a failover needs its dry run and the region's name", async () => {
     await arrive("/d/failovers", "tbody tr");
     await press("Start failover");
-    await page.waitForSelector("dialog select option[value=ap-south-1]", { state: "attached" });
     await page.selectOption("dialog select", "ap-south-1");
     const submit = page.locator("dialog button[type=submit]");
     assert.equal(await submit.getAttribute("aria-disabled"), "true");
@@ -304,6 +304,8 @@ interface Times {
   scrolling: number;
   filtering: number;
   sorting: number;
+  /** The most that the page's own thread worked for one wheel, key or click: processor time, whoever else is busy. */
+  work: number;
 }
 
 /** Loads the list anew and uses it. */
@@ -313,44 +315,58 @@ async function measureList(): Promise<Times> {
   const first = Date.now() - begun;
   await page.waitForFunction(() => document.querySelector(".heading .about")?.textContent?.startsWith("15,000 VMs,"));
   assert.ok((await page.locator(".row-body .row").count()) < 100);
+
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("Performance.enable", { timeDomain: "threadTicks" });
+  const worked = async () => {
+    const { metrics } = await devtools.send("Performance.getMetrics");
+    return 1000 * (metrics.find((one) => one.name === "TaskDuration")?.value ?? NaN);
+  };
+  let work = 0;
+  const each = async (act: () => Promise<unknown>) => {
+    const before = await worked();
+    await act();
+    await page.waitForTimeout(50);
+    work = Math.max(work, (await worked()) - before);
+  };
+
   const scrolling = await longestFrame(async () => {
     await page.hover(".rows");
-    for (let i = 0; i < 60; i++) {
-      await page.mouse.wheel(0, i % 2 ? 900 : 6000);
-      await page.waitForTimeout(20);
-    }
-    await page.evaluate(() => document.querySelector(".rows")?.scrollTo(0, 1e9));
-    await page.waitForTimeout(100);
+    for (let i = 0; i < 24; i++) await each(() => page.mouse.wheel(0, i % 2 ? 900 : 6000));
+    await each(() => page.evaluate(() => document.querySelector(".rows")?.scrollTo(0, 1e9)));
   });
   const filtering = await longestFrame(async () => {
     await page.click("[data-search]");
-    await page.keyboard.type("web team=pay", { delay: 40 });
-    for (let i = 0; i < 12; i++) await page.keyboard.press("Backspace", { delay: 20 });
-    await page.selectOption(".filters select >> nth=0", "eu-west-1");
-    await page.selectOption(".filters select >> nth=0", "");
+    for (const key of "web team=pay") await each(() => page.keyboard.press(key === " " ? "Space" : key));
+    for (let i = 0; i < 12; i++) await each(() => page.keyboard.press("Backspace"));
+    await each(() => page.selectOption(".filters select >> nth=0", "eu-west-1"));
+    await each(() => page.selectOption(".filters select >> nth=0", ""));
   });
   const sorting = await longestFrame(async () => {
-    for (const name of ["Memory", "State", "Name"]) {
-      await page.click(`.row-head >> text=${name}`);
-      await page.waitForTimeout(80);
-    }
+    for (const name of ["Memory", "State", "Name"]) await each(() => page.click(`.row-head >> text=${name}`));
   });
-  return { first, scrolling, filtering, sorting };
+  await devtools.detach();
+  return { first, scrolling, filtering, sorting, work };
 }
 
+/** More runs than there are processors: times by the clock then say little of the page. */
+const crowded = loadavg()[0]! > cpus().length;
+
 describe("15,000 VMs", () => {
-  // The bounds are of a machine that does nothing else: the best of a few tries is judged.
+  // By the clock the best of a few tries is judged; what others do to the machine is not the page's.
   test("the first rows are there within a second, and scrolling and filtering never stop for 100 ms", async () => {
-    const bounds: Times = { first: 1000, scrolling: 100, filtering: 100, sorting: 100 };
-    const best: Times = { first: Infinity, scrolling: Infinity, filtering: Infinity, sorting: Infinity };
+    const patience = crowded ? 4 : 1;
+    const bounds: Times = { first: 1000 * patience, scrolling: 100 * patience, filtering: 100 * patience, sorting: 100 * patience, work: 100 };
+    const best: Times = { first: Infinity, scrolling: Infinity, filtering: Infinity, sorting: Infinity, work: Infinity };
     const names = Object.keys(bounds) as (keyof Times)[];
     const kept = () => names.every((name) => best[name] < bounds[name]);
-    for (let i = 0; i < 6 && !kept(); i++) {
+    for (let i = 0; i < 4 && !kept(); i++) {
       const times = await measureList();
       for (const name of names) best[name] = Math.min(best[name], times[name]);
     }
-    console.log(`15,000 VMs, ms: ${names.map((name) => `${name} ${Math.round(best[name])}`).join(", ")}`);
-    assert.ok(kept(), JSON.stringify(best));
+    const text = names.map((name) => `${name} ${Math.round(best[name])}`).join(", ");
+    console.log(`15,000 VMs, ms${crowded ? " on a crowded machine" : ""}: ${text}`);
+    assert.ok(kept(), text);
   });
 
   test("the filters are in the URL and come back from it", async () => {

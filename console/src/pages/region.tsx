@@ -158,28 +158,30 @@ function HealthPanel({ status }: { status: RegionStatus }) {
 function Parts({ status }: { status: RegionStatus }) {
   return (
     <Panel title="Components and zones" tools={<a href={`${to("hosts")}?region=${status.summary.region}`}>hosts</a>}>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Component</th>
-            <th scope="col" class="right">
-              Up
-            </th>
-            <th scope="col">Version</th>
-          </tr>
-        </thead>
-        <tbody>
-          {status.components.map((part) => (
-            <tr key={part.component}>
-              <th scope="row">{part.component}</th>
-              <td class="right num">
-                {part.up === null ? <Unknown /> : part.up} of {part.replicas}
-              </td>
-              <td>{part.version ?? <Unknown why="not known, or not the same everywhere" />}</td>
+      <div class="scroll" tabIndex={0} role="group" aria-label="Components">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Component</th>
+              <th scope="col" class="right">
+                Up
+              </th>
+              <th scope="col">Version</th>
             </tr>
-          ))}
-        </tbody>
-      </table>
+          </thead>
+          <tbody>
+            {status.components.map((part) => (
+              <tr key={part.component}>
+                <th scope="row">{part.component}</th>
+                <td class="right num">
+                  {part.up === null ? <Unknown /> : part.up} of {part.replicas}
+                </td>
+                <td>{part.version ?? <Unknown why="not known, or not the same everywhere" />}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
       <p class="muted">
         Zones: {status.zones.map((zone) => `${zone.zone} (${format.many(zone.hosts, "host")})`).join(", ") || "none known"}
       </p>

@@ -18,7 +18,7 @@ export interface Column<T> {
 
 const ROW = 30;
 /** Rows beyond the edges, so that a fast scroll shows no gap. */
-const SPARE = 8;
+const SPARE = 5;
 
 export interface Sorting {
   name: string;
