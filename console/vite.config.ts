@@ -7,6 +7,7 @@ export default defineConfig({
     target: "es2022",
     assetsInlineLimit: 0,
     modulePreload: false,
+    emptyOutDir: false,
     reportCompressedSize: false,
   },
   server: { proxy: { "/v1": "http://127.0.0.1:8090", "/api": "http://127.0.0.1:8090" } },

@@ -25,8 +25,8 @@ export function duration(ms: number): string {
   if (ms < 1) return ms === 0 ? "0 ms" : `${figure(ms)} ms`;
   if (ms < 1000) return `${ms < 10 ? figure(ms) : Math.round(ms)} ms`;
   const s = ms / 1000;
-  if (s < 10) return `${s.toFixed(1)} s`;
-  if (s < 60) return `${Math.floor(s)} s`;
+  // Cut, not rounded: 59.99 s are no minute yet.
+  if (s < 60) return `${Math.floor(s * 10) / 10} s`;
   const parts = (big: number, bigUnit: string, small: number, smallUnit: string) =>
     small === 0 ? `${big} ${bigUnit}` : `${big} ${bigUnit} ${small} ${smallUnit}`;
   const whole = Math.floor(s);

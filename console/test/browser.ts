@@ -232,7 +232,7 @@ describe("actions", () => {
     await arrive("/d/regions/ap-south-1", ".actions button");
     await press("Disable placement");
     await page.fill("dialog input", "new hosts are not burnt in");
-    await page.click("dialog >> text=Dry run");
+    await page.click('dialog button:has-text("Dry run")');
     await page.waitForSelector("dialog .dry");
     await shoot("action-dry-run");
     assert.deepEqual(await findings(), []);
@@ -250,7 +250,7 @@ describe("actions", () => {
     await page.selectOption("dialog select", "ap-south-1");
     const submit = page.locator("dialog button[type=submit]");
     assert.equal(await submit.getAttribute("aria-disabled"), "true");
-    await page.click("dialog >> text=Dry run");
+    await page.click('dialog button:has-text("Dry run")');
     await page.waitForSelector("dialog .dry");
     assert.equal(await submit.getAttribute("aria-disabled"), "true");
     await page.fill("dialog label:has(code) input", "ap-south-1");

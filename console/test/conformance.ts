@@ -3,10 +3,16 @@
  * dwcpd serves at `/v1/openapi.json`. Without the file nothing is compared.
  */
 
+import "./page_stub";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { answer, makeState } from "../mock/routes";
+import * as regions from "../src/actions/region_actions";
+import * as work from "../src/actions/work_actions";
+import type { Freeze } from "../src/api/region_types";
+import type { Action } from "../src/ui/action";
+import { verifyAction } from "../src/pages/verify";
 
 type Schema = {
   $ref?: string;
@@ -21,8 +27,12 @@ type Schema = {
   additionalProperties?: Schema | boolean;
 };
 
+interface Json {
+  content: { "application/json": { schema: Schema } };
+}
+
 interface Document {
-  paths: Record<string, Record<string, { responses: { 200: { content: { "application/json": { schema: Schema } } } } }>>;
+  paths: Record<string, Record<string, { parameters: { name: string; in: string }[]; requestBody?: Json; responses: { 200: Json } }>>;
   components: { schemas: Record<string, Schema> };
 }
 
@@ -96,5 +106,72 @@ test("the mock answers as the API's document says", { skip: file ? false : "DWCP
     assert.ok(schema, pattern);
     const value: unknown = JSON.parse(JSON.stringify(answer(state, { method: "GET", path, query: new URLSearchParams(), body: {}, role: "admin" })));
     assert.deepEqual(flaws(document, schema, value, pattern).slice(0, 5), []);
+  }
+});
+
+/** Every action as the pages make it, and values as somebody would type them. */
+function everyAction(): [Action, Record<string, string>][] {
+  const state = makeState(Date.now());
+  const [summary] = state.regions;
+  const [host] = state.hosts;
+  const vm = state.vms.find((one) => one.wanted_running);
+  const [operation] = state.operations;
+  const [window] = state.windows;
+  const [drill] = state.drills;
+  assert.ok(summary && host && vm && operation && window && drill);
+  const names = state.regions.map((one) => one.region);
+  const freeze = { ...state.freeze, as_of: [] } as Freeze;
+  const reason = "because";
+  return [
+    [regions.placementAction(summary), { reason }],
+    [regions.placementAction({ ...summary, placement: { ...summary.placement, enabled: false } }), {}],
+    [regions.serviceAction(summary), { reason, fence: "true" }],
+    [regions.serviceAction({ ...summary, lifecycle: "disabled" }), { traffic: "50" }],
+    [regions.trafficAction(summary), { percent: "30", reason }],
+    [regions.drainAction(summary, names), { to: "eu-west-1,ap-south-1", minutes: "10", reason }],
+    [regions.failbackAction(summary), { reason }],
+    [regions.drainHostAction(host), { reason }],
+    [regions.freezeAction(freeze), { state: "no-moves", reason, local: "" }],
+    [regions.freezeAction(freeze), { state: "frozen", local: "true" }],
+    ...work.vmActions(vm).map((action): [Action, Record<string, string>] => [action, {}]),
+    ...work.vmActions({ ...vm, wanted_running: false }).map((action): [Action, Record<string, string>] => [action, {}]),
+    [work.cancelOperation(operation), { reason }],
+    [work.failoverAction(names), { from: "eu-west-1", to: "", relax: "capacity", priority: "100", reason }],
+    [work.scheduleAction(names), { region: "eu-west-1", starts: "2027-01-02T03:04", minutes: "90", reason }],
+    [work.scheduleAction(names), { host: "eu-west-1/h07", starts: "2027-01-02T03:04", minutes: "90", reason, no_placement: "true" }],
+    [work.cancelWindow(window), { reason }],
+    [work.drillAction(names), { region: "eu-west-1", minutes: "30", reason }],
+    [work.restoreDrill(drill), {}],
+    [verifyAction, {}],
+  ];
+}
+
+function found(document: Document, method: string, path: string): [string, NonNullable<Document["paths"][string]>[string]] {
+  const parts = path.split("/");
+  const fits = (pattern: string) => {
+    const wanted = pattern.split("/");
+    return wanted.length === parts.length && wanted.every((part, i) => part.startsWith("{") || part === parts[i]);
+  };
+  const patterns = Object.keys(document.paths).filter((pattern) => fits(pattern) && document.paths[pattern]?.[method]);
+  const [best] = patterns.sort((a, b) => a.split("{").length - b.split("{").length);
+  const endpoint = best === undefined ? undefined : document.paths[best]?.[method];
+  assert.ok(best && endpoint, `${method} ${path} is not in the document`);
+  return [best, endpoint];
+}
+
+test("every action sends what the API's document takes", { skip: file ? false : "DWCP_OPENAPI names no document" }, () => {
+  const document = JSON.parse(readFileSync(file ?? "", "utf8")) as Document;
+  for (const [action, values] of everyAction()) {
+    const [pattern, endpoint] = found(document, action.method.toLowerCase(), action.path(values));
+    const body = { ...action.body(values), ...(action.dryRun === "none" ? {} : { dry_run: true }) };
+    if (action.method === "DELETE") {
+      const known = endpoint.parameters.map((one) => one.name);
+      assert.deepEqual(Object.keys(body).filter((name) => !known.includes(name)), [], pattern);
+    } else {
+      const schema = endpoint.requestBody?.content["application/json"].schema;
+      assert.ok(schema, pattern);
+      const sent: unknown = JSON.parse(JSON.stringify(body));
+      assert.deepEqual(flaws(document, { additionalProperties: false, ...schema }, sent, pattern), []);
+    }
   }
 });

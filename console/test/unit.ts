@@ -27,7 +27,8 @@ describe("numbers and times", () => {
       [7.25, "7.25 ms"],
       [340.4, "340 ms"],
       [2440, "2.4 s"],
-      [59_900, "59 s"],
+      [2000, "2 s"],
+      [59_999, "59.9 s"],
       [60_000, "1 min"],
       [185_000, "3 min 5 s"],
       [7_800_000, "2 h 10 min"],
@@ -146,6 +147,12 @@ describe("problems", () => {
     assert.equal(problem.request_id, "web_1");
     assert.match(problem.title, /502/);
     assert.deepEqual(problem.try, []);
+  });
+
+  test("an error in Prometheus' form is told in its words", () => {
+    const text = JSON.stringify({ status: "error", errorType: "bad_data", error: "unknown function" });
+    const problem = readProblem(400, text, "web_1");
+    assert.deepEqual([problem.title, problem.code, problem.request_id], ["unknown function", "bad_data", "web_1"]);
   });
 
   test("the server's request id wins over the one that was sent", () => {

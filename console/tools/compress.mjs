@@ -7,7 +7,7 @@ const root = new URL("../dist", import.meta.url).pathname;
 let total = 0;
 for (const name of readdirSync(root, { recursive: true })) {
   const path = join(root, name);
-  if (!statSync(path).isFile() || path.endsWith(".gz")) continue;
+  if (!statSync(path).isFile() || path.endsWith(".gz") || name === ".gitignore") continue;
   // The level and an empty time make the same bytes of the same file, everywhere.
   const small = gzipSync(readFileSync(path), { level: 9 });
   writeFileSync(`${path}.gz`, small);

@@ -40,7 +40,9 @@ export function problemOf(status: number, title: string, requestId: string, more
 /** The problem of an answer that is none: the body's, or what its status tells. */
 export function readProblem(status: number, text: string, requestId: string): Problem {
   try {
-    const body = JSON.parse(text) as Partial<Problem>;
+    const body = JSON.parse(text) as Partial<Problem> & { error?: unknown; errorType?: unknown };
+    // The Prometheus HTTP API has errors of its own form.
+    if (typeof body.error === "string") return problemOf(status, body.error, requestId, { code: String(body.errorType ?? "") });
     if (typeof body.title === "string") {
       return problemOf(status, body.title, body.request_id || requestId, { ...body, status, request_id: body.request_id || requestId });
     }

@@ -104,7 +104,7 @@ function World({ status, points, links }: { status: FederationStatus; points: Po
                 <a href={to("regions", point.region)} onFocus={() => choose(point.region)} onBlur={() => choose(null)}>
                   <b>{point.region}</b>
                   <State name={summary.lifecycle === "lost" ? "lost" : summary.health.state} />
-                  <span class="num more">{summary.vms === null ? "VMs unknown" : format.many(summary.vms, "VM")}</span>
+                  <span class="num load">{summary.vms === null ? "VMs unknown" : format.many(summary.vms, "VM")}</span>
                 </a>
               </li>
             );
