@@ -83,6 +83,13 @@ export function mib(value: number): string {
   return bytes(value * 1024 * 1024);
 }
 
+const USD = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
+
+/** `$1,842.50`. */
+export function usd(value: number): string {
+  return USD.format(value);
+}
+
 /** `vm_create` as `vm create`. */
 export function words(name: string): string {
   return name.replaceAll("_", " ");

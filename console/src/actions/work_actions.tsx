@@ -76,9 +76,13 @@ export function cancelOperation(operation: Operation): Action {
   };
 }
 
+/** VMs without a place that a plan names. */
+const MOST_LEFT = 8;
+
 /** The plan of a failover: what it predicts, and what has no place. */
 export function FailoverPlan({ failover }: { failover: Failover }) {
-  const left = failover.vms.filter((vm) => vm.state === "left").slice(0, 20);
+  const left = failover.vms.filter((vm) => vm.state === "left").map((vm) => `${vm.name}: ${vm.reason}`);
+  const rest = left.length - MOST_LEFT;
   return (
     <>
       <dl class="facts">
@@ -97,7 +101,7 @@ export function FailoverPlan({ failover }: { failover: Failover }) {
         <dt>Goes to</dt>
         <dd>{failover.to.join(", ") || "none"}</dd>
       </dl>
-      <Notes tone="warn" lines={left.map((vm) => `${vm.name}: ${vm.reason}`)} />
+      <Notes tone="warn" lines={[...left.slice(0, MOST_LEFT), ...(rest > 0 ? [`and ${format.count(rest)} more`] : [])]} />
     </>
   );
 }

@@ -71,7 +71,7 @@ function Figures({ failover }: { failover: Failover }) {
         <Value v={failover.rpo.acknowledged_writes_lost} why="not proven" />
       </Tile>
       <Tile name="Cost a month">
-        {cents === null ? <Unknown /> : <span class="num">{`${cents < 0 ? "−" : "+"}$${(Math.abs(cents) / 100).toFixed(2)}`}</span>}
+        {cents === null ? <Unknown /> : <span class="num">{`${cents < 0 ? "−" : "+"}${format.usd(Math.abs(cents) / 100)}`}</span>}
       </Tile>
     </dl>
   );

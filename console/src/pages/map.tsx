@@ -73,43 +73,45 @@ function World({ status, points, links }: { status: FederationStatus; points: Po
   return (
     <section class="panel wide" aria-label="Map of the regions">
       <div class="world">
-        <svg viewBox={`0 0 720 ${HEIGHT}`} aria-hidden="true" focusable="false">
-          <g class="graticule">
-            {[-120, -60, 0, 60, 120].map((lon) => (
-              <path key={lon} d={`M${(lon + 180) * 2},0V${HEIGHT}`} />
+        <div class="globe">
+          <svg viewBox={`0 0 720 ${HEIGHT}`} aria-hidden="true" focusable="false">
+            <g class="graticule">
+              {[-120, -60, 0, 60, 120].map((lon) => (
+                <path key={lon} d={`M${(lon + 180) * 2},0V${HEIGHT}`} />
+              ))}
+              {[-30, 0, 30, 60].map((lat) => (
+                <path key={lat} d={`M0,${(NORTH - lat) * 2}H720`} />
+              ))}
+            </g>
+            <path class="land" d={LAND} transform={`translate(0 ${(NORTH - 90) * 2})`} />
+            {shownPairs.map((link) => (
+              <Arc key={`${link.from}>${link.to}`} link={link} from={at.get(link.from)} to={at.get(link.to)} />
             ))}
-            {[-30, 0, 30, 60].map((lat) => (
-              <path key={lat} d={`M0,${(NORTH - lat) * 2}H720`} />
-            ))}
-          </g>
-          <path class="land" d={LAND} transform={`translate(0 ${(NORTH - 90) * 2})`} />
-          {shownPairs.map((link) => (
-            <Arc key={`${link.from}>${link.to}`} link={link} from={at.get(link.from)} to={at.get(link.to)} />
-          ))}
-        </svg>
-        <ul class="points">
-          {points.map((point) => {
-            const summary = status.regions.find((one) => one.region === point.region);
-            if (!summary) return null;
-            const side = point.x > 560 ? "west" : "east";
-            return (
-              <li
-                key={point.region}
-                class={side}
-                style={{ left: `${(100 * point.x) / 720}%`, top: `${(100 * point.y) / HEIGHT}%` }}
-                onMouseEnter={() => choose(point.region)}
-                onMouseLeave={() => choose(null)}
-              >
-                <span class={`point ${summary.health.state}`} aria-hidden="true" />
-                <a href={to("regions", point.region)} onFocus={() => choose(point.region)} onBlur={() => choose(null)}>
-                  <b>{point.region}</b>
-                  <State name={summary.lifecycle === "lost" ? "lost" : summary.health.state} />
-                  <span class="num load">{summary.vms === null ? "VMs unknown" : format.many(summary.vms, "VM")}</span>
-                </a>
-              </li>
-            );
-          })}
-        </ul>
+          </svg>
+          <ul class="points">
+            {points.map((point) => {
+              const summary = status.regions.find((one) => one.region === point.region);
+              if (!summary) return null;
+              const side = point.x > 560 ? "west" : "east";
+              return (
+                <li
+                  key={point.region}
+                  class={side}
+                  style={{ left: `${(100 * point.x) / 720}%`, top: `${(100 * point.y) / HEIGHT}%` }}
+                  onMouseEnter={() => choose(point.region)}
+                  onMouseLeave={() => choose(null)}
+                >
+                  <span class={`point ${summary.health.state}`} aria-hidden="true" />
+                  <a href={to("regions", point.region)} onFocus={() => choose(point.region)} onBlur={() => choose(null)}>
+                    <b>{point.region}</b>
+                    <State name={summary.lifecycle === "lost" ? "lost" : summary.health.state} />
+                    <span class="num load">{summary.vms === null ? "VMs unknown" : format.many(summary.vms, "VM")}</span>
+                  </a>
+                </li>
+              );
+            })}
+          </ul>
+        </div>
       </div>
       <p class="key">
         Round trip: <span class="line h0" aria-hidden="true" /> up to {SHORT_MS} ms <span class="line h2" aria-hidden="true" /> up to{" "}

@@ -27,16 +27,10 @@ export function Migrations() {
               <tr>
                 <th scope="col">State</th>
                 <th scope="col">VM</th>
-                <th scope="col">Kind</th>
                 <th scope="col">From</th>
                 <th scope="col">To</th>
-                <th scope="col">Copied</th>
-                <th scope="col" class="right">
-                  Rate
-                </th>
-                <th scope="col" class="right">
-                  Left
-                </th>
+                <th scope="col">Copied, or took</th>
+                <th scope="col">Rate, and what is left</th>
                 <th scope="col" class="right">
                   Stood still
                 </th>
@@ -64,12 +58,11 @@ function Line({ move }: { move: Migration }) {
     <tr>
       <td>
         <State name={move.state} work />
-        {!over && move.stage && <span class="muted"> {move.stage}</span>}
+        {!over && move.stage && move.stage !== move.state && <span class="muted"> {move.stage}</span>}
       </td>
       <th scope="row">
-        <a href={to("vms", move.vm)}>{move.name}</a>
+        <a href={to("vms", move.vm)}>{move.name}</a> <span class="muted">{move.kind}</span>
       </th>
-      <td>{move.kind}</td>
       <td>
         {move.from}/{move.from_host}
       </td>
@@ -91,8 +84,7 @@ function Line({ move }: { move: Migration }) {
           </>
         )}
       </td>
-      <td class="right">{over ? <span class="muted">ended</span> : <Value v={move.rate_bytes_per_s} as={(n) => `${format.bytes(n)}/s`} />}</td>
-      <td class="right">{over ? <span class="muted">ended</span> : <Value v={move.left_ms} as={format.duration} why="or never at these rates" />}</td>
+      <td>{!over && move.state === "running" && <Pace move={move} />}</td>
       <td class="right">
         {move.downtime_ms === null && !over ? <span class="muted">not yet</span> : <Value v={move.downtime_ms} as={format.duration} />}
       </td>
@@ -101,5 +93,14 @@ function Line({ move }: { move: Migration }) {
       </td>
       <td class="wrap">{move.reason}</td>
     </tr>
+  );
+}
+
+function Pace({ move }: { move: Migration }) {
+  return (
+    <>
+      <Value v={move.rate_bytes_per_s} as={(n) => `${format.bytes(n)}/s`} />,{" "}
+      <Value v={move.left_ms} as={(ms) => `${format.duration(ms)} left`} why="or never at these rates" />
+    </>
   );
 }

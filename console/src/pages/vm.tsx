@@ -91,7 +91,7 @@ function Facts({ vm }: { vm: Vm }) {
         </dd>
         <dt>Cost a month</dt>
         <dd>
-          <Value v={vm.cost_usd_month} as={(usd) => `$${usd.toFixed(2)}`} />
+          <Value v={vm.cost_usd_month} as={format.usd} />
         </dd>
         <dt>Created</dt>
         <dd>

@@ -9,6 +9,8 @@ export function Dialog(props: { title: string; close: () => void; wide?: boolean
   useEffect(() => {
     const before = document.activeElement;
     dialog.current?.showModal();
+    // The first thing to fill in or to press, and not the way out.
+    dialog.current?.querySelector<HTMLElement>("form :is(input, select, button), .buttons button")?.focus();
     return () => {
       // What the dialog did may have taken its button away.
       const back = before instanceof HTMLElement && before.isConnected ? before : document.querySelector<HTMLElement>("h1");
