@@ -421,6 +421,20 @@ describe("the keyboard alone", () => {
     assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("href")), "/d/events");
   });
 
+  test("single keys can be switched off", async () => {
+    await arrive("/d/events", "tbody tr");
+    await page.keyboard.press("?");
+    await page.uncheck("dialog input[type=checkbox]");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("?");
+    assert.equal(await page.locator("dialog").count(), 0);
+    await page.reload();
+    await page.waitForSelector("tbody tr");
+    await page.keyboard.press("g");
+    await page.keyboard.press("v");
+    assert.match(page.url(), /events/);
+  });
+
   test("every place that can be reached shows where the focus is", async () => {
     await arrive("/d/federation-overview", ".tiles");
     const seen = new Set<string>();

@@ -2,6 +2,7 @@
 
 import "./page_stub";
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { ApiError, freshId, readProblem } from "../src/api/client";
 import { search } from "../src/api/fleet";
@@ -18,6 +19,7 @@ import { agesOf } from "../src/ui/panel";
 import { readSorting, sorted } from "../src/ui/rows";
 import { ticks } from "../src/ui/timeline";
 import { makeState } from "../mock/routes";
+import { POLICY } from "../mock/server";
 
 describe("numbers and times", () => {
   test("a length of time has two units at most", () => {
@@ -167,6 +169,13 @@ describe("problems", () => {
     assert.match(freshId("web_"), /^web_[0-9a-z]{16}$/);
     assert.equal(new Set(Array.from({ length: 500 }, () => freshId(""))).size, 500);
   });
+});
+
+test("the stand-in sends the policy that dwcpd sends", () => {
+  const rust = readFileSync("../crates/server/src/http/web_console.rs", "utf8");
+  const written = /const POLICY: &str = "([^"]*)"/.exec(rust)?.[1];
+  // A line of Rust text that ends with a backslash goes on behind the blanks of the next.
+  assert.equal(written?.replace(/\\\n\s*/g, ""), POLICY);
 });
 
 describe("permission", () => {

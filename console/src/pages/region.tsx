@@ -122,7 +122,7 @@ function HealthPanel({ status }: { status: RegionStatus }) {
   return (
     <Panel title="Health">
       <p>
-        <State name={health.state} /> <Value v={health.score} as={(score) => `${score} of 100`} />
+        <State name={health.state} /> {health.score !== null && <span class="num">{health.score} of 100</span>}
       </p>
       <ul class="lines">
         {health.deductions.map((one) => (

@@ -2,9 +2,11 @@
 
 import { SECTIONS } from "../pages";
 import { Dialog } from "./dialog";
-import { KEYS } from "./shortcuts";
+import { useStore } from "../store";
+import { KEYS, setSingleKeys, singleKeys } from "./shortcuts";
 
 export function Help({ close }: { close: () => void }) {
+  const on = useStore(singleKeys);
   return (
     <Dialog title="Help and shortcuts" close={close} wide>
       <div class="columns">
@@ -33,6 +35,10 @@ export function Help({ close }: { close: () => void }) {
           ))}
         </dl>
       </div>
+      <label class="check">
+        <input type="checkbox" checked={on} onChange={(event) => setSingleKeys(event.currentTarget.checked)} />
+        <span>Single keys do this</span>
+      </label>
       <p>
         Every region serves this console from its own state; each panel says how old its numbers are. <span class="unknown">unknown</span> means that
         nobody has told, which is not 0. Actions need the role operator; they show what they would do before they do it.
