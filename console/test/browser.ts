@@ -216,6 +216,31 @@ describe("what is not known", () => {
   });
 });
 
+describe("what goes on", () => {
+  test("a VM tells why it is where it is, and its console is followed", async () => {
+    await arrive(pathOf("vm", ""), ".facts");
+    await page.click("text=Why it is there");
+    await page.waitForSelector("details tbody tr");
+    assert.match(await page.innerText("details tbody"), /the region is lost/);
+    await page.click("summary:has-text('Console')");
+    await page.waitForFunction(() => (document.querySelector(".console")?.textContent?.split("\n").length ?? 0) > 3);
+    await shoot("vm-open");
+    assert.deepEqual(await findings(), []);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a failover's progress rises while it is looked at", async () => {
+    mock.state.failoverAt = Date.now() - 20_000;
+    await arrive("/d/failovers/failover-002", ".bar.open");
+    const done = () => page.locator(".tiles [role=progressbar]").getAttribute("aria-valuenow").then(Number);
+    const before = await done();
+    await page.waitForFunction((least) => Number(document.querySelector(".tiles [role=progressbar]")?.getAttribute("aria-valuenow")) > least, before);
+    assert.ok((await page.locator(".row-body .row").count()) > 10);
+    await shoot("failover-running");
+    assert.deepEqual(complaints, []);
+  });
+});
+
 describe("actions", () => {
   test("a viewer sees them, can't use them and is told why", async () => {
     await context.close();

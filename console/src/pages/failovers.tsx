@@ -126,13 +126,13 @@ function Promises({ report }: { report: PromisesReport }) {
                   class="right"
                   title={one.steps.map((step) => `${step.step}: at most ${format.duration(step.at_most_ms)}, ${step.from}`).join("\n")}
                 >
-                  <Value v={one.rto_ms} as={format.duration} why="nothing would move, or not by itself" />
+                  {one.rto_ms === null ? <span class="muted">none by itself</span> : <Value v={one.rto_ms} as={format.duration} />}
                 </td>
                 <td class="right">
                   <Value v={one.rpo_ms} as={format.duration} />
                 </td>
                 <td class="right">
-                  <Value v={one.disk_rpo_ms} as={format.duration} why="no VM has a copy to start from" />
+                  {one.disk_rpo_ms === null ? <span class="muted">no copies</span> : <Value v={one.disk_rpo_ms} as={format.duration} />}
                 </td>
                 <td class="right num">{format.count(one.unprotected)}</td>
                 <td class="wrap">{[...one.broken, ...one.helps].join("; ")}</td>

@@ -174,7 +174,7 @@ function Explain({ path }: { path: string }) {
                       {place.host && `/${place.host}`}
                     </th>
                     <td class="right">
-                      <Value v={place.score} as={format.figure} why="ruled out" />
+                      {place.score === null ? <span class="muted">ruled out</span> : <Value v={place.score} as={format.figure} />}
                     </td>
                     <td>
                       {place.ruled_out.length > 0
@@ -199,13 +199,20 @@ function ConsolePanel({ path }: { path: string }) {
   const [open, setOpen] = useState(false);
   const answer = useStream<ConsoleText>(open ? `${path}/console?offset=-16384` : null, () => false);
   const [text, setText] = useState("");
+  const end = useRef(0);
   const box = useRef<HTMLPreElement>(null);
   useEffect(() => {
     const piece = answer.data;
-    if (piece) setText((old) => (old + piece.text).slice(-KEPT));
+    if (!piece) return;
+    // A stream that was opened again begins with what is there already.
+    const again = piece.offset < end.current;
+    end.current = piece.next_offset;
+    setText((old) => (again ? piece.text : old + piece.text).slice(-KEPT));
   }, [answer.data]);
   useEffect(() => {
-    if (!open) setText("");
+    if (open) return;
+    setText("");
+    end.current = 0;
   }, [open]);
   useEffect(() => {
     if (box.current) box.current.scrollTop = box.current.scrollHeight;
