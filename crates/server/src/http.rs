@@ -63,6 +63,7 @@ pub(crate) mod vm_record;
 mod vm_rules;
 mod vms;
 mod watch;
+mod web_console;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

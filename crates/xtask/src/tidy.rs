@@ -38,7 +38,7 @@ impl TextFile {
 
 const TEXT: [&str; 14] =
     ["rs", "toml", "md", "txt", "sh", "c", "h", "ts", "css", "html", "svg", "json", "yaml", "yml"];
-const SKIPPED: [&str; 4] = ["target", ".git", ".dwcp", "node_modules"];
+const SKIPPED: [&str; 5] = ["target", ".git", ".dwcp", "node_modules", "dist"];
 
 /// Checks every rule and prints what breaks one.
 ///

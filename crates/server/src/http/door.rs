@@ -18,7 +18,7 @@ use super::auth::{self, Caller};
 use super::body::{self, Outgoing};
 use super::call::{Call, digest};
 use super::routes::{self, Answered, Arrived, Found};
-use super::{Api, call, names, prometheus};
+use super::{Api, call, names, prometheus, web_console};
 use crate::handle::View;
 
 const JSON: &str = "application/json";
@@ -46,7 +46,8 @@ pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> Response<Outgo
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What the API answers is true now; the console's files say themselves how long they hold.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -162,17 +163,21 @@ async fn foreign(
     Ok(response)
 }
 
-/// What is served beside the table: the document, and whether the process is well.
+/// What is served beside the table: the web console, the document, and whether the process is well.
 async fn plain_page(
     api: &Arc<Api>,
     parts: &Parts,
     path: &str,
 ) -> Option<Result<Response<Outgoing>, Box<Refused>>> {
-    if !matches!(path, "/healthz" | "/v1/openapi.json") {
+    let page = web_console::answer(path, &parts.headers);
+    if page.is_none() && !matches!(path, "/healthz" | "/v1/openapi.json") {
         return None;
     }
     if !matches!(parts.method, hyper::Method::GET | hyper::Method::HEAD) {
         return Some(Err(wrong_method(path, "GET, HEAD")));
+    }
+    if let Some(page) = page {
+        return Some(Ok(page));
     }
     if path == "/v1/openapi.json" {
         let document = dwcp_api::openapi().to_string();

@@ -1,0 +1,51 @@
+/** Filters of a list, kept in the query of the page. */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+
+/** Typing shows at once and reaches the URL a little later: browsers allow only so many changes of it. */
+const URL_LATER_MS = 250;
+
+export function SearchBox(props: { label: string; value: string; change: (text: string) => void; url: (text: string) => void }) {
+  const { label, value, change, url } = props;
+  const [text, setText] = useState(value);
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const typed = (next: string) => {
+    setText(next);
+    change(next);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => url(next), URL_LATER_MS);
+  };
+  return (
+    <label class="inline search">
+      <span>{label}</span>
+      <input
+        type="search"
+        value={text}
+        data-search
+        placeholder="words; label=value"
+        autocomplete="off"
+        spellcheck={false}
+        onInput={(event) => typed(event.currentTarget.value)}
+      />
+    </label>
+  );
+}
+
+export function Choice(props: { label: string; value: string; options: string[]; change: (value: string) => void }) {
+  const { label, value, options, change } = props;
+  const all = value === "" || options.includes(value) ? options : [value, ...options];
+  return (
+    <label class="inline">
+      <span>{label}</span>
+      <select value={value} onChange={(event) => change(event.currentTarget.value)}>
+        <option value="">all</option>
+        {all.map((option) => (
+          <option key={option} value={option}>
+            {option.replaceAll("_", " ")}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
