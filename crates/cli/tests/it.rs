@@ -20,6 +20,7 @@ mod it {
     mod site_answers;
     mod sync_answers;
     mod tls;
+    mod telemetry_answers;
     mod transcripts;
     mod upgrade_answers;
 }

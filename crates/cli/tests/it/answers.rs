@@ -424,6 +424,7 @@ fn refused(request: &Arrived) -> Option<Reply> {
         .or_else(|| super::site_answers::answer(request))
         .or_else(|| super::membership_answers::answer(request))
         .or_else(|| super::controllers_answers::answer(request))
+        .or_else(|| super::telemetry_answers::answer(request))
         .or_else(|| super::upgrade_answers::answer(request))
         .or_else(|| super::restoration_answers::answer(request))
 }

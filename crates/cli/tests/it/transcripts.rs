@@ -6,7 +6,31 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 16] = [
+const FILES: [(&str, &[&str]); 17] = [
+    (
+        "telemetry",
+        &[
+            "metrics query 'histogram_quantile(0.99, dwcp_federation_placement_latency_ms)' --range 24h",
+            "metrics query 'histogram_quantile(0.99, dwcp_federation_*_latency_ms)'",
+            "metrics query 'avg(dwcp_federation_cpu_utilization) by (region)' --range 7d --step 1h",
+            "metrics query 'avg(dwcp_federation_cpu_utilization) by (region)' --range 7d --step 1h --format csv",
+            "metrics query nothing",
+            "metrics query 'sum(up'",
+            "metrics query up --step 1h",
+            "metrics query up --at +2h",
+            "metrics query up --range soon",
+            "metrics export --metrics vm_count,cpu_usage --range 90d",
+            "metrics export --metrics vm_count,cpu_usage --range 90d --format json",
+            "metrics export --metrics vm_count",
+            "logs query --component security --level warning,error --since 24h",
+            "logs query --component security --format json",
+            "logs query --component database",
+            "logs query --level loud",
+            "federation region logs --region us-east-1 --since 2h",
+            "federation region logs --region eu-west-1",
+            "federation region logs --region mars",
+        ],
+    ),
     (
         "federation",
         &[
@@ -362,7 +386,7 @@ const FILES: [(&str, &[&str]); 16] = [
             "dev link --from us-east-1 --to eu-west-1 --rtt 500ms --loss 1% --cut",
             "dev link --from us-east-1 --to eu-west-1",
             "dev link --cut",
-            "metrics query 'sum(dwcp_federation_active_vms)' --range 7d --step 1h",
+            "federation monitoring sla report --format pdf",
             "compliance report --dry-run",
         ],
     ),
@@ -513,4 +537,9 @@ fn commands_about_how_a_region_is_print_what_their_transcript_says() {
 #[test]
 fn commands_about_controllers_print_what_their_transcript_says() {
     holds("controllers");
+}
+
+#[test]
+fn commands_about_metrics_and_logs_print_what_their_transcript_says() {
+    holds("telemetry");
 }
