@@ -19,8 +19,8 @@ mod it {
     mod settings_answers;
     mod site_answers;
     mod sync_answers;
-    mod tls;
     mod telemetry_answers;
+    mod tls;
     mod transcripts;
     mod upgrade_answers;
 }

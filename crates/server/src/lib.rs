@@ -3,6 +3,7 @@
 //! The shell around [`dwcp_roles::node::Node`]: a durable [`store`], a thread that runs the node, the mesh between
 //! regions, the log. [`region::Region`] puts them together; the binary adds the HTTP API and the command line.
 
+pub mod api_socket;
 pub mod backups;
 pub mod clock;
 pub mod controller;

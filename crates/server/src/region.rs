@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use dwcp_config::region::RegionConfig;
 use dwcp_mesh::{Identity, Mesh, MeshHandle};
-use dwcp_roles::node::{Input, Node, SwitchOrder};
+use dwcp_roles::node::{Input, Node, NodeConfig, SwitchOrder};
 use dwcp_state::FEDERATION_GROUP;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
+use crate::api_socket::Joins;
 use crate::handle::{NodeHandle, View};
 use crate::hands::Hands;
 use crate::inspect::Inspector;
@@ -26,7 +27,7 @@ use crate::program::fetch::{self, Keeper};
 use crate::record::Recorder;
 use crate::store::{SetAside, Store, StoreError};
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, keeper, logs};
+use crate::telemetry::{Instruments, Kept};
 use crate::writer::{CommitTimes, Writer};
 use crate::{clock, links, setup};
 
@@ -48,7 +49,7 @@ pub struct Options {
     /// The program is on trial.
     pub trial: bool,
     /// Called once, when all that is kept was read and just before the node joins its groups.
-    pub joins: Box<dyn FnOnce() -> Result<(), String> + Send>,
+    pub joins: Joins,
     /// Called once when the store fails: nothing is acknowledged from then on.
     pub failed: Box<dyn FnOnce(StoreError) + Send>,
 }
@@ -91,29 +92,12 @@ impl Region {
     pub fn start_on(config: &RegionConfig, options: Options, store: Store) -> Result<Region, String> {
         let Options { log, state_lost, mut recorder, switch, trial, joins, failed } = options;
         let identity = setup::identity(config)?;
-        let folder = Path::new(&config.data_dir).join("metrics");
-        // The control plane does not need it.
-        let measurements = keeper::open(&folder, setup::metrics(config), &log);
-        let measurements =
-            measurements.map_err(|why| log.error("monitor", format!("no metrics are kept: {why}")));
-        let folder = Path::new(&config.data_dir).join("logs");
-        let kept = logs::open(&folder, &config.region, &log);
-        let kept =
-            kept.map_err(|why| log.error("monitor", format!("the log can't be searched later: {why}"))).ok();
-        let kept = kept.map(|(store, lines)| {
-            log.keep_for_queries(lines);
-            store
-        });
+        let kept = Kept::open(config, &log);
         let seed = setup::random_seed()?;
         let mut node_config = setup::node_config(config, seed)?;
         node_config.lost = state_lost;
         node_config.program.trial = trial;
-        let node = match &mut recorder {
-            Some(recorder) => recorder.open(node_config, clock::now(), &store),
-            None => Node::open(node_config, clock::now(), &store),
-        };
-        let mut node = node.map_err(|e| e.to_string())?;
-        node.set_workers(Arc::new(Hands::start().map_err(|e| format!("threads for decisions: {e}"))?));
+        let node = open_node(node_config, &mut recorder, &store)?;
 
         let (events, from_mesh) = mpsc::channel(EVENTS);
         let mesh = setup::mesh_config(config, identity.clone(), seed)?;
@@ -148,9 +132,7 @@ impl Region {
         let (asking, asked) = fetch::door();
         let inspector = Inspector::new(config, identity.clone(), mesh.clone());
         let (querying, queried) = fetch::door();
-        let measured = measurements
-            .ok()
-            .map(|store| Measured::new(config.number, store, Some(mesh.clone())).with_logs(kept.clone()));
+        let measured = kept.regions(config.number, &mesh);
         let keeper = Keeper {
             programs: Programs::in_folder(Path::new(&config.data_dir)),
             keys: config.upgrade_keys.clone(),
@@ -175,10 +157,8 @@ impl Region {
             vital(links::measure(mesh.clone(), door.clone(), times.clone(), placements), &log),
             vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
-        let answers = measured.clone().map(|measured| vital(measured.keep(queried), &log));
-        let copies = measured.clone().zip(kept);
-        let copies = copies.map(|(measured, kept)| vital(logs::copy(measured, kept, door.clone()), &log));
-        let tasks = tasks.into_iter().chain(answers).chain(copies).collect();
+        let telemetry = measured.clone().map(|measured| vital(measured.keep(queried, door.clone()), &log));
+        let tasks = tasks.into_iter().chain(telemetry).collect();
         Ok(Region { node: door, mesh, identity, times, inspector, instruments, measured, thread, tasks })
     }
 
@@ -207,6 +187,17 @@ impl Region {
         self.mesh.shutdown().await;
         self.tasks.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// The node as its store has it, with threads to decide on.
+fn open_node(config: NodeConfig, recorder: &mut Option<Recorder>, store: &Store) -> Result<Node, String> {
+    let node = match recorder {
+        Some(recorder) => recorder.open(config, clock::now(), store),
+        None => Node::open(config, clock::now(), store),
+    };
+    let mut node = node.map_err(|e| e.to_string())?;
+    node.set_workers(Arc::new(Hands::start().map_err(|e| format!("threads for decisions: {e}"))?));
+    Ok(node)
 }
 
 /// Runs a part that the region can't do without: a panic in it ends the process.

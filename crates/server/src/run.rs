@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use dwcp_config::region::RegionConfig;
 use dwcp_roles::node::SwitchOrder;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
+use crate::api_socket::ApiSocket;
 use crate::backups::{self, place::Places};
 use crate::http::{self, Api};
 use crate::log::Log;
@@ -24,8 +24,6 @@ use crate::telemetry::keeper;
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
 /// Leadership that is not handed over by then is left to an election. Longer than the longest round trip.
 const HAND_OVER_WITHIN: Duration = Duration::from_millis(700);
-/// Connections that wait to be taken.
-const BACKLOG: u32 = 1_024;
 /// How much sooner than others this process gets the processor.
 const NICE: i32 = -5;
 
@@ -81,19 +79,8 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT: {e}"))?;
     let (failed, mut failure) = mpsc::unbounded_channel();
     let (switch, mut switching) = mpsc::unbounded_channel();
-    // An agent that is refused here takes this process for dead and may rest its lease on that (see the decision on
-    // fail-static leases). So the door opens before the node joins its groups and closes only with the process. It opens no sooner
-    // either: a process that reads its store, from another machine maybe, is not silent, which would say nothing.
-    let api = config.listen.api.clone();
-    let socket = bind(&api).map_err(|e| format!("the API at {api}: {e}"))?;
-    let (opened, open) = std::sync::mpsc::channel();
-    let address = api.clone();
-    let joins = move || {
-        let door = open_door(socket).map_err(|e| format!("the API at {address}: {e}"))?;
-        // Who waits for it does so below.
-        let _ = opened.send(door);
-        Ok(())
-    };
+    let api = &config.listen.api;
+    let (joins, open) = ApiSocket::bind(api)?.opens();
     let region = Region::start(
         &config,
         Options {
@@ -102,7 +89,7 @@ async fn serve(
             recorder: recorder.transpose()?,
             switch,
             trial,
-            joins: Box::new(joins),
+            joins,
             failed: Box::new(move |error| drop(failed.send(error))),
         },
     )?;
@@ -110,14 +97,7 @@ async fn serve(
     let tls = region.identity.api_server_config().map_err(|e| e.to_string())?;
     let closing = Arc::new(Notify::new());
     let closed = closing.clone();
-    let api_of = Api::new(region.node.clone(), &config).inspecting(region.inspector.clone());
-    let shared = Arc::new(api_of.measuring(region.instruments.clone(), region.measured.clone()));
-    if let Some(measured) = &region.measured {
-        let every = Duration::from_millis(config.metrics.interval_ms);
-        tokio::spawn(keeper::keep(shared.clone(), measured.store().clone(), every, log.clone()));
-    }
-    tokio::spawn(records::keep(region.node.clone()));
-    tokio::spawn(backups::keep(region.node.clone(), Places::new(&config), log.clone()));
+    let shared = answering(&config, &region, &log);
     let serving =
         tokio::spawn(http::serve(
             listener,
@@ -154,26 +134,17 @@ async fn serve(
     Ok(order)
 }
 
-/// The address of the API: what keeps it taken, and what listens there.
-fn open_door(socket: TcpSocket) -> std::io::Result<(std::net::TcpListener, TcpListener)> {
-    let door = socket.listen(BACKLOG)?.into_std()?;
-    let listener = TcpListener::from_std(door.try_clone()?)?;
-    Ok((door, listener))
-}
-
-/// Takes the address: nobody else can open a door there, and whoever knocks is refused until it opens.
-fn bind(api: &str) -> std::io::Result<TcpSocket> {
-    let mut last = std::io::Error::other("it names no address");
-    for address in std::net::ToSocketAddrs::to_socket_addrs(api)? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // What is left of the connections of a process before this one is no other door.
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address) {
-            Ok(()) => return Ok(socket),
-            Err(error) => last = error,
-        }
+/// The API of a running region, and what keeps its records, backups and measurements.
+fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
+    let api = Api::new(region.node.clone(), config).inspecting(region.inspector.clone());
+    let api = Arc::new(api.measuring(region.instruments.clone(), region.measured.clone()));
+    if let Some(measured) = &region.measured {
+        let every = Duration::from_millis(config.metrics.interval_ms);
+        tokio::spawn(keeper::keep(api.clone(), measured.store().clone(), every, log.clone()));
     }
-    Err(last)
+    tokio::spawn(records::keep(region.node.clone()));
+    tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));
+    api
 }
 
 /// Lets the control plane run before the machines it controls; only root may.

@@ -17,17 +17,17 @@ use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
 use crate::typed::{RegionCommand, SetTraffic};
 
+fn list(session: &Session) -> Result<(Document, Exit), Failure> {
+    let request = |cursor| RegionListRequest { cursor, ..Default::default() };
+    let page = all_pages::<RegionList, _>(session, None, request)?;
+    let table = federation::region_table(&page.items);
+    Ok((Document::page(&page, table), Exit::Done))
+}
+
 pub fn run(session: &Session, command: &RegionCommand) -> Ended {
     let dry_run = session.global.dry_run;
     match command {
-        RegionCommand::List => read(session, || {
-            let page = all_pages::<RegionList, _>(session, None, |cursor| RegionListRequest {
-                cursor,
-                ..Default::default()
-            })?;
-            let table = federation::region_table(&page.items);
-            Ok((Document::page(&page, table), Exit::Done))
-        }),
+        RegionCommand::List => read(session, || list(session)),
         RegionCommand::Status { region, compact, verbose } => read(session, || {
             let request = RegionReadRequest { region: region.clone(), watch: false };
             let status = session.call::<RegionRead>(&request)?;

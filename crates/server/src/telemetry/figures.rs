@@ -106,7 +106,12 @@ fn regions(out: &mut Figures, view: &View<'_>, lately: &Lately, own: &str) {
             (labels, region.replication_lag_ms.map(|ms| ms as f64 / 1e3))
         }),
     );
-    let Some(mine) = shown.iter().find(|region| region.region == own) else { return };
+    if let Some(mine) = shown.iter().find(|region| region.region == own) {
+        own_region(out, mine, own);
+    }
+}
+
+fn own_region(out: &mut Figures, mine: &RegionSummary, own: &str) {
     let of = |value: Option<f64>| [([("region", own.to_owned())], value)];
     out.gauge("dwcp_federation_active_vms", "VMs that live in a region.", of(mine.vms.map(|vms| vms as f64)));
     let utilization: [(&str, &str, &Usage); 3] = [

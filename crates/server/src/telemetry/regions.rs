@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::wire::{Ask, Condition, Frame, Tell, What, decode_texts, encode_texts};
 use crate::clock;
+use crate::handle::NodeHandle;
 use crate::program::fetch::Incoming;
 
 /// A region that has not answered by then is missing.
@@ -85,8 +86,11 @@ impl Regions {
         &self.store
     }
 
-    /// Answers others, and takes their answers, until the mesh ends.
-    pub async fn keep(self, mut incoming: UnboundedReceiver<Incoming>) {
+    /// Answers others, takes their answers and copies their logs, until the mesh ends.
+    pub async fn keep(self, mut incoming: UnboundedReceiver<Incoming>, node: NodeHandle) {
+        if let Some(logs) = self.logs.clone() {
+            tokio::spawn(super::logs::copy(self.clone(), logs, node));
+        }
         while let Some((from, bytes)) = incoming.recv().await {
             match decode::<Frame>(&bytes) {
                 Ok(Frame::Ask(ask)) => self.answer(from, *ask),
