@@ -50,7 +50,8 @@ pub struct Config {
     pub coarse_ms: i64,
     /// Blocks of coarse samples are put together up to this span.
     pub coarse_compacted_ms: i64,
-    /// How long samples are kept as they came.
+    /// How long samples are kept as they came. Their block goes as a whole, and not before its `compacted_ms` are over and were
+    /// thinned out.
     pub fine_retention_ms: i64,
     /// How long coarse samples are kept.
     pub coarse_retention_ms: i64,
