@@ -24,7 +24,7 @@ pub use condition::{Condition, Conditions};
 pub use dispatch::{Dispatcher, GroupBy, Notification, Reason, Route};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use inhibit::Inhibition;
-pub use mute::{Muted, Mutes, Scope, Window};
+pub use mute::{Muted, Mutes, Window, WindowScope};
 pub use silence::{Silence, SilenceError, Silences};
 pub use state::{Change, Context, Evaluation, Health, RuleState};
 

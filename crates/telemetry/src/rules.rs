@@ -6,6 +6,7 @@
 mod duration;
 mod place;
 mod read;
+mod recorded;
 mod shipped;
 mod template;
 
@@ -15,6 +16,7 @@ use crate::model::Labels;
 
 pub use duration::duration_ms;
 pub use read::read;
+pub use recorded::Recorded;
 pub use shipped::SHIPPED;
 pub use template::{QuerySample, Scope, Template, TemplateError};
 

@@ -26,18 +26,20 @@ impl Inhibition {
         }
     }
 
-    /// A critical threshold that is passed explains the warning of the same cause.
-    pub fn by_graver() -> Inhibition {
+    /// Of two alerts with one label `cause` about the same thing, the graver one explains the other: a critical threshold its warning.
+    pub fn by_graver() -> [Inhibition; 3] {
         let read = |text: &str| text.parse().unwrap_or_default();
-        Inhibition {
-            source: read(&format!("cause!=\"\", {SEVERITY}=\"P2\"")),
-            target: read(&format!("cause!=\"\", {SEVERITY}=\"P3\"")),
-            equal: ["cause", REGION, "host", "vm", "source", "target", "sla", "tenant"]
-                .map(str::to_owned)
-                .to_vec(),
-        }
+        [("P0", "P[123]"), ("P1", "P[23]"), ("P2", "P3")].map(|(graver, others)| Inhibition {
+            source: read(&format!("cause!=\"\", {SEVERITY}=\"{graver}\"")),
+            target: read(&format!("cause!=\"\", {SEVERITY}=~\"{others}\"")),
+            equal: ABOUT.map(str::to_owned).to_vec(),
+        })
     }
 }
+
+/// The labels that say what an alert is about.
+const ABOUT: [&str; 10] =
+    ["cause", REGION, "host", "vm", "component", "source", "target", "sla", "group", "tenant"];
 
 /// The inhibitions and the alerts that fire, made ready for many questions.
 pub(super) struct Inhibitor<'a> {

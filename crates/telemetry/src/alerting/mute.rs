@@ -10,7 +10,7 @@ use super::{Fingerprint, Inhibition, REGION, Silences};
 /// What a maintenance window is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Scope {
+pub enum WindowScope {
     /// Alerts whose label `region` is this.
     Region(String),
     /// Alerts whose label `host` is this.
@@ -23,7 +23,7 @@ pub enum Scope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     pub id: String,
-    pub scope: Scope,
+    pub scope: WindowScope,
     /// From this moment on, ms since 1970.
     pub from_ms: i64,
     /// Up to this moment, it not included.
@@ -34,9 +34,9 @@ impl Window {
     /// Whether an alert of these labels falls into it now.
     pub fn covers(&self, labels: &Labels, now_ms: i64) -> bool {
         let about = match &self.scope {
-            Scope::Region(region) => labels.get(REGION) == region,
-            Scope::Host(host) => labels.get("host") == host,
-            Scope::All => true,
+            WindowScope::Region(region) => labels.get(REGION) == region,
+            WindowScope::Host(host) => labels.get("host") == host,
+            WindowScope::All => true,
         };
         about && (self.from_ms..self.until_ms).contains(&now_ms)
     }

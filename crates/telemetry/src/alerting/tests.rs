@@ -205,8 +205,8 @@ fn a_dead_region_explains_all_but_the_gravest_in_it() {
 }
 
 #[test]
-fn a_critical_threshold_explains_its_warning_only() {
-    let mutes = Mutes { inhibitions: vec![Inhibition::by_graver()], ..Mutes::default() };
+fn the_graver_alert_explains_the_other_of_one_cause_only() {
+    let mutes = Mutes { inhibitions: Inhibition::by_graver().to_vec(), ..Mutes::default() };
     let of = |name: &str, severity, region, cause| {
         alert_labels(name, &[("severity", severity), ("region", region), ("cause", cause)])
     };
@@ -238,9 +238,9 @@ fn alerts_of_what_is_maintained_are_muted_in_the_window() {
     let firing =
         [alert_labels("A", &[("region", "eu"), ("host", "h1")]), alert_labels("A", &[("host", "h2")])];
     let cases = [
-        (Scope::Region("eu".to_owned()), [true, false]),
-        (Scope::Host("h2".to_owned()), [false, true]),
-        (Scope::All, [true, true]),
+        (WindowScope::Region("eu".to_owned()), [true, false]),
+        (WindowScope::Host("h2".to_owned()), [false, true]),
+        (WindowScope::All, [true, true]),
     ];
     for (scope, wanted) in cases {
         let mutes = Mutes { windows: vec![window("w", scope)], ..Mutes::default() };
@@ -402,5 +402,40 @@ proptest! {
                 whole.alerts().iter().filter(|a| a.phase == Phase::Firing).map(|a| a.labels.clone()).collect();
             prop_assert_eq!(&firing, &open);
         }
+    }
+
+    /// Whoever is told that something fires is told once that it is over, and never of an end without a beginning.
+    #[test]
+    fn every_page_gets_one_end(
+        steps in prop::collection::vec((0u8..8, 0u8..8, 1i64..400, prop::bool::ANY), 1..60),
+    ) {
+        let (mut dispatcher, routes) = (Dispatcher::default(), [route()]);
+        let mut open = std::collections::BTreeSet::new();
+        let mut now = 0;
+        // Some time after everything is over, everyone knows.
+        let ending = [(0u8, 0u8, 400i64, false); 2];
+        for (fires, mutes, passes, restarts) in steps.into_iter().chain(ending) {
+            now += passes;
+            if restarts {
+                let text = serde_json::to_string(&dispatcher).expect("it can be stored");
+                dispatcher = serde_json::from_str(&text).expect("it can be read");
+            }
+            let alerts: Vec<(Alert, bool)> = (0..3u8)
+                .filter(|bit| fires >> bit & 1 == 1)
+                .map(|bit| (firing(&format!("A{bit}"), "eu", "P2"), mutes >> bit & 1 == 1))
+                .collect();
+            for told in dispatcher.step(&routes, &alerts, now) {
+                for alert in &told.resolved {
+                    prop_assert!(open.remove(&alert.labels), "an end without a beginning");
+                }
+                let muted = |labels: &Labels| alerts.iter().any(|(alert, muted)| *muted && alert.labels == *labels);
+                for alert in &told.firing {
+                    prop_assert!(!muted(&alert.labels));
+                    open.insert(alert.labels.clone());
+                }
+            }
+        }
+        prop_assert!(open.is_empty(), "nobody was told of the end of {open:?}");
+        prop_assert_eq!(dispatcher, Dispatcher::default());
     }
 }

@@ -231,7 +231,7 @@ impl Book {
         {
             if let Some(incident) = self.incidents.get_mut(&id) {
                 incident.status = Status::Open;
-                (incident.acknowledged, incident.resolved_at_ms) = (None, None);
+                (incident.acknowledged, incident.resolved_at_ms, incident.assignee) = (None, None, None);
                 incident.reopened += 1;
                 incident.note(now_ms, None, "It came back.");
                 decided.push(Decision::Reopened(id.clone()));

@@ -159,3 +159,34 @@ fn durations_have_their_units_once_and_the_larger_first() {
         assert!(duration_ms(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn recorded_series_end_with_what_they_were_made_of() {
+    use crate::model::{Sample, Value};
+    let rule = Recording {
+        record: "a:b".to_owned(),
+        expr: "x".to_owned(),
+        labels: vec![("host".to_owned(), String::new())],
+    };
+    let x = |region: &str, host: &str| {
+        (Labels::new([("__name__", "x"), ("region", region), ("host", host)]), Value::Float(1.0))
+    };
+    let mut recorded = Recorded::default();
+    let mut write = |found: &[(Labels, Value)], at_ms| {
+        let show = |(labels, sample): &(Labels, Sample)| {
+            format!("{labels}{} {}", if sample.value.is_stale() { " ends" } else { "" }, sample.at_ms)
+        };
+        let written = recorded.evaluate(&rule, found, 2, at_ms)?;
+        Ok::<Vec<String>, String>(written.iter().map(show).collect())
+    };
+    let both = [x("eu", "h1"), x("us", "h1")];
+    let lines = |lines: &[&str]| Ok(lines.iter().map(|line| (*line).to_owned()).collect());
+    assert_eq!(write(&both, 1), lines(&[r#"a:b{region="eu"} 1"#, r#"a:b{region="us"} 1"#]));
+    let two = write(&[x("eu", "h1"), x("eu", "h2")], 2);
+    assert_eq!(two, Err(r#"it gave two series of the labels a:b{region="eu"}"#.to_owned()));
+    let many = write(&[x("a", ""), x("b", ""), x("c", "")], 3);
+    assert_eq!(many, Err("it gave 3 series, and the limit is 2".to_owned()));
+    assert_eq!(write(&both[..1], 4), lines(&[r#"a:b{region="eu"} 4"#, r#"a:b{region="us"} ends 4"#]));
+    assert_eq!(write(&[], 5), lines(&[r#"a:b{region="eu"} ends 5"#]));
+    assert_eq!(write(&[], 6), lines(&[]));
+}
