@@ -52,6 +52,8 @@ export function makeState(now: number) {
     freeze: { state: "active", local: null, since_at_ms: null, by: null, reason: "", revision: 7 } as Omit<Freeze, "as_of">,
     /** No series, as a server without telemetry. */
     noSeries: false,
+    /** Every region answers a query of series. */
+    noWarnings: true,
   };
 }
 
@@ -516,7 +518,8 @@ function queryRange(state: State, { query }: Asked) {
   if (state.noSeries) throw new Refused({ status: 404, title: "no such endpoint", code: "DWCP-R0002", cause: ["the API has no /api/v1/query_range"] });
   const [start, end, step] = ["start", "end", "step"].map((name) => Number(query.get(name)));
   const result = range(query.get("query") ?? "", { start: start ?? 0, end: end ?? 0, step: step ?? 60 }, state.began - LOST_FOR_MS);
-  return { status: "success", data: { resultType: "matrix", result } };
+  const warnings = state.noWarnings ? [] : [`${LOST} does not answer: what it measured is missing`];
+  return { status: "success", data: { resultType: "matrix", result }, warnings };
 }
 
 function principal(role: Role) {

@@ -15,13 +15,13 @@ const LEVELS: [string, number, number][] = [
   ["state_sync_latency_ms", 190, 60],
   ["routing_decision_latency_ms", 0.08, 0.03],
   ["sla_compliance_percent", 99.96, 0.03],
-  ["link_rtt_ms", 180, 12],
-  ["network_bytes_total", 38e6, 12e6],
-  ["errors_total", 0.4, 0.4],
-  ["replication_lag_ms", 240, 120],
-  ["state_sync_operations_total", 420, 90],
+  ["link_round_trip_seconds", 180, 12],
+  ["link_throughput_bytes_per_second", 38e6, 12e6],
+  ["log_lines_total", 0.4, 0.4],
+  ["state_sync_lag_seconds", 240, 120],
+  ["group_applied_total", 420, 90],
   ["state_size_bytes", 91e6, 4e6],
-  ["routed_requests_total", 5200, 1400],
+  ["traffic_percent", 90, 5],
 ];
 
 interface Ranged {

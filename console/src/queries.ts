@@ -1,4 +1,4 @@
-/** The series that the console draws, by the names of the operations guide (`dwcp_federation_…`). */
+/** The series that the console draws: those of the operations guide (`dwcp_federation_…`), and of links and processes. */
 
 import * as format from "./format";
 import type { Plot } from "./ui/chart";
@@ -19,7 +19,7 @@ function quantiles(metric: string, where = ""): Plot["queries"] {
 
 const gauge = (metric: string, where: string) => [{ query: `avg by (region) (${P}${metric}${where})` }];
 const summed = (metric: string, where = "") => [{ query: `sum by (region) (${P}${metric}${where})` }];
-const rate = (metric: string, where = "", by = "region") => [{ query: `sum by (${by}) (rate(${P}${metric}${where}[5m]))` }];
+const rate = (metric: string, where = "", by = "region") => [{ query: `sum by (${by}) (rate(${metric}${where}[5m]))` }];
 
 export const OVERVIEW: Plot[] = [
   { title: "VMs by region", queries: summed("active_vms"), by: "region", unit: format.count },
@@ -32,6 +32,8 @@ export const OVERVIEW: Plot[] = [
 export function regionPlots(region: string): Plot[] {
   const where = region === "" ? "" : `{region=${JSON.stringify(region)}}`;
   const from = region === "" ? "" : `{from=${JSON.stringify(region)}}`;
+  const level = region === "" ? '{level="error"}' : `{region=${JSON.stringify(region)},level="error"}`;
+  const end = region === "" ? "from" : "to";
   return [
     { title: "CPU utilization", queries: gauge("cpu_utilization", where), by: "region", unit: percent, atLeast: 100 },
     { title: "Memory utilization", queries: gauge("memory_utilization", where), by: "region", unit: percent, atLeast: 100 },
@@ -39,32 +41,32 @@ export function regionPlots(region: string): Plot[] {
     { title: "VMs", queries: summed("active_vms", where), by: "region", unit: format.count },
     {
       title: "Round trip to other regions",
-      queries: [{ query: `max by (${region === "" ? "from" : "to"}) (${P}link_rtt_ms${from})` }],
-      by: region === "" ? "from" : "to",
+      queries: [{ query: `1000 * max by (${end}) (dwcp_link_round_trip_seconds${from})` }],
+      by: end,
       unit: ms,
     },
     {
       title: "Throughput",
-      queries: rate("network_bytes_total", where),
-      by: "region",
+      queries: [{ query: `sum by (${end}) (dwcp_link_throughput_bytes_per_second${from})` }],
+      by: end,
       unit: (value) => `${format.bytes(Math.round(value))}/s`,
       binary: true,
     },
-    { title: "Errors", queries: rate("errors_total", where), by: "region", unit: perSecond },
+    { title: "Errors in the log", queries: rate("dwcp_log_lines_total", level), by: "region", unit: perSecond },
   ];
 }
 
 export const STATE_SYNC: Plot[] = [
-  { title: "Replication lag, worst peer", queries: [{ query: `max by (from) (${P}replication_lag_ms)` }], by: "from", unit: ms },
+  { title: "Replication lag, worst peer", queries: [{ query: `1000 * max by (source) (${P}state_sync_lag_seconds)` }], by: "source", unit: ms },
   { title: "State sync latency", queries: quantiles("state_sync_latency_ms"), unit: ms },
-  { title: "Sync operations", queries: rate("state_sync_operations_total"), by: "region", unit: perSecond },
-  { title: "Conflict resolutions", queries: rate("conflict_resolutions_total"), by: "region", unit: perSecond },
+  { title: "Sync operations", queries: rate("dwcp_group_applied_total"), by: "region", unit: perSecond },
+  { title: "Conflict resolutions", queries: rate(`${P}conflict_resolutions_total`), by: "region", unit: perSecond },
   { title: "State size", queries: summed("state_size_bytes"), by: "region", unit: (value) => format.bytes(Math.round(value)), binary: true },
 ];
 
 export const ROUTING: Plot[] = [
   { title: "Routing decision latency", queries: quantiles("routing_decision_latency_ms"), unit: ms },
-  { title: "Traffic by region", queries: rate("routed_requests_total"), by: "region", unit: perSecond },
-  { title: "DDoS detections", queries: rate("ddos_detections_total"), by: "region", unit: perSecond },
-  { title: "QoS violations", queries: rate("qos_violations_total"), by: "region", unit: perSecond },
+  { title: "Share of traffic", queries: gauge("traffic_percent", ""), by: "region", unit: percent, atLeast: 100 },
+  { title: "DDoS detections", queries: rate(`${P}ddos_detections_total`), by: "region", unit: perSecond },
+  { title: "QoS violations", queries: rate(`${P}qos_violations_total`), by: "region", unit: perSecond },
 ];

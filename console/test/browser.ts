@@ -44,6 +44,7 @@ beforeEach(async () => {
   await context?.close();
   mock.down = false;
   mock.state.noSeries = false;
+  mock.state.noWarnings = true;
   await open({});
 });
 
@@ -203,6 +204,12 @@ describe("what is not known", () => {
     await page.waitForFunction(() => document.querySelectorAll(".chart .nothing").length === 4);
     assert.match(await page.innerText(".chart .nothing"), /keeps no series/);
     await shoot("no-series");
+  });
+
+  test("a region that is missing in a chart is named there", async () => {
+    mock.state.noWarnings = false;
+    await arrive("/d/state-sync", ".chart .notes");
+    assert.match(await page.innerText(".chart .notes"), /sa-east-1 does not answer/);
   });
 
   test("a server that stops answering leaves the last answer with its age and a problem with a request id", async () => {

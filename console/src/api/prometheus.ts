@@ -14,11 +14,18 @@ export interface Series {
   points: [number, number][];
 }
 
+export interface Ranged {
+  series: Series[];
+  warnings: string[];
+}
+
 interface Envelope {
   status: "success" | "error";
   data?: { resultType: string; result: unknown };
   errorType?: string;
   error?: string;
+  /** What is missing: regions that did not answer, named. */
+  warnings?: string[];
 }
 
 interface Raw {
@@ -53,9 +60,10 @@ export function readInstant(body: Envelope): Sample[] {
 }
 
 /** All series of a query between two times in seconds. */
-export async function queryRange(query: string, start: number, end: number, step: number, signal: AbortSignal): Promise<Series[]> {
+export async function queryRange(query: string, start: number, end: number, step: number, signal: AbortSignal): Promise<Ranged> {
   const params = new URLSearchParams({ query, start: String(start), end: String(end), step: String(step) });
-  return readRange(await call<Envelope>(`/api/v1/query_range?${params}`, { signal }));
+  const body = await call<Envelope>(`/api/v1/query_range?${params}`, { signal, measured: true });
+  return { series: readRange(body), warnings: body.warnings ?? [] };
 }
 
 /** Whether a problem only means that this server keeps no series. */
@@ -75,7 +83,7 @@ export function align(series: Series[]): { times: number[]; rows: (number | null
   return { times, rows };
 }
 
-/** A step that gives about `points` points, in whole seconds and not below five. */
+/** A step that gives about `points` points, in whole seconds and not below the interval of measurements, 15 s. */
 export function stepFor(spanSeconds: number, points = 180): number {
-  return Math.max(5, Math.ceil(spanSeconds / points));
+  return Math.max(15, Math.ceil(spanSeconds / points));
 }

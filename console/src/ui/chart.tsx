@@ -7,7 +7,7 @@ import { align, notServed, queryRange, type Series, stepFor } from "../api/prome
 import type { Problem } from "../api/work_types";
 import * as format from "../format";
 import { useStore } from "../store";
-import { Age, ProblemView } from "./panel";
+import { Age, Notes, ProblemView } from "./panel";
 import { shown } from "./theme";
 
 /** What a chart asks and how it shows it. */
@@ -39,6 +39,7 @@ interface Loaded {
   start: number;
   end: number;
   problem: Problem | null;
+  warnings: string[];
 }
 
 function named(series: Series[], plot: Plot, name: string | undefined): Named[] {
@@ -54,11 +55,15 @@ async function load(plot: Plot, span: number, signal: AbortSignal): Promise<Load
   const end = Math.floor(Date.now() / 1000 / step) * step;
   const start = end - span;
   const found = await Promise.all(
-    plot.queries.map(async ({ query, name }) => named(await queryRange(query, start, end, step, signal), plot, name)),
+    plot.queries.map(async ({ query, name }) => {
+      const { series, warnings } = await queryRange(query, start, end, step, signal);
+      return { series: named(series, plot, name), warnings };
+    }),
   );
-  const series = found.flat().filter((one) => one.points.some(([, value]) => Number.isFinite(value)));
+  const warnings = [...new Set(found.flatMap((one) => one.warnings))];
+  const series = found.flatMap((one) => one.series).filter((one) => one.points.some(([, value]) => Number.isFinite(value)));
   series.sort((a, b) => (a.name < b.name ? -1 : 1));
-  return { series, at: Date.now(), start, end, problem: null };
+  return { series, at: Date.now(), start, end, problem: null, warnings };
 }
 
 function useLoaded(plot: Plot, span: number): Loaded | null {
@@ -73,7 +78,7 @@ function useLoaded(plot: Plot, span: number): Loaded | null {
         if (leaving.signal.aborted) return;
         if (!(error instanceof ApiError)) throw error;
         const { problem } = error;
-        setLoaded((old) => ({ ...(old ?? { series: [], at: 0, start: 0, end: 0 }), problem }));
+        setLoaded((old) => ({ ...(old ?? { series: [], at: 0, start: 0, end: 0, warnings: [] }), problem }));
       }
     };
     void again();
@@ -110,6 +115,7 @@ export function Chart({ plot, span }: { plot: Plot; span: number }) {
         </p>
       )}
       {loaded && !none && <Drawing loaded={loaded} plot={plot} cursor={setAt} />}
+      {loaded && <Notes lines={loaded.warnings} tone="warn" />}
       {loaded && !none && <Legend loaded={loaded} plot={plot} at={at} />}
       <details class="query">
         <summary>Query</summary>
