@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dwcp_config::region::RegionConfig;
 use dwcp_mesh::{Identity, Mesh, MeshHandle};
-use dwcp_roles::node::{Input, Node, NodeConfig, SwitchOrder};
+use dwcp_roles::node::{Input, Node, SwitchOrder};
 use dwcp_state::FEDERATION_GROUP;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -94,10 +94,7 @@ impl Region {
         let identity = setup::identity(config)?;
         let kept = Kept::open(config, &log);
         let seed = setup::random_seed()?;
-        let mut node_config = setup::node_config(config, seed)?;
-        node_config.lost = state_lost;
-        node_config.program.trial = trial;
-        let node = open_node(node_config, &mut recorder, &store)?;
+        let node = open_node(config, (seed, state_lost, trial), &mut recorder, &store)?;
 
         let (events, from_mesh) = mpsc::channel(EVENTS);
         let mesh = setup::mesh_config(config, identity.clone(), seed)?;
@@ -190,7 +187,15 @@ impl Region {
 }
 
 /// The node as its store has it, with threads to decide on.
-fn open_node(config: NodeConfig, recorder: &mut Option<Recorder>, store: &Store) -> Result<Node, String> {
+fn open_node(
+    config: &RegionConfig,
+    (seed, lost, trial): (u64, bool, bool),
+    recorder: &mut Option<Recorder>,
+    store: &Store,
+) -> Result<Node, String> {
+    let mut config = setup::node_config(config, seed)?;
+    config.lost = lost;
+    config.program.trial = trial;
     let node = match recorder {
         Some(recorder) => recorder.open(config, clock::now(), store),
         None => Node::open(config, clock::now(), store),

@@ -154,6 +154,54 @@ const BENCHMARKS: &[Named] = &[
         work: Work::Own(controllers::measure),
     },
     Named {
+        name: "metrics",
+        about: "samples a second kept, bytes a sample and reads, against VictoriaMetrics and Prometheus where they are installed",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-telemetry",
+            "--example=bench-metrics",
+            "--",
+        ]),
+    },
+    Named {
+        name: "promql",
+        about: "600 expressions and more over the same samples, against a real Prometheus: the same answers",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-telemetry",
+            "--example=promql-differential",
+            "--",
+        ]),
+    },
+    Named {
+        name: "exposition",
+        about: "what metrics cost a process: counting, showing, reading",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-telemetry",
+            "--example=bench-exposition",
+            "--",
+        ]),
+    },
+    Named {
+        name: "logs",
+        about: "records a second kept, bytes a record and searches, against grep over the same text",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-telemetry",
+            "--example=bench-logs",
+            "--",
+        ]),
+    },
+    Named {
         name: "store",
         about: "a commit in the region's etcd cluster, of one member and of three, against one in the embedded store",
         work: Work::Own(store::measure),
@@ -177,6 +225,17 @@ const BENCHMARKS: &[Named] = &[
 
 /// What every fuzz target begins with; package, example and the arguments that were typed follow.
 const FUZZ: &[&str] = &["run", "--quiet", "--profile=sim"];
+
+/// Programs with targets of their own, by what they are called here: package and example. All other names are the server's.
+const FUZZED: &[(&str, &str, &str)] = &[
+    ("agent", "dwcp-agent", "fuzz-agent"),
+    ("backup", "dwcp-backup", "fuzz-backup"),
+    ("exposition", "dwcp-telemetry", "fuzz-exposition"),
+    ("logs", "dwcp-telemetry", "fuzz-logs"),
+    ("metrics", "dwcp-telemetry", "fuzz-metrics"),
+    ("promql", "dwcp-telemetry", "fuzz-promql"),
+    ("rules", "dwcp-telemetry", "fuzz-rules"),
+];
 
 /// Runs one benchmark, or lists them.
 ///
@@ -209,13 +268,13 @@ pub fn fuzz(tree: &Tree, arguments: &[String]) -> Result<(), Failure> {
         run(cargo().args(FUZZ).args(package).args(arguments).current_dir(&tree.root))
     };
     match arguments.first().map(String::as_str) {
-        Some("agent") => fuzz("dwcp-agent", "fuzz-agent", &arguments[1..]),
-        Some("backup") => fuzz("dwcp-backup", "fuzz-backup", &arguments[1..]),
-        Some(name) if !name.starts_with("--") => fuzz("dwcp-server", "fuzz", arguments),
+        Some(name) if !name.starts_with("--") => match FUZZED.iter().find(|(known, ..)| *known == name) {
+            Some((_, package, example)) => fuzz(package, example, &arguments[1..]),
+            None => fuzz("dwcp-server", "fuzz", arguments),
+        },
         _ => {
             fuzz("dwcp-server", "fuzz", arguments)?;
-            fuzz("dwcp-agent", "fuzz-agent", arguments)?;
-            fuzz("dwcp-backup", "fuzz-backup", arguments)
+            FUZZED.iter().try_for_each(|(_, package, example)| fuzz(package, example, arguments))
         }
     }
 }

@@ -145,7 +145,7 @@ fn odd_text_that_a_real_prometheus_reads_is_read() {
         for number in 0..ODD.len() {
             let (labels, address) =
                 (format!("{{__metrics_path__: /{job}/{number}, odd: '{number}'}}"), server.address);
-            write!(configuration, "  - {{targets: ['{address}'], labels: {labels}}}\n")
+            writeln!(configuration, "  - {{targets: ['{address}'], labels: {labels}}}")
                 .expect("a string takes everything");
         }
     }
