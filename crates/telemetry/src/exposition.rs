@@ -134,6 +134,23 @@ pub struct ExpositionError {
     pub why: String,
 }
 
+impl ExpositionError {
+    /// What is wrong may quote a line of any length: it is cut.
+    fn new(at: Place, why: String) -> ExpositionError {
+        ExpositionError { at, why: cut(why) }
+    }
+}
+
+/// A message, no longer than people read.
+pub(crate) fn cut(mut message: String) -> String {
+    const CHARACTERS: usize = 300;
+    if let Some((end, _)) = message.char_indices().nth(CHARACTERS) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 impl fmt::Display for ExpositionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at {
@@ -167,7 +184,7 @@ pub fn decode(
 ) -> Result<Exposition, ExpositionError> {
     if body.len() > limits.bytes {
         let why = format!("{} bytes, and at most {} are read", body.len(), limits.bytes);
-        return Err(ExpositionError { at: Place::Whole, why });
+        return Err(ExpositionError::new(Place::Whole, why));
     }
     match format {
         Format::Text | Format::OpenMetrics => parse::decode(body, format == Format::OpenMetrics, limits),

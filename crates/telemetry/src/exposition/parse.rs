@@ -18,7 +18,7 @@ use cursor::Cursor;
 pub fn decode(body: &[u8], open: bool, limits: &Limits) -> Result<Exposition, ExpositionError> {
     let wrong = |at: usize, why: String| {
         let line = 1 + body[..at].iter().filter(|byte| **byte == b'\n').count();
-        ExpositionError { at: Place::Line(line), why }
+        ExpositionError::new(Place::Line(line), why)
     };
     let text =
         std::str::from_utf8(body).map_err(|error| wrong(error.valid_up_to(), "not UTF-8".to_owned()))?;
@@ -125,6 +125,7 @@ impl Reader<'_> {
         if !is_metric_name(name) {
             return Err(format!("{name:?} can't name a metric"));
         }
+        check_label(NAME, name, 0, self.limits)?;
         let mut pairs = vec![(self.names.get(NAME), self.names.get(name))];
         let mut blank = Vec::new();
         cursor.skip_blanks();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Budget, WriteError, WriteRequest, histograms, in_order};
-use crate::exposition::{Kind, Limits, Metadata, Names, check_read_label};
+use crate::exposition::{Kind, Limits, Metadata, Names, check_read_label, cut};
 use crate::model::{Labels, Sample, Series, Value};
 use crate::protobuf::spans;
 use crate::protobuf::{Fields, Writer};
@@ -97,7 +97,7 @@ pub fn check_label(name: &str, value: &str, before: &Pairs, limits: &Limits) -> 
 pub fn series(pairs: Pairs, mut samples: Vec<Sample>) -> Result<Series, WriteError> {
     let labels = Labels::new(pairs);
     if labels.name().is_empty() {
-        return Err(WriteError::Malformed(format!("a series without a name: {labels}")));
+        return Err(WriteError::Malformed(cut(format!("a series without a name: {labels}"))));
     }
     in_order(&mut samples);
     Ok(Series { labels, samples })

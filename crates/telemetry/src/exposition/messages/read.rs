@@ -28,7 +28,7 @@ pub fn decode(body: &[u8], buckets: Buckets, limits: &Limits) -> Result<Expositi
 
 impl From<WireError> for ExpositionError {
     fn from(error: WireError) -> ExpositionError {
-        ExpositionError { at: Place::Byte(error.at), why: error.why.to_owned() }
+        ExpositionError::new(Place::Byte(error.at), error.why.to_owned())
     }
 }
 
@@ -66,6 +66,7 @@ impl Reader<'_> {
         if !is_metric_name(name) {
             return Err(wrong(format!("{name:?} can't name a metric")));
         }
+        check_label(NAME, name, 0, self.limits).map_err(wrong)?;
         metadata.kind = match kind {
             0 => Kind::Counter,
             1 => Kind::Gauge,
@@ -325,5 +326,5 @@ fn unmarked(value: f64) -> f64 {
 }
 
 fn wrong(why: String) -> ExpositionError {
-    ExpositionError { at: Place::Whole, why }
+    ExpositionError::new(Place::Whole, why)
 }

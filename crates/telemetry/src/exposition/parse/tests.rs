@@ -96,7 +96,15 @@ fn limits_are_held() {
     assert_eq!(why("a 1\nb 1\nc 1\n"), "line 3: more than 2 samples");
     assert_eq!(why("a{b=\"1\",c=\"2\"} 1\n"), "line 1: a: more than 2 labels");
     assert_eq!(why("a{b=\"12345\"} 1\n"), "line 1: a: the label b has 5 bytes, and at most 4 are read");
+    assert_eq!(why("abcde 1\n"), "line 1: the label __name__ has 5 bytes, and at most 4 are read");
     assert!(why("a{b23456789=\"1\"} 1\n").contains("a label's name of 9 bytes"));
     assert_eq!(why("# HELP a\n# HELP b\n# TYPE a gauge\n# HELP c\n"), "line 4: more than 2 families");
     assert!(decode(b"a{b=\"1234\"} 1\nb 1\n", false, &limits).is_ok());
+}
+
+#[test]
+fn an_error_quotes_no_more_than_people_read() {
+    let long = format!("up {}\n", "ü".repeat(100_000));
+    let why = text(&long).expect_err("no number").to_string();
+    assert!(why.starts_with("line 1: up: its value, \"üüü") && why.chars().count() < 320, "{why}");
 }
