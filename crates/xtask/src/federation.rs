@@ -4,6 +4,7 @@
 //! list names, remembers each process by number and start time, and finds every process of the
 //! federation (watchdogs and QEMUs too) by the `DWCP_DEV_DIR` variable they inherit.
 
+mod console;
 pub mod demo;
 pub mod down;
 pub mod image;

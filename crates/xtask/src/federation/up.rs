@@ -1,7 +1,7 @@
 //! `up`: from a bare machine to five running regions with six VMs that answer.
 
 use super::process::{recorded, start};
-use super::{Lock, Planned, api_address, demo, image, known_region, link, planned, regions};
+use super::{Lock, Planned, api_address, console, demo, image, known_region, link, planned, regions};
 use crate::flags::Flags;
 use crate::run::{Failure, cargo, command, run, say, wait_until};
 use crate::tree::Tree;
@@ -23,6 +23,7 @@ pub fn up(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     let _lock = Lock::take(&tree.dev)?;
     install::ensure(since)?;
     if !flags.has("no-build") {
+        console::build(tree, since);
         build(tree, since)?;
     }
     image::ensure(tree, since)?;
