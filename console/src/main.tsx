@@ -5,6 +5,7 @@ import "uplot/dist/uPlot.min.css";
 import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/parts.css";
+import "./styles/views.css";
 import { SignIn } from "./pages/sign_in";
 import { session } from "./session";
 import { useStore } from "./store";
