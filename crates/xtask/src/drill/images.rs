@@ -203,13 +203,15 @@ fn refused_while_used(stage: &Stage) -> Result<(), Failure> {
     if gone { Ok(()) } else { Err(Failure::new("image remove is refused although no VM is left")) }
 }
 
-/// Data folders by host.
+/// Data folders by host of a region; hosts that wait for theirs get no image.
 struct Hosts(BTreeMap<String, PathBuf>);
 
 impl Hosts {
     fn of(stage: &Stage) -> Result<Hosts, Failure> {
         let mut folders = BTreeMap::new();
-        for entry in planned(stage.tree)? {
+        let in_regions =
+            planned(stage.tree)?.into_iter().filter(|entry| stage.regions.contains(&entry.region));
+        for entry in in_regions {
             if let (Some(host), Some(folder)) =
                 (entry.name.strip_prefix("agentd-"), image::data_of(stage.tree, &entry)?)
             {
