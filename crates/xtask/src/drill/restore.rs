@@ -4,7 +4,7 @@
 use super::backup::place::{Objects, Place};
 use super::stage::{Stage, told};
 use super::sync_loss::{self, Record, must};
-use crate::federation::{demo, demo::Vm, process};
+use crate::federation::{demo, demo::Vm, planned, process, up};
 use crate::run::{Failure, capture, command, fault, text_of, wait_until};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -134,8 +134,28 @@ fn lose_everything(stage: &Stage) -> Result<BTreeMap<String, PathBuf>, Failure> 
     for folder in folders.values() {
         fs::remove_dir_all(folder).map_err(|e| fault("cannot remove", folder, &e))?;
     }
+    lose_clusters(stage)?;
     stage.say(&format!("{killed} servers are killed, and what they kept is removed"));
     Ok(folders)
+}
+
+/// Where servers keep their state in etcd: every cluster is a new and empty one.
+fn lose_clusters(stage: &Stage) -> Result<(), Failure> {
+    let dev = &stage.tree.dev;
+    if planned(stage.tree)?.iter().all(|entry| entry.program != "etcd") {
+        return Ok(());
+    }
+    let (_, left) = process::stop(dev, Duration::ZERO, |one| one.program == "etcd");
+    if !left.is_empty() {
+        return Err(Failure::new(format!("{} members of etcd do not end", left.len())));
+    }
+    for member in planned(stage.tree)?.iter().filter(|entry| entry.program == "etcd") {
+        let folder = member.arguments.iter().find_map(|argument| argument.strip_prefix("--data-dir="));
+        let folder = folder.map(|folder| dev.join(folder)).filter(|folder| folder.starts_with(dev));
+        let folder = folder.ok_or_else(|| Failure::new(format!("{} keeps no data", member.name)))?;
+        fs::remove_dir_all(&folder).map_err(|e| fault("cannot remove", &folder, &e))?;
+    }
+    up::start_all(stage.tree, "etcd")
 }
 
 fn dwcpd(stage: &Stage, config: &Path, from: &Place, words: &[&str]) -> Result<Output, Failure> {

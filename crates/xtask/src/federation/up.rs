@@ -64,6 +64,16 @@ pub fn again(tree: &Tree) -> Result<(), Failure> {
     demo::wait_for_status(tree, since)
 }
 
+/// Starts every process of one program that does not run.
+///
+/// # Errors
+/// As [`up`].
+pub fn start_all(tree: &Tree, program: &str) -> Result<(), Failure> {
+    let planned = planned(tree)?;
+    let chosen: Vec<&Planned> = planned.iter().filter(|entry| entry.program == program).collect();
+    start_missing(tree, &chosen, Instant::now())
+}
+
 /// Builds the three programs with the `sim` profile: release speed, every check on.
 ///
 /// # Errors
