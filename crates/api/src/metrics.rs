@@ -73,8 +73,10 @@ wire! {
         /// The names, in the order asked for.
         pub metrics: Vec<String>,
         pub days: Vec<MetricsDay>,
-        /// What is missing.
+        /// What is missing, and what to know about the values.
         pub warnings: Vec<String>,
+        /// Regions that should have answered and did not.
+        pub missing: Vec<String>,
     }
 
     /// Figures of one day (UTC).

@@ -68,8 +68,8 @@ pub struct Region {
     pub inspector: Inspector,
     /// What its process counts.
     pub instruments: Instruments,
-    /// What every region measured; none: this one's store of it can't be used.
-    pub measured: Option<Measured>,
+    /// What every region measured and said.
+    pub measured: Measured,
     thread: JoinHandle<()>,
     tasks: Vec<AbortHandle>,
 }
@@ -150,12 +150,11 @@ impl Region {
                 &log,
             ),
             vital(inspector.clone().keep(asked), &log),
+            vital(measured.clone().keep(queried, door.clone()), &log),
             vital(keeper.keep(incoming), &log),
             vital(links::measure(mesh.clone(), door.clone(), times.clone(), placements), &log),
             vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
-        let telemetry = measured.clone().map(|measured| vital(measured.keep(queried, door.clone()), &log));
-        let tasks = tasks.into_iter().chain(telemetry).collect();
         Ok(Region { node: door, mesh, identity, times, inspector, instruments, measured, thread, tasks })
     }
 

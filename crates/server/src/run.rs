@@ -137,10 +137,10 @@ async fn serve(
 /// The API of a running region, and what keeps its records, backups and measurements.
 fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
     let api = Api::new(region.node.clone(), config).inspecting(region.inspector.clone());
-    let api = Arc::new(api.measuring(region.instruments.clone(), region.measured.clone()));
-    if let Some(measured) = &region.measured {
+    let api = Arc::new(api.measuring(region.instruments.clone(), Some(region.measured.clone())));
+    if let Some(store) = region.measured.store() {
         let every = Duration::from_millis(config.metrics.interval_ms);
-        tokio::spawn(keeper::keep(api.clone(), measured.store().clone(), every, log.clone()));
+        tokio::spawn(keeper::keep(api.clone(), store.clone(), every, log.clone()));
     }
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));

@@ -200,6 +200,9 @@ pub fn metrics(config: &RegionConfig) -> dwcp_telemetry::store::Config {
     dwcp_telemetry::store::Config {
         fine_retention_ms: ms(config.metrics.keep_ms),
         coarse_retention_ms: ms(config.metrics.keep_coarse_ms),
+        // They share a disk and a machine with the state, which must not suffer.
+        blocks_bytes_max: Some(8 << 30),
+        head_bytes_max: 512 << 20,
         ..Default::default()
     }
 }

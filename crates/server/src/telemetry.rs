@@ -43,9 +43,8 @@ impl Kept {
         Kept { metrics: metrics.ok(), logs }
     }
 
-    /// What every region has of both; none: this one can keep no metrics.
-    pub fn regions(self, me: NodeId, mesh: &MeshHandle) -> Option<regions::Regions> {
-        let regions = |store| regions::Regions::new(me, store, Some(mesh.clone())).with_logs(self.logs);
-        self.metrics.map(regions)
+    /// What every region has of both.
+    pub fn regions(self, me: NodeId, mesh: &MeshHandle) -> regions::Regions {
+        regions::Regions::new(me, self.metrics, Some(mesh.clone())).with_logs(self.logs)
     }
 }

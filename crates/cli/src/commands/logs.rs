@@ -1,6 +1,6 @@
 //! Lines of the logs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dwcp_api::log::{LogLine, LogLines, LogQuery, LogQueryRequest};
 use dwcp_config::spelling::nearest;
@@ -17,6 +17,8 @@ const COMPONENTS: [&str; 6] =
 const LEVELS: [&str; 3] = ["info", "warning", "error"];
 /// Between two looks for what is new.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// A line that comes so late is still shown, ms.
+const LATE_MS: u64 = 60_000;
 /// Lines of a page where all are wanted.
 const PAGE: u32 = 10_000;
 
@@ -54,8 +56,11 @@ pub fn run(session: &Session, command: &LogsCommand) -> Ended {
         let mut found = session.call::<LogQuery>(&request)?;
         // The newest were asked for; people read from the top down.
         found.lines.reverse();
-        let exit = if found.missing.is_empty() { Exit::Done } else { Exit::Partly };
-        Ok((document(&found), exit))
+        let lacks = match &wanted.region {
+            Some(region) => found.missing.contains(region),
+            None => !found.missing.is_empty(),
+        };
+        Ok((document(&found), if lacks { Exit::Partly } else { Exit::Done }))
     })
 }
 
@@ -112,14 +117,19 @@ fn follow(session: &Session, wanted: &LogsQuery, mut request: LogQueryRequest) -
     let mut newest_first = true;
     request.limit = wanted.limit.or(Some(10));
     let mut missing: Vec<String> = Vec::new();
+    let began = Instant::now();
     loop {
+        if !newest_first {
+            // Of a log that comes back, or is new here, only what is as new.
+            let since_ms = wanted.since.unwrap_or(LATE_MS);
+            request.since_ms = Some(since_ms.saturating_add(began.elapsed().as_millis() as u64));
+        }
         match session.call::<LogQuery>(&request) {
             Ok(mut found) => {
                 if newest_first {
                     found.lines.reverse();
                     newest_first = false;
                     request.limit = Some(PAGE);
-                    request.since_ms = None;
                 }
                 for region in found.missing.iter().filter(|region| !missing.contains(*region)) {
                     session.note(&format!(
@@ -161,12 +171,14 @@ pub fn of_region(session: &Session, wanted: &RegionLogs) -> Ended {
         let found = session.call::<LogQuery>(&request)?;
         all.lines.extend(found.lines);
         all.warnings.extend(found.warnings);
-        all.missing = found.missing;
+        all.missing.extend(found.missing);
         match found.next_cursor {
             Some(cursor) => request.cursor = Some(cursor),
             None => break,
         }
     }
+    all.missing.sort();
+    all.missing.dedup();
     all.warnings.sort();
     all.warnings.dedup();
     session.warn(&all.warnings);

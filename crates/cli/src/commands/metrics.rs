@@ -179,7 +179,11 @@ fn export(session: &Session, wanted: &typed::MetricsExport) -> Ended {
     let found = session.call::<MetricsExport>(&request)?;
     session.warn(&found.warnings);
     session.show_as(&days(&found), Format::Csv)?;
-    Ok(if found.warnings.is_empty() { Exit::Done } else { Exit::Partly })
+    let lacks = match &wanted.region {
+        Some(region) => found.missing.contains(region),
+        None => !found.missing.is_empty(),
+    };
+    Ok(if lacks { Exit::Partly } else { Exit::Done })
 }
 
 fn days(found: &MetricsDays) -> Document {

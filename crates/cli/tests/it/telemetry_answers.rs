@@ -76,7 +76,7 @@ fn logs(request: &Arrived) -> Reply {
 
 fn days() -> Reply {
     let day = |day: u64, date: &str, values: Value| json!({ "day": day, "date": date, "values": values });
-    let body = json!({ "metrics": ["vm_count", "cpu_usage"], "warnings": [], "days": [
+    let body = json!({ "metrics": ["vm_count", "cpu_usage"], "warnings": [], "missing": [], "days": [
         day(89, "2026-11-22", json!([12.0, null])),
         day(90, "2026-11-23", json!([13.5, 41.25])),
     ]});

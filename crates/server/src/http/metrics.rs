@@ -12,6 +12,7 @@ use dwcp_telemetry::promql::observed::Bare;
 use dwcp_telemetry::promql::{Answer, AnswerValue, Engine, ParseError, Query, QueryError, expand_globs};
 use dwcp_types::{Code, Refusal};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::Api;
 use super::call::{Call, bad_value};
@@ -22,7 +23,13 @@ use crate::handle::View;
 use crate::telemetry::regions::{Federated, Others};
 
 /// Samples that one query may hold.
-const MOST_SAMPLES: u64 = 20_000_000;
+const MOST_SAMPLES: u64 = 5_000_000;
+/// Queries of this process at once; more wait for their turn.
+const AT_ONCE: usize = 4;
+/// Names that globs may stand for, and columns of an export.
+const MOST_NAMES: usize = 40;
+/// Values of one answer.
+const MOST_VALUES: u64 = 500_000;
 /// Longest query.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(25);
 /// Most values of one row, as Prometheus has it.
@@ -40,6 +47,22 @@ pub fn engine() -> Engine {
     Engine { max_samples: MOST_SAMPLES, timeout: LONGEST, ..Engine::default() }
 }
 
+/// An answer that is not too long to be sent.
+///
+/// # Errors
+/// It has more values than are sent at once.
+pub fn bounded(answer: Answer) -> Result<Answer, QueryError> {
+    let values = match &answer.value {
+        AnswerValue::Scalar(_) | AnswerValue::String(_) => 1,
+        AnswerValue::Vector(rows) => rows.len(),
+        AnswerValue::Matrix(all) => all.iter().map(|series| series.samples.len()).sum(),
+    };
+    match values as u64 {
+        samples if samples > MOST_VALUES => Err(QueryError::TooMuch { samples, limit: MOST_VALUES }),
+        _ => Ok(answer),
+    }
+}
+
 /// Every region, for one query.
 pub async fn federated(api: &Api) -> Result<Federated, Problem> {
     let Some(regions) = api.measured.clone() else {
@@ -54,10 +77,14 @@ fn others(view: &View<'_>) -> Others {
     regions.map(|(node, region)| (*node, region.as_str().to_owned(), names::is_heard(view, *node))).collect()
 }
 
+static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
+
 /// Runs what reads disks and waits for regions on a thread of its own.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
+    // Each may hold as many samples as it may.
+    let _turn = TURNS.acquire().await;
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(super::call::stopping()))
 }
 
@@ -160,6 +187,10 @@ fn evaluate(source: &Federated, text: &str, window: &Window) -> Result<Evaluated
     if globs.is_empty() {
         return one(source, text, window, None);
     }
+    if globs.len() > MOST_NAMES {
+        let why = format!("its * stands for {} names, and for at most {MOST_NAMES}", globs.len());
+        return Err(bad_value("expression", why));
+    }
     let (mut rows, mut kind, mut warnings) = (Vec::new(), "vector", Vec::new());
     for (name, text) in globs {
         let (found, of, _, told) = one(source, &text, window, Some(&name))?;
@@ -193,7 +224,8 @@ fn one(source: &Federated, text: &str, window: &Window, name: Option<&str>) -> R
             engine.range(source, &query, end - range, end, step)
         }
     };
-    Ok(shown(answer.map_err(|error| unanswered(&error))?, window.end_ms, name))
+    let answer = answer.and_then(bounded).map_err(|error| unanswered(&error))?;
+    Ok(shown(answer, window.end_ms, name))
 }
 
 fn shown(answer: Answer, at_ms: u64, name: Option<&str>) -> Evaluated {
@@ -281,6 +313,9 @@ impl Serve for MetricsExport {
             .await?;
         }
         let metrics: Vec<String> = request.metrics.split(',').map(|name| name.trim().to_owned()).collect();
+        if metrics.len() > MOST_NAMES {
+            return Err(bad_value("metrics", format!("at most {MOST_NAMES} names")));
+        }
         let expressions: Result<Vec<String>, Problem> =
             metrics.iter().map(|name| figure(name, request.region.as_deref())).collect();
         let expressions = expressions?;
@@ -332,10 +367,11 @@ fn export(
     }
     // A day of which nothing is known is none: a spreadsheet or a regression would take it for something.
     days.retain(|day| day.values.iter().any(Option::is_some));
-    warnings.extend(source.missing().iter().map(|(region, why)| format!("{region}: {why}")));
+    let missing = source.missing();
+    warnings.extend(missing.iter().map(|(region, why)| format!("{region}: {why}")));
     warnings.sort();
     warnings.dedup();
-    Ok(MetricsDays { metrics, days, warnings })
+    Ok(MetricsDays { metrics, days, warnings, missing: missing.into_keys().collect() })
 }
 
 /// The date of a day since 1970.

@@ -14,7 +14,7 @@ use dwcp_telemetry::promql::{Query, QueryError, read_duration};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::metrics::{blocking, engine, federated};
+use super::metrics::{blocking, bounded, engine, federated};
 use super::routes::unescape;
 use super::{Api, call};
 use crate::clock;
@@ -22,6 +22,8 @@ use crate::telemetry::regions::Federated;
 
 /// Most values of one row.
 const MOST_POINTS: i64 = 11_000;
+/// Most selectors of a request.
+const MOST_SELECTORS: usize = 32;
 /// The past that is looked at for names where no time is given, ms.
 const LATELY_MS: i64 = 24 * 3_600_000;
 
@@ -118,6 +120,9 @@ impl Fields {
 
     /// The conditions of each `match[]`; none given: one that everything fulfils.
     fn selectors(&self) -> Result<Vec<Vec<Matcher>>, Refused> {
+        if self.all("match[]").count() > MOST_SELECTORS {
+            return Err(bad(format!("match[]: at most {MOST_SELECTORS}")));
+        }
         let mut all = Vec::new();
         for text in self.all("match[]") {
             let query = Query::parse(text).map_err(|error| bad(error.to_string()))?;
@@ -185,7 +190,8 @@ fn read(source: &Federated, asked: &str, fields: &Fields) -> Result<Value, Refus
         "query" => {
             let query = Query::parse(fields.required("query")?).map_err(|error| bad(error.to_string()))?;
             let at = fields.time("time", now)?;
-            let answer = engine().instant(source, &query, at).map_err(|error| unanswered(&error))?;
+            let answer = engine().instant(source, &query, at).and_then(bounded);
+            let answer = answer.map_err(|error| unanswered(&error))?;
             (json::answer(&answer.value, at), answer.warnings)
         }
         "query_range" => {
@@ -199,8 +205,8 @@ fn read(source: &Federated, asked: &str, fields: &Fields) -> Result<Value, Refus
             if (end - start) / step > MOST_POINTS {
                 return Err(bad(format!("step: more than {MOST_POINTS} values a row; take a longer one")));
             }
-            let answer =
-                engine().range(source, &query, start, end, step).map_err(|error| unanswered(&error))?;
+            let answer = engine().range(source, &query, start, end, step).and_then(bounded);
+            let answer = answer.map_err(|error| unanswered(&error))?;
             (json::answer(&answer.value, end), answer.warnings)
         }
         _ => (listed(source, asked, fields, now)?, vec![]),

@@ -87,8 +87,9 @@ pub async fn keep(api: Arc<Api>, store: Arc<Store>, every: Duration, log: Log) {
 /// What was gathered, as whoever scrapes this process reads it.
 fn read(gathered: &Gathered) -> Result<Exposition, String> {
     let bytes = exposition::encode(Format::Protobuf, &gathered.families);
-    exposition::decode(Format::Protobuf, &bytes, Buckets::Native, &Limits::default())
-        .map_err(|e| e.to_string())
+    // Its own: as much as a region of many hosts has.
+    let limits = Limits { bytes: usize::MAX, samples: usize::MAX, ..Limits::default() };
+    exposition::decode(Format::Protobuf, &bytes, Buckets::Native, &limits).map_err(|e| e.to_string())
 }
 
 fn append(store: &Store, scraped: Scraped, now_ms: i64) -> Result<(), String> {
@@ -98,7 +99,12 @@ fn append(store: &Store, scraped: Scraped, now_ms: i64) -> Result<(), String> {
         .iter()
         .map(|(series, sample)| Row { series, at_ms: sample.at_ms, value: sample.value.clone() })
         .collect();
-    store.append(&rows, now_ms).map(drop).map_err(|e| e.to_string())
+    let appended = store.append(&rows, now_ms).map_err(|e| e.to_string())?;
+    match appended.refused.first() {
+        // Some may be odd; all of them are a clock that was set back, or a store that is full.
+        Some((_, why)) if appended.added == 0 => Err(why.to_string()),
+        _ => Ok(()),
+    }
 }
 
 /// Writes blocks, puts them together and removes what is too old.

@@ -22,7 +22,7 @@ use crate::handle::NodeHandle;
 use crate::http::names;
 use crate::log::Log;
 
-/// Lines that may wait to be kept; what is more is dropped, and said.
+/// Lines that may wait to be kept; what is more is on standard error and in the log's file only.
 const WAITING: usize = 10_000;
 /// A line is on the disk after this at most.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -32,6 +32,8 @@ const RETAIN_EVERY: Duration = Duration::from_secs(60);
 const COPY_EVERY: Duration = Duration::from_secs(2);
 /// Records asked for at once.
 const RECORDS: u64 = 5_000;
+/// Logs of one region that are copied: it begins a new one where its folder was lost.
+const LOGS_OF_A_REGION: usize = 16;
 /// How many other regions' logs are copied here.
 const COPIES: usize = 2;
 
@@ -170,12 +172,13 @@ pub async fn copy(regions: Regions, store: Arc<Store>, node: NodeHandle) {
             following(view.node.config().me, &all)
                 .into_iter()
                 .filter(|node| names::is_heard(view, *node))
+                .filter_map(|node| Some((node, view.node.region_name(node)?.as_str().to_owned())))
                 .collect::<Vec<_>>()
         });
         let Some(heard) = heard.await else { return };
-        for node in heard {
+        for (node, name) in heard {
             // What does not come now comes the next time.
-            let _ = copy_from(&regions, &store, node).await;
+            let _ = copy_from(&regions, &store, node, &name).await;
         }
     }
 }
@@ -187,34 +190,51 @@ fn following(me: NodeId, all: &[NodeId]) -> Vec<NodeId> {
     behind.chain(before).copied().take(COPIES).collect()
 }
 
-async fn copy_from(regions: &Regions, store: &Arc<Store>, node: NodeId) -> Result<(), String> {
+async fn copy_from(regions: &Regions, store: &Arc<Store>, node: NodeId, name: &str) -> Result<(), String> {
     let told = regions.ask(node, &Ask { what: What::Logs, ..Ask::default() }).await;
     let told = told.map_err(|e| e.to_string())?;
     let first = told.first().ok_or("an empty answer")?;
     let theirs: Vec<(String, u64)> = decode(&first.bytes.0).map_err(|e| e.to_string())?;
-    for (text, last) in theirs {
+    for (text, last) in theirs.into_iter().take(LOGS_OF_A_REGION) {
         let origin = Origin::parse(&text).ok_or("the name of no log")?;
-        loop {
-            let here =
-                store.logs().into_iter().find(|(known, _)| *known == origin).map_or(0, |(_, last)| last);
-            if here >= last {
-                break;
-            }
+        // A region tells of itself alone.
+        if origin.region() != name {
+            return Err(format!("it has no log {text} of its own"));
+        }
+        let mut here = last_of(store, &origin).await?;
+        while here < last {
             let ask = Ask { what: What::LogAfter, text: text.clone(), after: here, ..Ask::default() };
             let told = regions.ask(node, &ask).await.map_err(|e| e.to_string())?;
             let bytes = told.first().map(|piece| piece.bytes.0.clone()).unwrap_or_default();
             if bytes.is_empty() {
                 break;
             }
-            let store = store.clone();
-            let kept = tokio::task::spawn_blocking(move || {
+            let (kept, wanted) = (store.clone(), origin.clone());
+            let copied = tokio::task::spawn_blocking(move || {
                 let shipment = Shipment::decode(&bytes)?;
-                store.append_copy(shipment).map_err(|e| e.to_string())
+                if shipment.origin != wanted {
+                    return Err(format!("records of {}", shipment.origin));
+                }
+                kept.append_copy(shipment).map_err(|e| e.to_string())
             });
-            kept.await.map_err(|e| e.to_string())??;
+            copied.await.map_err(|e| e.to_string())??;
+            let now = last_of(store, &origin).await?;
+            if now <= here {
+                break;
+            }
+            here = now;
         }
     }
     Ok(())
+}
+
+/// The last number that is known of a log.
+async fn last_of(store: &Arc<Store>, origin: &Origin) -> Result<u64, String> {
+    let (store, origin) = (store.clone(), origin.clone());
+    let last =
+        move || store.logs().into_iter().find(|(known, _)| *known == origin).map_or(0, |(_, last)| last);
+    // It may wait for a disk.
+    tokio::task::spawn_blocking(last).await.map_err(|e| e.to_string())
 }
 
 /// The answer to another region about the logs that are here. Blocks.

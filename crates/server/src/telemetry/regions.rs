@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::wire::{Ask, Condition, Frame, Tell, What, decode_texts, encode_texts};
 use crate::clock;
@@ -28,8 +28,13 @@ use crate::program::fetch::Incoming;
 
 /// A region that has not answered by then is missing.
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
-/// Questions of other regions that are answered at once; more are refused.
+/// Questions of other regions that are answered at once; more wait.
 const AT_ONCE: usize = 4;
+/// The same of copies of logs, which must not wait for queries.
+const COPIES_AT_ONCE: usize = 2;
+/// Questions that may wait, and for how long; what is more is refused.
+const MAY_WAIT: usize = 64;
+const WAITS: Duration = Duration::from_secs(5);
 /// Samples in one piece of an answer.
 const PIECE_SAMPLES: usize = 50_000;
 /// Longest piece when it is unpacked, bytes.
@@ -41,12 +46,14 @@ type Waiting = BTreeMap<u64, (NodeId, UnboundedSender<Tell>)>;
 #[derive(Clone)]
 pub struct Regions {
     me: NodeId,
-    store: Arc<Store>,
+    /// None: it can't be used.
+    store: Option<Arc<Store>>,
     logs: Option<Arc<logs::Store>>,
     mesh: Option<MeshHandle>,
     waiting: Arc<Mutex<Waiting>>,
     next: Arc<AtomicU64>,
-    room: Arc<Semaphore>,
+    /// For questions that are answered, for copies, and for all that wait.
+    room: Arc<(Semaphore, Semaphore, Semaphore)>,
 }
 
 /// Regions to ask: their node's number, name, and whether their node is heard.
@@ -63,7 +70,7 @@ pub struct Federated {
 
 impl Regions {
     /// Those that are reached over `mesh`; without it only this one.
-    pub fn new(me: NodeId, store: Arc<Store>, mesh: Option<MeshHandle>) -> Regions {
+    pub fn new(me: NodeId, store: Option<Arc<Store>>, mesh: Option<MeshHandle>) -> Regions {
         Regions {
             me,
             store,
@@ -72,7 +79,11 @@ impl Regions {
             waiting: Arc::default(),
             // Answers to a process before this one are none to this one.
             next: Arc::new(AtomicU64::new(clock::wall().0 << 16)),
-            room: Arc::new(Semaphore::new(AT_ONCE)),
+            room: Arc::new((
+                Semaphore::new(AT_ONCE),
+                Semaphore::new(COPIES_AT_ONCE),
+                Semaphore::new(MAY_WAIT),
+            )),
         }
     }
 
@@ -81,9 +92,13 @@ impl Regions {
         Regions { logs, ..self }
     }
 
-    /// What this region keeps.
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
+    /// What this region measured; none: its store can't be used.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
+    }
+
+    fn own(&self) -> Result<&Store, SourceError> {
+        self.store.as_deref().ok_or_else(|| SourceError::Failed("it keeps no metrics".to_owned()))
     }
 
     /// Answers others, takes their answers and copies their logs, until the mesh ends.
@@ -120,18 +135,29 @@ impl Regions {
     /// Answers on a thread of its own: it reads the disk.
     fn answer(&self, from: NodeId, ask: Ask) {
         let Some(mesh) = self.mesh.clone() else { return };
-        let send = move |tell: Tell| {
-            // What is not sent is not answered in time.
-            let _ = mesh.send(from, Class::Bulk, encode(&Frame::Tell(Box::new(tell))));
-        };
-        let Ok(permit) = self.room.clone().try_acquire_owned() else {
-            let error = format!("it answers {AT_ONCE} questions at once, and has as many");
-            return send(Tell { id: ask.id, last: true, error, ..Tell::default() });
-        };
-        let (store, logs) = (self.store.clone(), self.logs.clone());
-        tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            pieces(&store, logs.as_deref(), &ask).into_iter().for_each(send);
+        let id = ask.id;
+        let send = move |tell: Tell| mesh.send(from, Class::Bulk, encode(&Frame::Tell(Box::new(tell))));
+        let refuse = move |error: String| Tell { id, last: true, error, ..Tell::default() };
+        let regions = self.clone();
+        tokio::spawn(async move {
+            let room = regions.room.clone();
+            let queries = if matches!(ask.what, What::Logs | What::LogAfter) { &room.1 } else { &room.0 };
+            let Ok(_waits) = room.2.try_acquire() else {
+                let _ = send(refuse("too many questions wait there".to_owned()));
+                return;
+            };
+            let Ok(Ok(_permit)) = timeout(WAITS, queries.acquire()).await else {
+                let _ = send(refuse(format!("it was busy for {} s", WAITS.as_secs())));
+                return;
+            };
+            let answered = tokio::task::spawn_blocking(move || pieces(&regions, &ask));
+            for tell in answered.await.unwrap_or_default() {
+                // What does not fit into the queue now would be missed in the middle of the answer: it is said instead.
+                if let Sent::Dropped(reason) = send(tell) {
+                    let _ = send(refuse(format!("its answer does not fit on the link: {reason:?}")));
+                    return;
+                }
+            }
         });
     }
 
@@ -192,7 +218,7 @@ fn ms(value: u64) -> i64 {
 }
 
 /// The answer to a question, in pieces.
-fn pieces(store: &Store, logs: Option<&logs::Store>, ask: &Ask) -> Vec<Tell> {
+fn pieces(regions: &Regions, ask: &Ask) -> Vec<Tell> {
     let refused = |error: SourceError| {
         let too_much = match &error {
             SourceError::TooMuch { samples, .. } => (*samples).max(1),
@@ -205,15 +231,18 @@ fn pieces(store: &Store, logs: Option<&logs::Store>, ask: &Ask) -> Vec<Tell> {
         Ok(matchers) => matchers,
         Err(why) => return refused(SourceError::Failed(why)),
     };
+    let span = (ms(ask.start_ms), ms(ask.end_ms));
+    let texts = |texts: Vec<String>| (vec![encode_texts(&texts)], vec![]);
     let found = match ask.what {
-        What::Samples | What::Series => found(store, ask, matchers),
-        What::Names => store
-            .label_names(&matchers, ms(ask.start_ms), ms(ask.end_ms))
-            .map(|names| (vec![encode_texts(&names)], vec![])),
-        What::Values => store
-            .label_values(&ask.label, &matchers, ms(ask.start_ms), ms(ask.end_ms))
-            .map(|values| (vec![encode_texts(&values)], vec![])),
-        What::Lines | What::LogAfter | What::Logs => match logs {
+        What::Samples | What::Series => regions.own().and_then(|store| found(store, ask, matchers)),
+        What::Names => {
+            regions.own().and_then(|store| store.label_names(&matchers, span.0, span.1)).map(texts)
+        }
+        What::Values => regions
+            .own()
+            .and_then(|store| store.label_values(&ask.label, &matchers, span.0, span.1))
+            .map(texts),
+        What::Lines | What::LogAfter | What::Logs => match &regions.logs {
             Some(logs) => super::logs::answer(logs, ask).map(|bodies| (bodies, vec![])),
             None => Err("no log is kept there".to_owned()),
         }
@@ -301,9 +330,12 @@ impl Federated {
 
     /// Every other region's answer to a question, and the names of the regions.
     fn ask_all(&self, ask: &Ask) -> Vec<(String, Result<Vec<Tell>, SourceError>)> {
+        // Whoever did not answer one question of this query is not waited for again.
+        let missing = self.missing();
         let ask_one = |(node, region, heard): &(NodeId, String, bool)| {
             let (regions, ask, node) = (self.regions.clone(), ask.clone(), *node);
-            let task = heard.then(|| self.runtime.spawn(async move { regions.ask(node, &ask).await }));
+            let answers = *heard && !missing.contains_key(region);
+            let task = answers.then(|| self.runtime.spawn(async move { regions.ask(node, &ask).await }));
             (region.clone(), task)
         };
         // All at once, and then each is waited for.
@@ -323,7 +355,7 @@ impl Federated {
 
     fn note(&self, region: &str, error: &SourceError) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.insert(region.to_owned(), error.to_string());
+        missing.entry(region.to_owned()).or_insert_with(|| error.to_string());
     }
 
     fn question(what: What, matchers: &[Matcher], (start_ms, end_ms): (i64, i64)) -> Ask {
@@ -357,7 +389,7 @@ impl Federated {
     /// # Errors
     /// What is kept here can't be read.
     pub fn label_names(&self, matchers: &[Matcher], span: (i64, i64)) -> Result<Vec<String>, SourceError> {
-        let own = self.regions.store.label_names(matchers, span.0, span.1)?;
+        let own = self.regions.own()?.label_names(matchers, span.0, span.1)?;
         Ok(self.texts(&Self::question(What::Names, matchers, span), own))
     }
 
@@ -371,7 +403,7 @@ impl Federated {
         matchers: &[Matcher],
         span: (i64, i64),
     ) -> Result<Vec<String>, SourceError> {
-        let own = self.regions.store.label_values(label, matchers, span.0, span.1)?;
+        let own = self.regions.own()?.label_values(label, matchers, span.0, span.1)?;
         let ask = Ask { label: label.to_owned(), ..Self::question(What::Values, matchers, span) };
         Ok(self.texts(&ask, own))
     }
@@ -409,7 +441,7 @@ impl Federated {
     /// # Errors
     /// What is kept here can't be read.
     pub fn series(&self, matchers: &[Matcher], span: (i64, i64)) -> Result<Vec<Labels>, SourceError> {
-        let own = self.regions.store.series(matchers, span.0, span.1)?;
+        let own = self.regions.own()?.series(matchers, span.0, span.1)?;
         let mut all: BTreeSet<Labels> = own.into_iter().collect();
         for (region, answer) in self.ask_all(&Self::question(What::Series, matchers, span)) {
             match answer.and_then(series) {
@@ -423,7 +455,8 @@ impl Federated {
 
 impl Source for Federated {
     fn select(&self, wanted: &Select) -> Result<Selected, SourceError> {
-        let mut all = self.regions.store.select(wanted)?;
+        let mut all = self.regions.own()?.select(wanted)?;
+        let mut samples: u64 = all.series.iter().map(|series| series.samples.len() as u64).sum();
         let ask = Ask {
             step_ms: wanted.step_ms.max(0) as u64,
             max_samples: wanted.max_samples,
@@ -432,6 +465,10 @@ impl Source for Federated {
         for (region, answer) in self.ask_all(&ask) {
             match answer.and_then(series) {
                 Ok(found) => {
+                    samples += found.series.iter().map(|series| series.samples.len() as u64).sum::<u64>();
+                    if samples > wanted.max_samples {
+                        return Err(SourceError::TooMuch { samples, limit: wanted.max_samples });
+                    }
                     all.series.extend(found.series);
                     all.warnings.extend(found.warnings);
                 }
@@ -439,10 +476,6 @@ impl Source for Federated {
                 Err(error @ SourceError::TooMuch { .. }) => return Err(error),
                 Err(error) => self.note(&region, &error),
             }
-        }
-        let samples: u64 = all.series.iter().map(|series| series.samples.len() as u64).sum();
-        if samples > wanted.max_samples {
-            return Err(SourceError::TooMuch { samples, limit: wanted.max_samples });
         }
         merge(&mut all.series);
         Ok(all)

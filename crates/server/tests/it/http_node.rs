@@ -352,7 +352,7 @@ impl Served {
         };
         let (handle, inbox) = NodeHandle::new();
         runtime.spawn(backups::keep(handle.clone(), Places::new(&config), Log::silent(REGION)));
-        let measured = measurements.clone().map(|store| Regions::new(1, store, None));
+        let measured = measurements.clone().map(|store| Regions::new(1, Some(store), None));
         let api = Arc::new(Api::new(handle, &config).measuring(Instruments::new(REGION), measured));
         if let Some(store) = measurements {
             runtime.spawn(keeper::keep(api.clone(), store, Duration::from_secs(1), Log::silent(REGION)));

@@ -111,7 +111,7 @@ fn figures_a_day_have_only_days_that_are_known() {
 
 /// What the regions that are asked have of a metric: of which region, and its value.
 async fn of_all(regions: &Regions, others: Others) -> (Vec<(String, f64)>, Vec<String>) {
-    let measured = regions.region(1).measured.clone().expect("it keeps metrics");
+    let measured = regions.region(1).measured.clone();
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let federated = Federated::new(measured, others, runtime);
@@ -143,10 +143,10 @@ async fn every_region_answers_for_itself_and_who_does_not_is_named() {
     let mut others: Others = Vec::new();
     for number in 1..=5u64 {
         let region = regions.config(number as usize).region.clone();
-        let measured = regions.region(number as usize).measured.clone().expect("it keeps metrics");
+        let measured = regions.region(number as usize).measured.clone();
         let series = SeriesRef::new(Labels::new([(NAME, "test_number"), ("region", &region)]));
         let row = Row { series: &series, at_ms: now_ms, value: Value::Float(number as f64) };
-        measured.store().append(&[row], now_ms).expect("kept");
+        measured.store().expect("a store").append(&[row], now_ms).expect("kept");
         others.push((number, region, true));
     }
     let (mut found, missing) = of_all(&regions, others.clone()).await;
