@@ -233,6 +233,24 @@ fn choice<T: DeserializeOwned>(
     })
 }
 
+/// A word that is one of a few.
+fn one_of(flag: &str, typed: &str, valid: &[&str]) -> Result<(), Failure> {
+    if valid.contains(&typed) {
+        return Ok(());
+    }
+    let failure = Failure::usage(format!("{flag}: no '{typed}'; there are {}", valid.join(", ")));
+    Err(match nearest(typed, valid.iter().copied()) {
+        Some(word) => failure.suggest(format!("{flag} {word}")),
+        None => failure,
+    })
+}
+
+/// How a read ends from which these regions are missing: one region may have been asked for.
+fn without(missing: &[String], asked: Option<&String>) -> Exit {
+    let lacks = asked.map_or(!missing.is_empty(), |region| missing.contains(region));
+    if lacks { Exit::Partly } else { Exit::Done }
+}
+
 /// `(dry run)` where nothing was changed.
 fn dry(session: &Session) -> &'static str {
     if session.global.dry_run { " (dry run: nothing was changed)" } else { "" }

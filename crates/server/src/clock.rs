@@ -23,6 +23,16 @@ pub fn wall() -> Wall {
     Wall(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
 }
 
+/// The same as stores of metrics and logs count it.
+pub fn wall_ms() -> i64 {
+    ms(wall().0)
+}
+
+/// Milliseconds as stores of metrics and logs count them.
+pub fn ms(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 /// A wall time as people and machines read it: `2026-11-23T14:05:09.042Z`.
 pub fn utc(wall: Wall) -> String {
     let (days, ms) = (wall.0 / 86_400_000, wall.0 % 86_400_000);

@@ -1,10 +1,8 @@
 //! What this process says of itself, and what others' say: asked over the mesh in the class that waits for all others, and never
 //! by way of the node, so that no decision depends on it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dwcp_config::region::RegionConfig;
@@ -13,10 +11,11 @@ use dwcp_machine::{dial, disk, memory};
 use dwcp_mesh::{Class, Identity, MeshHandle, Sent};
 use dwcp_roles::node::{MeshMessage, SelfAsk, SelfTell};
 use dwcp_types::{NodeId, VERSION, decode, encode};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
+use crate::asked::Asked;
 use crate::clock;
 use crate::program::fetch::Incoming;
 
@@ -27,15 +26,12 @@ pub const LONGEST_WINDOW: Duration = Duration::from_secs(20);
 /// Questions that are answered at once; more are not answered.
 const AT_ONCE: usize = 8;
 
-type Waiting = BTreeMap<u64, (NodeId, oneshot::Sender<SelfTell>)>;
-
 /// Asks and answers. Clones share everything.
 #[derive(Clone)]
 pub struct Inspector {
     own: Arc<Own>,
     mesh: Option<MeshHandle>,
-    waiting: Arc<Mutex<Waiting>>,
-    next: Arc<AtomicU64>,
+    asked: Asked<SelfTell>,
     /// Whoever asks, it is measured so often at once at most: it costs the store's disk.
     room: Arc<Semaphore>,
 }
@@ -56,9 +52,7 @@ impl Inspector {
         Inspector {
             own: Arc::new(Own { me: config.number, data_dir, store, identity: None }),
             mesh: None,
-            waiting: Arc::default(),
-            // Answers to a process before this one are none to this one.
-            next: Arc::new(AtomicU64::new(clock::wall().0 << 16)),
+            asked: Asked::new(),
             room: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
@@ -78,21 +72,13 @@ impl Inspector {
             let _permit = self.room.clone().try_acquire_owned().ok()?;
             return self.answer(ask).await;
         }
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
-        self.waiting().insert(id, (node, sender));
-        // Also when nobody wants to know any more.
-        let _forgets = Forgets { waiting: &self.waiting, id };
-        let message = MeshMessage::SelfAsk(Box::new(SelfAsk { id, ..ask }));
+        let mut question = self.asked.begin(node);
+        let message = MeshMessage::SelfAsk(Box::new(SelfAsk { id: question.id, ..ask }));
         // What is not sent is not answered.
         if let Sent::Dropped(_) = self.mesh.as_ref()?.send(node, Class::Bulk, encode(&message)) {
             return None;
         }
-        timeout(within, answer).await.ok()?.ok()
-    }
-
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        timeout(within, question.answers.recv()).await.ok()?
     }
 
     async fn answer(&self, ask: SelfAsk) -> Option<SelfTell> {
@@ -117,30 +103,10 @@ impl Inspector {
                         }
                     });
                 }
-                Ok(MeshMessage::SelfTell(told)) => {
-                    let mut waiting = self.waiting();
-                    // Only who was asked answers.
-                    if waiting.get(&told.id).is_some_and(|(asked, _)| *asked == from)
-                        && let Some((_, sender)) = waiting.remove(&told.id)
-                    {
-                        let _ = sender.send(*told);
-                    }
-                }
+                Ok(MeshMessage::SelfTell(told)) => self.asked.answered(from, told.id, *told),
                 _ => {}
             }
         }
-    }
-}
-
-/// Takes a question back when whoever asked goes away.
-struct Forgets<'a> {
-    waiting: &'a Mutex<Waiting>,
-    id: u64,
-}
-
-impl Drop for Forgets<'_> {
-    fn drop(&mut self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 

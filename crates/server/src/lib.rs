@@ -4,6 +4,7 @@
 //! regions, the log. [`region::Region`] puts them together; the binary adds the HTTP API and the command line.
 
 pub mod api_socket;
+mod asked;
 pub mod backups;
 pub mod clock;
 pub mod controller;

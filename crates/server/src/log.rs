@@ -70,7 +70,7 @@ impl Log {
             Level::Warning => logs::Level::Warning,
             Level::Error => logs::Level::Error,
         };
-        let at_ms = i64::try_from(clock::wall().0).unwrap_or(i64::MAX);
+        let at_ms = clock::wall_ms();
         let entry =
             Entry { at_ms, component: component.into(), level, message: text.to_owned(), ..Entry::default() };
         // What is too much is still on standard error.

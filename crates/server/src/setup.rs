@@ -196,10 +196,9 @@ pub fn random_seed() -> Result<u64, String> {
 
 /// How the metric store is set up.
 pub fn metrics(config: &RegionConfig) -> dwcp_telemetry::store::Config {
-    let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     dwcp_telemetry::store::Config {
-        fine_retention_ms: ms(config.metrics.keep_ms),
-        coarse_retention_ms: ms(config.metrics.keep_coarse_ms),
+        fine_retention_ms: clock::ms(config.metrics.keep_ms),
+        coarse_retention_ms: clock::ms(config.metrics.keep_coarse_ms),
         // They share a disk and a machine with the state, which must not suffer.
         blocks_bytes_max: Some(8 << 30),
         head_bytes_max: 512 << 20,

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use dwcp_api::log::{LogLine, LogLines, LogQuery, LogQueryRequest};
-use dwcp_config::spelling::nearest;
 
-use super::{Ended, read};
+use super::{Ended, one_of, read, without};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -25,15 +24,7 @@ const PAGE: u32 = 10_000;
 /// Every word is one of `known`.
 fn of(flag: &str, typed: &Option<Words>, known: &[&str]) -> Result<Option<String>, Failure> {
     let Some(Words(typed)) = typed else { return Ok(None) };
-    for word in typed {
-        if !known.contains(&word.as_str()) {
-            let failure = Failure::usage(format!("{flag}: no '{word}'; there are {}", known.join(", ")));
-            return Err(match nearest(word, known.iter().copied()) {
-                Some(near) => failure.suggest(format!("{flag} {near}")),
-                None => failure,
-            });
-        }
-    }
+    typed.iter().try_for_each(|word| one_of(flag, word, known))?;
     Ok(Some(typed.join(",")))
 }
 
@@ -56,11 +47,7 @@ pub fn run(session: &Session, command: &LogsCommand) -> Ended {
         let mut found = session.call::<LogQuery>(&request)?;
         // The newest were asked for; people read from the top down.
         found.lines.reverse();
-        let lacks = match &wanted.region {
-            Some(region) => found.missing.contains(region),
-            None => !found.missing.is_empty(),
-        };
-        Ok((document(&found), if lacks { Exit::Partly } else { Exit::Done }))
+        Ok((document(&found), without(&found.missing, wanted.region.as_ref())))
     })
 }
 
@@ -188,7 +175,7 @@ pub fn of_region(session: &Session, wanted: &RegionLogs) -> Ended {
     session.show(&document)?;
     session.note(&format!("{} lines of {}", all.lines.len(), wanted.region));
     // From copies all the same: what is missing then is not known.
-    Ok(if all.missing.contains(&wanted.region) { Exit::Partly } else { Exit::Done })
+    Ok(without(&all.missing, Some(&wanted.region)))
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use dwcp_api::metrics::{
 };
 use dwcp_config::units::{Moment, show_duration};
 
-use super::{Ended, read};
-use crate::Exit;
+use super::{Ended, read, without};
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
@@ -41,8 +40,7 @@ fn query(session: &Session, wanted: &typed::MetricsQuery) -> Ended {
             step_ms: wanted.step,
         };
         let answer = session.call::<MetricsQuery>(&request)?;
-        let exit = if answer.missing.is_empty() { Exit::Done } else { Exit::Partly };
-        Ok((document(&answer, wanted.step.is_some()), exit))
+        Ok((document(&answer, wanted.step.is_some()), without(&answer.missing, None)))
     })
 }
 
@@ -179,11 +177,7 @@ fn export(session: &Session, wanted: &typed::MetricsExport) -> Ended {
     let found = session.call::<MetricsExport>(&request)?;
     session.warn(&found.warnings);
     session.show_as(&days(&found), Format::Csv)?;
-    let lacks = match &wanted.region {
-        Some(region) => found.missing.contains(region),
-        None => !found.missing.is_empty(),
-    };
-    Ok(if lacks { Exit::Partly } else { Exit::Done })
+    Ok(without(&found.missing, wanted.region.as_ref()))
 }
 
 fn days(found: &MetricsDays) -> Document {

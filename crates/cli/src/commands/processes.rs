@@ -1,10 +1,9 @@
 //! What the processes of a component use.
 
 use dwcp_api::inspection::{Process, ProcessList, ProcessListRequest, Processes};
-use dwcp_config::spelling::nearest;
 use dwcp_config::units::show_duration;
 
-use super::{Ended, read};
+use super::{Ended, one_of, read};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -15,17 +14,6 @@ const COMPONENTS: [&str; 4] = ["controller", "state-manager", "monitor", "agent"
 const METRICS: [&str; 7] = ["cpu", "memory", "fds", "threads", "uptime", "io", "all"];
 /// Shortest and longest time for which processor time is counted, ms.
 const WINDOW_MS: (u64, u64) = (100, 20_000);
-
-fn one_of(flag: &str, typed: &str, valid: &[&str]) -> Result<(), Failure> {
-    if valid.contains(&typed) {
-        return Ok(());
-    }
-    let failure = Failure::usage(format!("{flag}: no '{typed}'; there are {}", valid.join(", ")));
-    Err(match nearest(typed, valid.iter().copied()) {
-        Some(word) => failure.suggest(format!("{flag} {word}")),
-        None => failure,
-    })
-}
 
 fn check(wanted: &ProcessMetrics) -> Result<(), Failure> {
     if wanted.component == "router" {

@@ -17,11 +17,7 @@ impl Serve for LogQuery {
         let now_ms = clock::wall().0;
         let wanted = query(&request, now_ms).map_err(|(field, why)| bad_value(field, why))?;
         if let Some(region) = request.region.clone() {
-            call.find(move |view| {
-                let known = view.node.regions().values().any(|known| known.as_str() == region);
-                known.then_some(()).ok_or_else(|| names::unknown_region(&region))
-            })
-            .await?;
+            call.find(move |view| names::region(view, &region).map(drop)).await?;
         }
         let federated = federated(&call.api).await?;
         let text = serde_json::to_string(&request).map_err(|e| bad_value("request", e.to_string()))?;

@@ -18,7 +18,7 @@ use super::Api;
 use super::call::{Call, bad_value};
 use super::names;
 use super::routes::Serve;
-use crate::clock;
+use crate::clock::{self, ms};
 use crate::handle::View;
 use crate::telemetry::regions::{Federated, Others};
 
@@ -167,10 +167,6 @@ impl Window {
     }
 }
 
-fn ms(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
 type Evaluated = (Vec<MetricsRow>, &'static str, Option<String>, Vec<String>);
 
 /// An expression, with every name in the place of its globs.
@@ -306,11 +302,7 @@ impl Serve for MetricsExport {
             return Err(bad_value("range_ms", format!("1 to {MOST_DAYS} days")));
         }
         if let Some(region) = request.region.clone() {
-            call.find(move |view| {
-                let known = view.node.regions().values().any(|known| known.as_str() == region);
-                known.then_some(()).ok_or_else(|| names::unknown_region(&region))
-            })
-            .await?;
+            call.find(move |view| names::region(view, &region).map(drop)).await?;
         }
         let metrics: Vec<String> = request.metrics.split(',').map(|name| name.trim().to_owned()).collect();
         if metrics.len() > MOST_NAMES {

@@ -164,7 +164,7 @@ fn time(name: &str, text: &str) -> Result<i64, Refused> {
         }
     }
     match units::moment(text) {
-        Ok(units::Moment::At(ms)) => Ok(i64::try_from(ms).unwrap_or(i64::MAX)),
+        Ok(units::Moment::At(ms)) => Ok(clock::ms(ms)),
         _ => Err(bad(format!("{name}: '{text}' is no time such as 1795862400 or 2026-11-29T02:00:00Z"))),
     }
 }
@@ -185,7 +185,7 @@ fn format_query(fields: &Fields) -> Result<Value, Refused> {
 
 /// What needs what was measured. Blocks.
 fn read(source: &Federated, asked: &str, fields: &Fields) -> Result<Value, Refused> {
-    let now = i64::try_from(clock::wall().0).unwrap_or(i64::MAX);
+    let now = clock::wall_ms();
     let (data, mut warnings) = match asked {
         "query" => {
             let query = Query::parse(fields.required("query")?).map_err(|error| bad(error.to_string()))?;

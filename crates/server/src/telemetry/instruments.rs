@@ -38,8 +38,7 @@ pub struct Instruments {
 impl Instruments {
     /// Those of a region's process, nothing counted yet.
     pub fn new(region: &str) -> Instruments {
-        let created = i64::try_from(clock::wall().0).ok();
-        let registry = Registry::new(created);
+        let registry = Registry::new(Some(clock::wall_ms()));
         let made = "a name that can be shown, once";
         let placement = registry.histogram(
             "dwcp_federation_placement_latency_ms",

@@ -27,17 +27,12 @@ const JOB: &str = "dwcpd";
 /// The folder can't be used.
 pub fn open(folder: &Path, config: Config, log: &Log) -> Result<Arc<Store>, String> {
     let disk = Folder::new(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let now_ms = now_ms();
-    let opened = Store::open(Arc::new(disk), config, now_ms);
+    let opened = Store::open(Arc::new(disk), config, clock::wall_ms());
     let (store, opened) = opened.map_err(|e| format!("{}: {e}", folder.display()))?;
     for found in opened.found {
         log.warning("monitor", format!("metrics: {found}"));
     }
     Ok(Arc::new(store))
-}
-
-fn now_ms() -> i64 {
-    i64::try_from(clock::wall().0).unwrap_or(i64::MAX)
 }
 
 /// Gathers and keeps, every `every`, for as long as the process lives.
@@ -57,7 +52,7 @@ pub async fn keep(api: Arc<Api>, store: Arc<Store>, every: Duration, log: Log) {
     loop {
         ticks.tick().await;
         let began = Instant::now();
-        let at_ms = now_ms();
+        let at_ms = clock::wall_ms();
         // It is stopping.
         let Some(gathered) = api.gather().await else { return };
         let (store, mut cache) = (store.clone(), known.take().unwrap_or_else(fresh));
@@ -115,7 +110,7 @@ async fn maintain(store: Arc<Store>, log: Log) {
     loop {
         ticks.tick().await;
         let maintained = store.clone();
-        let done = tokio::task::spawn_blocking(move || maintained.maintain(now_ms())).await;
+        let done = tokio::task::spawn_blocking(move || maintained.maintain(clock::wall_ms())).await;
         let Ok(done) = done else { return };
         let problems: Vec<String> = done.problems.iter().map(ToString::to_string).collect();
         for problem in problems.iter().filter(|problem| !said.contains(*problem)) {

@@ -17,7 +17,7 @@ use dwcp_types::{NodeId, decode, encode};
 
 use super::regions::Regions;
 use super::wire::{Ask, Tell, What};
-use crate::clock;
+use crate::clock::{self, ms};
 use crate::handle::NodeHandle;
 use crate::http::names;
 use crate::log::Log;
@@ -80,7 +80,7 @@ fn write(store: &Store, lines: &Receiver<Entry>) {
             return;
         }
         if retained.elapsed() >= RETAIN_EVERY {
-            let _ = store.retain(i64::try_from(clock::wall().0).unwrap_or(i64::MAX));
+            let _ = store.retain(clock::wall_ms());
             retained = Instant::now();
         }
     }
@@ -91,7 +91,6 @@ fn write(store: &Store, lines: &Receiver<Entry>) {
 /// # Errors
 /// Names the field and what is wrong with it.
 pub fn query(asked: &LogQueryRequest, now_ms: u64) -> Result<Query, (&'static str, String)> {
-    let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let list = |text: &Option<String>| -> Vec<String> {
         let words = text.as_deref().unwrap_or("").split(',').map(str::trim);
         words.filter(|word| !word.is_empty()).map(str::to_owned).collect()

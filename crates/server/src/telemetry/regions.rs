@@ -3,7 +3,6 @@
 //! Nothing of it goes by way of the node, so that no decision waits for a query.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,12 +16,13 @@ use dwcp_telemetry::store::Store;
 use dwcp_types::{NodeId, decode, encode};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::wire::{Ask, Condition, Frame, Tell, What, decode_texts, encode_texts};
-use crate::clock;
+use crate::asked::Asked;
+use crate::clock::ms;
 use crate::handle::NodeHandle;
 use crate::program::fetch::Incoming;
 
@@ -40,8 +40,6 @@ const PIECE_SAMPLES: usize = 50_000;
 /// Longest piece when it is unpacked, bytes.
 const PIECE_BYTES: usize = 64 << 20;
 
-type Waiting = BTreeMap<u64, (NodeId, UnboundedSender<Tell>)>;
-
 /// Asks and answers. Clones share everything.
 #[derive(Clone)]
 pub struct Regions {
@@ -50,8 +48,7 @@ pub struct Regions {
     store: Option<Arc<Store>>,
     logs: Option<Arc<logs::Store>>,
     mesh: Option<MeshHandle>,
-    waiting: Arc<Mutex<Waiting>>,
-    next: Arc<AtomicU64>,
+    asked: Asked<Tell>,
     /// For questions that are answered, for copies, and for all that wait.
     room: Arc<(Semaphore, Semaphore, Semaphore)>,
 }
@@ -76,9 +73,7 @@ impl Regions {
             store,
             logs: None,
             mesh,
-            waiting: Arc::default(),
-            // Answers to a process before this one are none to this one.
-            next: Arc::new(AtomicU64::new(clock::wall().0 << 16)),
+            asked: Asked::new(),
             room: Arc::new((
                 Semaphore::new(AT_ONCE),
                 Semaphore::new(COPIES_AT_ONCE),
@@ -109,27 +104,10 @@ impl Regions {
         while let Some((from, bytes)) = incoming.recv().await {
             match decode::<Frame>(&bytes) {
                 Ok(Frame::Ask(ask)) => self.answer(from, *ask),
-                Ok(Frame::Tell(tell)) => {
-                    let mut waiting = self.waiting();
-                    // Only who was asked answers.
-                    if waiting.get(&tell.id).is_some_and(|(asked, _)| *asked == from) {
-                        let (id, last) = (tell.id, tell.last);
-                        if let Some((_, sender)) = waiting.get(&id) {
-                            // Who asked may have gone away.
-                            let _ = sender.send(*tell);
-                        }
-                        if last {
-                            waiting.remove(&id);
-                        }
-                    }
-                }
+                Ok(Frame::Tell(tell)) => self.asked.answered(from, tell.id, *tell),
                 Err(_) => {}
             }
         }
-    }
-
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers on a thread of its own: it reads the disk.
@@ -167,19 +145,15 @@ impl Regions {
     /// It does not answer in time, or has no answer.
     pub(super) async fn ask(&self, node: NodeId, ask: &Ask) -> Result<Vec<Tell>, SourceError> {
         let failed = |why: &str| SourceError::Failed(why.to_owned());
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, mut told) = unbounded_channel();
-        self.waiting().insert(id, (node, sender));
-        // Also when nobody wants to know any more.
-        let _forgets = Forgets { waiting: &self.waiting, id };
-        let frame = Frame::Ask(Box::new(Ask { id, ..ask.clone() }));
+        let mut question = self.asked.begin(node);
+        let frame = Frame::Ask(Box::new(Ask { id: question.id, ..ask.clone() }));
         let mesh = self.mesh.as_ref().ok_or_else(|| failed("it has no links"))?;
         if let Sent::Dropped(reason) = mesh.send(node, Class::Bulk, encode(&frame)) {
             return Err(SourceError::Failed(format!("it can't be asked: {reason:?}")));
         }
         let (deadline, mut pieces) = (Instant::now() + ANSWERED_WITHIN, Vec::new());
         loop {
-            let Ok(Some(tell)) = timeout_at(deadline, told.recv()).await else {
+            let Ok(Some(tell)) = timeout_at(deadline, question.answers.recv()).await else {
                 return Err(SourceError::Failed(format!("no answer within {} s", ANSWERED_WITHIN.as_secs())));
             };
             if tell.too_much > 0 {
@@ -199,22 +173,6 @@ impl Regions {
             }
         }
     }
-}
-
-/// Takes a question back when whoever asked goes away.
-struct Forgets<'a> {
-    waiting: &'a Mutex<Waiting>,
-    id: u64,
-}
-
-impl Drop for Forgets<'_> {
-    fn drop(&mut self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-    }
-}
-
-fn ms(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// The answer to a question, in pieces.
