@@ -16,6 +16,7 @@ pub mod inspect;
 mod issuer;
 pub mod links;
 pub mod log;
+pub mod monitor;
 pub mod node_loop;
 mod placement_times;
 pub mod program;
