@@ -86,6 +86,7 @@ use crate::telemetry::{Instruments, figures};
 pub use auth::{fresh_secret, secret_hash};
 pub(crate) use hosts::used_percents;
 pub use listen::serve;
+pub(crate) use metrics::{engine, federated};
 pub(crate) use outlook::Lately;
 pub use routes::unrouted;
 
@@ -158,6 +159,11 @@ impl Api {
     /// Alerts, incidents, and who is told.
     pub(crate) fn monitor(&self) -> &Monitor {
         &self.monitor
+    }
+
+    /// What every region measured; none: this process keeps nothing.
+    pub(crate) fn measured(&self) -> Option<&Measured> {
+        self.measured.as_ref()
     }
 
     /// The region whose API it is.

@@ -13,6 +13,7 @@ use crate::api_socket::ApiSocket;
 use crate::backups::{self, place::Places};
 use crate::http::{self, Api};
 use crate::log::Log;
+use crate::monitor;
 use crate::program::{Programs, launcher};
 use crate::record::Recorder;
 use crate::records;
@@ -142,6 +143,7 @@ fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
         let every = Duration::from_millis(config.metrics.interval_ms);
         tokio::spawn(keeper::keep(api.clone(), store.clone(), every, log.clone()));
     }
+    tokio::spawn(monitor::round::keep(api.clone(), log.clone()));
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));
     api
