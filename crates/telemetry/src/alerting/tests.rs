@@ -100,6 +100,35 @@ fn what_can_not_be_seen_is_not_over_but_a_region_that_is_back_is() {
 }
 
 #[test]
+fn a_record_remembers_what_was_resolved_for_some_days_and_no_more_than_fits() {
+    const DAY_S: i64 = 86_400;
+    let (rule, mut record) = (rule(""), RuleRecord::default());
+    let eu = results(&["eu"]);
+    for (found, at_s) in [(&eu[..], 0), (&[], 10), (&eu, DAY_S), (&[], DAY_S + 10), (&eu, DAY_S + 20)] {
+        let changes = evaluate(&mut record.state, &rule, Ok(found), at_s).changes;
+        record.take(&changes, at_s * 1_000);
+    }
+    let ended = |record: &RuleRecord| -> Vec<Option<i64>> {
+        record.ended.iter().map(|alert| alert.ended_at_ms.map(|ms| ms / 1_000)).collect()
+    };
+    assert_eq!(ended(&record), [Some(10), Some(DAY_S + 10)]);
+    record.take(&[], 7 * DAY_S * 1_000 + 10_001);
+    assert_eq!(ended(&record), [Some(DAY_S + 10)]);
+    let text = serde_json::to_string(&record).expect("a text");
+    assert_eq!(serde_json::from_str::<RuleRecord>(&text).expect("a record"), record);
+
+    let mut long = record.ended[0].clone();
+    long.annotations.insert("summary".to_owned(), "x".repeat(1_000));
+    let many: Vec<Alert> =
+        (0..400).map(|n| Alert { ended_at_ms: Some(2 * DAY_S * 1_000 + n), ..long.clone() }).collect();
+    record.take(&many, 3 * DAY_S * 1_000);
+    let bytes = serde_json::to_string(&record).expect("a text").len();
+    assert!((190 * 1024..=200 * 1024).contains(&bytes), "{bytes}");
+    assert_eq!(record.ended.last(), many.last(), "the oldest go first");
+    assert_eq!(record.state.alerts().len(), 1, "what fires stays");
+}
+
+#[test]
 fn an_evaluation_that_failed_changes_no_alert_and_says_why() {
     let (rule, mut state) = (rule(""), RuleState::default());
     evaluate(&mut state, &rule, Ok(&results(&["eu"])), 0);
