@@ -50,6 +50,7 @@ pub fn families((region, host): &HostName, measured: &Measured, vms: &BTreeMap<V
         })
         .collect();
     guests(&mut out, &labelled);
+    out.families.retain(|family| !family.is_empty());
     out.families
 }
 
