@@ -19,7 +19,7 @@ use crate::record::Recorder;
 use crate::records;
 use crate::region::{Options, Region};
 use crate::setup;
-use crate::telemetry::keeper;
+use crate::telemetry::{hosts, keeper};
 
 /// The whole stop takes no longer than this.
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
@@ -138,10 +138,13 @@ async fn serve(
 /// The API of a running region, and what keeps its records, backups and measurements.
 fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
     let api = Api::new(region.node.clone(), config).inspecting(region.inspector.clone());
-    let api = Arc::new(api.measuring(region.instruments.clone(), Some(region.measured.clone())));
+    let api = api.measuring(region.instruments.clone(), Some(region.measured.clone()));
+    let api = Arc::new(api.linked(region.hosts.clone(), Some(region.identity.clone())));
     if let Some(store) = region.measured.store() {
         let every = Duration::from_millis(config.metrics.interval_ms);
         tokio::spawn(keeper::keep(api.clone(), store.clone(), every, log.clone()));
+        let hosts = region.hosts.clone();
+        tokio::spawn(hosts::keep(hosts, region.node.clone(), store.clone(), every, log.clone()));
     }
     tokio::spawn(monitor::round::keep(api.clone(), log.clone()));
     tokio::spawn(records::keep(region.node.clone()));
