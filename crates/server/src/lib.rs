@@ -17,6 +17,7 @@ mod issuer;
 pub mod links;
 pub mod log;
 pub mod node_loop;
+pub mod outbound;
 mod placement_times;
 pub mod program;
 pub mod record;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dwcp_telemetry::exposition::Family;
 use dwcp_telemetry::registry::{Counter, Gathered, Metrics, Observer, Registry};
 
+use super::sender::Receiver;
 use crate::clock;
 
 /// Upper bounds of the classic buckets of short times, ms: about two in each doubling up to ten seconds.
@@ -30,6 +31,10 @@ pub struct Instruments {
     answers: Metrics<Observer, 2>,
     /// Lines of the log.
     lines: Metrics<Counter, 2>,
+    /// Samples that other programs wrote here.
+    written: Metrics<Counter, 1>,
+    /// Those that were refused, by why.
+    unwritten: Metrics<Counter, 2>,
     /// What follows from the state, as it was looked up last.
     figures: Arc<Mutex<Vec<Family>>>,
     region: Arc<str>,
@@ -69,6 +74,16 @@ impl Instruments {
             "Lines of the log, by component and level.",
             ["component", "level"],
         );
+        let written = registry.counter(
+            "dwcp_remote_write_received_samples_total",
+            "Samples that other programs wrote into a region's store.",
+            ["region"],
+        );
+        let unwritten = registry.counter(
+            "dwcp_remote_write_received_refused_samples_total",
+            "Samples that other programs wrote and a region's store did not take, by why.",
+            ["region", "reason"],
+        );
         let figures: Arc<Mutex<Vec<Family>>> = Arc::default();
         let shown = figures.clone();
         registry.collect(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
@@ -79,6 +94,8 @@ impl Instruments {
             commit: commit.expect(made).with([region]),
             answers: answers.expect(made),
             lines: lines.expect(made),
+            written: written.expect(made),
+            unwritten: unwritten.expect(made),
             region: region.into(),
             registry: Arc::new(registry),
         }
@@ -115,6 +132,22 @@ impl Instruments {
     /// A line was logged.
     pub fn logged(&self, component: &str, level: &str) {
         self.lines.with([component, level]).inc();
+    }
+
+    /// Another program wrote so many samples that were kept.
+    pub fn written(&self, samples: u64) {
+        self.written.with([&self.region]).inc_by(samples);
+    }
+
+    /// Another program wrote so many samples that were not.
+    pub fn unwritten(&self, reason: &str, samples: u64) {
+        self.unwritten.with([&self.region, reason]).inc_by(samples);
+    }
+
+    /// From now on what is sent to other programs is shown too.
+    pub fn show_receivers(&self, receivers: Arc<Vec<Arc<Receiver>>>) {
+        let region = self.region.clone();
+        self.registry.collect(move || Receiver::families(&receivers, &region));
     }
 
     /// The region whose process this is.

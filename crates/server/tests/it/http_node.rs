@@ -20,10 +20,10 @@ use dwcp_server::backups::{self, place::Places};
 use dwcp_server::handle::{NodeHandle, Task, View};
 use dwcp_server::http::{Api, secret_hash, serve};
 use dwcp_server::log::Log;
+use dwcp_server::telemetry::intake::Intake;
 use dwcp_server::telemetry::regions::Regions;
 use dwcp_server::telemetry::{Instruments, keeper};
 use dwcp_state::{Core, Region, Role, Token};
-use dwcp_telemetry::store::Store;
 use dwcp_types::{IMAGE_FILE, ImagePart, Mono, Now, RegionId, TokenId, Wall};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -329,10 +329,11 @@ impl Served {
     /// The same; it measures itself every second and keeps that in `folder`.
     pub fn start_measuring(name: &str, folder: &Path) -> Served {
         let store = keeper::open(folder, dwcp_telemetry::store::Config::default(), &Log::silent(REGION));
-        Served::start_with(name, Some(store.expect("a store")))
+        Served::start_with(name, Some(Regions::new(1, Some(store.expect("a store")), None)))
     }
 
-    fn start_with(name: &str, measurements: Option<Arc<Store>>) -> Served {
+    /// The same with its measurements.
+    pub fn start_with(name: &str, measured: Option<Regions>) -> Served {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -352,10 +353,9 @@ impl Served {
         };
         let (handle, inbox) = NodeHandle::new();
         runtime.spawn(backups::keep(handle.clone(), Places::new(&config), Log::silent(REGION)));
-        let measured = measurements.clone().map(|store| Regions::new(1, Some(store), None));
-        let api = Arc::new(Api::new(handle, &config).measuring(Instruments::new(REGION), measured));
-        if let Some(store) = measurements {
-            runtime.spawn(keeper::keep(api.clone(), store, Duration::from_secs(1), Log::silent(REGION)));
+        let api = Arc::new(Api::new(handle, &config).measuring(Instruments::new(REGION), measured.clone()));
+        if let Some(intake) = measured.map(|measured| measured.intake().clone()).filter(Intake::is_open) {
+            runtime.spawn(keeper::keep(api.clone(), intake, Duration::from_secs(1), Log::silent(REGION)));
         }
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bind");
         let address = listener.local_addr().expect("address");
