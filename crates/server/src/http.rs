@@ -78,6 +78,7 @@ use tokio::sync::watch as signal;
 use crate::backups::place::Places;
 use crate::handle::NodeHandle;
 use crate::inspect::Inspector;
+use crate::monitor::Monitor;
 use crate::program::Programs;
 use crate::telemetry::regions::Regions as Measured;
 use crate::telemetry::{Instruments, figures};
@@ -85,6 +86,7 @@ use crate::telemetry::{Instruments, figures};
 pub use auth::{fresh_secret, secret_hash};
 pub(crate) use hosts::used_percents;
 pub use listen::serve;
+pub(crate) use metrics::{engine, federated};
 pub(crate) use outlook::Lately;
 pub use routes::unrouted;
 
@@ -112,6 +114,8 @@ pub struct Api {
     outlook: outlook::Outlook,
     /// What processes say of themselves.
     inspector: Inspector,
+    /// Alerts, incidents, and who is told.
+    monitor: Monitor,
     /// What this process counts.
     instruments: Instruments,
     /// What every region measured; none: this process keeps nothing.
@@ -124,6 +128,7 @@ impl Api {
     /// The API of the node behind `node`, configured as in `dwcpd.yaml`.
     pub fn new(node: NodeHandle, config: &RegionConfig) -> Api {
         Api {
+            monitor: Monitor::new(node.clone()),
             node,
             federation: config.federation.clone(),
             region: config.region.clone(),
@@ -149,6 +154,16 @@ impl Api {
     /// The same, with what the process counts and what all regions measured.
     pub fn measuring(self, instruments: Instruments, measured: Option<Measured>) -> Api {
         Api { instruments, measured, ..self }
+    }
+
+    /// Alerts, incidents, and who is told.
+    pub(crate) fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    /// What every region measured; none: this process keeps nothing.
+    pub(crate) fn measured(&self) -> Option<&Measured> {
+        self.measured.as_ref()
     }
 
     /// The region whose API it is.

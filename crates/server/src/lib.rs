@@ -16,6 +16,7 @@ pub mod inspect;
 mod issuer;
 pub mod links;
 pub mod log;
+pub mod monitor;
 pub mod node_loop;
 pub mod outbound;
 mod placement_times;

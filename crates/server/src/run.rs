@@ -14,6 +14,7 @@ use crate::backups::{self, place::Places};
 use crate::clock;
 use crate::http::{self, Api};
 use crate::log::Log;
+use crate::monitor;
 use crate::program::{Programs, launcher};
 use crate::record::Recorder;
 use crate::records;
@@ -149,6 +150,7 @@ fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
         let keep_ms = clock::ms(config.metrics.keep_ms);
         tokio::spawn(receiver.clone().keep(intake.store.clone(), keep_ms, log.clone()));
     }
+    tokio::spawn(monitor::round::keep(api.clone(), log.clone()));
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));
     api

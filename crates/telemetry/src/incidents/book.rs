@@ -65,6 +65,18 @@ pub struct Book {
 }
 
 impl Book {
+    /// These incidents, as they were kept.
+    pub fn of(incidents: impl IntoIterator<Item = Incident>) -> Book {
+        let incidents: BTreeMap<IncidentId, Incident> =
+            incidents.into_iter().map(|incident| (incident.id.clone(), incident)).collect();
+        let firing = |incident: &Incident| {
+            let alerts = incident.alerts.iter().filter(|(_, alert)| alert.ended_at_ms.is_none());
+            alerts.map(|(alert, _)| (*alert, incident.id.clone())).collect::<Vec<_>>()
+        };
+        let attached = incidents.values().flat_map(firing).collect();
+        Book { incidents, attached }
+    }
+
     /// All of them, in the order of their ids.
     pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
         self.incidents.values()
