@@ -145,7 +145,8 @@ fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
         let every = Duration::from_millis(config.metrics.interval_ms);
         tokio::spawn(keeper::keep(api.clone(), intake.clone(), every, log.clone()));
     }
-    region.instruments.show_receivers(intake.receivers.clone());
+    let state = Path::new(&config.data_dir).join("store/store.redb");
+    region.instruments.show_kept(intake.clone(), state);
     for receiver in intake.receivers.iter() {
         let keep_ms = clock::ms(config.metrics.keep_ms);
         tokio::spawn(receiver.clone().keep(intake.store.clone(), keep_ms, log.clone()));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dwcp_telemetry::exposition::{self, Buckets, Exposition, Format, Limits};
+use dwcp_telemetry::exposition::{self, Buckets, Exposition, Family, Format, Limits};
 use dwcp_telemetry::model::{Labels, Sample};
 use dwcp_telemetry::registry::Gathered;
 use dwcp_telemetry::scrape::{Moment, ScrapeCache, Scraped, Target};
@@ -97,6 +97,34 @@ fn append(intake: &Intake, scraped: Scraped, now_ms: i64) -> Result<(), String> 
         Some((_, why)) if appended.added == 0 => Err(why.to_string()),
         _ => Ok(()),
     }
+}
+
+/// What a region's metric store says of itself.
+pub fn families(store: &Store, region: &str) -> Vec<Family> {
+    let stats = store.stats();
+    let one = |value: u64| vec![(Labels::new([("region", region)]), value as f64)];
+    let disk = stats.fine_bytes + stats.coarse_bytes + stats.wal_bytes;
+    let refused = stats.refused.iter().map(|(reason, count)| {
+        (Labels::new([("region", region), ("reason", reason.name())]), *count as f64)
+    });
+    vec![
+        Family::gauge(
+            "dwcp_metric_store_series",
+            "Series of a region's metric store that have samples in memory.",
+            one(stats.series),
+        ),
+        Family::gauge(
+            "dwcp_metric_store_memory_bytes",
+            "Samples of a region's metric store that are in memory, without their labels.",
+            one(stats.head_bytes),
+        ),
+        Family::gauge("dwcp_metric_store_disk_bytes", "Blocks and log of a region's metric store.", one(disk)),
+        Family::counter(
+            "dwcp_metric_store_refused_samples_total",
+            "Samples that a region's metric store did not take, by why.",
+            refused.collect(),
+        ),
+    ]
 }
 
 /// Writes blocks, puts them together and removes what is too old.

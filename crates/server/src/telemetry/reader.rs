@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dwcp_telemetry::model::{Labels, Value};
+use dwcp_telemetry::model::{Labels, Source, Value};
 use dwcp_telemetry::promql::observed::{Bare, Observed};
 use dwcp_telemetry::promql::{Answer, AnswerValue, Engine, Query, QueryError};
 
@@ -106,23 +106,33 @@ impl Reader {
         }
     }
 
-    /// What a rule's expression evaluates to at a moment, ms since 1970: numbers with their labels; a scalar is one without labels.
+    /// What a rule's expression gives at a moment, ms since 1970; a single number as a series without labels.
     ///
     /// # Errors
-    /// The expression is none, or no scalar and no instant vector of numbers, or has no answer.
-    pub fn evaluate(&self, expression: &str, at_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
-        let query = Query::parse(expression).map_err(|error| error.to_string())?;
-        let answer = self.instant(&engine(), &query, at_ms).map_err(|error| error.to_string())?;
-        let number = |(labels, value): (Labels, Value)| match value {
-            Value::Float(value) => Ok((labels, value)),
-            Value::Histogram(_) => Err(format!("{labels} is a histogram and no number")),
-        };
-        match answer.value {
-            AnswerValue::Scalar(value) => Ok(vec![(Labels::default(), value)]),
-            AnswerValue::Vector(rows) => rows.into_iter().map(number).collect(),
-            AnswerValue::String(_) | AnswerValue::Matrix(_) => {
-                Err("a rule needs a scalar or an instant vector".to_owned())
+    /// It is no expression, gives no instant vector, or has no answer.
+    pub fn evaluate(&self, text: &str, at_ms: i64) -> Result<Vec<(Labels, Value)>, String> {
+        match self {
+            Reader::Regions(regions) => instant(regions, &engine(), text, at_ms),
+            Reader::Prometheus(prometheus) => {
+                vector(prometheus.instant(text, at_ms).map_err(|error| error.to_string())?)
             }
         }
+    }
+}
+
+/// What an expression gives at a moment over a source.
+///
+/// # Errors
+/// As [`Reader::evaluate`].
+pub fn instant(source: &dyn Source, engine: &Engine, text: &str, at_ms: i64) -> Result<Vec<(Labels, Value)>, String> {
+    let query = Query::parse(text).map_err(|error| error.to_string())?;
+    vector(engine.instant(source, &query, at_ms).map_err(|error| error.to_string())?)
+}
+
+fn vector(answer: Answer) -> Result<Vec<(Labels, Value)>, String> {
+    match answer.value {
+        AnswerValue::Vector(rows) => Ok(rows),
+        AnswerValue::Scalar(value) => Ok(vec![(Labels::default(), Value::Float(value))]),
+        AnswerValue::String(_) | AnswerValue::Matrix(_) => Err("it gives no instant vector".to_owned()),
     }
 }

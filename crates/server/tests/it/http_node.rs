@@ -20,7 +20,6 @@ use dwcp_server::backups::{self, place::Places};
 use dwcp_server::handle::{NodeHandle, Task, View};
 use dwcp_server::http::{Api, secret_hash, serve};
 use dwcp_server::log::Log;
-use dwcp_server::telemetry::intake::Intake;
 use dwcp_server::telemetry::regions::Regions;
 use dwcp_server::telemetry::{Instruments, keeper};
 use dwcp_state::{Core, Region, Role, Token};
@@ -353,9 +352,17 @@ impl Served {
         };
         let (handle, inbox) = NodeHandle::new();
         runtime.spawn(backups::keep(handle.clone(), Places::new(&config), Log::silent(REGION)));
-        let api = Arc::new(Api::new(handle, &config).measuring(Instruments::new(REGION), measured.clone()));
-        if let Some(intake) = measured.map(|measured| measured.intake().clone()).filter(Intake::is_open) {
+        let instruments = Instruments::new(REGION);
+        if let Some(measured) = &measured {
+            instruments.show_kept(measured.intake().clone(), "none".into());
+        }
+        let api = Arc::new(Api::new(handle, &config).measuring(instruments, measured.clone()));
+        if let Some(intake) = measured.map(|measured| measured.intake().clone()).filter(|intake| intake.is_open()) {
             runtime.spawn(keeper::keep(api.clone(), intake, Duration::from_secs(1), Log::silent(REGION)));
+        }
+        for receiver in measured.iter().flat_map(|measured| measured.intake().receivers.iter()) {
+            let store = measured.as_ref().and_then(|measured| measured.store().cloned());
+            runtime.spawn(receiver.clone().keep(store, 86_400_000, Log::silent(REGION)));
         }
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bind");
         let address = listener.local_addr().expect("address");

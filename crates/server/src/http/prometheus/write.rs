@@ -1,7 +1,7 @@
 //! Remote write, received: what other programs measured, kept in this region's store beside its own (prometheus.io, *Remote-Write
 //! 1.0* and *2.0* specifications).
 //!
-//! Series of DWCP are its own to tell: nobody writes `dwcp_…` or the job `dwcpd`, so that what rules, figures and dashboards read
+//! Series of DWCP are its own to tell: nobody writes names with `dwcp_` in them (rules record `region:dwcp_…`) or the job `dwcpd`, so that what rules, figures and dashboards read
 //! can't be made up by whoever may write.
 
 use std::fmt::Write;
@@ -219,11 +219,11 @@ fn rows(series: Series) -> impl Iterator<Item = (SeriesRef, Sample)> {
 
 /// Whether a series is told by DWCP alone.
 fn is_reserved(labels: &Labels) -> bool {
-    labels.name().starts_with("dwcp_") || labels.get("job") == "dwcpd"
+    labels.name().contains("dwcp_") || labels.get("job") == "dwcpd"
 }
 
 fn reserved_why(labels: &Labels) -> String {
-    format!("{}: names that begin with dwcp_ and the job dwcpd are DWCP's own", cut(&labels.to_string()))
+    format!("{}: names with dwcp_ in them and the job dwcpd are DWCP's own", cut(&labels.to_string()))
 }
 
 fn refused_why(labels: &Labels, reason: Reason) -> String {
