@@ -357,7 +357,8 @@ impl Served {
             instruments.show_kept(measured.intake().clone(), "none".into());
         }
         let api = Arc::new(Api::new(handle, &config).measuring(instruments, measured.clone()));
-        if let Some(intake) = measured.map(|measured| measured.intake().clone()).filter(|intake| intake.is_open()) {
+        let intake = measured.as_ref().map(|measured| measured.intake().clone());
+        if let Some(intake) = intake.filter(|intake| intake.is_open()) {
             runtime.spawn(keeper::keep(api.clone(), intake, Duration::from_secs(1), Log::silent(REGION)));
         }
         for receiver in measured.iter().flat_map(|measured| measured.intake().receivers.iter()) {
