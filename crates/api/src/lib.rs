@@ -13,6 +13,7 @@ pub mod backup;
 pub mod configuration;
 pub mod controller;
 pub mod controllers;
+pub mod dashboards;
 pub mod drill;
 pub mod event;
 pub mod failover;

@@ -6,6 +6,7 @@ mod configuration;
 mod context;
 mod control;
 mod controllers;
+mod dashboards;
 mod drill;
 mod events;
 mod failover;
@@ -89,6 +90,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Maintenance(command) => maintenance::run(session, command),
         Command::Logs(command) => logs::run(session, command),
         Command::Metrics(command) => metrics::run(session, command),
+        Command::Dashboards(command) => dashboards::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
         Command::Routing(command) => site::routing(session, command),

@@ -155,6 +155,9 @@ pub enum Command {
     /// Metrics of every region, by PromQL.
     #[command(subcommand)]
     Metrics(MetricsCommand),
+    /// Dashboards for Grafana.
+    #[command(subcommand)]
+    Dashboards(DashboardsCommand),
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),

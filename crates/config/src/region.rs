@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::{Complaints, Fields, reader};
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Remote};
 pub use state::{Etcd, State};
 
 /// Settings of one region's server.

@@ -89,7 +89,7 @@ use crate::telemetry::{Instruments, figures};
 pub use auth::{fresh_secret, secret_hash};
 pub(crate) use hosts::used_percents;
 pub use listen::serve;
-pub(crate) use metrics::{engine, federated};
+pub(crate) use metrics::reader;
 pub(crate) use outlook::Lately;
 pub use routes::unrouted;
 

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::api_socket::ApiSocket;
 use crate::backups::{self, place::Places};
+use crate::clock;
 use crate::http::{self, Api};
 use crate::log::Log;
 use crate::monitor;
@@ -140,11 +141,18 @@ fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
     let api = Api::new(region.node.clone(), config).inspecting(region.inspector.clone());
     let api = api.measuring(region.instruments.clone(), Some(region.measured.clone()));
     let api = Arc::new(api.linked(region.hosts.clone(), Some(region.identity.clone())));
-    if let Some(store) = region.measured.store() {
+    let intake = region.measured.intake();
+    if intake.is_open() {
         let every = Duration::from_millis(config.metrics.interval_ms);
-        tokio::spawn(keeper::keep(api.clone(), store.clone(), every, log.clone()));
+        tokio::spawn(keeper::keep(api.clone(), intake.clone(), every, log.clone()));
         let hosts = region.hosts.clone();
-        tokio::spawn(hosts::keep(hosts, region.node.clone(), store.clone(), every, log.clone()));
+        tokio::spawn(hosts::keep(hosts, region.node.clone(), intake.clone(), every, log.clone()));
+    }
+    let state = Path::new(&config.data_dir).join("store/store.redb");
+    region.instruments.show_kept(intake.clone(), state);
+    for receiver in intake.receivers.iter() {
+        let keep_ms = clock::ms(config.metrics.keep_ms);
+        tokio::spawn(receiver.clone().keep(intake.store.clone(), keep_ms, log.clone()));
     }
     tokio::spawn(monitor::round::keep(api.clone(), log.clone()));
     tokio::spawn(records::keep(region.node.clone()));

@@ -11,6 +11,7 @@ pub mod model;
 pub mod otlp;
 pub mod promql;
 mod protobuf;
+pub mod query_api;
 pub mod registry;
 pub mod remote_write;
 pub mod rules;

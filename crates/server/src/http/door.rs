@@ -96,6 +96,12 @@ async fn serve(
     if let Some(response) = plain_page(&api, parts, path).await {
         return response;
     }
+    if path == prometheus::write::PATH {
+        if parts.method != hyper::Method::POST {
+            return Err(wrong_method(path, "POST"));
+        }
+        return Ok(prometheus::write::answer(&api, parts, incoming).await?);
+    }
     if prometheus::is_mine(path) {
         return foreign(&api, parts, incoming).await;
     }
