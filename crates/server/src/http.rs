@@ -20,6 +20,7 @@ mod federation;
 mod freeze;
 mod hosts;
 mod images;
+mod incidents;
 mod inspect;
 mod links;
 mod listen;
@@ -31,6 +32,7 @@ mod metrics;
 mod migrations;
 mod moves;
 pub(crate) mod names;
+mod on_call;
 mod operations;
 mod outlook;
 mod page;
@@ -54,6 +56,7 @@ mod server;
 mod settings;
 mod site;
 mod state_sync;
+mod status_page;
 mod survivability;
 mod tokens;
 mod upgrades;
@@ -122,6 +125,8 @@ pub struct Api {
     inspector: Inspector,
     /// Alerts, incidents, and who is told.
     monitor: Monitor,
+    /// What the status page showed last.
+    status: status_page::Seen,
     /// What this process counts.
     instruments: Instruments,
     /// What every region measured; none: this process keeps nothing.
@@ -141,6 +146,7 @@ impl Api {
     pub fn new(node: NodeHandle, config: &RegionConfig) -> Api {
         Api {
             monitor: Monitor::new(node.clone()),
+            status: status_page::Seen::default(),
             node,
             federation: config.federation.clone(),
             region: config.region.clone(),
