@@ -32,6 +32,7 @@ mod site;
 mod state_sync;
 mod survivability;
 mod tokens;
+mod traces;
 mod upgrades;
 mod verify;
 mod vms;
@@ -89,6 +90,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Maintenance(command) => maintenance::run(session, command),
         Command::Logs(command) => logs::run(session, command),
         Command::Metrics(command) => metrics::run(session, command),
+        Command::Trace(command) => traces::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
         Command::Routing(command) => site::routing(session, command),

@@ -14,6 +14,7 @@ mod moves;
 pub mod restoration;
 mod runbook;
 mod site;
+mod trace;
 mod upgrade;
 mod vm;
 
@@ -35,6 +36,7 @@ pub use metrics::*;
 pub use moves::*;
 pub use runbook::*;
 pub use site::*;
+pub use trace::*;
 pub use upgrade::*;
 pub use vm::*;
 
@@ -155,6 +157,9 @@ pub enum Command {
     /// Metrics of every region, by PromQL.
     #[command(subcommand)]
     Metrics(MetricsCommand),
+    /// What a request went through in every region.
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),

@@ -56,6 +56,7 @@ mod site;
 mod state_sync;
 mod survivability;
 mod tokens;
+mod traces;
 mod upgrades;
 mod vm_create;
 mod vm_health;
@@ -81,7 +82,7 @@ use crate::inspect::Inspector;
 use crate::monitor::Monitor;
 use crate::program::Programs;
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, figures};
+use crate::telemetry::{Instruments, Traces, figures};
 
 pub use auth::{fresh_secret, secret_hash};
 pub(crate) use hosts::used_percents;
@@ -119,6 +120,8 @@ pub struct Api {
     instruments: Instruments,
     /// What every region measured; none: this process keeps nothing.
     measured: Option<Measured>,
+    /// Where what requests went through is noted; none: nowhere.
+    traces: Option<Traces>,
     /// Turns true when the process stops: open streams end.
     stopping: signal::Sender<bool>,
 }
@@ -141,6 +144,7 @@ impl Api {
             inspector: Inspector::alone(config),
             instruments: Instruments::new(&config.region),
             measured: None,
+            traces: None,
             stopping: signal::Sender::new(false),
         }
     }
@@ -153,6 +157,11 @@ impl Api {
     /// The same, with what the process counts and what all regions measured.
     pub fn measuring(self, instruments: Instruments, measured: Option<Measured>) -> Api {
         Api { instruments, measured, ..self }
+    }
+
+    /// The same, with where what requests went through is noted.
+    pub fn tracing(self, traces: Traces) -> Api {
+        Api { traces: Some(traces), ..self }
     }
 
     /// Alerts, incidents, and who is told.

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use dwcp_roles::node::Level;
-use dwcp_telemetry::logs::{self, Entry};
+use dwcp_telemetry::logs::{self, Entry, Span};
 use serde_json::Value;
 
 use crate::clock;
@@ -75,6 +75,11 @@ impl Log {
             Entry { at_ms, component: component.into(), level, message: text.to_owned(), ..Entry::default() };
         // What is too much is still on standard error.
         let _ = kept.try_send(entry);
+    }
+
+    /// Hands a span on, to be searched later; false when it was not taken.
+    pub fn span(&self, span: Span) -> bool {
+        self.kept.get().is_some_and(|kept| kept.try_send(span.entry()).is_ok())
     }
 
     /// Writes one line.

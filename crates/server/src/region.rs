@@ -27,7 +27,7 @@ use crate::program::fetch::{self, Keeper};
 use crate::record::Recorder;
 use crate::store::{SetAside, Store, StoreError};
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, Kept};
+use crate::telemetry::{Instruments, Kept, Traces};
 use crate::writer::{CommitTimes, Writer};
 use crate::{clock, links, setup};
 
@@ -68,6 +68,8 @@ pub struct Region {
     pub inspector: Inspector,
     /// What its process counts.
     pub instruments: Instruments,
+    /// What requests and failovers went through.
+    pub traces: Traces,
     /// What every region measured and said.
     pub measured: Measured,
     thread: JoinHandle<()>,
@@ -104,6 +106,7 @@ impl Region {
         let (door, inbox) = NodeHandle::new();
         let instruments = Instruments::new(&config.region);
         log.count_in(instruments.clone());
+        let traces = Traces::new(&config.region, log.clone(), instruments.clone());
         let (times, placements) = (CommitTimes::counted(instruments.clone()), PlacementTimes::default());
         let told = door.clone();
         let durable = move |seq| told.tell(Input::Persisted { seq });
@@ -121,6 +124,7 @@ impl Region {
             issuer: Issuer::new(config),
             placements: placements.clone(),
             instruments: instruments.clone(),
+            traces: traces.clone(),
             switch,
             wan: config.wan.as_ref().filter(|_| config.dev).map(Into::into),
         };
@@ -155,7 +159,8 @@ impl Region {
             vital(links::measure(mesh.clone(), door.clone(), times.clone(), placements), &log),
             vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
-        Ok(Region { node: door, mesh, identity, times, inspector, instruments, measured, thread, tasks })
+        let node = door;
+        Ok(Region { node, mesh, identity, times, inspector, instruments, traces, measured, thread, tasks })
     }
 
     /// Hands leadership of every group over, so that nobody waits for an election; waits up to `limit` for it.

@@ -137,7 +137,8 @@ async fn serve(
 /// The API of a running region, and what keeps its records, backups and measurements.
 fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
     let api = Api::new(region.node.clone(), config).inspecting(region.inspector.clone());
-    let api = Arc::new(api.measuring(region.instruments.clone(), Some(region.measured.clone())));
+    let api = api.measuring(region.instruments.clone(), Some(region.measured.clone()));
+    let api = Arc::new(api.tracing(region.traces.clone()));
     if let Some(store) = region.measured.store() {
         let every = Duration::from_millis(config.metrics.interval_ms);
         tokio::spawn(keeper::keep(api.clone(), store.clone(), every, log.clone()));

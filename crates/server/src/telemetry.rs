@@ -5,6 +5,7 @@ pub mod instruments;
 pub mod keeper;
 pub mod logs;
 pub mod regions;
+pub mod traces;
 mod wire;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::log::Log;
 use crate::setup;
 
 pub use instruments::Instruments;
+pub use traces::Traces;
 pub use wire::is_mine;
 
 /// The stores of what a region measured and said. The control plane goes on without either.

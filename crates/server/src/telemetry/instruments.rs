@@ -30,6 +30,8 @@ pub struct Instruments {
     answers: Metrics<Observer, 2>,
     /// Lines of the log.
     lines: Metrics<Counter, 2>,
+    /// Spans of traces, by whether they were kept.
+    spans: Metrics<Counter, 1>,
     /// What follows from the state, as it was looked up last.
     figures: Arc<Mutex<Vec<Family>>>,
     region: Arc<str>,
@@ -69,6 +71,11 @@ impl Instruments {
             "Lines of the log, by component and level.",
             ["component", "level"],
         );
+        let spans = registry.counter(
+            "dwcp_trace_spans_total",
+            "Spans of traces, by outcome: kept, or dropped because there were too many.",
+            ["outcome"],
+        );
         let figures: Arc<Mutex<Vec<Family>>> = Arc::default();
         let shown = figures.clone();
         registry.collect(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
@@ -79,6 +86,7 @@ impl Instruments {
             commit: commit.expect(made).with([region]),
             answers: answers.expect(made),
             lines: lines.expect(made),
+            spans: spans.expect(made),
             region: region.into(),
             registry: Arc::new(registry),
         }
@@ -115,6 +123,11 @@ impl Instruments {
     /// A line was logged.
     pub fn logged(&self, component: &str, level: &str) {
         self.lines.with([component, level]).inc();
+    }
+
+    /// A span was noted, or was one too many.
+    pub fn traced(&self, kept: bool) {
+        self.spans.with([if kept { "kept" } else { "dropped" }]).inc();
     }
 
     /// The region whose process this is.
