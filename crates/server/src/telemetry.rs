@@ -1,5 +1,6 @@
 //! What this process measures and says, and what is kept of it.
 
+pub mod export;
 pub mod figures;
 pub mod instruments;
 pub mod keeper;

@@ -12,6 +12,8 @@ mod controllers;
 mod dev;
 #[path = "it/etcd.rs"]
 mod etcd;
+#[path = "it/export.rs"]
+mod export;
 #[path = "it/federation.rs"]
 mod federation;
 #[path = "it/http.rs"]
@@ -52,3 +54,5 @@ mod settings;
 mod store;
 #[path = "it/survivability.rs"]
 mod survivability;
+#[path = "it/traces.rs"]
+mod traces;

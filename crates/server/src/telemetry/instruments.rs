@@ -32,6 +32,8 @@ pub struct Instruments {
     lines: Metrics<Counter, 2>,
     /// Spans of traces, by whether they were kept.
     spans: Metrics<Counter, 1>,
+    /// What was handed on to a collector, by kind and outcome.
+    exported: Metrics<Counter, 2>,
     /// What follows from the state, as it was looked up last.
     figures: Arc<Mutex<Vec<Family>>>,
     region: Arc<str>,
@@ -76,6 +78,11 @@ impl Instruments {
             "Spans of traces, by outcome: kept, or dropped because there were too many.",
             ["outcome"],
         );
+        let exported = registry.counter(
+            "dwcp_otlp_items_total",
+            "Lines, values and spans for an OpenTelemetry collector, by outcome: sent, refused, or dropped because too many waited.",
+            ["signal", "outcome"],
+        );
         let figures: Arc<Mutex<Vec<Family>>> = Arc::default();
         let shown = figures.clone();
         registry.collect(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
@@ -87,6 +94,7 @@ impl Instruments {
             answers: answers.expect(made),
             lines: lines.expect(made),
             spans: spans.expect(made),
+            exported: exported.expect(made),
             region: region.into(),
             registry: Arc::new(registry),
         }
@@ -128,6 +136,13 @@ impl Instruments {
     /// A span was noted, or was one too many.
     pub fn traced(&self, kept: bool) {
         self.spans.with([if kept { "kept" } else { "dropped" }]).inc();
+    }
+
+    /// So many items of a kind were handed on to a collector, or were not.
+    pub fn exported(&self, signal: &str, outcome: &str, items: u64) {
+        if items > 0 {
+            self.exported.with([signal, outcome]).add(items as f64);
+        }
     }
 
     /// The region whose process this is.

@@ -21,8 +21,9 @@ use dwcp_server::handle::{NodeHandle, Task, View};
 use dwcp_server::http::{Api, secret_hash, serve};
 use dwcp_server::log::Log;
 use dwcp_server::telemetry::regions::Regions;
-use dwcp_server::telemetry::{Instruments, keeper};
+use dwcp_server::telemetry::{Instruments, Traces, keeper, logs};
 use dwcp_state::{Core, Region, Role, Token};
+use dwcp_telemetry::logs::Store as LogStore;
 use dwcp_telemetry::store::Store;
 use dwcp_types::{IMAGE_FILE, ImagePart, Mono, Now, RegionId, TokenId, Wall};
 use serde_json::Value;
@@ -328,11 +329,14 @@ impl Served {
 
     /// The same; it measures itself every second and keeps that in `folder`.
     pub fn start_measuring(name: &str, folder: &Path) -> Served {
-        let store = keeper::open(folder, dwcp_telemetry::store::Config::default(), &Log::silent(REGION));
-        Served::start_with(name, Some(store.expect("a store")))
+        let log = Log::silent(REGION);
+        let store = keeper::open(folder, dwcp_telemetry::store::Config::default(), &log);
+        let (logs, lines) = logs::open(&folder.with_file_name("logs"), REGION, &log).expect("a log");
+        log.keep_for_queries(lines);
+        Served::start_with(name, Some((store.expect("a store"), logs, log)))
     }
 
-    fn start_with(name: &str, measurements: Option<Arc<Store>>) -> Served {
+    fn start_with(name: &str, kept: Option<(Arc<Store>, Arc<LogStore>, Log)>) -> Served {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -352,11 +356,17 @@ impl Served {
         };
         let (handle, inbox) = NodeHandle::new();
         runtime.spawn(backups::keep(handle.clone(), Places::new(&config), Log::silent(REGION)));
-        let measured = measurements.clone().map(|store| Regions::new(1, Some(store), None));
-        let api = Arc::new(Api::new(handle, &config).measuring(Instruments::new(REGION), measured));
-        if let Some(store) = measurements {
-            runtime.spawn(keeper::keep(api.clone(), store, Duration::from_secs(1), Log::silent(REGION)));
-        }
+        let (api, instruments) = (Api::new(handle, &config), Instruments::new(REGION));
+        let api = match kept {
+            None => Arc::new(api.measuring(instruments, None)),
+            Some((store, logs, log)) => {
+                let measured = Regions::new(1, Some(store.clone()), None).with_logs(Some(logs));
+                let traces = Traces::new(REGION, log.clone(), instruments.clone());
+                let api = Arc::new(api.measuring(instruments, Some(measured)).tracing(traces));
+                runtime.spawn(keeper::keep(api.clone(), store, Duration::from_secs(1), log));
+                api
+            }
+        };
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bind");
         let address = listener.local_addr().expect("address");
         runtime.spawn(run(inbox));
