@@ -28,7 +28,7 @@ use crate::record::Recorder;
 use crate::store::{SetAside, Store, StoreError};
 use crate::telemetry::hosts::Hosts;
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, Kept};
+use crate::telemetry::{Instruments, Kept, Traces};
 use crate::writer::{CommitTimes, Writer};
 use crate::{clock, links, setup};
 
@@ -69,6 +69,8 @@ pub struct Region {
     pub inspector: Inspector,
     /// What its process counts.
     pub instruments: Instruments,
+    /// What requests and failovers went through.
+    pub traces: Traces,
     /// What every region measured and said.
     pub measured: Measured,
     /// What its hosts measure.
@@ -107,6 +109,7 @@ impl Region {
         let (door, inbox) = NodeHandle::new();
         let instruments = Instruments::new(&config.region);
         log.count_in(instruments.clone());
+        let traces = Traces::new(&config.region, log.clone(), instruments.clone());
         let (times, placements) = (CommitTimes::counted(instruments.clone()), PlacementTimes::default());
         let told = door.clone();
         let durable = move |seq| told.tell(Input::Persisted { seq });
@@ -124,6 +127,7 @@ impl Region {
             issuer: Issuer::new(config),
             placements: placements.clone(),
             instruments: instruments.clone(),
+            traces: traces.clone(),
             switch,
             wan: config.wan.as_ref().filter(|_| config.dev).map(Into::into),
         };
@@ -168,6 +172,7 @@ impl Region {
             times,
             inspector,
             instruments,
+            traces,
             measured,
             hosts,
             thread,

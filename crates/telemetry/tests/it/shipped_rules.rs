@@ -173,10 +173,12 @@ fn thresholds_of_capacity_go_into_the_rules_and_their_texts() {
             let name = format!("{name}Utilization{level}");
             let rule = alerts(&file).into_iter().find(|rule| rule.alert == name).expect(&name);
             assert!(rule.expr.ends_with(&format!(" > {at}")), "{name}: {}", rule.expr);
-            let said = rule.annotations.iter().find(|(name, _)| name == "description").expect("a description");
+            let said =
+                rule.annotations.iter().find(|(name, _)| name == "description").expect("a description");
             assert!(said.1.text().contains(&format!("threshold is {at} %")), "{}", said.1.text());
         }
     }
-    let expansion = alerts(&file).into_iter().find(|rule| rule.alert == "RegionExpansionDue").expect("a rule");
+    let expansion =
+        alerts(&file).into_iter().find(|rule| rule.alert == "RegionExpansionDue").expect("a rule");
     assert!(expansion.expr.ends_with("> 75"), "{}", expansion.expr);
 }
