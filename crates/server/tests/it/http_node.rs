@@ -24,7 +24,6 @@ use dwcp_server::telemetry::hosts::{self, Hosts};
 use dwcp_server::telemetry::regions::Regions;
 use dwcp_server::telemetry::{Instruments, Traces, keeper, logs};
 use dwcp_state::{Core, Region, Role, Token};
-use dwcp_telemetry::logs::Store as LogStore;
 use dwcp_types::{IMAGE_FILE, ImagePart, Mono, Now, RegionId, TokenId, Wall};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -324,7 +323,7 @@ impl Answer {
 impl Served {
     /// Starts it and waits until it can place VMs.
     pub fn start(name: &str) -> Served {
-        Served::start_with(name, None)
+        Served::start_with(name, None, Log::silent(REGION))
     }
 
     /// The same; it measures itself every second and keeps that in `folder`.
