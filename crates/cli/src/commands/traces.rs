@@ -129,20 +129,17 @@ mod tests {
             span("early", Some("root"), 5),
             span("other", None, 3),
         ];
-        assert_eq!(
-            shown(&spans),
-            [(0, "root"), (1, "early"), (2, "part"), (1, "late"), (0, "other")]
-        );
+        assert_eq!(shown(&spans), [(0, "root"), (1, "early"), (2, "part"), (1, "late"), (0, "other")]);
     }
 
     #[test]
     fn each_span_is_shown_once_also_when_ids_go_round_in_a_circle_or_are_used_twice() {
-        let spans = [span("a", Some("b"), 1), span("b", Some("a"), 2), span("c", Some("c"), 3), span("a", None, 4)];
+        let spans =
+            [span("a", Some("b"), 1), span("b", Some("a"), 2), span("c", Some("c"), 3), span("a", None, 4)];
         assert_eq!(shown(&spans).len(), 4);
         // As deep as it comes, without a stack of its own for each.
-        let deep: Vec<TraceSpan> = (0..10_000)
-            .map(|at: i64| span(&at.to_string(), Some(&(at - 1).to_string()), at))
-            .collect();
+        let deep: Vec<TraceSpan> =
+            (0..10_000).map(|at: i64| span(&at.to_string(), Some(&(at - 1).to_string()), at)).collect();
         assert_eq!(shown(&deep).last(), Some(&(9_999, "9999")));
     }
 

@@ -77,7 +77,14 @@ fn logs(request: &Arrived) -> Reply {
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// A span: its id, what it is part of, where, when it began after the first and how long it took, µs.
-fn span(id: u64, parent: u64, name: &str, region: &str, (after_us, took_us): (u64, u64), fields: Value) -> Value {
+fn span(
+    id: u64,
+    parent: u64,
+    name: &str,
+    region: &str,
+    (after_us, took_us): (u64, u64),
+    fields: Value,
+) -> Value {
     let hex = |id: u64| format!("{id:016x}");
     let parent = (parent > 0).then(|| hex(parent));
     json!({ "span_id": hex(id), "parent_id": parent, "name": name, "region": region,
@@ -103,7 +110,14 @@ fn trace(id: &str) -> Reply {
                 vec![
                     span(1, 0, "POST /v1/vms", "eu-west-1", (0, 96_200), json!({})),
                     span(2, 1, "decide placement", "eu-west-1", (350, 1_020), placed),
-                    span(3, 1, "propose CreateVms", "eu-west-1", (1_500, 94_100), json!({ "group": "us-east-1" })),
+                    span(
+                        3,
+                        1,
+                        "propose CreateVms",
+                        "eu-west-1",
+                        (1_500, 94_100),
+                        json!({ "group": "us-east-1" }),
+                    ),
                     span(6, 3, "apply CreateVms", "eu-west-1", (95_300, 0), group(41)),
                     span(4, 3, "commit CreateVms", "us-east-1", (42_000, 8_700), group(41)),
                     span(5, 3, "apply CreateVms", "us-east-1", (50_700, 0), group(41)),

@@ -49,7 +49,9 @@ fn otlp(fields: &mut Fields<'_>) -> Otlp {
 fn check_endpoint(text: &str) -> Result<(), String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     match rest {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains([' ', '?', '#', '@']) => Ok(()),
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains([' ', '?', '#', '@']) => {
+            Ok(())
+        }
         _ => Err(format!("'{text}' is not an endpoint such as https://collector.example.com:4318")),
     }
 }

@@ -120,12 +120,7 @@ impl Node {
     }
 
     /// It was decided where a VM of a request goes.
-    pub(super) fn note_decided(
-        &mut self,
-        asked: &Asked,
-        began: Mono,
-        placed: &Result<Placement, Refusal>,
-    ) {
+    pub(super) fn note_decided(&mut self, asked: &Asked, began: Mono, placed: &Result<Placement, Refusal>) {
         let fields = match placed {
             Ok(place) => vec![("to_region", place.region.to_string()), ("to_host", place.host.to_string())],
             Err(refusal) => vec![("refused", refusal.code.as_str().to_owned())],
@@ -169,7 +164,12 @@ impl Node {
         (index, term): (u64, u64),
     ) {
         let work = Work::Commit(Written::of(group, envelope));
-        self.note_command(envelope, work, began, vec![("index", index.to_string()), ("term", term.to_string())]);
+        self.note_command(
+            envelope,
+            work,
+            began,
+            vec![("index", index.to_string()), ("term", term.to_string())],
+        );
     }
 
     fn note_command(
@@ -294,8 +294,11 @@ impl Node {
             let Some((phase, failed)) = self.ended_as(seen) else { continue };
             let Some(followed) = self.traced.followed.remove(&seen.vm) else { continue };
             if leads {
-                let mut fields =
-                    vec![("vm", seen.vm.to_string()), ("host", host.to_string()), ("phase", phase.to_owned())];
+                let mut fields = vec![
+                    ("vm", seen.vm.to_string()),
+                    ("host", host.to_string()),
+                    ("phase", phase.to_owned()),
+                ];
                 if failed {
                     fields.push(("reason", seen.observed.reason.clone()));
                 }

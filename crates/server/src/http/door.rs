@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use dwcp_api::problem::status_of;
 use dwcp_api::server::LeaderRead;
-use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, NDJSON, PROBLEM_JSON, Permission, Problem, REQUEST_ID, TRACEPARENT};
+use dwcp_api::{
+    Endpoint, IDEMPOTENCY_KEY, NDJSON, PROBLEM_JSON, Permission, Problem, REQUEST_ID, TRACEPARENT,
+};
 use dwcp_telemetry::logs::Traceparent;
 use dwcp_types::{Code, Refusal};
 use hyper::body::Incoming;

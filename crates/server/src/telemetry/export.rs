@@ -140,7 +140,8 @@ impl Source {
         match self {
             Source::Log { store, after, spans } => Ok(records(store, after, *spans)),
             Source::Metrics { store, until_ms, region } => {
-                let (start_ms, end_ms) = (until_ms.saturating_add(1), clock::wall_ms().saturating_sub(KEPT_AFTER_MS));
+                let (start_ms, end_ms) =
+                    (until_ms.saturating_add(1), clock::wall_ms().saturating_sub(KEPT_AFTER_MS));
                 *until_ms = end_ms.max(*until_ms);
                 let (step_ms, max_samples) = (0, VALUES_AT_ONCE);
                 let wanted = Select { matchers: vec![], start_ms, end_ms, step_ms, max_samples };
@@ -329,7 +330,8 @@ impl Client {
         let status = answer.status().as_u16();
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header("retry-after").map(str::to_owned);
-        let is_protobuf = header("content-type").is_some_and(|media| media.starts_with("application/x-protobuf"));
+        let is_protobuf =
+            header("content-type").is_some_and(|media| media.starts_with("application/x-protobuf"));
         // An answer that is cut off or too long says no more than its status.
         let said = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_vec().unwrap_or_default();
         let said = if is_protobuf { &said[..] } else { &[] };
@@ -350,11 +352,10 @@ fn headers(text: &[u8]) -> Result<Headers, (usize, &'static str)> {
             continue;
         }
         let (name, value) = line.split_once(':').ok_or((number, "not of the form 'Name: value'"))?;
-        let name = name.trim().parse::<http::HeaderName>().map_err(|_| (number, "not the name of a header"))?;
-        let mut value = value
-            .trim()
-            .parse::<http::HeaderValue>()
-            .map_err(|_| (number, "not the value of a header"))?;
+        let name =
+            name.trim().parse::<http::HeaderName>().map_err(|_| (number, "not the name of a header"))?;
+        let mut value =
+            value.trim().parse::<http::HeaderValue>().map_err(|_| (number, "not the value of a header"))?;
         value.set_sensitive(true);
         found.push((name, value));
     }
@@ -396,7 +397,8 @@ mod tests {
 
     #[test]
     fn headers_are_read_line_by_line_and_an_error_tells_no_secret() {
-        let found = headers(b"# for the collector\nAuthorization: Bearer a:b \r\n\nx-tenant:7").expect("good");
+        let found =
+            headers(b"# for the collector\nAuthorization: Bearer a:b \r\n\nx-tenant:7").expect("good");
         let shown: Vec<(&str, &[u8])> =
             found.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(shown, [("authorization", &b"Bearer a:b"[..]), ("x-tenant", b"7")]);

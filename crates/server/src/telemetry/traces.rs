@@ -38,7 +38,8 @@ impl Moment {
 
     /// µs since 1970.
     fn of(self, mono: Mono) -> i64 {
-        let later = i64::try_from(mono.0).unwrap_or(i64::MAX) - i64::try_from(self.mono.0).unwrap_or(i64::MAX);
+        let later =
+            i64::try_from(mono.0).unwrap_or(i64::MAX) - i64::try_from(self.mono.0).unwrap_or(i64::MAX);
         self.wall_us.saturating_add(later)
     }
 }
@@ -162,12 +163,7 @@ fn group_name(view: &View<'_>, group: GroupId) -> String {
     }
 }
 
-fn span(
-    stage: Stage,
-    region: &str,
-    group_name: impl Fn(GroupId) -> String,
-    moment: Moment,
-) -> Option<Span> {
+fn span(stage: Stage, region: &str, group_name: impl Fn(GroupId) -> String, moment: Moment) -> Option<Span> {
     let Stage { of, proposer, work, began, ended, failed, fields } = stage;
     let root = match proposer.as_str() {
         "" => of_failover(&of),
@@ -328,7 +324,8 @@ mod tests {
 
     #[test]
     fn a_failover_is_a_trace_of_its_own() {
-        let phase = |name, from, to| dwcp_state::PhaseSpan { name, started_at: Wall(from), ended_at: Wall(to) };
+        let phase =
+            |name, from, to| dwcp_state::PhaseSpan { name, started_at: Wall(from), ended_at: Wall(to) };
         let record = Failover {
             id: FailoverId(7),
             from: "eu-west-1".into(),

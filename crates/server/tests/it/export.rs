@@ -221,7 +221,15 @@ fn lines_spans_and_values_arrive_as_opentelemetry_has_them() {
     let traces = Traces::new(REGION, ours.log.clone(), ours.instruments.clone());
     let began = Mono(clock::mono().0 - 5_000);
     let (method, path, caller) = ("POST", "/v1/vms", None);
-    traces.answered(&Answered { request_id: REQUEST, caller, method, path, status: 500, began, writes: true });
+    traces.answered(&Answered {
+        request_id: REQUEST,
+        caller,
+        method,
+        path,
+        status: 500,
+        began,
+        writes: true,
+    });
     std::thread::sleep(Duration::from_millis(5));
     let at_ms = clock::wall_ms();
     let series = SeriesRef::new(Labels::new([(NAME, "vms"), ("region", REGION)]));
@@ -333,6 +341,7 @@ fn what_can_not_be_used_is_said_before_anything_begins() {
     let path = Some(file.display().to_string());
     let error = begin(&Otlp { headers_file: path.clone(), ..good.clone() }).expect_err("no header");
     assert!(error.contains("line 1") && !error.contains("secret"), "{error}");
-    let error = begin(&Otlp { endpoint: "https://127.0.0.1:9".into(), ca: path, ..good }).expect_err("no roots");
+    let error =
+        begin(&Otlp { endpoint: "https://127.0.0.1:9".into(), ca: path, ..good }).expect_err("no roots");
     assert!(error.contains("no certificate"), "{error}");
 }

@@ -25,9 +25,10 @@ async fn spans(regions: &Regions, others: Others) -> (Vec<(String, Span)>, Vec<S
         let (pages, warnings) = federated.spans(trace_of(ID)).expect("an answer");
         assert!(warnings.is_empty(), "{warnings:?}");
         let page = Page::merged(pages, &query(trace_of(ID)));
-        let spans = page.records.iter().map(|record| {
-            (record.region().to_owned(), Span::of(record).expect("only spans were asked for"))
-        });
+        let spans = page
+            .records
+            .iter()
+            .map(|record| (record.region().to_owned(), Span::of(record).expect("only spans were asked for")));
         (spans.collect(), federated.missing().into_keys().collect())
     });
     asked.await.expect("asked")

@@ -131,7 +131,11 @@ const METRICS: Message = &[(
     1,
     Kind::Many(&[
         ("resource", 1, Kind::One(RESOURCE)),
-        ("scopeMetrics", 2, Kind::Many(&[("scope", 1, Kind::One(SCOPE)), ("metrics", 2, Kind::Many(METRIC))])),
+        (
+            "scopeMetrics",
+            2,
+            Kind::Many(&[("scope", 1, Kind::One(SCOPE)), ("metrics", 2, Kind::Many(METRIC))]),
+        ),
     ]),
 )];
 
