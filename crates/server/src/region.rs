@@ -107,9 +107,7 @@ impl Region {
         joins()?;
         let mesh = Mesh::start(mesh, events).map_err(|e| format!("the mesh at {listen}: {e}"))?;
         let (door, inbox) = NodeHandle::new();
-        let instruments = Instruments::new(&config.region);
-        log.count_in(instruments.clone());
-        let traces = Traces::new(&config.region, log.clone(), instruments.clone());
+        let (instruments, traces) = counted(config, &log);
         let (times, placements) = (CommitTimes::counted(instruments.clone()), PlacementTimes::default());
         let told = door.clone();
         let durable = move |seq| told.tell(Input::Persisted { seq });
@@ -205,6 +203,14 @@ impl Region {
         self.mesh.shutdown().await;
         self.tasks.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// What the region's process counts, and where what requests went through is noted.
+fn counted(config: &RegionConfig, log: &Log) -> (Instruments, Traces) {
+    let instruments = Instruments::new(&config.region);
+    log.count_in(instruments.clone());
+    let traces = Traces::new(&config.region, log.clone(), instruments.clone());
+    (instruments, traces)
 }
 
 /// The node as its store has it, with threads to decide on.
