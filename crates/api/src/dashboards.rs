@@ -94,18 +94,30 @@ const OVERVIEW: &[Panel] = &[
             ),
         ],
     ),
-    stat("VMs", "That live in these regions.", "short", &[
-        ("sum(dwcp_federation_active_vms{region=~\"$region\"})", "VMs"),
-    ]),
-    stat("Alerts that fire", "By severity; dwcp-cli federation monitoring incidents list tells the incidents.", "short", &[
-        ("sum by (severity) (ALERTS{alertstate=\"firing\"}) or vector(0)", "{{severity}}"),
-    ]),
-    lines("VMs by region", "That live in a region.", "short", &[
-        ("sum by (region) (dwcp_federation_active_vms{region=~\"$region\"})", "{{region}}"),
-    ]),
-    lines("SLA compliance", "Of what an SLA counts, the share that kept it in the last hour.", "percent", &[
-        ("100 * (1 - sla:dwcp_federation_sla_errors:ratio_rate1h)", "{{sla}}"),
-    ]),
+    stat(
+        "VMs",
+        "That live in these regions.",
+        "short",
+        &[("sum(dwcp_federation_active_vms{region=~\"$region\"})", "VMs")],
+    ),
+    stat(
+        "Alerts that fire",
+        "By severity; dwcp-cli federation monitoring incidents list tells the incidents.",
+        "short",
+        &[("sum by (severity) (ALERTS{alertstate=\"firing\"}) or vector(0)", "{{severity}}")],
+    ),
+    lines(
+        "VMs by region",
+        "That live in a region.",
+        "short",
+        &[("sum by (region) (dwcp_federation_active_vms{region=~\"$region\"})", "{{region}}")],
+    ),
+    lines(
+        "SLA compliance",
+        "Of what an SLA counts, the share that kept it in the last hour.",
+        "percent",
+        &[("100 * (1 - sla:dwcp_federation_sla_errors:ratio_rate1h)", "{{sla}}")],
+    ),
     lines(
         "Placement latency",
         "Of decisions where a VM goes.",
@@ -121,62 +133,107 @@ const OVERVIEW: &[Panel] = &[
 ];
 
 const PERFORMANCE: &[Panel] = &[
-    lines("CPU utilization", "Of a region's hosts.", "percent", &[
-        ("avg by (region) (dwcp_federation_cpu_utilization{region=~\"$region\"})", "{{region}}"),
-    ]),
-    lines("Memory utilization", "Of a region's hosts.", "percent", &[
-        ("avg by (region) (dwcp_federation_memory_utilization{region=~\"$region\"})", "{{region}}"),
-    ]),
-    lines("Storage utilization", "Of a region's hosts.", "percent", &[
-        ("avg by (region) (dwcp_federation_storage_utilization{region=~\"$region\"})", "{{region}}"),
-    ]),
-    lines("VMs", "By what they do.", "short", &[
-        ("sum by (region, state) (dwcp_federation_vms{region=~\"$region\"})", "{{region}} {{state}}"),
-    ]),
-    lines("Latency to other regions", "Round trips of links, the median of late.", "s", &[
-        ("max by (from, to) (dwcp_link_round_trip_seconds{from=~\"$region\"})", "{{from}} to {{to}}"),
-    ]),
-    lines("Throughput", "What links carry.", "Bps", &[
-        ("sum by (from, to) (dwcp_link_throughput_bytes_per_second{from=~\"$region\"})", "{{from}} to {{to}}"),
-    ]),
-    lines("Error rate of the API", "Answers that are the server's fault, of all.", "percentunit", &[
-        (
+    lines(
+        "CPU utilization",
+        "Of a region's hosts.",
+        "percent",
+        &[("avg by (region) (dwcp_federation_cpu_utilization{region=~\"$region\"})", "{{region}}")],
+    ),
+    lines(
+        "Memory utilization",
+        "Of a region's hosts.",
+        "percent",
+        &[("avg by (region) (dwcp_federation_memory_utilization{region=~\"$region\"})", "{{region}}")],
+    ),
+    lines(
+        "Storage utilization",
+        "Of a region's hosts.",
+        "percent",
+        &[("avg by (region) (dwcp_federation_storage_utilization{region=~\"$region\"})", "{{region}}")],
+    ),
+    lines(
+        "VMs",
+        "By what they do.",
+        "short",
+        &[("sum by (region, state) (dwcp_federation_vms{region=~\"$region\"})", "{{region}} {{state}}")],
+    ),
+    lines(
+        "Latency to other regions",
+        "Round trips of links, the median of late.",
+        "s",
+        &[("max by (from, to) (dwcp_link_round_trip_seconds{from=~\"$region\"})", "{{from}} to {{to}}")],
+    ),
+    lines(
+        "Throughput",
+        "What links carry.",
+        "Bps",
+        &[(
+            "sum by (from, to) (dwcp_link_throughput_bytes_per_second{from=~\"$region\"})",
+            "{{from}} to {{to}}",
+        )],
+    ),
+    lines(
+        "Error rate of the API",
+        "Answers that are the server's fault, of all.",
+        "percentunit",
+        &[(
             "(sum by (region) (histogram_count(rate(dwcp_api_request_duration_seconds{status=\"5xx\",region=~\"$region\"}[5m]))) \
              or 0 * sum by (region) (histogram_count(rate(dwcp_api_request_duration_seconds{region=~\"$region\"}[5m])))) \
              / sum by (region) (histogram_count(rate(dwcp_api_request_duration_seconds{region=~\"$region\"}[5m])))",
             "{{region}}",
-        ),
-    ]),
-    lines("Errors in the log", "Lines of level error.", "ops", &[
-        ("sum by (region) (rate(dwcp_log_lines_total{level=\"error\",region=~\"$region\"}[5m]))", "{{region}}"),
-    ]),
+        )],
+    ),
+    lines(
+        "Errors in the log",
+        "Lines of level error.",
+        "ops",
+        &[(
+            "sum by (region) (rate(dwcp_log_lines_total{level=\"error\",region=~\"$region\"}[5m]))",
+            "{{region}}",
+        )],
+    ),
 ];
 
 const SYNC: &[Panel] = &[
-    lines("Replication lag", "How old the facts of one region are in another.", "s", &[
-        ("max by (source, target) (dwcp_federation_state_sync_lag_seconds{source=~\"$region\"})", "{{source}} in {{target}}"),
-    ]),
-    lines("Sync operations", "Entries of the groups' logs that a region applied.", "ops", &[
-        ("sum by (region) (rate(dwcp_group_applied_total{region=~\"$region\"}[5m]))", "{{region}}"),
-    ]),
+    lines(
+        "Replication lag",
+        "How old the facts of one region are in another.",
+        "s",
+        &[(
+            "max by (source, target) (dwcp_federation_state_sync_lag_seconds{source=~\"$region\"})",
+            "{{source}} in {{target}}",
+        )],
+    ),
+    lines(
+        "Sync operations",
+        "Entries of the groups' logs that a region applied.",
+        "ops",
+        &[("sum by (region) (rate(dwcp_group_applied_total{region=~\"$region\"}[5m]))", "{{region}}")],
+    ),
     lines(
         "Conflict resolutions",
         "Elections. Writes never conflict, as each group has one leader: who that is is all that is ever contested.",
         "ops",
         &[("sum by (group) (rate(dwcp_group_term_total{region=~\"$region\"}[5m]))", "{{group}}")],
     ),
-    lines("State size", "The file that holds a region's replicas.", "bytes", &[
-        ("sum by (region) (dwcp_federation_state_size_bytes{region=~\"$region\"})", "{{region}}"),
-    ]),
+    lines(
+        "State size",
+        "The file that holds a region's replicas.",
+        "bytes",
+        &[("sum by (region) (dwcp_federation_state_size_bytes{region=~\"$region\"})", "{{region}}")],
+    ),
     lines(
         "State sync latency",
         "From a command's append at home until another region can read it.",
         "ms",
         quantiles!("dwcp_federation_state_sync_latency_ms{region=~\"$region\"}"),
     ),
-    lines("Waiting on links", "What is queued for other regions.", "bytes", &[
-        ("sum by (from, to) (dwcp_link_queued_bytes{from=~\"$region\"})", "{{from}} to {{to}}"),
-    ]),
+    lines(
+        "Waiting on links",
+        "What is queued for other regions.",
+        "bytes",
+        &[("sum by (from, to) (dwcp_link_queued_bytes{from=~\"$region\"})", "{{from}} to {{to}}")],
+    ),
 ];
 
 const ROUTING: &[Panel] = &[
@@ -186,15 +243,30 @@ const ROUTING: &[Panel] = &[
         "ms",
         quantiles!("dwcp_federation_routing_decision_latency_ms{region=~\"$region\"}"),
     ),
-    lines("Traffic distribution", "Share of users' traffic that a region takes, of what it could.", "percent", &[
-        ("avg by (region) (dwcp_federation_traffic_percent{region=~\"$region\"})", "{{region}}"),
-    ]),
-    lines("DDoS detections", "Attacks that the router noticed.", "ops", &[
-        ("sum by (region) (rate(dwcp_federation_ddos_detections_total{region=~\"$region\"}[5m]))", "{{region}}"),
-    ]),
-    lines("QoS violations", "Requests that were slower than their class may be.", "ops", &[
-        ("sum by (region) (rate(dwcp_federation_qos_violations_total{region=~\"$region\"}[5m]))", "{{region}}"),
-    ]),
+    lines(
+        "Traffic distribution",
+        "Share of users' traffic that a region takes, of what it could.",
+        "percent",
+        &[("avg by (region) (dwcp_federation_traffic_percent{region=~\"$region\"})", "{{region}}")],
+    ),
+    lines(
+        "DDoS detections",
+        "Attacks that the router noticed.",
+        "ops",
+        &[(
+            "sum by (region) (rate(dwcp_federation_ddos_detections_total{region=~\"$region\"}[5m]))",
+            "{{region}}",
+        )],
+    ),
+    lines(
+        "QoS violations",
+        "Requests that were slower than their class may be.",
+        "ops",
+        &[(
+            "sum by (region) (rate(dwcp_federation_qos_violations_total{region=~\"$region\"}[5m]))",
+            "{{region}}",
+        )],
+    ),
 ];
 
 impl Dashboard {
@@ -303,9 +375,14 @@ mod tests {
             assert!(json["uid"].as_str().is_some_and(|uid| uid.len() <= 40) && json["id"].is_null());
             assert!(json["schemaVersion"].as_u64().is_some_and(|version| version >= 36));
             let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
-            json["panels"].as_array().expect("panels").iter().for_each(|panel| check(panel, &mut ids, &mut taken));
+            json["panels"]
+                .as_array()
+                .expect("panels")
+                .iter()
+                .for_each(|panel| check(panel, &mut ids, &mut taken));
             let variables = json["templating"]["list"].as_array().expect("variables");
-            let names: Vec<&str> = variables.iter().filter_map(|variable| variable["name"].as_str()).collect();
+            let names: Vec<&str> =
+                variables.iter().filter_map(|variable| variable["name"].as_str()).collect();
             assert_eq!(names, ["datasource", "region"]);
             assert!(json["time"]["from"].is_string() && json["annotations"]["list"].is_array());
         }

@@ -124,7 +124,8 @@ impl Caller {
     /// With the token as it lies in its file now: tokens are changed.
     fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> Result<ureq::RequestBuilder<B>, String> {
         let Some(path) = &self.remote.bearer_token_file else { return Ok(request) };
-        let token = String::from_utf8(read(Path::new(path))?).map_err(|_| format!("{path} holds no token"))?;
+        let token =
+            String::from_utf8(read(Path::new(path))?).map_err(|_| format!("{path} holds no token"))?;
         let token = token.trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(format!("{path} holds no token"));

@@ -55,10 +55,11 @@ impl Kept {
         });
         let receivers = Arc::new(receivers.collect());
         let logs = logs::open(&folder.join("logs"), &config.region, log);
-        let logs = logs.map_err(|why| told("the log can't be searched later", &why)).ok().map(|(store, lines)| {
-            log.keep_for_queries(lines);
-            store
-        });
+        let logs =
+            logs.map_err(|why| told("the log can't be searched later", &why)).ok().map(|(store, lines)| {
+                log.keep_for_queries(lines);
+                store
+            });
         Kept { intake: Intake { store, receivers }, prometheus, logs }
     }
 

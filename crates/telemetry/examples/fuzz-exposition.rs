@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use dwcp_telemetry::exposition::{Buckets, Exposition, Family, Format, Limits, decode, encode};
-use dwcp_telemetry::registry::Distribution;
 use dwcp_telemetry::query_api;
+use dwcp_telemetry::registry::Distribution;
 use dwcp_telemetry::remote_write::{self, Version};
 use dwcp_telemetry::scrape::{Moment, Relabel, RelabelSpec, ScrapeCache, Target};
 use dwcp_telemetry::{Labels, Sample, Series};

@@ -50,7 +50,8 @@ pub fn data(body: &[u8]) -> Result<(Json, Vec<String>), ApiError> {
     match json["status"].as_str() {
         Some("success") => Ok((json["data"].take(), warnings)),
         Some("error") => {
-            let why: String = json["error"].as_str().unwrap_or("no reason given").chars().take(LONGEST_REASON).collect();
+            let why: String =
+                json["error"].as_str().unwrap_or("no reason given").chars().take(LONGEST_REASON).collect();
             // Prometheus' words for what would be so again; VictoriaMetrics has the status instead.
             match json["errorType"].as_str() {
                 Some("bad_data" | "execution" | "400" | "422") => Err(ApiError::Refused(why)),
@@ -80,7 +81,11 @@ pub fn answer(body: &[u8]) -> Result<Answer, ApiError> {
         }
         Some("vector") => {
             let row = |row: &Json| {
-                let found = if row["value"].is_null() { histogram_point(&row["histogram"]) } else { point(&row["value"]) };
+                let found = if row["value"].is_null() {
+                    histogram_point(&row["histogram"])
+                } else {
+                    point(&row["value"])
+                };
                 Ok((labels(&row["metric"])?, found?.value))
             };
             let rows: Vec<(Labels, Value)> = rows()?.iter().map(row).collect::<Result<_, ApiError>>()?;
@@ -162,7 +167,10 @@ mod tests {
     fn values_of_every_kind_are_read() {
         let read = |data: &str| answer(&body(data)).expect(data);
         let scalar = read(r#"{"resultType":"scalar","result":[1.5,"-Inf"]}"#);
-        assert_eq!((scalar.value, scalar.warnings), (AnswerValue::Scalar(f64::NEG_INFINITY), vec!["slow".to_owned()]));
+        assert_eq!(
+            (scalar.value, scalar.warnings),
+            (AnswerValue::Scalar(f64::NEG_INFINITY), vec!["slow".to_owned()])
+        );
         let text = read(r#"{"resultType":"string","result":[1.5,"x"]}"#);
         assert_eq!(text.value, AnswerValue::String("x".to_owned()));
         let up = Labels::new([("__name__", "up")]);
@@ -193,14 +201,21 @@ mod tests {
             let body = format!(r#"{{"status":"error","errorType":"{kind}","error":"why"}}"#);
             answer(body.as_bytes()).expect_err("an error")
         };
-        assert_eq!((of("bad_data"), of("422")), (ApiError::Refused("why".to_owned()), ApiError::Refused("why".to_owned())));
+        assert_eq!(
+            (of("bad_data"), of("422")),
+            (ApiError::Refused("why".to_owned()), ApiError::Refused("why".to_owned()))
+        );
         assert_eq!(of("timeout"), ApiError::Failed("why".to_owned()));
     }
 
     #[test]
     fn what_is_no_answer_is_an_error() {
         for bad in [
-            "", "[]", "{}", r#"{"status":"success"}"#, r#"{"status":"success","data":{"resultType":"vector"}}"#,
+            "",
+            "[]",
+            "{}",
+            r#"{"status":"success"}"#,
+            r#"{"status":"success","data":{"resultType":"vector"}}"#,
             r#"{"status":"success","data":{"resultType":"scalar","result":[1e300,"1"]}}"#,
             r#"{"status":"success","data":{"resultType":"scalar","result":[1,1]}}"#,
             r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":1},"value":[1,"1"]}]}}"#,

@@ -76,7 +76,8 @@ fn engine(fields: &mut Fields<'_>) -> Option<Remote> {
     });
     if foreign == Some(true) {
         for unused in ["keep", "keep_coarse"].into_iter().filter(|name| fields.has(name)) {
-            fields.complain(unused, "with 'engine: prometheus' that server says how long it keeps what it has");
+            fields
+                .complain(unused, "with 'engine: prometheus' that server says how long it keeps what it has");
         }
         return Some(remote(fields));
     }
@@ -103,7 +104,8 @@ fn url(text: &str) -> Result<String, String> {
     };
     let host = place.split('/').next().unwrap_or("");
     if host.contains('@') {
-        return Err("a name and a password in an address end in logs: put a token into 'bearer_token_file'".to_owned());
+        return Err("a name and a password in an address end in logs: put a token into 'bearer_token_file'"
+            .to_owned());
     }
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte);
     if host.is_empty() || host.starts_with(':') || !place.bytes().all(is_plain) {

@@ -166,7 +166,8 @@ fn evaluate(source: &Reader, text: &str, window: &Window) -> Result<Evaluated, P
     let mut globs = Vec::new();
     if text.contains('*') {
         let since = ms(window.end_ms.saturating_sub(window.range_ms.unwrap_or(DAY_MS)));
-        let names = source.label_values(NAME, (since, ms(window.end_ms))).map_err(|error| unanswered(&error))?;
+        let names =
+            source.label_values(NAME, (since, ms(window.end_ms))).map_err(|error| unanswered(&error))?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         globs = expand_globs(text, &names);
     }
@@ -192,7 +193,8 @@ fn one(source: &Reader, text: &str, window: &Window, name: Option<&str>) -> Resu
     let engine = engine();
     let (end, range) = (ms(window.end_ms), window.range_ms.map(ms));
     if let (Some(bare), None) = (Bare::of(&query), window.step_ms) {
-        let found = source.observed(&engine, (&bare, &query), range, end).map_err(|error| unanswered(&error))?;
+        let found =
+            source.observed(&engine, (&bare, &query), range, end).map_err(|error| unanswered(&error))?;
         let labels = name.map(|name| (NAME.to_owned(), name.to_owned())).into_iter().collect();
         let row = |value: f64| MetricsRow {
             labels,

@@ -88,17 +88,15 @@ pub async fn answer(api: &Arc<Api>, path: &str, accept: &str, fields: &str) -> R
 /// What the program that keeps the metrics says to that, word by word.
 fn passed_on(prometheus: &Prometheus, asked: &str, form: &str) -> Result<Answered, Refused> {
     let label = asked.strip_prefix("label/").and_then(|rest| rest.strip_suffix("/values"));
-    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
+    let is_name =
+        |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
     let said = match (asked, label) {
         ("query" | "query_range" | "series" | "labels", _) => prometheus.post(asked, form),
         (_, Some(label)) if is_name(label) => prometheus.get(asked, form.trim_matches('&')),
         _ => return Err(not_here(asked)),
     };
-    let Said { status, body, .. } = said.map_err(|why| Refused {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        kind: "unavailable",
-        why,
-    })?;
+    let Said { status, body, .. } =
+        said.map_err(|why| Refused { status: StatusCode::SERVICE_UNAVAILABLE, kind: "unavailable", why })?;
     // That it does not let this process in is nothing that the caller could help with a token.
     let status = if matches!(status, 401 | 403) { 502 } else { status };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -284,11 +282,7 @@ fn listed(source: &Federated, asked: &str, fields: &Fields, now: i64) -> Result<
 }
 
 fn not_here(asked: &str) -> Refused {
-    Refused {
-        status: StatusCode::NOT_FOUND,
-        kind: "not_found",
-        why: format!("there is no {asked} here"),
-    }
+    Refused { status: StatusCode::NOT_FOUND, kind: "not_found", why: format!("there is no {asked} here") }
 }
 
 #[cfg(test)]

@@ -158,8 +158,7 @@ impl Kept {
         id: &str,
         brought: &mut Brought,
     ) {
-        let found =
-            (over.ask)(&rule.expr, at_ms).map(|found| found.into_iter().filter_map(float).collect());
+        let found = (over.ask)(&rule.expr, at_ms).map(|found| found.into_iter().filter_map(float).collect());
         let found: Result<Vec<QuerySample>, String> = found;
         let query = |text: &str| {
             let found = (over.ask)(text, at_ms)?;

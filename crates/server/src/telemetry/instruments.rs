@@ -154,7 +154,8 @@ impl Instruments {
         self.registry.collect(move || {
             let mut families = Receiver::families(&intake.receivers, &region);
             families.extend(intake.store.iter().flat_map(|store| keeper::families(store, &region)));
-            let size = std::fs::metadata(&state).map(|of| (Labels::new([("region", &*region)]), of.len() as f64));
+            let size =
+                std::fs::metadata(&state).map(|of| (Labels::new([("region", &*region)]), of.len() as f64));
             families.push(Family::gauge(
                 "dwcp_federation_state_size_bytes",
                 "Size of the file that holds a region's replicas.",

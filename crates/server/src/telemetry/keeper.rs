@@ -104,9 +104,10 @@ pub fn families(store: &Store, region: &str) -> Vec<Family> {
     let stats = store.stats();
     let one = |value: u64| vec![(Labels::new([("region", region)]), value as f64)];
     let disk = stats.fine_bytes + stats.coarse_bytes + stats.wal_bytes;
-    let refused = stats.refused.iter().map(|(reason, count)| {
-        (Labels::new([("region", region), ("reason", reason.name())]), *count as f64)
-    });
+    let refused = stats
+        .refused
+        .iter()
+        .map(|(reason, count)| (Labels::new([("region", region), ("reason", reason.name())]), *count as f64));
     vec![
         Family::gauge(
             "dwcp_metric_store_series",
@@ -118,7 +119,11 @@ pub fn families(store: &Store, region: &str) -> Vec<Family> {
             "Samples of a region's metric store that are in memory, without their labels.",
             one(stats.head_bytes),
         ),
-        Family::gauge("dwcp_metric_store_disk_bytes", "Blocks and log of a region's metric store.", one(disk)),
+        Family::gauge(
+            "dwcp_metric_store_disk_bytes",
+            "Blocks and log of a region's metric store.",
+            one(disk),
+        ),
         Family::counter(
             "dwcp_metric_store_refused_samples_total",
             "Samples that a region's metric store did not take, by why.",

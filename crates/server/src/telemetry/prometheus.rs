@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use dwcp_config::region::Remote;
-use dwcp_telemetry::promql::{Answer, AnswerValue, Query, QueryError};
+use dwcp_telemetry::Value;
 use dwcp_telemetry::promql::observed::{Bare, Observed};
+use dwcp_telemetry::promql::{Answer, AnswerValue, Engine, Query, QueryError};
 use dwcp_telemetry::query_api::{self, ApiError};
 
 use crate::outbound::{Caller, Said};
@@ -63,7 +64,12 @@ impl Prometheus {
     ///
     /// # Errors
     /// As [`Prometheus::instant`].
-    pub fn range(&self, text: &str, (start_ms, end_ms): (i64, i64), step_ms: i64) -> Result<Answer, QueryError> {
+    pub fn range(
+        &self,
+        text: &str,
+        (start_ms, end_ms): (i64, i64),
+        step_ms: i64,
+    ) -> Result<Answer, QueryError> {
         let times = [start_ms, end_ms, step_ms].map(seconds);
         self.asked(
             "query_range",
@@ -75,7 +81,11 @@ impl Prometheus {
     ///
     /// # Errors
     /// As [`Prometheus::instant`].
-    pub fn label_values(&self, label: &str, (start_ms, end_ms): (i64, i64)) -> Result<Vec<String>, QueryError> {
+    pub fn label_values(
+        &self,
+        label: &str,
+        (start_ms, end_ms): (i64, i64),
+    ) -> Result<Vec<String>, QueryError> {
         let fields = form(&[("start", &seconds(start_ms)), ("end", &seconds(end_ms))]);
         let said = self.get(&format!("label/{label}/values"), &fields).map_err(QueryError::Source)?;
         query_api::texts(&said.body).map(|(texts, _)| texts).map_err(|error| self.refused(&error, &said))
@@ -86,18 +96,24 @@ impl Prometheus {
     ///
     /// # Errors
     /// As [`Prometheus::instant`].
-    pub fn observed(&self, bare: &Bare, query: &Query, window_ms: Option<i64>, at_ms: i64) -> Result<Observed, QueryError> {
+    pub fn observed(
+        &self,
+        bare: &Bare,
+        query: &Query,
+        window_ms: Option<i64>,
+        at_ms: i64,
+    ) -> Result<Observed, QueryError> {
         let mut warnings = Vec::new();
         for text in observed_as(bare.quantile, selector(query), window_ms) {
             let answer = self.instant(&text, at_ms)?;
             warnings.extend(answer.warnings);
             let AnswerValue::Vector(rows) = answer.value else { continue };
-            let values = rows.iter().filter_map(|(_, value)| match value {
-                dwcp_telemetry::Value::Float(value) if !value.is_nan() => Some(*value),
+            let quantile = rows.iter().find_map(|(_, value)| match value {
+                Value::Float(value) if !value.is_nan() => Some(*value),
                 _ => None,
             });
-            if let Some(quantile) = values.last() {
-                return Ok(Observed { quantile: Some(quantile), warnings });
+            if quantile.is_some() {
+                return Ok(Observed { quantile, warnings });
             }
         }
         Ok(Observed { quantile: None, warnings })
@@ -137,7 +153,7 @@ fn form(fields: &[(&str, &str)]) -> String {
 
 /// The text of an expression's first selector.
 fn selector(query: &Query) -> &str {
-    let selectors = query.selectors(&dwcp_telemetry::promql::Engine::default(), 0, 0);
+    let selectors = query.selectors(&Engine::default(), 0, 0);
     let span = selectors.first().map(|selector| selector.span);
     span.and_then(|span| query.text().get(span.from..span.to)).unwrap_or_default()
 }
@@ -148,7 +164,8 @@ fn observed_as(quantile: f64, selector: &str, window_ms: Option<i64>) -> Vec<Str
         None => selector.to_owned(),
         Some(ms) => format!("increase({selector}[{ms}ms])"),
     };
-    let name_to = selector.find(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c)).unwrap_or(selector.len());
+    let name_to =
+        selector.find(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c)).unwrap_or(selector.len());
     let (name, rest) = selector.split_at(name_to);
     let mut all = vec![format!("histogram_quantile({quantile}, sum({}))", within(selector))];
     if !name.is_empty() {
@@ -165,7 +182,10 @@ mod tests {
     #[test]
     fn times_and_forms_are_written_as_the_api_takes_them() {
         assert_eq!([1_500, 0, -20].map(seconds), ["1.500", "0.000", "-0.020"]);
-        assert_eq!(form(&[("query", "a{b=\"ü\"} + 1"), ("time", "1.5")]), "query=a%7Bb%3D%22%C3%BC%22%7D%20%2B%201&time=1.5");
+        assert_eq!(
+            form(&[("query", "a{b=\"ü\"} + 1"), ("time", "1.5")]),
+            "query=a%7Bb%3D%22%C3%BC%22%7D%20%2B%201&time=1.5"
+        );
     }
 
     #[test]
@@ -178,6 +198,9 @@ mod tests {
                 "histogram_quantile(0.9, sum by (le) (increase(h_bucket{a=\"b\"}[60000ms])))",
             ]
         );
-        assert_eq!(observed_as(0.5, "{__name__=\"h\"}", None), ["histogram_quantile(0.5, sum({__name__=\"h\"}))"]);
+        assert_eq!(
+            observed_as(0.5, "{__name__=\"h\"}", None),
+            ["histogram_quantile(0.5, sum({__name__=\"h\"}))"]
+        );
     }
 }

@@ -124,7 +124,12 @@ impl Reader {
 ///
 /// # Errors
 /// As [`Reader::evaluate`].
-pub fn instant(source: &dyn Source, engine: &Engine, text: &str, at_ms: i64) -> Result<Vec<(Labels, Value)>, String> {
+pub fn instant(
+    source: &dyn Source,
+    engine: &Engine,
+    text: &str,
+    at_ms: i64,
+) -> Result<Vec<(Labels, Value)>, String> {
     let query = Query::parse(text).map_err(|error| error.to_string())?;
     vector(engine.instant(source, &query, at_ms).map_err(|error| error.to_string())?)
 }

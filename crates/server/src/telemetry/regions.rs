@@ -122,9 +122,7 @@ impl Regions {
     }
 
     fn own(&self) -> Result<&Store, SourceError> {
-        self.intake
-            .store
-            .as_deref().ok_or_else(|| SourceError::Failed("it keeps no metrics".to_owned()))
+        self.intake.store.as_deref().ok_or_else(|| SourceError::Failed("it keeps no metrics".to_owned()))
     }
 
     /// Answers others, takes their answers and copies their logs, until the mesh ends.

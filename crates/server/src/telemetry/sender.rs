@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dwcp_config::region::Remote;
 use dwcp_telemetry::exposition::Family;
-use dwcp_telemetry::model::{Labels, NAME, Matcher, Sample, Select, Series, Source, SourceError};
+use dwcp_telemetry::model::{Labels, Matcher, NAME, Sample, Select, Series, Source, SourceError};
 use dwcp_telemetry::remote_write::outbox::{Next, Outbox, Verdict, verdict, wait_ms};
 use dwcp_telemetry::remote_write::{self, Version};
 use dwcp_telemetry::store::Store;
@@ -114,7 +114,10 @@ impl Receiver {
                     }
                     Err(SourceError::TooMuch { .. }) => span_ms = (to - from).max(2 * LEAST_SPAN_MS) / 2,
                     Err(SourceError::Failed(why)) => {
-                        told.log.warning("monitor", format!("what {} missed can't be read: {why}", self.caller.place()));
+                        told.log.warning(
+                            "monitor",
+                            format!("what {} missed can't be read: {why}", self.caller.place()),
+                        );
                         sleep(Duration::from_millis(wait_ms(u32::MAX, None))).await;
                     }
                 },
@@ -139,7 +142,8 @@ impl Receiver {
                 Verdict::Taken => {
                     self.sent.fetch_add(count as u64, Ordering::Relaxed);
                     told.well(self.caller.place());
-                    (failures, _) = (0, open.pop_front());
+                    failures = 0;
+                    open.pop_front();
                 }
                 Verdict::Refused if count > NOT_CUT => {
                     let (front, back) = halves(open.pop_front().unwrap_or_default());
@@ -149,7 +153,8 @@ impl Receiver {
                 Verdict::Refused => {
                     self.refused.fetch_add(count as u64, Ordering::Relaxed);
                     told.refused(self.caller.place(), count, &word(&said));
-                    (failures, _) = (0, open.pop_front());
+                    failures = 0;
+                    open.pop_front();
                 }
                 Verdict::Later => {
                     failures += 1;
@@ -204,7 +209,8 @@ impl Receiver {
     /// What is sent to all of them, as metrics of a region.
     pub fn families(all: &[Arc<Receiver>], region: &str) -> Vec<Family> {
         let labels = |of: &Receiver| Labels::new([("region", region), ("to", of.caller.place())]);
-        let each = |value: fn(&Receiver) -> f64| all.iter().map(|of| (labels(of), value(of))).collect::<Vec<_>>();
+        let each =
+            |value: fn(&Receiver) -> f64| all.iter().map(|of| (labels(of), value(of))).collect::<Vec<_>>();
         vec![
             Family::counter(
                 "dwcp_remote_write_sent_samples_total",
@@ -256,14 +262,16 @@ impl Told {
 
     fn failing(&mut self, place: &str, why: &str) {
         if !std::mem::replace(&mut self.failing, true) {
-            self.log.warning("monitor", format!("metrics can't be sent to {place}, and are sent later: {why}"));
+            self.log
+                .warning("monitor", format!("metrics can't be sent to {place}, and are sent later: {why}"));
         }
     }
 
     fn refused(&mut self, place: &str, count: usize, why: &str) {
         if self.refused_at.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
             self.refused_at = Some(Instant::now());
-            self.log.warning("monitor", format!("{place} refuses {count} samples, and does not get them: {why}"));
+            self.log
+                .warning("monitor", format!("{place} refuses {count} samples, and does not get them: {why}"));
         }
     }
 }
@@ -296,7 +304,8 @@ fn by_series(batch: Vec<(Labels, Sample)>) -> Vec<Series> {
     for (labels, sample) in batch {
         all.entry(labels).or_default().push(sample);
     }
-    let mut series: Vec<Series> = all.into_iter().map(|(labels, samples)| Series { labels, samples }).collect();
+    let mut series: Vec<Series> =
+        all.into_iter().map(|(labels, samples)| Series { labels, samples }).collect();
     series.iter_mut().for_each(|of| of.samples.sort_by_key(|sample| sample.at_ms));
     series
 }

@@ -74,7 +74,8 @@ fn every_expression_of_the_dashboards_is_one_of_known_metrics_and_has_data_where
     for text in expressions() {
         let names = names(&text);
         for name in &names {
-            let known = !metadata["data"][name].is_null() || OF_THE_ROUTER.contains(&&**name) || name == "ALERTS";
+            let known =
+                !metadata["data"][name].is_null() || OF_THE_ROUTER.contains(&&**name) || name == "ALERTS";
             assert!(known || name == "dwcp_federation_state_size_bytes", "{name} is not measured");
         }
         let may_be_empty = names.iter().all(|name| elsewhere.contains(&**name));

@@ -51,7 +51,8 @@ fn a_real_prometheus_gets_what_is_measured_and_answers_for_it() {
     prometheus.rows("histogram_count(dwcp_api_request_duration_seconds) > 1");
 
     let asked = |expression: &str, range_ms: Option<u64>, step_ms: Option<u64>| {
-        let request = MetricsQueryRequest { expression: expression.to_owned(), range_ms, step_ms, at_ms: None };
+        let request =
+            MetricsQueryRequest { expression: expression.to_owned(), range_ms, step_ms, at_ms: None };
         served.call::<MetricsQuery>(&request)
     };
     let first = |expression: &str, range_ms| {
@@ -59,8 +60,14 @@ fn a_real_prometheus_gets_what_is_measured_and_answers_for_it() {
         answer.rows.first().and_then(|row| row.points.first()?.value.parse::<f64>().ok())
     };
     assert_eq!(first("sum(dwcp_federation_host_up)", None), Some(1.0));
-    assert!(first("histogram_quantile(0.99, dwcp_api_request_duration_seconds)", None).is_some_and(f64::is_finite));
-    assert!(first("histogram_quantile(0.99, dwcp_api_request_duration_seconds)", Some(60_000)).is_some_and(f64::is_finite));
+    assert!(
+        first("histogram_quantile(0.99, dwcp_api_request_duration_seconds)", None)
+            .is_some_and(f64::is_finite)
+    );
+    assert!(
+        first("histogram_quantile(0.99, dwcp_api_request_duration_seconds)", Some(60_000))
+            .is_some_and(f64::is_finite)
+    );
     let globs = asked("sum(dwcp_federation_host_*)", None, None).expect("an answer");
     assert_eq!(globs.rows[0].labels["__name__"], "dwcp_federation_host_up");
     let matrix = asked("up", Some(60_000), Some(1_000)).expect("an answer");
@@ -71,7 +78,10 @@ fn a_real_prometheus_gets_what_is_measured_and_answers_for_it() {
     assert!(served.call::<MetricsExport>(&export).expect("figures").days.len() <= 1);
 
     let json = |target: &str| served.get(target, ADMIN).json();
-    assert_eq!(json("/api/v1/query?query=sum(dwcp_federation_host_up)")["data"]["result"][0]["value"][1], "1");
+    assert_eq!(
+        json("/api/v1/query?query=sum(dwcp_federation_host_up)")["data"]["result"][0]["value"][1],
+        "1"
+    );
     let names = json("/api/v1/label/__name__/values?match[]=up");
     assert_eq!(names["data"], serde_json::json!(["up"]));
     assert_eq!(json("/api/v1/series?match[]=up")["data"][0]["job"], "dwcpd");

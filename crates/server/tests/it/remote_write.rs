@@ -63,7 +63,8 @@ fn what_is_written_is_kept_and_who_may_not_write_changes_nothing() {
     let scratch = Scratch::new("written");
     let served = Served::start_measuring("written", &scratch.path().join("metrics"));
     let now = clock::wall_ms();
-    let temperature = series(&[(NAME, "temperature"), ("room", "a")], &[(now - 2_000, 20.5), (now - 1_000, 21.5)]);
+    let temperature =
+        series(&[(NAME, "temperature"), ("room", "a")], &[(now - 2_000, 20.5), (now - 1_000, 21.5)]);
     let good = body(std::slice::from_ref(&temperature));
     assert_eq!(write_as(&served, VIEWER, PROTOBUF, "snappy", &good).status, 403);
     assert_eq!(served.send("POST", "/api/v1/write", &[], &good).status, 401);
@@ -87,7 +88,9 @@ fn what_is_written_is_kept_and_who_may_not_write_changes_nothing() {
     assert_eq!(value(&served, "temperature{room=\"a\"}").as_deref(), Some("21.5"));
     // The same again is no mistake.
     assert_eq!(written(&served, &[temperature]).0, 204);
-    until("it is counted", || value(&served, "dwcp_remote_write_received_samples_total").as_deref() == Some("4"));
+    until("it is counted", || {
+        value(&served, "dwcp_remote_write_received_samples_total").as_deref() == Some("4")
+    });
 }
 
 #[test]
@@ -157,7 +160,10 @@ fn version_2_is_told_how_much_was_written() {
     let answer = write_as(&served, ADMIN, media, "snappy", &snappy(&message));
     assert_eq!(answer.status, 400, "one of them is reserved");
     let header = |name: &str| answer.header(&format!("x-prometheus-remote-write-{name}-written"));
-    assert_eq!((header("samples"), header("histograms"), header("exemplars")), (Some("1"), Some("0"), Some("0")));
+    assert_eq!(
+        (header("samples"), header("histograms"), header("exemplars")),
+        (Some("1"), Some("0"), Some("0"))
+    );
     assert_eq!(value(&served, "humidity").as_deref(), Some("40"));
 }
 
@@ -228,7 +234,9 @@ fn a_real_prometheus_writes_into_a_region_and_is_read_back() {
     until("its target is there", || {
         value(&served, "up{job=\"prometheus\",site=\"lab\"}").as_deref() == Some("1")
     });
-    until("and the region as its target", || value(&served, "up{job=\"region\",site=\"lab\"}").as_deref() == Some("1"));
+    until("and the region as its target", || {
+        value(&served, "up{job=\"region\",site=\"lab\"}").as_deref() == Some("1")
+    });
     // Both tell the same of one moment that both have.
     let query = "count by (job) (count_over_time(go_goroutines[1h]))";
     let theirs = prometheus.rows("prometheus_build_info");
@@ -284,7 +292,9 @@ fn take(
         head.push(byte[0]);
     }
     let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    assert!(text.contains("content-encoding: snappy") && text.contains("content-type: application/x-protobuf"));
+    assert!(
+        text.contains("content-encoding: snappy") && text.contains("content-type: application/x-protobuf")
+    );
     let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body)?;

@@ -189,9 +189,13 @@ pub fn measure(folder: &Path, series: u64) -> Outcome<()> {
     for (at, (text, is_range)) in ASKED.iter().enumerate() {
         let (rows, times) = &ours.answers[at];
         let what = if *is_range { "every 15 s of 10 min" } else { "now" };
-        let show = |times: &Queries| format!("P50 {:.1} ms, P95 {:.1} ms", times.percentile_ms(50), times.percentile_ms(95));
+        let show = |times: &Queries| {
+            format!("P50 {:.1} ms, P95 {:.1} ms", times.percentile_ms(50), times.percentile_ms(95))
+        };
         println!("  {text} {what}: {rows} rows, {}", show(times));
-        let Some((their_rows, their_times)) = theirs.as_ref().map(|found| &found.answers[at]) else { continue };
+        let Some((their_rows, their_times)) = theirs.as_ref().map(|found| &found.answers[at]) else {
+            continue;
+        };
         let ratio = |percent| times.percentile_ms(percent) / their_times.percentile_ms(percent);
         println!("    Prometheus {}; ours x{:.2} and x{:.2}", show(their_times), ratio(50), ratio(95));
         if rows != their_rows {

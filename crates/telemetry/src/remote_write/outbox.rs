@@ -126,7 +126,8 @@ impl Outbox {
     /// How old the oldest is that is to be sent, ms; 0: nothing is.
     pub fn behind_ms(&self, now_ms: i64) -> i64 {
         let front = self.waiting.front().map(|(_, sample)| sample.at_ms);
-        let oldest = self.under_way_ms.into_iter().chain(self.behind.map(|(from, _)| from)).chain(front).min();
+        let oldest =
+            self.under_way_ms.into_iter().chain(self.behind.map(|(from, _)| from)).chain(front).min();
         oldest.map_or(0, |at_ms| (now_ms - at_ms).max(0))
     }
 
@@ -216,7 +217,10 @@ mod tests {
         assert_eq!((outbox.sent_to_ms(), outbox.len(), outbox.behind_ms(10)), (Some(2), 2, 7));
         assert_eq!(moments(outbox.next(3, 100)), [3, 4]);
         outbox.sent(4);
-        assert_eq!((outbox.next(3, 100), outbox.sent_to_ms(), outbox.behind_ms(10)), (Next::Wait, Some(4), 0));
+        assert_eq!(
+            (outbox.next(3, 100), outbox.sent_to_ms(), outbox.behind_ms(10)),
+            (Next::Wait, Some(4), 0)
+        );
     }
 
     #[test]
@@ -274,12 +278,16 @@ mod tests {
     #[test]
     fn answers_are_told_apart_and_waits_grow() {
         let cases = [(200, Verdict::Taken), (204, Verdict::Taken), (400, Verdict::Refused)];
-        let more = [(413, Verdict::Refused), (429, Verdict::Later), (401, Verdict::Later), (503, Verdict::Later)];
+        let more =
+            [(413, Verdict::Refused), (429, Verdict::Later), (401, Verdict::Later), (503, Verdict::Later)];
         for (status, wanted) in cases.into_iter().chain(more) {
             assert_eq!(verdict(Some(status)), wanted, "{status}");
         }
         assert_eq!(verdict(None), Verdict::Later);
         assert_eq!([1, 2, 3, 20].map(|failures| wait_ms(failures, None)), [500, 1_000, 2_000, 30_000]);
-        assert_eq!((wait_ms(1, Some(7_000)), wait_ms(9, Some(1)), wait_ms(1, Some(u64::MAX))), (7_000, 30_000, 300_000));
+        assert_eq!(
+            (wait_ms(1, Some(7_000)), wait_ms(9, Some(1)), wait_ms(1, Some(u64::MAX))),
+            (7_000, 30_000, 300_000)
+        );
     }
 }

@@ -125,7 +125,10 @@ fn version(headers: &HeaderMap) -> Result<Version, String> {
     }
     let media = text(CONTENT_TYPE);
     Version::of_content_type(media).ok_or_else(|| {
-        format!("Content-Type is '{}', and only application/x-protobuf is taken, of remote write 1.0 or 2.0", cut(media))
+        format!(
+            "Content-Type is '{}', and only application/x-protobuf is taken, of remote write 1.0 or 2.0",
+            cut(media)
+        )
     })
 }
 
@@ -142,7 +145,8 @@ fn refused_unread(headers: &HeaderMap) -> Option<Response<Outgoing>> {
 }
 
 fn busy() -> Response<Outgoing> {
-    let mut response = told(StatusCode::TOO_MANY_REQUESTS, "too many requests to write are under way".to_owned());
+    let mut response =
+        told(StatusCode::TOO_MANY_REQUESTS, "too many requests to write are under way".to_owned());
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(COME_BACK));
     response
 }
@@ -180,7 +184,7 @@ fn write(intake: &Intake, version: Version, body: &[u8]) -> Done {
     };
     let (own, foreign): (Vec<Series>, Vec<Series>) =
         request.series.into_iter().partition(|series| is_reserved(&series.labels));
-    let reserved = own.iter().map(|series| series.samples.len().max(1) as u64).sum();
+    let reserved: u64 = own.iter().map(|series| series.samples.len().max(1) as u64).sum();
     let samples: Vec<(SeriesRef, Sample)> = foreign.into_iter().flat_map(rows).collect();
     let appended = match intake.take(&samples, clock::wall_ms(), Some(ROOM)) {
         Ok(appended) => appended,
@@ -189,7 +193,8 @@ fn write(intake: &Intake, version: Version, body: &[u8]) -> Done {
         }
         Err(error) => return failed(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };
-    let mut examples: Vec<String> = own.iter().take(SHOWN).map(|series| reserved_why(&series.labels)).collect();
+    let mut examples: Vec<String> =
+        own.iter().take(SHOWN).map(|series| reserved_why(&series.labels)).collect();
     let mut refused = vec![("reserved", reserved)];
     let mut kept = vec![true; samples.len()];
     for (number, reason) in &appended.refused {
@@ -273,7 +278,10 @@ mod tests {
             version(&headers)
         };
         assert_eq!(of("application/x-protobuf", "snappy"), Ok(Version::One));
-        assert_eq!(of("application/x-protobuf;proto=io.prometheus.write.v2.Request", "snappy"), Ok(Version::Two));
+        assert_eq!(
+            of("application/x-protobuf;proto=io.prometheus.write.v2.Request", "snappy"),
+            Ok(Version::Two)
+        );
         assert!(of("application/x-protobuf", "gzip").is_err() && of("application/json", "snappy").is_err());
         assert!(of("application/x-protobuf;proto=else", "snappy").is_err());
         assert!(version(&HeaderMap::new()).is_err());
