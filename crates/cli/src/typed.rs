@@ -10,6 +10,7 @@ mod local;
 mod logs;
 mod maintenance;
 mod metrics;
+mod monitoring;
 mod moves;
 pub mod restoration;
 mod runbook;
@@ -32,6 +33,7 @@ pub use local::*;
 pub use logs::*;
 pub use maintenance::*;
 pub use metrics::*;
+pub use monitoring::*;
 pub use moves::*;
 pub use runbook::*;
 pub use site::*;
@@ -155,6 +157,9 @@ pub enum Command {
     /// Metrics of every region, by PromQL.
     #[command(subcommand)]
     Metrics(MetricsCommand),
+    /// Dashboards for Grafana.
+    #[command(subcommand)]
+    Dashboards(DashboardsCommand),
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),

@@ -8,12 +8,16 @@ mod checkup;
 mod cluster;
 #[path = "it/controllers.rs"]
 mod controllers;
+#[path = "it/dashboards.rs"]
+mod dashboards;
 #[path = "it/dev.rs"]
 mod dev;
 #[path = "it/etcd.rs"]
 mod etcd;
 #[path = "it/federation.rs"]
 mod federation;
+#[path = "it/host_figures.rs"]
+mod host_figures;
 #[path = "it/http.rs"]
 mod http;
 #[path = "it/http_node.rs"]
@@ -34,12 +38,18 @@ mod medium;
 mod membership;
 #[path = "it/metrics.rs"]
 mod metrics;
+#[path = "it/metrics_elsewhere.rs"]
+mod metrics_elsewhere;
 #[path = "it/programs.rs"]
 mod programs;
+#[path = "it/prometheus_process.rs"]
+mod prometheus_process;
 #[path = "it/recording.rs"]
 mod recording;
 #[path = "it/regions.rs"]
 mod regions;
+#[path = "it/remote_write.rs"]
+mod remote_write;
 #[path = "it/replication.rs"]
 mod replication;
 #[path = "it/restore.rs"]

@@ -79,6 +79,7 @@ impl Core {
             Command::BeginBackup(run) => self.begin_backup(run, stamp),
             Command::EndBackup(end) => self.end_backup(end, stamp),
             Command::NoteBackupsLate(late) => self.note_late(*late, stamp),
+            Command::ChangeDocuments(changes) => self.change_documents(changes, stamp),
             Command::AddRegion(region) => self.add_region(region, stamp),
             Command::FoundedRegion(region) => self.founded_region(region, stamp),
             Command::ReplicateRegion(region) => self.replicate_region(region, stamp),

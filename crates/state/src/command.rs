@@ -8,10 +8,10 @@ use dwcp_types::{
 use crate::maintenance::{Notice, Window};
 use crate::migration::{Aim, Arrival, NewMigration, Stopping, Took};
 use crate::{
-    Adopting, BackupEnd, BackupPlan, BackupRun, Drill, DrillNews, DrillState, Failover, FailoverState,
-    FailoverVm, Freeze, GuardState, Held, HostFacts, Image, ImageFault, MissingChoice, Observed,
-    OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode, PublicEndpoint, RebuildStep,
-    Region, RegionSettings, Release, Reminder, Replica, Token, Vm, Want,
+    Adopting, BackupEnd, BackupPlan, BackupRun, DocumentChanges, Drill, DrillNews, DrillState, Failover,
+    FailoverState, FailoverVm, Freeze, GuardState, Held, HostFacts, Image, ImageFault, MissingChoice,
+    Observed, OnReplicaLoss, Operation, OperationState, PhaseName, Policy, ProtectionMode, PublicEndpoint,
+    RebuildStep, Region, RegionSettings, Release, Reminder, Replica, Token, Vm, Want,
 };
 
 /// A command with who, when and under which request.
@@ -367,6 +367,8 @@ pub enum Command {
     NoteDecommission((RegionId, Reminder)),
     /// So many controllers are to decide about placements in a region, its node's own among them. For the federation's group.
     SetControllers((RegionId, u64)),
+    /// What monitoring writes down. For the federation's group.
+    ChangeDocuments(Box<DocumentChanges>),
 
     /// A level comes into force. For the federation's group, like the four after it.
     RaiseLevel(u64),

@@ -7,8 +7,8 @@ use dwcp_types::{
 };
 
 use crate::{
-    Backups, Decommission, Drill, Failover, FailoverState, Freeze, Image, Ledger, Operation, Policy,
-    PublicEndpoint, Release, Restoration, Site, Token, Window,
+    Backups, Decommission, Document, DocumentKey, Drill, Failover, FailoverState, Freeze, Image, Ledger,
+    Operation, Policy, PublicEndpoint, Release, Restoration, Site, Token, Window,
 };
 
 /// Where a region is in its life.
@@ -203,6 +203,8 @@ pub struct Core {
     pub releases: BTreeMap<String, Release>,
     /// The backup that the facts were last restored from; none: they never were.
     pub restoration: Option<Restoration>,
+    /// What monitoring wrote down.
+    pub documents: BTreeMap<DocumentKey, Document>,
 }
 
 impl Core {

@@ -221,6 +221,7 @@ impl Tree {
             level,
             releases,
             restoration,
+            documents,
         } = core;
         tree.map("regions", regions);
         tree.map("tokens", tokens);
@@ -231,6 +232,7 @@ impl Tree {
         tree.map("images", images);
         tree.map("cleaned", cleaned);
         tree.map("releases", releases);
+        tree.map("documents", documents);
         // As in the bytes: what an earlier version does not know counts once it is set.
         if *level > 0 {
             tree.record("level", "level".to_string(), &encode(level));

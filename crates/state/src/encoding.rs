@@ -5,6 +5,7 @@ use dwcp_types::{DecodeError, Wire, codec::Reader, codec::Writer, decode, encode
 use crate::backup::*;
 use crate::command::*;
 use crate::core_facts::*;
+use crate::document::*;
 use crate::drill::*;
 use crate::failover::*;
 use crate::force_sync::*;
@@ -174,8 +175,17 @@ wire_struct!(Core {
     1 revision, 2 name, 3 regions, 4 policy, 5 freeze, 6 tokens, 7 failovers, 8 operations, 9 ledger,
     10 policy_revision, 11 freeze_revision, 40 windows, 41 windows_numbered, 80 drills, 130 images,
     150 backups, 160 regions_numbered, 161 keepers, 162 cleaned;
-    180 level, 181 releases, 200 restoration
+    180 level, 181 releases, 200 restoration, 230 documents
 });
+
+wire_enum!(DocumentKind {
+    1 Incident, 2 Silence, 3 Alerts, 4 Routing, 5 Delivery, 6 OnCall, 7 Sla, 8 Availability, 9 Breach
+});
+wire_struct!(DocumentKey { 1 kind, 2 id });
+wire_struct!(Document { 1 text, 2 by, 3 at, 4 revision });
+wire_struct!(DocumentChange { 1 key, 2 expected, 3 text });
+wire_struct!(DocumentEvent { 1 severity, 2 kind, 3 subject, 4 text });
+wire_struct!(DocumentChanges { 1 changes, 2 events });
 
 wire_enum!(Notice { 1 Planned, 2 Week, 3 Day, 4 Started, 5 Ended });
 wire_struct!(Window {
@@ -286,7 +296,7 @@ wire_enum!(Command {
     183 SwitchUpgrade(operation), 184 EndUpgrade(end),
     190 ConfigureRegion(settings), 191 SetEndpoint(endpoint), 192 AnnounceDecommission(end),
     193 CancelDecommission(region), 194 NoteDecommission(note),
-    210 SetControllers(count),
+    210 SetControllers(count), 230 ChangeDocuments(changes),
     200 NoteHeld(held), 201 WriteOffHost(host), 202 CloseInventory, 203 Adopt(decided), 204 FinishAdoption,
     205 SettleLate(hosts), 206 TidyAdoption, 207 DecideMissing(choice)
 });

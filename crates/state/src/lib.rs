@@ -12,6 +12,7 @@ mod apply_adoption;
 mod apply_backup;
 mod apply_cancel;
 mod apply_core;
+mod apply_document;
 mod apply_drill;
 mod apply_handoff;
 mod apply_image;
@@ -29,6 +30,7 @@ mod command;
 mod core_facts;
 mod crossing;
 mod digest;
+mod document;
 mod drill;
 mod encoding;
 mod expected;
@@ -64,6 +66,7 @@ pub use command::{
 };
 pub use core_facts::{Core, Lifecycle, Prices, Region, Standing};
 pub use digest::{Children, Digest, Tree};
+pub use document::{Document, DocumentChange, DocumentChanges, DocumentEvent, DocumentKey, DocumentKind};
 pub use drill::{
     Drill, DrillLoss, DrillMark, DrillMode, DrillMoment, DrillNews, DrillState, DrillTime, DrillVm,
     DrillVmState,

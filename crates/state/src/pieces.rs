@@ -113,6 +113,7 @@ maps!(
     Core,
     "regions" regions, "tokens" tokens, "failovers" failovers, "operations" operations, "windows" windows,
     "drills" drills, "images" images, "releases" releases,
+    "documents" documents,
 );
 maps!(
     RegionFacts,

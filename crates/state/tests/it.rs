@@ -7,6 +7,7 @@ mod it {
     mod copies;
     mod core_commands;
     mod digest;
+    mod documents;
     mod drill;
     mod expected;
     mod flaws;

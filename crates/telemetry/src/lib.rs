@@ -12,6 +12,7 @@ pub mod notify;
 pub mod otlp;
 pub mod promql;
 mod protobuf;
+pub mod query_api;
 pub mod registry;
 pub mod remote_write;
 pub mod rules;

@@ -2,10 +2,10 @@
 
 use dwcp_decide::{FailoverLimits, FailoverPlan, PlaceReport, PlaceRequest, Placement};
 use dwcp_state::{
-    BackupEnd, BackupPlan, BackupRun, Command, Drain, DrillMode, DrillNews, Failover, Freeze, NewMigration,
-    Operation, OperationKind, Outcome, PhaseName, PhaseSpan, Policy, ProtectionChange, PublicEndpoint,
-    Receipt, Region, RegionChange, RegionFacts, RegionSettings, Release, Standing, Token, Trigger, Upgrade,
-    Vm, Want, Window,
+    BackupEnd, BackupPlan, BackupRun, Command, DocumentChanges, Drain, DrillMode, DrillNews, Failover,
+    Freeze, NewMigration, Operation, OperationKind, Outcome, PhaseName, PhaseSpan, Policy, ProtectionChange,
+    PublicEndpoint, Receipt, Region, RegionChange, RegionFacts, RegionSettings, Release, Standing, Token,
+    Trigger, Upgrade, Vm, Want, Window,
 };
 use dwcp_types::{
     Code, DrillId, GroupId, HostId, OperationId, Priority, Refusal, RegionId, Revision, TokenId, VmId, Wall,
@@ -116,6 +116,8 @@ pub enum Request {
     SetEndpoint(Asked, RegionId, PublicEndpoint, bool),
     /// So many controllers are to decide about placements in a region, its node's own among them.
     SetControllers(Asked, RegionId, u64),
+    /// Keep what monitoring writes down.
+    ChangeDocuments(Asked, Box<DocumentChanges>),
     /// Announce a region's end.
     AnnounceDecommission(Asked, RegionId, Wall),
     /// Call it off.
@@ -294,6 +296,7 @@ impl Node {
             Request::Barrier(group) => self.ask_barrier(ticket, group),
             long @ (Request::VerifySync(..)
             | Request::ConfigureBackups(..)
+            | Request::ChangeDocuments(..)
             | Request::BeginBackup(..)
             | Request::EndBackup(..)
             | Request::ForceSync(..)
@@ -313,6 +316,9 @@ impl Node {
             Request::Upgrade(asked, request) => self.upgrade(ticket, &asked, &request),
             Request::ConfigureBackups(asked, plan) => {
                 self.ask_federation(ticket, &asked, Command::ConfigureBackups(plan))
+            }
+            Request::ChangeDocuments(asked, changes) => {
+                self.ask_federation(ticket, &asked, Command::ChangeDocuments(changes))
             }
             Request::BeginBackup(asked, run) => self.ask_backup(ticket, &asked, *run),
             Request::EndBackup(asked, end) => self.ask_federation(ticket, &asked, Command::EndBackup(end)),

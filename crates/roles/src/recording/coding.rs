@@ -70,6 +70,7 @@ impl Wire for Request {
             Request::CheckHost(region, host, over_ms, measure) => {
                 choice!(w, 220, region, host, over_ms, measure)
             }
+            Request::ChangeDocuments(asked, changes) => choice!(w, 230, asked, changes),
             Request::SetControllers(asked, region, count) => choice!(w, 210, asked, region, count),
             Request::PublishRelease(asked, release) => choice!(w, 180, asked, release),
             Request::Upgrade(asked, request) => choice!(w, 181, asked, request),
@@ -123,6 +124,7 @@ impl Wire for Request {
             193 => Request::CancelDecommission(Wire::get(r)?, Wire::get(r)?),
             194 => Request::CheckPool(Wire::get(r)?, Wire::get(r)?),
             220 => Request::CheckHost(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            230 => Request::ChangeDocuments(Wire::get(r)?, Wire::get(r)?),
             210 => Request::SetControllers(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
             180 => Request::PublishRelease(Wire::get(r)?, Wire::get(r)?),
             181 => Request::Upgrade(Wire::get(r)?, Wire::get(r)?),

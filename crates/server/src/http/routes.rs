@@ -126,6 +126,8 @@ routes! {
     migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback Rebalance;
     freeze: FreezeRead FreezeSet;
     event: EventList;
+    incident: IncidentCreate IncidentList IncidentRead IncidentUpdate IncidentPostMortem;
+    on_call: OnCallRead OnCallSchedule OnCallCalendar OnCallOverride OnCallRemove;
     state: LagMatrixRead QueueDepthRead ReplicationRead ReplicationConfigure SyncVerify SyncForce;
     network: LatencyMatrixRead;
     metrics: MetricsQuery MetricsExport;

@@ -303,6 +303,7 @@ pub fn core() -> Core {
         keepers: Vec::new(),
         cleaned: BTreeMap::new(),
         restoration: None,
+        documents: BTreeMap::new(),
     }
 }
 
@@ -489,7 +490,24 @@ fn member_commands() -> Vec<Command> {
         Command::CancelDecommission("a".into()),
         Command::NoteDecommission(("a".into(), Reminder::Week)),
         Command::SetControllers(("a".into(), 3)),
+        Command::ChangeDocuments(Box::new(documents())),
     ]
+}
+
+/// Changes of documents with every part filled.
+pub fn documents() -> DocumentChanges {
+    let change = |id: &str, text: Option<&str>| DocumentChange {
+        key: DocumentKey::new(DocumentKind::Silence, id),
+        expected: Revision(0),
+        text: text.map(str::to_owned),
+    };
+    let event = DocumentEvent {
+        severity: Severity::Warning,
+        kind: "incident.opened".into(),
+        subject: "a".into(),
+        text: "region a is down".into(),
+    };
+    DocumentChanges { changes: vec![change("one", Some("{}")), change("two", None)], events: vec![event] }
 }
 
 /// A maintenance window with every part filled.
@@ -583,7 +601,7 @@ pub fn position(command: &Command) -> usize {
         ConfigureBackups(_), BeginBackup(_), EndBackup(_), NoteBackupsLate(_),
         AddRegion(_), FoundedRegion(_), ReplicateRegion(_), RemoveRegion(_), ForgetRegion(_),
         CloseRegion, CleanRegion(_), ConfigureRegion(_), SetEndpoint(_), AnnounceDecommission(_),
-        CancelDecommission(_), NoteDecommission(_), SetControllers(_), RaiseLevel(_), PublishRelease(_), BeginUpgrade(_),
+        CancelDecommission(_), NoteDecommission(_), SetControllers(_), ChangeDocuments(_), RaiseLevel(_), PublishRelease(_), BeginUpgrade(_),
         SwitchUpgrade(_), EndUpgrade(_), NoteHeld(_), WriteOffHost(_), CloseInventory, Adopt(_),
         FinishAdoption, SettleLate(_), TidyAdoption, DecideMissing(_),
     )
