@@ -1,6 +1,6 @@
 //! `notifications.yaml` to settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_config::reader::{self, Fields};
 use dwcp_config::spelling::nearest;
@@ -31,11 +31,11 @@ pub fn read(text: &str) -> Result<Settings, Complaints> {
 
 fn settings(fields: &mut Fields<'_>) -> Settings {
     let allowed = networks(fields);
-    let receivers = receivers(fields, &allowed);
-    let people = people(fields, &receivers);
-    let routes = routes(fields, &receivers);
-    let escalation = escalation(fields, &people);
-    let layers = layers(fields, &people);
+    let (receivers, receiver_names) = receivers(fields, &allowed);
+    let (people, people_names) = people(fields, &receiver_names);
+    let routes = routes(fields, &receiver_names);
+    let escalation = escalation(fields, &people_names);
+    let layers = layers(fields, &people_names);
     let templates = templates(fields);
     let zone = fields.optional("business_zone", |text| {
         TimeZone::get(text).map(|_| text.to_owned()).map_err(|_| format!("'{text}' is not a time zone"))
@@ -80,26 +80,25 @@ fn name(fields: &mut Fields<'_>) -> String {
     })
 }
 
-/// Things by their names, each name once.
+/// Things by their names, each name once, and the names of all of them: also of those with which something is wrong.
 fn named<T>(
     fields: &mut Fields<'_>,
     key: &'static str,
     mut read: impl FnMut(&mut Fields<'_>) -> Option<T>,
-) -> BTreeMap<String, T> {
-    let mut found = BTreeMap::new();
+) -> (BTreeMap<String, T>, BTreeSet<String>) {
+    let (mut found, mut names) = (BTreeMap::new(), BTreeSet::new());
     fields.maps(key, |fields| {
         let name = name(fields);
         let thing = read(fields);
-        if found.contains_key(&name) {
+        if !names.insert(name.clone()) {
             fields.complain("name", format!("'{name}' is there already"));
-        } else if let Some(thing) = thing {
-            found.insert(name, thing);
         }
+        found.extend(thing.map(|thing| (name, thing)));
     });
-    found
+    (found, names)
 }
 
-fn receivers(fields: &mut Fields<'_>, allowed: &Allowed) -> BTreeMap<String, Receiver> {
+fn receivers(fields: &mut Fields<'_>, allowed: &Allowed) -> (BTreeMap<String, Receiver>, BTreeSet<String>) {
     named(fields, "receivers", |fields| {
         let kinds = [
             fields.map("pagerduty", |fields| pagerduty(fields, allowed)).flatten(),
@@ -238,9 +237,9 @@ fn alertmanager(fields: &mut Fields<'_>, allowed: &Allowed) -> Kind {
 }
 
 /// Complains about names that nothing has.
-fn check_known<T>(fields: &Fields<'_>, key: &str, names: &[String], kind: &str, known: &BTreeMap<String, T>) {
-    for name in names.iter().filter(|name| !known.contains_key(*name)) {
-        let hint = match nearest(name, known.keys().map(String::as_str)) {
+fn check_known(fields: &Fields<'_>, key: &str, names: &[String], kind: &str, known: &BTreeSet<String>) {
+    for name in names.iter().filter(|name| !known.contains(*name)) {
+        let hint = match nearest(name, known.iter().map(String::as_str)) {
             Some(word) => format!("; did you mean '{word}'?"),
             None => String::new(),
         };
@@ -248,8 +247,11 @@ fn check_known<T>(fields: &Fields<'_>, key: &str, names: &[String], kind: &str, 
     }
 }
 
-fn people(fields: &mut Fields<'_>, receivers: &BTreeMap<String, Receiver>) -> BTreeMap<String, Person> {
-    let mut people = named(fields, "people", |fields| {
+fn people(
+    fields: &mut Fields<'_>,
+    receivers: &BTreeSet<String>,
+) -> (BTreeMap<String, Person>, BTreeSet<String>) {
+    let (mut people, names) = named(fields, "people", |fields| {
         let email = fields.optional("email", |text| email::address(text).map(|()| text.to_owned()));
         let slack = fields.optional("slack", |text| {
             let is_id = (2..=32).contains(&text.len())
@@ -263,10 +265,10 @@ fn people(fields: &mut Fields<'_>, receivers: &BTreeMap<String, Receiver>) -> BT
     for (name, person) in &mut people {
         person.name.clone_from(name);
     }
-    people
+    (people, names)
 }
 
-fn routes(fields: &mut Fields<'_>, receivers: &BTreeMap<String, Receiver>) -> Vec<Routing> {
+fn routes(fields: &mut Fields<'_>, receivers: &BTreeSet<String>) -> Vec<Routing> {
     let mut names: Vec<String> = Vec::new();
     fields.maps("routes", |fields| {
         let name = name(fields);
@@ -309,7 +311,7 @@ fn role(text: &str) -> Role {
     }
 }
 
-fn escalation(fields: &mut Fields<'_>, people: &BTreeMap<String, Person>) -> Vec<Role> {
+fn escalation(fields: &mut Fields<'_>, people: &BTreeSet<String>) -> Vec<Role> {
     let steps = fields.texts("escalation");
     let roles: Vec<Role> = steps.iter().map(|step| role(step)).collect();
     let persons: Vec<String> =
@@ -318,7 +320,7 @@ fn escalation(fields: &mut Fields<'_>, people: &BTreeMap<String, Person>) -> Vec
     if roles.is_empty() { vec![Role::Primary, Role::Secondary] } else { roles }
 }
 
-fn layers(fields: &mut Fields<'_>, people: &BTreeMap<String, Person>) -> Vec<Layer> {
+fn layers(fields: &mut Fields<'_>, people: &BTreeSet<String>) -> Vec<Layer> {
     fields.maps("on_call", |fields| {
         let role = role(&fields.text("role"));
         let rotation = fields.texts("people");
@@ -353,11 +355,12 @@ fn layers(fields: &mut Fields<'_>, people: &BTreeMap<String, Person>) -> Vec<Lay
 }
 
 fn templates(fields: &mut Fields<'_>) -> Templates {
-    Templates(named(fields, "templates", |fields| {
+    let (own, _) = named(fields, "templates", |fields| {
         let title = fields.required("title", template);
         let text = fields.required("text", template);
         Some(Wording { title: title?, text: text? })
-    }))
+    });
+    Templates(own)
 }
 
 fn template(text: &str) -> Result<Option<Template>, String> {

@@ -192,7 +192,7 @@ fn what_is_settled_is_forgotten_but_for_what_is_open() {
 
 #[test]
 fn an_incident_is_told_with_what_is_known_of_it() {
-    use crate::incidents::{Book, Policy, Role};
+    use crate::incidents::{Book, Opening, Policy, Role};
     let settings = example();
     let policy = Policy {
         reopen_within_ms: 0,
@@ -202,7 +202,8 @@ fn an_incident_is_told_with_what_is_known_of_it() {
     };
     let mut book = Book::default();
     let script = "<script>alert(1)</script>\r\nBcc: all@example.com";
-    let (id, _) = book.create(script, Severity::P1, "ada", &policy, NOW_MS);
+    let opening = Opening { title: script, severity: Severity::P1, taken: false, request: None };
+    let (id, _) = book.create(&opening, "ada", &policy, NOW_MS);
     let told = |book: &Book, action, at_ms| {
         let incident = book.get(&id).expect("it was made");
         Message::of_incident(&settings, "prod", incident, action, Some("ada"), at_ms).expect("a message")
