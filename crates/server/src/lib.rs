@@ -19,6 +19,7 @@ pub mod log;
 pub mod monitor;
 pub mod node_loop;
 pub mod outbound;
+pub mod notify;
 mod placement_times;
 pub mod program;
 pub mod record;

@@ -9,7 +9,7 @@ use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 /// Where Linux systems keep the roots they trust.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longest word of theirs that goes into messages, characters.
 const LONGEST_WORD: usize = 300;

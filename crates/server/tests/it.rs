@@ -42,6 +42,12 @@ mod membership;
 mod metrics;
 #[path = "it/metrics_elsewhere.rs"]
 mod metrics_elsewhere;
+#[path = "it/notify.rs"]
+mod notify;
+#[path = "it/notify_mail.rs"]
+mod notify_mail;
+#[path = "it/notify_mock.rs"]
+mod notify_mock;
 #[path = "it/programs.rs"]
 mod programs;
 #[path = "it/prometheus_process.rs"]

@@ -8,6 +8,7 @@ pub mod exposition;
 pub mod incidents;
 pub mod logs;
 pub mod model;
+pub mod notify;
 pub mod otlp;
 pub mod promql;
 mod protobuf;
