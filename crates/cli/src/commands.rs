@@ -35,6 +35,7 @@ mod site;
 mod state_sync;
 mod survivability;
 mod tokens;
+mod traces;
 mod upgrades;
 mod verify;
 mod vms;
@@ -94,6 +95,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Logs(command) => logs::run(session, command),
         Command::Metrics(command) => metrics::run(session, command),
         Command::Dashboards(command) => dashboards::run(session, command),
+        Command::Trace(command) => traces::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
         Command::Routing(command) => site::routing(session, command),

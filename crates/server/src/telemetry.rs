@@ -1,5 +1,6 @@
 //! What this process measures and says, and what is kept of it.
 
+pub mod export;
 pub mod figures;
 pub mod hosts;
 pub mod instruments;
@@ -12,6 +13,7 @@ pub mod regions;
 pub mod sender;
 #[cfg(test)]
 mod shipped_rules;
+pub mod traces;
 mod wire;
 
 use std::path::Path;
@@ -29,6 +31,7 @@ pub use instruments::Instruments;
 use intake::Intake;
 use prometheus::Prometheus;
 use sender::Receiver;
+pub use traces::Traces;
 pub use wire::is_mine;
 
 /// The stores of what a region measured and said, and who else has to do with it. The control plane goes on without any of it.

@@ -14,6 +14,8 @@ mod dashboards;
 mod dev;
 #[path = "it/etcd.rs"]
 mod etcd;
+#[path = "it/export.rs"]
+mod export;
 #[path = "it/federation.rs"]
 mod federation;
 #[path = "it/host_figures.rs"]
@@ -68,3 +70,5 @@ mod settings;
 mod store;
 #[path = "it/survivability.rs"]
 mod survivability;
+#[path = "it/traces.rs"]
+mod traces;

@@ -33,6 +33,13 @@ const FILES: [(&str, &[&str]); 17] = [
             "federation region logs --region us-east-1 --since 2h",
             "federation region logs --region eu-west-1",
             "federation region logs --region mars",
+            "trace show --request-id req_4bf92f3577b34da6a3ce929d0e0e4736",
+            "trace show --request-id req_4bf92f3577b34da6a3ce929d0e0e4736 --format json",
+            "trace show --request-id req_4bf92f3577b34da6a3ce929d0e0e4736 --format csv",
+            "trace show --failover failover-001",
+            "trace show --request-id req_unknown",
+            "trace show --request-id a --trace-id b",
+            "trace show",
         ],
     ),
     (

@@ -1,10 +1,13 @@
 //! Rules, evaluated over every region, and where their alerts stand from one time to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dwcp_telemetry::alerting::{Alert, Context, Health, Phase, RuleRecord};
 use dwcp_telemetry::model::{Labels, Sample, Value};
 use dwcp_telemetry::rules::{Alerting, Group, QuerySample, Recorded, Recording, Rule};
+
+use super::rules::InForce;
 
 /// Alerts that one rule may give, where its group says nothing else.
 const MOST_ALERTS: usize = 1_000;
@@ -16,6 +19,7 @@ const REFRESH_MS: i64 = 60_000;
 /// The rules of a federation and where they stand; it belongs to whoever evaluates.
 #[derive(Default)]
 pub struct Evaluator {
+    rules: Option<Arc<InForce>>,
     groups: Vec<Timed>,
     /// By `GROUP/RULE`; two rules of a name in one group share a record by their number.
     records: BTreeMap<String, Kept>,
@@ -54,6 +58,14 @@ pub struct Brought {
 }
 
 impl Evaluator {
+    /// Goes on with the rules in force, when they are others.
+    pub fn follow(&mut self, rules: &Arc<InForce>) {
+        if !self.rules.as_ref().is_some_and(|known| Arc::ptr_eq(known, rules)) {
+            self.set_rules(rules.groups());
+            self.rules = Some(rules.clone());
+        }
+    }
+
     /// Goes on with these rules; where those stand that are there no more is forgotten.
     pub fn set_rules(&mut self, groups: Vec<Group>) {
         let mut due: BTreeMap<String, i64> =

@@ -82,8 +82,8 @@ pub async fn keep(api: Arc<Api>, log: Log) {
 async fn begin(api: &Api) -> Result<Evaluator, Refusal> {
     let seen = Documents::look(&api.monitor().node, &[DocumentKind::Alerts]).await?;
     let mut evaluator = Evaluator::default();
-    evaluator.set_rules(super::rules::shipped());
     evaluator.set_records(seen.all::<RuleRecord>(DocumentKind::Alerts)?);
+    evaluator.follow(&api.monitor().rules.in_force());
     Ok(evaluator)
 }
 
@@ -94,7 +94,9 @@ async fn go(api: &Arc<Api>, mut evaluator: Evaluator, log: &Log) -> Result<Evalu
     }
     let reader = reader(api).await.map_err(|problem| Refusal::new(Code::NotReady, problem.title))?;
     let intake = api.measured().map(|measured| measured.intake().clone());
+    let rules = api.monitor().rules.clone();
     let evaluated = tokio::task::spawn_blocking(move || {
+        evaluator.follow(&rules.in_force());
         let unseen = || reader.missing().into_keys().collect::<BTreeSet<String>>();
         let (ask, now_ms) = (|text: &str, at_ms: i64| reader.evaluate(text, at_ms), clock::wall_ms());
         let over = Over { ask: &ask, unseen: &unseen, now_ms };

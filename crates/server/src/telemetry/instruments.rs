@@ -41,6 +41,10 @@ pub struct Instruments {
     written: Metrics<Counter, 1>,
     /// Those that were refused, by why.
     unwritten: Metrics<Counter, 2>,
+    /// Spans of traces, by whether they were kept.
+    spans: Metrics<Counter, 1>,
+    /// What was handed on to a collector, by kind and outcome.
+    exported: Metrics<Counter, 2>,
     /// What follows from the state, as it was looked up last.
     figures: Arc<Mutex<Vec<Family>>>,
     region: Arc<str>,
@@ -98,6 +102,16 @@ impl Instruments {
         let left_out = left_out.expect(made);
         // Both are there from the start: a series that begins above 0 shows no increase.
         let _ = (left_out.with(["queue"]), left_out.with(["rate"]));
+        let spans = registry.counter(
+            "dwcp_trace_spans_total",
+            "Spans of traces, by outcome: kept, or dropped because there were too many.",
+            ["outcome"],
+        );
+        let exported = registry.counter(
+            "dwcp_otlp_items_total",
+            "Lines, values and spans for an OpenTelemetry collector, by outcome: sent, refused, or dropped because too many waited.",
+            ["signal", "outcome"],
+        );
         let figures: Arc<Mutex<Vec<Family>>> = Arc::default();
         let shown = figures.clone();
         registry.collect(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
@@ -111,6 +125,8 @@ impl Instruments {
             left_out,
             written: written.expect(made),
             unwritten: unwritten.expect(made),
+            spans: spans.expect(made),
+            exported: exported.expect(made),
             region: region.into(),
             registry: Arc::new(registry),
         }
@@ -179,6 +195,18 @@ impl Instruments {
     /// So many lines could not be kept.
     pub fn left_out(&self, reason: &str, count: u64) {
         self.left_out.with([reason]).inc_by(count);
+    }
+
+    /// A span was noted, or was one too many.
+    pub fn traced(&self, kept: bool) {
+        self.spans.with([if kept { "kept" } else { "dropped" }]).inc();
+    }
+
+    /// So many items of a kind were handed on to a collector, or were not.
+    pub fn exported(&self, signal: &str, outcome: &str, items: u64) {
+        if items > 0 {
+            self.exported.with([signal, outcome]).add(items as f64);
+        }
     }
 
     /// The region whose process this is.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use dwcp_config::region::Remote;
+use dwcp_telemetry::Value;
 use dwcp_telemetry::promql::observed::{Bare, Observed};
-use dwcp_telemetry::promql::{Answer, AnswerValue, Query, QueryError};
+use dwcp_telemetry::promql::{Answer, AnswerValue, Engine, Query, QueryError};
 use dwcp_telemetry::query_api::{self, ApiError};
 
 use crate::outbound::{Caller, Said};
@@ -107,12 +108,12 @@ impl Prometheus {
             let answer = self.instant(&text, at_ms)?;
             warnings.extend(answer.warnings);
             let AnswerValue::Vector(rows) = answer.value else { continue };
-            let values = rows.iter().filter_map(|(_, value)| match value {
-                dwcp_telemetry::Value::Float(value) if !value.is_nan() => Some(*value),
+            let quantile = rows.iter().find_map(|(_, value)| match value {
+                Value::Float(value) if !value.is_nan() => Some(*value),
                 _ => None,
             });
-            if let Some(quantile) = values.last() {
-                return Ok(Observed { quantile: Some(quantile), warnings });
+            if quantile.is_some() {
+                return Ok(Observed { quantile, warnings });
             }
         }
         Ok(Observed { quantile: None, warnings })
@@ -152,7 +153,7 @@ fn form(fields: &[(&str, &str)]) -> String {
 
 /// The text of an expression's first selector.
 fn selector(query: &Query) -> &str {
-    let selectors = query.selectors(&dwcp_telemetry::promql::Engine::default(), 0, 0);
+    let selectors = query.selectors(&Engine::default(), 0, 0);
     let span = selectors.first().map(|selector| selector.span);
     span.and_then(|span| query.text().get(span.from..span.to)).unwrap_or_default()
 }

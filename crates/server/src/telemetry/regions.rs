@@ -9,7 +9,7 @@ use std::time::Duration;
 use dwcp_mesh::{Class, MeshHandle, Sent};
 use dwcp_roles::node::Opaque;
 use dwcp_telemetry::exposition::Limits;
-use dwcp_telemetry::logs;
+use dwcp_telemetry::logs::{self, TraceId};
 use dwcp_telemetry::model::{Labels, Matcher, Select, Selected, Series, Source, SourceError};
 use dwcp_telemetry::remote_write::{self, Version};
 use dwcp_telemetry::store::Store;
@@ -234,7 +234,7 @@ fn pieces(regions: &Regions, ask: &Ask) -> Vec<Tell> {
             .own()
             .and_then(|store| store.label_values(&ask.label, &matchers, span.0, span.1))
             .map(texts),
-        What::Lines | What::LogAfter | What::Logs => match &regions.logs {
+        What::Lines | What::LogAfter | What::Logs | What::Spans => match &regions.logs {
             Some(logs) => super::logs::answer(logs, ask).map(|bodies| (bodies, vec![])),
             None => Err("no log is kept there".to_owned()),
         }
@@ -410,11 +410,23 @@ impl Federated {
         asked: String,
         now_ms: u64,
     ) -> Result<(Vec<logs::Page>, Vec<String>), String> {
+        self.pages(query, &Ask { what: What::Lines, text: asked, end_ms: now_ms, ..Ask::default() })
+    }
+
+    /// Pages of spans of a trace, of this region and of every other, and what could not be read there.
+    ///
+    /// # Errors
+    /// Why nothing is known here.
+    pub fn spans(&self, trace: TraceId) -> Result<(Vec<logs::Page>, Vec<String>), String> {
+        let ask = Ask { what: What::Spans, text: trace.to_string(), ..Ask::default() };
+        self.pages(&super::traces::query(trace), &ask)
+    }
+
+    fn pages(&self, query: &logs::Query, ask: &Ask) -> Result<(Vec<logs::Page>, Vec<String>), String> {
         let own = self.regions.logs.as_ref().ok_or("this process keeps no log")?;
         let mut pages = vec![own.query(query).map_err(|e| e.to_string())?];
-        let ask = Ask { what: What::Lines, text: asked, end_ms: now_ms, ..Ask::default() };
         let mut warnings = Vec::new();
-        for (region, answer) in self.ask_all(&ask) {
+        for (region, answer) in self.ask_all(ask) {
             let read =
                 |pieces: Vec<Tell>| super::logs::page(&pieces, query.order).map_err(SourceError::Failed);
             match answer.and_then(read) {

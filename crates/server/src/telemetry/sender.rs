@@ -142,7 +142,8 @@ impl Receiver {
                 Verdict::Taken => {
                     self.sent.fetch_add(count as u64, Ordering::Relaxed);
                     told.well(self.caller.place());
-                    (failures, _) = (0, open.pop_front());
+                    failures = 0;
+                    open.pop_front();
                 }
                 Verdict::Refused if count > NOT_CUT => {
                     let (front, back) = halves(open.pop_front().unwrap_or_default());
@@ -152,7 +153,8 @@ impl Receiver {
                 Verdict::Refused => {
                     self.refused.fetch_add(count as u64, Ordering::Relaxed);
                     told.refused(self.caller.place(), count, &word(&said));
-                    (failures, _) = (0, open.pop_front());
+                    failures = 0;
+                    open.pop_front();
                 }
                 Verdict::Later => {
                     failures += 1;

@@ -22,7 +22,7 @@ use dwcp_server::http::{Api, secret_hash, serve};
 use dwcp_server::log::Log;
 use dwcp_server::telemetry::hosts::{self, Hosts};
 use dwcp_server::telemetry::regions::Regions;
-use dwcp_server::telemetry::{Instruments, keeper};
+use dwcp_server::telemetry::{Instruments, Traces, keeper, logs};
 use dwcp_state::{Core, Region, Role, Token};
 use dwcp_types::{IMAGE_FILE, ImagePart, Mono, Now, RegionId, TokenId, Wall};
 use serde_json::Value;
@@ -323,17 +323,21 @@ impl Answer {
 impl Served {
     /// Starts it and waits until it can place VMs.
     pub fn start(name: &str) -> Served {
-        Served::start_with(name, None)
+        Served::start_with(name, None, Log::silent(REGION))
     }
 
     /// The same; it measures itself every second and keeps that in `folder`.
     pub fn start_measuring(name: &str, folder: &Path) -> Served {
-        let store = keeper::open(folder, dwcp_telemetry::store::Config::default(), &Log::silent(REGION));
-        Served::start_with(name, Some(Regions::new(1, Some(store.expect("a store")), None)))
+        let log = Log::silent(REGION);
+        let store = keeper::open(folder, dwcp_telemetry::store::Config::default(), &log).expect("a store");
+        let (logs, lines) = logs::open(&folder.with_file_name("logs"), REGION, &log).expect("a log");
+        log.keep_for_queries(lines);
+        let measured = Regions::new(1, Some(store), None).with_logs(Some(logs));
+        Served::start_with(name, Some(measured), log)
     }
 
-    /// The same with its measurements.
-    pub fn start_with(name: &str, measured: Option<Regions>) -> Served {
+    /// The same with its measurements, and where it logs.
+    pub fn start_with(name: &str, measured: Option<Regions>, log: Log) -> Served {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -353,12 +357,13 @@ impl Served {
         };
         let (handle, inbox) = NodeHandle::new();
         runtime.spawn(backups::keep(handle.clone(), Places::new(&config), Log::silent(REGION)));
-        let (instruments, log) = (Instruments::new(REGION), Log::silent(REGION));
+        let instruments = Instruments::new(REGION);
         if let Some(measured) = &measured {
             instruments.show_kept(measured.intake().clone(), "none".into());
         }
         let (hosts, _) = Hosts::new(None, log.clone(), instruments.clone());
-        let api = Api::new(handle.clone(), &config).measuring(instruments, measured.clone());
+        let traces = Traces::new(REGION, log.clone(), instruments.clone());
+        let api = Api::new(handle.clone(), &config).measuring(instruments, measured.clone()).tracing(traces);
         let api = Arc::new(api.linked(hosts.clone(), None));
         let intake = measured.as_ref().map(|measured| measured.intake().clone());
         if let Some(intake) = intake.filter(|intake| intake.is_open()) {

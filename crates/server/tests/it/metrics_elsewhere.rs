@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dwcp_api::metrics::{MetricsExport, MetricsExportRequest, MetricsQuery, MetricsQueryRequest};
 use dwcp_config::region::Remote;
+use dwcp_server::log::Log;
 use dwcp_server::telemetry::prometheus::Prometheus as Asked;
 use dwcp_server::telemetry::regions::Regions;
 use dwcp_server::telemetry::sender::Receiver;
@@ -21,7 +22,8 @@ fn asking(url: String, receivers: Vec<Arc<Receiver>>) -> Regions {
 fn one_that_does_not_answer_is_named() {
     // Nobody listens on a port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
-    let served = Served::start_with("silent", Some(asking(format!("http://{free}"), vec![])));
+    let served =
+        Served::start_with("silent", Some(asking(format!("http://{free}"), vec![])), Log::silent("us"));
     let answer = served.get("/api/v1/query?query=up", ADMIN);
     let json = answer.json();
     assert_eq!((answer.status, &json["errorType"]), (503, &"unavailable".into()), "{json}");
@@ -46,7 +48,8 @@ fn a_real_prometheus_gets_what_is_measured_and_answers_for_it() {
     let url = format!("http://{}", prometheus.address);
     let remote = Remote { url: format!("{url}/api/v1/write"), ..Remote::default() };
     let receiver = Receiver::new(&remote, scratch.path(), false).expect("a receiver");
-    let served = Served::start_with("elsewhere", Some(asking(url, vec![Arc::new(receiver)])));
+    let served =
+        Served::start_with("elsewhere", Some(asking(url, vec![Arc::new(receiver)])), Log::silent("us"));
     prometheus.rows("dwcp_federation_host_up");
     prometheus.rows("histogram_count(dwcp_api_request_duration_seconds) > 1");
 

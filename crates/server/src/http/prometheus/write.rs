@@ -184,7 +184,7 @@ fn write(intake: &Intake, version: Version, body: &[u8]) -> Done {
     };
     let (own, foreign): (Vec<Series>, Vec<Series>) =
         request.series.into_iter().partition(|series| is_reserved(&series.labels));
-    let reserved = own.iter().map(|series| series.samples.len().max(1) as u64).sum();
+    let reserved: u64 = own.iter().map(|series| series.samples.len().max(1) as u64).sum();
     let samples: Vec<(SeriesRef, Sample)> = foreign.into_iter().flat_map(rows).collect();
     let appended = match intake.take(&samples, clock::wall_ms(), Some(ROOM)) {
         Ok(appended) => appended,
