@@ -71,7 +71,13 @@ struct Shared {
 
 pub struct Mock {
     shared: Arc<Shared>,
-    running: Mutex<Option<(SocketAddr, JoinHandle<()>, Arc<AtomicBool>)>>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Mock {
@@ -112,20 +118,20 @@ impl Mock {
                 std::thread::spawn(move || shared.accept(stream));
             }
         });
-        *self.running.lock().expect("a lock") = Some((address, accepting, stopped));
+        *self.running.lock().expect("a lock") = Some(Running { address, accepting, stopped });
     }
 
     /// Nobody listens from now on.
     pub fn stop(&self) -> SocketAddr {
-        let (address, accepting, stopped) = self.running.lock().expect("a lock").take().expect("it runs");
-        stopped.store(true, Ordering::SeqCst);
-        TcpStream::connect(address).expect("it listens");
-        accepting.join().expect("it ends");
-        address
+        let running = self.running.lock().expect("a lock").take().expect("it runs");
+        running.stopped.store(true, Ordering::SeqCst);
+        TcpStream::connect(running.address).expect("it listens");
+        running.accepting.join().expect("it ends");
+        running.address
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.running.lock().expect("a lock").as_ref().expect("it runs").0
+        self.running.lock().expect("a lock").as_ref().expect("it runs").address
     }
 
     pub fn url(&self, path: &str) -> String {
