@@ -2,8 +2,11 @@
 //! it; what it decides is a document of the federation before anybody is told, so that the next leader goes on there.
 
 pub mod documents;
+pub mod evaluate;
 pub mod glance;
 pub mod incidents;
+pub mod round;
+pub mod rules;
 
 use dwcp_state::DocumentKind;
 use dwcp_telemetry::incidents::{Book, Decision, Layer, Override, Policy, Role, Schedule};
