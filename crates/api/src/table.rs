@@ -75,6 +75,7 @@ rows! {
     network: LatencyMatrixRead;
     metrics: MetricsQuery MetricsExport;
     log: LogQuery;
+    trace: TraceRead;
     controller: ControllerRead ControllerConfigure CacheStatsRead;
     controllers: ControllersRead ControllersScale;
     link: LinkList LinkSet;

@@ -6,6 +6,7 @@ mod configuration;
 mod context;
 mod control;
 mod controllers;
+mod dashboards;
 mod drill;
 mod events;
 mod failover;
@@ -34,6 +35,7 @@ mod site;
 mod state_sync;
 mod survivability;
 mod tokens;
+mod traces;
 mod upgrades;
 mod verify;
 mod vms;
@@ -92,6 +94,8 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Maintenance(command) => maintenance::run(session, command),
         Command::Logs(command) => logs::run(session, command),
         Command::Metrics(command) => metrics::run(session, command),
+        Command::Dashboards(command) => dashboards::run(session, command),
+        Command::Trace(command) => traces::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
         Command::Routing(command) => site::routing(session, command),

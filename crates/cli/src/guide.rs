@@ -6,7 +6,6 @@ pub const UNAVAILABLE: &[&str] = &[
     "billing credit list",
     "compliance report",
     "compliance violations",
-    "dashboards export",
     "federation capacity forecast",
     "federation capacity report",
     "federation capacity summary",

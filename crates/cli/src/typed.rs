@@ -15,6 +15,7 @@ mod moves;
 pub mod restoration;
 mod runbook;
 mod site;
+mod trace;
 mod upgrade;
 mod vm;
 
@@ -37,6 +38,7 @@ pub use monitoring::*;
 pub use moves::*;
 pub use runbook::*;
 pub use site::*;
+pub use trace::*;
 pub use upgrade::*;
 pub use vm::*;
 
@@ -157,6 +159,12 @@ pub enum Command {
     /// Metrics of every region, by PromQL.
     #[command(subcommand)]
     Metrics(MetricsCommand),
+    /// Dashboards for Grafana.
+    #[command(subcommand)]
+    Dashboards(DashboardsCommand),
+    /// What a request went through in every region.
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),

@@ -59,6 +59,7 @@ mod state_sync;
 mod status_page;
 mod survivability;
 mod tokens;
+mod traces;
 mod upgrades;
 mod vm_create;
 mod vm_health;
@@ -87,12 +88,12 @@ use crate::program::Programs;
 use crate::telemetry::figures::{Beside, Seen};
 use crate::telemetry::hosts::Hosts;
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, figures};
+use crate::telemetry::{Instruments, Traces, figures};
 
 pub use auth::{fresh_secret, secret_hash};
 pub(crate) use hosts::used_percents;
 pub use listen::serve;
-pub(crate) use metrics::{engine, federated};
+pub(crate) use metrics::reader;
 pub(crate) use outlook::Lately;
 pub use routes::unrouted;
 
@@ -137,6 +138,8 @@ pub struct Api {
     identity: Option<Identity>,
     /// What was gathered last: those who scrape at once share it.
     gathered: tokio::sync::Mutex<Option<(Instant, Arc<Gathered>)>>,
+    /// Where what requests went through is noted; none: nowhere.
+    traces: Option<Traces>,
     /// Turns true when the process stops: open streams end.
     stopping: signal::Sender<bool>,
 }
@@ -145,7 +148,7 @@ impl Api {
     /// The API of the node behind `node`, configured as in `dwcpd.yaml`.
     pub fn new(node: NodeHandle, config: &RegionConfig) -> Api {
         Api {
-            monitor: Monitor::new(node.clone()),
+            monitor: Monitor::new(node.clone(), config),
             status: status_page::Seen::default(),
             node,
             federation: config.federation.clone(),
@@ -163,6 +166,7 @@ impl Api {
             hosts: None,
             identity: None,
             gathered: tokio::sync::Mutex::default(),
+            traces: None,
             stopping: signal::Sender::new(false),
         }
     }
@@ -175,6 +179,11 @@ impl Api {
     /// The same, with what the process counts and what all regions measured.
     pub fn measuring(self, instruments: Instruments, measured: Option<Measured>) -> Api {
         Api { instruments, measured, ..self }
+    }
+
+    /// The same, with where what requests went through is noted.
+    pub fn tracing(self, traces: Traces) -> Api {
+        Api { traces: Some(traces), ..self }
     }
 
     /// Alerts, incidents, and who is told.

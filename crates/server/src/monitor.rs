@@ -8,6 +8,7 @@ pub mod incidents;
 pub mod round;
 pub mod rules;
 
+use dwcp_config::region::RegionConfig;
 use dwcp_state::DocumentKind;
 use dwcp_telemetry::incidents::{Book, Decision, Layer, Override, Policy, Role, Schedule};
 use dwcp_types::Refusal;
@@ -16,6 +17,7 @@ use jiff::tz::TimeZone;
 use crate::handle::NodeHandle;
 use documents::{Documents, Draft};
 use glance::Glances;
+use rules::Rules;
 
 /// What comes back so soon after it was resolved is the same incident, ms.
 const REOPEN_WITHIN_MS: i64 = 30 * 60_000;
@@ -24,14 +26,15 @@ const REOPEN_WITHIN_MS: i64 = 30 * 60_000;
 #[derive(Clone)]
 pub struct Monitor {
     pub(crate) node: NodeHandle,
+    pub(crate) rules: Rules,
     /// Incidents as the status of the federation needs them.
     pub(crate) glances: Glances,
 }
 
 impl Monitor {
     /// The monitor of the node behind `node`.
-    pub fn new(node: NodeHandle) -> Monitor {
-        Monitor { node, glances: Glances::default() }
+    pub fn new(node: NodeHandle, config: &RegionConfig) -> Monitor {
+        Monitor { node, rules: Rules::new(&config.monitoring), glances: Glances::default() }
     }
 
     /// Runs `with` under the policy in force: who is on call, and how it escalates.

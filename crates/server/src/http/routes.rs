@@ -132,6 +132,7 @@ routes! {
     network: LatencyMatrixRead;
     metrics: MetricsQuery MetricsExport;
     log: LogQuery;
+    trace: TraceRead;
     controller: ControllerRead ControllerConfigure CacheStatsRead;
     controllers: ControllersRead ControllersScale;
     link: LinkList LinkSet;

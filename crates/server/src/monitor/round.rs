@@ -10,7 +10,7 @@ use dwcp_telemetry::alerting::{
     Alert, Inhibition, Muted, Mutes, RuleRecord, Silence, Silences, Window, WindowScope,
 };
 use dwcp_telemetry::model::{Labels, Sample};
-use dwcp_telemetry::store::{Row, SeriesRef, Store};
+use dwcp_telemetry::store::SeriesRef;
 use dwcp_types::{Code, Refusal};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -19,9 +19,9 @@ use super::evaluate::{Evaluator, Over};
 use super::{Monitor, incidents};
 use crate::clock;
 use crate::handle::View;
-use crate::http::Api;
-use crate::http::{engine, federated};
+use crate::http::{Api, reader};
 use crate::log::Log;
+use crate::telemetry::intake::Intake;
 
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -82,8 +82,8 @@ pub async fn keep(api: Arc<Api>, log: Log) {
 async fn begin(api: &Api) -> Result<Evaluator, Refusal> {
     let seen = Documents::look(&api.monitor().node, &[DocumentKind::Alerts]).await?;
     let mut evaluator = Evaluator::default();
-    evaluator.set_rules(super::rules::shipped());
     evaluator.set_records(seen.all::<RuleRecord>(DocumentKind::Alerts)?);
+    evaluator.follow(&api.monitor().rules.in_force());
     Ok(evaluator)
 }
 
@@ -92,16 +92,18 @@ async fn go(api: &Arc<Api>, mut evaluator: Evaluator, log: &Log) -> Result<Evalu
     if !evaluator.is_due(clock::wall_ms()) {
         return Ok(evaluator);
     }
-    let federated = federated(api).await.map_err(|problem| Refusal::new(Code::NotReady, problem.title))?;
-    let store = api.measured().and_then(|measured| measured.store().cloned());
+    let reader = reader(api).await.map_err(|problem| Refusal::new(Code::NotReady, problem.title))?;
+    let intake = api.measured().map(|measured| measured.intake().clone());
+    let rules = api.monitor().rules.clone();
     let evaluated = tokio::task::spawn_blocking(move || {
-        let unseen = || federated.missing().into_keys().collect::<BTreeSet<String>>();
-        let (engine, now_ms) = (engine(), clock::wall_ms());
-        let over = Over { source: &federated, engine: &engine, unseen: &unseen, now_ms };
+        evaluator.follow(&rules.in_force());
+        let unseen = || reader.missing().into_keys().collect::<BTreeSet<String>>();
+        let (ask, now_ms) = (|text: &str, at_ms: i64| reader.evaluate(text, at_ms), clock::wall_ms());
+        let over = Over { ask: &ask, unseen: &unseen, now_ms };
         let brought = evaluator.evaluate(&over);
         let mut problems = brought.problems;
-        if let Some(store) = store {
-            problems.extend(keep_samples(&store, brought.samples, now_ms).err());
+        if let Some(intake) = intake {
+            problems.extend(keep_samples(&intake, brought.samples, now_ms).err());
         }
         (evaluator, problems)
     });
@@ -115,14 +117,11 @@ async fn go(api: &Arc<Api>, mut evaluator: Evaluator, log: &Log) -> Result<Evalu
 }
 
 /// Keeps what rules recorded, and the series of alerts, among this region's metrics.
-fn keep_samples(store: &Store, samples: Vec<(Labels, Sample)>, now_ms: i64) -> Result<(), String> {
+fn keep_samples(intake: &Intake, samples: Vec<(Labels, Sample)>, now_ms: i64) -> Result<(), String> {
     let named: Vec<_> =
         samples.into_iter().map(|(labels, sample)| (SeriesRef::new(labels), sample)).collect();
-    let rows: Vec<Row<'_>> = named
-        .iter()
-        .map(|(series, sample)| Row { series, at_ms: sample.at_ms, value: sample.value.clone() })
-        .collect();
-    store.append(&rows, now_ms).map(drop).map_err(|error| format!("series of alerts are not kept: {error}"))
+    let taken = intake.take(&named, now_ms, None);
+    taken.map(drop).map_err(|error| format!("series of alerts are not kept: {error}"))
 }
 
 /// Decides what the alerts mean, and writes it down with where they stand.

@@ -104,7 +104,8 @@ async fn what_hosts_measure_and_log_is_kept_and_a_silent_one_is_down() {
     let (store, hosts) = (region.measured.store().expect("a store").clone(), region.hosts.clone());
     let agent = link(&regions).await;
     let every = Duration::from_millis(200);
-    tokio::spawn(hosts::keep(hosts.clone(), region.node.clone(), store.clone(), every, Log::silent("us")));
+    let intake = region.measured.intake().clone();
+    tokio::spawn(hosts::keep(hosts.clone(), region.node.clone(), intake, every, Log::silent("us")));
 
     until("its figures are kept", || last(&store, "dwcp_host_cpus") == Some(4.0)).await;
     until("it is up", || last(&store, "up") == Some(1.0)).await;
