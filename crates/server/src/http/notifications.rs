@@ -61,9 +61,8 @@ async fn change<T>(
     mut decide: impl FnMut(&mut Outbox, &mut Draft) -> Result<T, Refusal>,
 ) -> Result<T, Problem> {
     let (monitor, asked) = (call.api.monitor(), call.asked());
-    let changed = documents::change(&monitor.node, &asked, KINDS, |seen, draft| {
-        decide(&mut outbox(seen)?, draft)
-    });
+    let changed =
+        documents::change(&monitor.node, &asked, KINDS, |seen, draft| decide(&mut outbox(seen)?, draft));
     changed.await.map_err(|refusal| Problem::from(&refusal))
 }
 
