@@ -188,7 +188,7 @@ impl Api {
     }
 
     /// Alerts, incidents, and who is told.
-    pub(crate) fn monitor(&self) -> &Monitor {
+    pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
 

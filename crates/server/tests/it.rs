@@ -44,6 +44,8 @@ mod membership;
 mod metrics;
 #[path = "it/metrics_elsewhere.rs"]
 mod metrics_elsewhere;
+#[path = "it/monitoring.rs"]
+mod monitoring;
 #[path = "it/notify.rs"]
 mod notify;
 #[path = "it/notify_mail.rs"]
