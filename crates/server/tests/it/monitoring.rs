@@ -30,7 +30,7 @@ fn rules(expression: &str) -> String {
 fn settings(url: &str) -> String {
     format!(
         "receivers:\n\
-         \x20 - {{name: page, pagerduty: {{routing_key: key, url: \"{url}\"}}}}\n\
+         \x20 - {{name: page, pagerduty: {{routing_key: 0123456789abcdef0123456789abcdef, url: \"{url}\"}}}}\n\
          routes:\n\
          \x20 - {{name: grave, match: 'severity=\"P1\"', receivers: [page]}}\n\
          people:\n\

@@ -33,7 +33,7 @@ fn settings(receivers: &Receivers) -> String {
     let address = receivers.address();
     format!(
         "receivers:\n\
-         \x20 - {{name: page, pagerduty: {{routing_key: drill, url: \"http://{address}/pagerduty\"}}}}\n\
+         \x20 - {{name: page, pagerduty: {{routing_key: 0123456789abcdef0123456789abcdef, url: \"http://{address}/pagerduty\"}}}}\n\
          \x20 - {{name: chat, slack: {{url: \"http://{address}/slack\"}}}}\n\
          routes:\n\
          \x20 - {{name: grave, match: 'severity=~\"P0|P1\"', receivers: [page, chat]}}\n\
