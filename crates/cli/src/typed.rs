@@ -10,7 +10,9 @@ mod local;
 mod logs;
 mod maintenance;
 mod metrics;
+mod monitoring;
 mod moves;
+mod notification;
 pub mod restoration;
 mod runbook;
 mod site;
@@ -33,7 +35,9 @@ pub use local::*;
 pub use logs::*;
 pub use maintenance::*;
 pub use metrics::*;
+pub use monitoring::*;
 pub use moves::*;
+pub use notification::*;
 pub use runbook::*;
 pub use site::*;
 pub use trace::*;
@@ -151,12 +155,18 @@ pub enum Command {
     /// Maintenance windows of regions and hosts.
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
+    /// Messages to people: pages, chat, mail, the status page.
+    #[command(subcommand)]
+    Notification(NotificationCommand),
     /// Logs of every region.
     #[command(subcommand)]
     Logs(LogsCommand),
     /// Metrics of every region, by PromQL.
     #[command(subcommand)]
     Metrics(MetricsCommand),
+    /// Dashboards for Grafana.
+    #[command(subcommand)]
+    Dashboards(DashboardsCommand),
     /// What a request went through in every region.
     #[command(subcommand)]
     Trace(TraceCommand),

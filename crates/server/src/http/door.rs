@@ -11,7 +11,8 @@ use dwcp_telemetry::logs::Traceparent;
 use dwcp_types::{Code, Refusal};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue,
+    REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,10 +21,11 @@ use super::auth::{self, Caller};
 use super::body::{self, Outgoing};
 use super::call::{Call, digest};
 use super::routes::{self, Answered, Arrived, Found};
-use super::{Api, call, names, prometheus, web_console};
+use super::status_page::Form;
+use super::{Api, call, names, prometheus, status_page, web_console};
 use crate::clock;
 use crate::handle::View;
-use crate::telemetry::traces::Answered;
+use crate::telemetry::traces;
 
 const JSON: &str = "application/json";
 /// Between two looks of a stream, ms: usual, least, most.
@@ -49,7 +51,7 @@ pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> Response<Outgo
     if let (Some(traces), Some(path), 0..=400 | 402..) = (traces, path, status) {
         let (request_id, method) = (id.as_str(), parts.method.as_str());
         let writes = !matches!(parts.method, Method::GET | Method::HEAD);
-        traces.answered(&Answered { request_id, caller, method, path, status, began, writes });
+        traces.answered(&traces::Answered { request_id, caller, method, path, status, began, writes });
     }
     if head_only {
         *response.body_mut() = Outgoing::Whole(None);
@@ -70,6 +72,7 @@ fn endpoint(parts: &Parts) -> (&'static str, Option<&'static str>) {
     match routes::find(method, path) {
         Found::Route(route, _) => (route.name, Some(route.path)),
         _ if prometheus::is_mine(path) => ("Prometheus", None),
+        _ if path == status_page::ANNOUNCE || status_page::form(path).is_some() => ("StatusPage", None),
         _ => ("other", None),
     }
 }
@@ -112,8 +115,17 @@ async fn serve(
     if let Some(response) = plain_page(&api, parts, path).await {
         return response;
     }
+    if path == prometheus::write::PATH {
+        if parts.method != hyper::Method::POST {
+            return Err(wrong_method(path, "POST"));
+        }
+        return Ok(prometheus::write::answer(&api, parts, incoming).await?);
+    }
     if prometheus::is_mine(path) {
         return foreign(&api, parts, incoming).await;
+    }
+    if path == status_page::ANNOUNCE {
+        return announce(api, parts, incoming, id).await;
     }
     // What answers GET answers HEAD, without a body.
     let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
@@ -179,14 +191,57 @@ async fn foreign(
     Ok(response)
 }
 
-/// What is served beside the table: the web console, the document, and whether the process is well.
+/// An incident for the status page, as a form.
+async fn announce(
+    api: Arc<Api>,
+    parts: &Parts,
+    incoming: Incoming,
+    id: &str,
+) -> Result<Response<Outgoing>, Box<Refused>> {
+    let path = parts.uri.path();
+    let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
+    let caller = auth::authenticate(&api, secret).await?;
+    auth::permit(&caller, Permission::Operate)?;
+    if parts.method != hyper::Method::POST {
+        return Err(wrong_method(path, "POST"));
+    }
+    let key = idempotency_key(parts)?;
+    let body = body::read(incoming).await?;
+    let digest = digest(&[b"POST", path.as_bytes(), &body]);
+    let form = String::from_utf8(body).map_err(|_| Problem::bad_request("the body is no form"))?;
+    let call = Call { api, caller, key, digest, seed: None, request_id: id.to_owned() };
+    let (new, incident) = status_page::announce(&call, &form, &status_page::base(host(parts))).await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer(status, JSON, Outgoing::whole(incident.to_string())))
+}
+
+fn host(parts: &Parts) -> Option<&str> {
+    parts.headers.get(HOST).and_then(|value| value.to_str().ok())
+}
+
+/// The status page: for everybody, with the headers under which a browser runs and loads nothing.
+async fn status(api: &Arc<Api>, parts: &Parts, form: Form) -> Result<Response<Outgoing>, Box<Refused>> {
+    let (media, text) = status_page::answer(api, form, &status_page::base(host(parts))).await?;
+    let mut response = answer(StatusCode::OK, media, Outgoing::whole(text));
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::from_str(&status_page::POLICY) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// What is served beside the table: the web console, the status page, the document, and whether the process is well.
 async fn plain_page(
     api: &Arc<Api>,
     parts: &Parts,
     path: &str,
 ) -> Option<Result<Response<Outgoing>, Box<Refused>>> {
     let page = web_console::answer(path, &parts.headers);
-    if page.is_none() && !matches!(path, "/healthz" | "/v1/openapi.json") {
+    let form = status_page::form(path);
+    if page.is_none() && form.is_none() && !matches!(path, "/healthz" | "/v1/openapi.json") {
         return None;
     }
     if !matches!(parts.method, Method::GET | Method::HEAD) {
@@ -194,6 +249,9 @@ async fn plain_page(
     }
     if let Some(page) = page {
         return Some(Ok(page));
+    }
+    if let Some(form) = form {
+        return Some(status(api, parts, form).await);
     }
     if path == "/v1/openapi.json" {
         let document = dwcp_api::openapi().to_string();

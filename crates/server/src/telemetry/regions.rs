@@ -20,6 +20,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::intake::Intake;
+use super::prometheus::Prometheus;
+use super::reader::Reader;
+use super::sender::Receiver;
 use super::wire::{Ask, Condition, Frame, Tell, What, decode_texts, encode_texts};
 use crate::asked::Asked;
 use crate::clock::ms;
@@ -44,8 +48,9 @@ const PIECE_BYTES: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Regions {
     me: NodeId,
-    /// None: it can't be used.
-    store: Option<Arc<Store>>,
+    intake: Intake,
+    /// Whoever is asked in place of the regions.
+    prometheus: Option<Arc<Prometheus>>,
     logs: Option<Arc<logs::Store>>,
     mesh: Option<MeshHandle>,
     asked: Asked<Tell>,
@@ -70,7 +75,8 @@ impl Regions {
     pub fn new(me: NodeId, store: Option<Arc<Store>>, mesh: Option<MeshHandle>) -> Regions {
         Regions {
             me,
-            store,
+            intake: Intake { store, ..Intake::default() },
+            prometheus: None,
             logs: None,
             mesh,
             asked: Asked::new(),
@@ -87,18 +93,41 @@ impl Regions {
         Regions { logs, ..self }
     }
 
-    /// What this region measured; none: its store can't be used.
-    pub fn store(&self) -> Option<&Arc<Store>> {
-        self.store.as_ref()
+    /// The same, with who else gets what is kept here.
+    pub fn with_receivers(self, receivers: Arc<Vec<Arc<Receiver>>>) -> Regions {
+        Regions { intake: Intake { receivers, ..self.intake }, ..self }
     }
 
-    /// What this region's log is kept in; none: it can't be used.
+    /// The same, where another program is asked in place of the regions.
+    pub fn asking(self, prometheus: Option<Arc<Prometheus>>) -> Regions {
+        Regions { prometheus, ..self }
+    }
+
+    /// What this region measured; none: its store can't be used, or another program keeps it.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.intake.store.as_ref()
+    }
+
+    /// Where samples go that are to be kept.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// Whom to ask, for one query. `others`: all regions, which are asked on `runtime`.
+    pub fn reader(&self, others: Others, runtime: Handle) -> Reader {
+        match &self.prometheus {
+            Some(prometheus) => Reader::Prometheus(prometheus.clone()),
+            None => Reader::Regions(Federated::new(self.clone(), others, runtime)),
+        }
+    }
+
+    /// The logs that are kept here; none: they can't be used.
     pub fn logs(&self) -> Option<&Arc<logs::Store>> {
         self.logs.as_ref()
     }
 
     fn own(&self) -> Result<&Store, SourceError> {
-        self.store.as_deref().ok_or_else(|| SourceError::Failed("it keeps no metrics".to_owned()))
+        self.intake.store.as_deref().ok_or_else(|| SourceError::Failed("it keeps no metrics".to_owned()))
     }
 
     /// Answers others, takes their answers and copies their logs, until the mesh ends.

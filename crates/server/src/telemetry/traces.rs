@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dwcp_roles::node::{Stage, Work, Written};
 use dwcp_state::{FEDERATION_GROUP, Failover, FailoverState, PhaseName};
 use dwcp_telemetry::logs::{Kinds, Order, Query, Span, SpanId, TraceId, Traceparent, span_of, trace_of};
-use dwcp_types::{GroupId, Mono, RegionId, Wall};
+use dwcp_types::{GroupId, Mono, Wall};
 
 use super::Instruments;
 use crate::clock;
@@ -288,7 +288,7 @@ mod tests {
 
     fn stage(work: Work, proposer: &str) -> Stage {
         let (began, ended) = (Mono(1_000), Mono(3_500));
-        let (of, proposer) = (REQUEST.to_owned(), RegionId::from(proposer));
+        let (of, proposer) = (REQUEST.to_owned(), dwcp_types::RegionId::from(proposer));
         Stage { of, proposer, work, began, ended, failed: false, fields: vec![("index", "7".to_owned())] }
     }
 
