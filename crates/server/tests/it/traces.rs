@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use dwcp_api::trace::{Trace, TraceRead, TraceRequest};
+use dwcp_api::trace::{Trace, TraceRead, TraceRequest, TraceSpan};
 use dwcp_roles::node::{Asked, Reply, Request};
 use dwcp_server::telemetry::regions::{Federated, Others};
 use dwcp_server::telemetry::traces::query;
@@ -50,7 +50,9 @@ async fn one_request_is_seen_in_every_region_that_applied_it() {
     let found = loop {
         let (found, missing) = spans(&regions, others.clone()).await;
         assert!(missing.is_empty(), "{missing:?}");
-        if found.len() >= 7 {
+        let of = |name: &str| found.iter().filter(|(_, span)| span.name == format!("{name} SetFreeze"));
+        let everywhere: BTreeSet<&str> = of("apply").map(|(region, _)| region.as_str()).collect();
+        if everywhere.len() == 5 && of("commit").count() > 0 && of("propose").count() > 0 {
             break found;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "never complete: {found:?}");
@@ -60,10 +62,9 @@ async fn one_request_is_seen_in_every_region_that_applied_it() {
         found.iter().filter(|(_, span)| span.name == format!("{name} SetFreeze")).collect()
     };
     let (proposed, committed, applied) = (of("propose"), of("commit"), of("apply"));
-    assert_eq!((proposed.len(), committed.len(), applied.len(), found.len()), (1, 1, 5, 7), "{found:?}");
-    assert_eq!(proposed[0].0, others[1].1);
-    let everywhere: BTreeSet<&str> = applied.iter().map(|(region, _)| region.as_str()).collect();
-    assert_eq!(everywhere.len(), 5);
+    // What was not answered soon was proposed again, and committed twice.
+    assert_eq!(1 + committed.len() + applied.len(), found.len(), "{found:?}");
+    assert_eq!((proposed.len(), &proposed[0].0), (1, &others[1].1));
     for (_, part) in committed.iter().chain(&applied) {
         assert_eq!((part.trace, part.parent), (trace_of(ID), Some(proposed[0].1.id)));
     }
@@ -122,7 +123,8 @@ fn a_clients_trace_goes_on_here_and_is_found_by_the_answers_request_id() {
     shown(&served, "last");
     for id in ["quick", "stranger"] {
         let trace = served.call::<TraceRead>(&TraceRequest { id: id.to_owned() }).expect("an answer");
-        assert!(trace.spans.is_empty(), "{id}: {trace:?}");
+        let slow = |span: &TraceSpan| id == "quick" && span.duration_us >= 500_000;
+        assert!(trace.spans.iter().all(slow), "{id}: {trace:?}");
     }
     let problem = served.call::<TraceRead>(&TraceRequest { id: "x".repeat(200) }).expect_err("too long");
     assert_eq!(problem.field.as_deref(), Some("id"));
