@@ -34,6 +34,11 @@ async fn spans(regions: &Regions, others: Others) -> (Vec<(String, Span)>, Vec<S
     asked.await.expect("asked")
 }
 
+/// What was done with the command.
+fn named<'a>(found: &'a [(String, Span)], work: &str) -> Vec<&'a (String, Span)> {
+    found.iter().filter(|(_, span)| span.name == format!("{work} SetFreeze")).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_request_is_seen_in_every_region_that_applied_it() {
     let mut regions = Regions::new("traced", 8);
@@ -50,18 +55,16 @@ async fn one_request_is_seen_in_every_region_that_applied_it() {
     let found = loop {
         let (found, missing) = spans(&regions, others.clone()).await;
         assert!(missing.is_empty(), "{missing:?}");
-        let of = |name: &str| found.iter().filter(|(_, span)| span.name == format!("{name} SetFreeze"));
-        let everywhere: BTreeSet<&str> = of("apply").map(|(region, _)| region.as_str()).collect();
-        if everywhere.len() == 5 && of("commit").count() > 0 && of("propose").count() > 0 {
+        let regions = named(&found, "apply").into_iter().map(|(region, _)| region.as_str());
+        let everywhere = regions.collect::<BTreeSet<&str>>().len() == 5;
+        if everywhere && !named(&found, "commit").is_empty() && !named(&found, "propose").is_empty() {
             break found;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "never complete: {found:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
-    let of = |name: &str| -> Vec<&(String, Span)> {
-        found.iter().filter(|(_, span)| span.name == format!("{name} SetFreeze")).collect()
-    };
-    let (proposed, committed, applied) = (of("propose"), of("commit"), of("apply"));
+    let (proposed, committed, applied) =
+        (named(&found, "propose"), named(&found, "commit"), named(&found, "apply"));
     // What was not answered soon was proposed again, and committed twice.
     assert_eq!(1 + committed.len() + applied.len(), found.len(), "{found:?}");
     assert_eq!((proposed.len(), &proposed[0].0), (1, &others[1].1));
