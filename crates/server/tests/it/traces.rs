@@ -45,8 +45,8 @@ async fn one_request_is_seen_in_every_region_that_applied_it() {
     regions.start_all().await;
     regions.until("all are linked", |node| node.peers().values().all(|peer| peer.beat.is_some())).await;
     regions.until("it is founded", |node| !node.facts().core.regions.is_empty()).await;
-    let named = |number: u64| (number, regions.config(number as usize).region.clone(), true);
-    let mut others: Others = (1..=5).map(named).collect();
+    let known = |number: u64| (number, regions.config(number as usize).region.clone(), true);
+    let mut others: Others = (1..=5).map(known).collect();
     let asked = Asked { by: "admin".into(), request_id: ID.into(), ..Asked::default() };
     let reply = regions.region(2).node.ask(Request::SetFreeze(asked, Freeze::NoMoves)).await;
     assert!(matches!(reply, Reply::Done(..)), "{reply:?}");
