@@ -27,6 +27,8 @@ codes! {
         "No incident has that id. `dwcp-cli federation monitoring incidents list --all` lists them; those that were resolved long ago are forgotten.";
     UnknownOverride "DWCP-R0079" NotFound "no such override"
         "Nobody stands in under that id, or the time was over so long ago that it is forgotten. `dwcp-cli federation monitoring oncall schedule` lists who stands in.";
+    UnknownNotification "DWCP-R0077" NotFound "no such message"
+        "No message to people has that key. `dwcp-cli notification list` lists them; those that were delivered or given up a week ago are forgotten.";
     AmbiguousName "DWCP-R0018" Usage "the name fits several VMs"
         "Several VMs carry that name. Use the id, which is unique for ever.";
     NotAuthenticated "DWCP-R0020" NotAllowed "no valid token"
