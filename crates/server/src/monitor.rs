@@ -2,8 +2,12 @@
 //! it; what it decides is a document of the federation before anybody is told, so that the next leader goes on there.
 
 pub mod documents;
+pub mod evaluate;
 pub mod incidents;
+pub mod round;
+pub mod rules;
 
+use dwcp_config::region::Monitoring;
 use dwcp_state::DocumentKind;
 use dwcp_telemetry::incidents::{Book, Decision, Override, Policy, Role, Schedule};
 use dwcp_types::Refusal;
@@ -19,12 +23,14 @@ const REOPEN_WITHIN_MS: i64 = 30 * 60_000;
 #[derive(Clone)]
 pub struct Monitor {
     pub(crate) node: NodeHandle,
+    /// The rules in force here.
+    pub(crate) rules: rules::Rules,
 }
 
 impl Monitor {
-    /// The monitor of the node behind `node`.
-    pub fn new(node: NodeHandle) -> Monitor {
-        Monitor { node }
+    /// The monitor of the node behind `node`, with the rules that `settings` name.
+    pub fn new(node: NodeHandle, settings: &Monitoring) -> Monitor {
+        Monitor { node, rules: rules::Rules::new(settings) }
     }
 
     /// Runs `with` under the policy in force: who is on call, and how it escalates.

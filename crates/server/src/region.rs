@@ -26,6 +26,7 @@ use crate::program::Programs;
 use crate::program::fetch::{self, Keeper};
 use crate::record::Recorder;
 use crate::store::{SetAside, Store, StoreError};
+use crate::telemetry::hosts::Hosts;
 use crate::telemetry::regions::Regions as Measured;
 use crate::telemetry::{Instruments, Kept};
 use crate::writer::{CommitTimes, Writer};
@@ -70,6 +71,8 @@ pub struct Region {
     pub instruments: Instruments,
     /// What every region measured and said.
     pub measured: Measured,
+    /// What its hosts measure.
+    pub hosts: Hosts,
     thread: JoinHandle<()>,
     tasks: Vec<AbortHandle>,
 }
@@ -130,6 +133,7 @@ impl Region {
         let inspector = Inspector::new(config, identity.clone(), mesh.clone());
         let (querying, queried) = fetch::door();
         let measured = kept.regions(config.number, &mesh);
+        let (hosts, from_hosts) = Hosts::new(Some(mesh.clone()), log.clone(), instruments.clone());
         let keeper = Keeper {
             programs: Programs::in_folder(Path::new(&config.data_dir)),
             keys: config.upgrade_keys.clone(),
@@ -145,17 +149,30 @@ impl Region {
                     mesh.clone(),
                     door.clone(),
                     (program_frames, asking, querying),
+                    hosts.clone(),
                     log.clone(),
                 ),
                 &log,
             ),
             vital(inspector.clone().keep(asked), &log),
             vital(measured.clone().keep(queried, door.clone()), &log),
+            vital(hosts.clone().hear(from_hosts), &log),
             vital(keeper.keep(incoming), &log),
             vital(links::measure(mesh.clone(), door.clone(), times.clone(), placements), &log),
             vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
-        Ok(Region { node: door, mesh, identity, times, inspector, instruments, measured, thread, tasks })
+        Ok(Region {
+            node: door,
+            mesh,
+            identity,
+            times,
+            inspector,
+            instruments,
+            measured,
+            hosts,
+            thread,
+            tasks,
+        })
     }
 
     /// Hands leadership of every group over, so that nobody waits for an election; waits up to `limit` for it.

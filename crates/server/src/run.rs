@@ -13,12 +13,13 @@ use crate::api_socket::ApiSocket;
 use crate::backups::{self, place::Places};
 use crate::http::{self, Api};
 use crate::log::Log;
+use crate::monitor;
 use crate::program::{Programs, launcher};
 use crate::record::Recorder;
 use crate::records;
 use crate::region::{Options, Region};
 use crate::setup;
-use crate::telemetry::keeper;
+use crate::telemetry::{hosts, keeper};
 
 /// The whole stop takes no longer than this.
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
@@ -137,11 +138,15 @@ async fn serve(
 /// The API of a running region, and what keeps its records, backups and measurements.
 fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
     let api = Api::new(region.node.clone(), config).inspecting(region.inspector.clone());
-    let api = Arc::new(api.measuring(region.instruments.clone(), Some(region.measured.clone())));
+    let api = api.measuring(region.instruments.clone(), Some(region.measured.clone()));
+    let api = Arc::new(api.linked(region.hosts.clone(), Some(region.identity.clone())));
     if let Some(store) = region.measured.store() {
         let every = Duration::from_millis(config.metrics.interval_ms);
         tokio::spawn(keeper::keep(api.clone(), store.clone(), every, log.clone()));
+        let hosts = region.hosts.clone();
+        tokio::spawn(hosts::keep(hosts, region.node.clone(), store.clone(), every, log.clone()));
     }
+    tokio::spawn(monitor::round::keep(api.clone(), log.clone()));
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));
     api

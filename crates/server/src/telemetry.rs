@@ -1,10 +1,13 @@
 //! What this process measures and says, and what is kept of it.
 
 pub mod figures;
+pub mod hosts;
 pub mod instruments;
 pub mod keeper;
 pub mod logs;
 pub mod regions;
+#[cfg(test)]
+mod shipped_rules;
 mod wire;
 
 use std::path::Path;

@@ -14,6 +14,8 @@ mod dev;
 mod etcd;
 #[path = "it/federation.rs"]
 mod federation;
+#[path = "it/host_figures.rs"]
+mod host_figures;
 #[path = "it/http.rs"]
 mod http;
 #[path = "it/http_node.rs"]

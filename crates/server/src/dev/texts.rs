@@ -248,7 +248,8 @@ pub(super) fn host(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: 
          pki:\n  dir: {}\n  name: {}\nvcpus: 8\nmemory_mib: 4096\ndisk_gib: 64\nboot_concurrency: {boots}\n\
          labels:\n  cpu: emulated\n  disk: local\n  rack: rack-{}\n\
          vm_addresses:\n  base: \"127.77.{}\"\n  first: {}\n  count: 32\naccelerator: tcg\n\
-         bind: \"127.77.{}.{}:0\"\nwan_file: {}\ncontrollers:\n  most: 4\nregions:\n",
+         bind: \"127.77.{}.{}:0\"\nwan_file: {}\ncontrollers:\n  most: 4\n\
+         network:\n  interfaces: lo\n  mbps: 10000\nregions:\n",
         host.name,
         region.name,
         host.zone,

@@ -285,11 +285,12 @@ fn figure(name: &str, region: Option<&str>) -> Result<String, Problem> {
         "cpu_usage" => format!("avg(dwcp_federation_cpu_utilization{within})"),
         "memory_usage" => format!("avg(dwcp_federation_memory_utilization{within})"),
         "storage_usage" => format!("avg(dwcp_federation_storage_utilization{within})"),
+        "network_usage" => format!("avg(dwcp_federation_network_utilization{within})"),
         name => format!("avg({name}{within})"),
     };
     let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:".contains(&b));
     if !is_name || Query::parse(&expression).is_err() {
-        let known = "vm_count, cpu_usage, memory_usage, storage_usage, or a metric's name";
+        let known = "vm_count, cpu_usage, memory_usage, storage_usage, network_usage, or a metric's name";
         return Err(bad_value("metrics", format!("'{name}' is no figure: {known}")));
     }
     Ok(expression)

@@ -1,7 +1,8 @@
-//! What programs made for Prometheus ask for: `/metrics` of this process, and Prometheus' HTTP API over every region under
+//! What programs made for Prometheus ask for: `/metrics` of this process and of hosts, and Prometheus' HTTP API over every region under
 //! `/api/v1` (prometheus.io, *HTTP API*).
 
 mod json;
+mod targets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,13 +45,16 @@ struct Refused {
 
 /// Whether a path is one of these.
 pub fn is_mine(path: &str) -> bool {
-    path == "/metrics" || path.starts_with("/api/v1/")
+    path == "/metrics" || path.starts_with("/metrics/") || path.starts_with("/api/v1/")
 }
 
 /// Answers a request whose caller may read. `fields`: those of the query and of a form.
 pub async fn answer(api: &Arc<Api>, path: &str, accept: &str, fields: &str) -> Result<Answered, Problem> {
     if path == "/metrics" {
         return metrics(api, accept).await;
+    }
+    if let Some(rest) = path.strip_prefix("/metrics/") {
+        return targets::answer(api, rest, accept).await;
     }
     let asked = path.strip_prefix("/api/v1/").unwrap_or_default().to_owned();
     let fields = Fields::of(fields);
@@ -245,10 +249,7 @@ fn listed(source: &Federated, asked: &str, fields: &Fields, now: i64) -> Result<
         return Ok(Value::Array(all.iter().map(json::labels).collect()));
     }
     if asked == "targets" {
-        let names = source.regions().into_iter().map(|region| {
-            json!({ "labels": { "job": "dwcpd", "instance": region }, "health": "unknown", "scrapePool": "dwcpd" })
-        });
-        return Ok(json!({ "activeTargets": names.collect::<Vec<_>>(), "droppedTargets": [] }));
+        return targets::all(source, now);
     }
     Err(Refused {
         status: StatusCode::NOT_FOUND,

@@ -30,6 +30,8 @@ pub struct Instruments {
     answers: Metrics<Observer, 2>,
     /// Lines of the log.
     lines: Metrics<Counter, 2>,
+    /// Lines that could not be kept, by why.
+    left_out: Metrics<Counter, 1>,
     /// What follows from the state, as it was looked up last.
     figures: Arc<Mutex<Vec<Family>>>,
     region: Arc<str>,
@@ -69,6 +71,14 @@ impl Instruments {
             "Lines of the log, by component and level.",
             ["component", "level"],
         );
+        let left_out = registry.counter(
+            "dwcp_log_lines_left_out_total",
+            "Lines that can't be searched later: the queue of those that wait to be kept was full, or a host sent too many.",
+            ["reason"],
+        );
+        let left_out = left_out.expect(made);
+        // Both are there from the start: a series that begins above 0 shows no increase.
+        let _ = (left_out.with(["queue"]), left_out.with(["rate"]));
         let figures: Arc<Mutex<Vec<Family>>> = Arc::default();
         let shown = figures.clone();
         registry.collect(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
@@ -79,6 +89,7 @@ impl Instruments {
             commit: commit.expect(made).with([region]),
             answers: answers.expect(made),
             lines: lines.expect(made),
+            left_out,
             region: region.into(),
             registry: Arc::new(registry),
         }
@@ -115,6 +126,11 @@ impl Instruments {
     /// A line was logged.
     pub fn logged(&self, component: &str, level: &str) {
         self.lines.with([component, level]).inc();
+    }
+
+    /// So many lines could not be kept.
+    pub fn left_out(&self, reason: &str, count: u64) {
+        self.left_out.with([reason]).inc_by(count);
     }
 
     /// The region whose process this is.

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dwcp_telemetry::exposition::{self, Buckets, Exposition, Format, Limits};
+use dwcp_telemetry::exposition::{self, Buckets, Exposition, Family, Format, Limits};
 use dwcp_telemetry::model::{Labels, Sample};
-use dwcp_telemetry::registry::Gathered;
 use dwcp_telemetry::scrape::{Moment, ScrapeCache, Scraped, Target};
 use dwcp_telemetry::store::disk::Folder;
 use dwcp_telemetry::store::{Config, Row, SeriesRef, Store};
@@ -57,7 +56,7 @@ pub async fn keep(api: Arc<Api>, store: Arc<Store>, every: Duration, log: Log) {
         let Some(gathered) = api.gather().await else { return };
         let (store, mut cache) = (store.clone(), known.take().unwrap_or_else(fresh));
         let kept = tokio::task::spawn_blocking(move || {
-            let exposition = read(&gathered)?;
+            let exposition = read(&gathered.families)?;
             let moment = Moment { at_ms, seconds: began.elapsed().as_secs_f64() };
             let scraped = cache.up(exposition, moment);
             append(&store, scraped, at_ms)?;
@@ -80,14 +79,21 @@ pub async fn keep(api: Arc<Api>, store: Arc<Store>, every: Duration, log: Log) {
 }
 
 /// What was gathered, as whoever scrapes this process reads it.
-fn read(gathered: &Gathered) -> Result<Exposition, String> {
-    let bytes = exposition::encode(Format::Protobuf, &gathered.families);
+///
+/// # Errors
+/// A family that can't be shown.
+pub fn read(families: &[Family]) -> Result<Exposition, String> {
+    let bytes = exposition::encode(Format::Protobuf, families);
     // Its own: as much as a region of many hosts has.
     let limits = Limits { bytes: usize::MAX, samples: usize::MAX, ..Limits::default() };
     exposition::decode(Format::Protobuf, &bytes, Buckets::Native, &limits).map_err(|e| e.to_string())
 }
 
-fn append(store: &Store, scraped: Scraped, now_ms: i64) -> Result<(), String> {
+/// Appends what a scrape brought.
+///
+/// # Errors
+/// None of it is kept.
+pub fn append(store: &Store, scraped: Scraped, now_ms: i64) -> Result<(), String> {
     let named: Vec<(SeriesRef, Sample)> =
         scraped.samples.into_iter().map(|(labels, sample)| (SeriesRef::new(labels), sample)).collect();
     let rows: Vec<Row<'_>> = named

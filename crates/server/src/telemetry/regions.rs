@@ -92,6 +92,11 @@ impl Regions {
         self.store.as_ref()
     }
 
+    /// The logs that are kept here; none: they can't be used.
+    pub fn logs(&self) -> Option<&Arc<logs::Store>> {
+        self.logs.as_ref()
+    }
+
     fn own(&self) -> Result<&Store, SourceError> {
         self.store.as_deref().ok_or_else(|| SourceError::Failed("it keeps no metrics".to_owned()))
     }

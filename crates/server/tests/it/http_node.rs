@@ -20,6 +20,7 @@ use dwcp_server::backups::{self, place::Places};
 use dwcp_server::handle::{NodeHandle, Task, View};
 use dwcp_server::http::{Api, secret_hash, serve};
 use dwcp_server::log::Log;
+use dwcp_server::telemetry::hosts::{self, Hosts};
 use dwcp_server::telemetry::regions::Regions;
 use dwcp_server::telemetry::{Instruments, keeper};
 use dwcp_state::{Core, Region, Role, Token};
@@ -353,8 +354,13 @@ impl Served {
         let (handle, inbox) = NodeHandle::new();
         runtime.spawn(backups::keep(handle.clone(), Places::new(&config), Log::silent(REGION)));
         let measured = measurements.clone().map(|store| Regions::new(1, Some(store), None));
-        let api = Arc::new(Api::new(handle, &config).measuring(Instruments::new(REGION), measured));
+        let (instruments, log) = (Instruments::new(REGION), Log::silent(REGION));
+        let (hosts, _) = Hosts::new(None, log.clone(), instruments.clone());
+        let api = Api::new(handle.clone(), &config).measuring(instruments, measured);
+        let api = Arc::new(api.linked(hosts.clone(), None));
         if let Some(store) = measurements {
+            let every = Duration::from_secs(1);
+            runtime.spawn(hosts::keep(hosts, handle, store.clone(), every, log));
             runtime.spawn(keeper::keep(api.clone(), store, Duration::from_secs(1), Log::silent(REGION)));
         }
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bind");

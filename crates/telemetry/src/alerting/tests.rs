@@ -29,9 +29,22 @@ fn evaluate(
     found: Result<&[QuerySample], &str>,
     now_s: i64,
 ) -> Evaluation {
+    evaluate_without(state, rule, found, &[], now_s)
+}
+
+/// The same while these regions do not answer.
+fn evaluate_without(
+    state: &mut RuleState,
+    rule: &Alerting,
+    found: Result<&[QuerySample], &str>,
+    unseen: &[&str],
+    now_s: i64,
+) -> Evaluation {
     let external = Labels::default();
     let query = |_: &str| Err("no engine".to_owned());
-    let context = Context { external: &external, query: &query, limit: 3, now_ms: now_s * 1_000 };
+    let unseen = unseen.iter().map(|region| region.to_string()).collect();
+    let now_ms = now_s * 1_000;
+    let context = Context { external: &external, query: &query, limit: 3, unseen: &unseen, now_ms };
     state.evaluate(rule, found, &context)
 }
 
@@ -69,6 +82,21 @@ fn an_alert_keeps_firing_until_it_was_gone_for_long_enough() {
     assert_eq!(phases(&evaluate(&mut state, &rule, Ok(&[]), 90)), []);
     assert_eq!(phases(&evaluate(&mut state, &rule, Ok(&[]), 149)), []);
     assert_eq!(phases(&evaluate(&mut state, &rule, Ok(&[]), 150)), [("eu", Phase::Resolved)]);
+}
+
+#[test]
+fn what_can_not_be_seen_is_not_over_but_a_region_that_is_back_is() {
+    let (hot, mut state) = (rule(""), RuleState::default());
+    evaluate(&mut state, &hot, Ok(&results(&["eu", "us"])), 0);
+    let told = evaluate_without(&mut state, &hot, Ok(&[]), &["eu"], 15);
+    assert_eq!(phases(&told), [("us", Phase::Resolved)]);
+    assert_eq!(phases(&evaluate_without(&mut state, &hot, Ok(&[]), &["eu"], 30)), []);
+    assert_eq!(phases(&evaluate(&mut state, &hot, Ok(&[]), 45)), [("eu", Phase::Resolved)]);
+
+    let (down, mut state) = (Alerting { alert: "RegionDown".to_owned(), ..rule("") }, RuleState::default());
+    evaluate(&mut state, &down, Ok(&results(&["eu"])), 0);
+    let told = evaluate_without(&mut state, &down, Ok(&[]), &["eu"], 15);
+    assert_eq!(phases(&told), [("eu", Phase::Resolved)]);
 }
 
 #[test]
