@@ -69,10 +69,13 @@ rows! {
     migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback Rebalance;
     freeze: FreezeRead FreezeSet;
     event: EventList;
+    incident: IncidentCreate IncidentList IncidentRead IncidentUpdate IncidentPostMortem;
+    on_call: OnCallRead OnCallSchedule OnCallCalendar OnCallOverride OnCallRemove;
     state: LagMatrixRead QueueDepthRead ReplicationRead ReplicationConfigure SyncVerify SyncForce;
     network: LatencyMatrixRead;
     metrics: MetricsQuery MetricsExport;
     log: LogQuery;
+    trace: TraceRead;
     controller: ControllerRead ControllerConfigure CacheStatsRead;
     controllers: ControllersRead ControllersScale;
     link: LinkList LinkSet;

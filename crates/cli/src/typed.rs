@@ -10,10 +10,12 @@ mod local;
 mod logs;
 mod maintenance;
 mod metrics;
+mod monitoring;
 mod moves;
 pub mod restoration;
 mod runbook;
 mod site;
+mod trace;
 mod upgrade;
 mod vm;
 
@@ -32,9 +34,11 @@ pub use local::*;
 pub use logs::*;
 pub use maintenance::*;
 pub use metrics::*;
+pub use monitoring::*;
 pub use moves::*;
 pub use runbook::*;
 pub use site::*;
+pub use trace::*;
 pub use upgrade::*;
 pub use vm::*;
 
@@ -155,6 +159,12 @@ pub enum Command {
     /// Metrics of every region, by PromQL.
     #[command(subcommand)]
     Metrics(MetricsCommand),
+    /// Dashboards for Grafana.
+    #[command(subcommand)]
+    Dashboards(DashboardsCommand),
+    /// What a request went through in every region.
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),

@@ -20,6 +20,7 @@ mod federation;
 mod freeze;
 mod hosts;
 mod images;
+mod incidents;
 mod inspect;
 mod links;
 mod listen;
@@ -31,6 +32,7 @@ mod metrics;
 mod migrations;
 mod moves;
 pub(crate) mod names;
+mod on_call;
 mod operations;
 mod outlook;
 mod page;
@@ -54,8 +56,10 @@ mod server;
 mod settings;
 mod site;
 mod state_sync;
+mod status_page;
 mod survivability;
 mod tokens;
+mod traces;
 mod upgrades;
 mod vm_create;
 mod vm_health;
@@ -84,12 +88,12 @@ use crate::program::Programs;
 use crate::telemetry::figures::{Beside, Seen};
 use crate::telemetry::hosts::Hosts;
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, figures};
+use crate::telemetry::{Instruments, Traces, figures};
 
 pub use auth::{fresh_secret, secret_hash};
 pub(crate) use hosts::used_percents;
 pub use listen::serve;
-pub(crate) use metrics::{engine, federated};
+pub(crate) use metrics::reader;
 pub(crate) use outlook::Lately;
 pub use routes::unrouted;
 
@@ -122,6 +126,8 @@ pub struct Api {
     inspector: Inspector,
     /// Alerts, incidents, and who is told.
     monitor: Monitor,
+    /// What the status page showed last.
+    status: status_page::Seen,
     /// What this process counts.
     instruments: Instruments,
     /// What every region measured; none: this process keeps nothing.
@@ -132,6 +138,8 @@ pub struct Api {
     identity: Option<Identity>,
     /// What was gathered last: those who scrape at once share it.
     gathered: tokio::sync::Mutex<Option<(Instant, Arc<Gathered>)>>,
+    /// Where what requests went through is noted; none: nowhere.
+    traces: Option<Traces>,
     /// Turns true when the process stops: open streams end.
     stopping: signal::Sender<bool>,
 }
@@ -140,7 +148,8 @@ impl Api {
     /// The API of the node behind `node`, configured as in `dwcpd.yaml`.
     pub fn new(node: NodeHandle, config: &RegionConfig) -> Api {
         Api {
-            monitor: Monitor::new(node.clone(), &config.monitoring),
+            monitor: Monitor::new(node.clone(), config),
+            status: status_page::Seen::default(),
             node,
             federation: config.federation.clone(),
             region: config.region.clone(),
@@ -157,6 +166,7 @@ impl Api {
             hosts: None,
             identity: None,
             gathered: tokio::sync::Mutex::default(),
+            traces: None,
             stopping: signal::Sender::new(false),
         }
     }
@@ -169,6 +179,11 @@ impl Api {
     /// The same, with what the process counts and what all regions measured.
     pub fn measuring(self, instruments: Instruments, measured: Option<Measured>) -> Api {
         Api { instruments, measured, ..self }
+    }
+
+    /// The same, with where what requests went through is noted.
+    pub fn tracing(self, traces: Traces) -> Api {
+        Api { traces: Some(traces), ..self }
     }
 
     /// Alerts, incidents, and who is told.

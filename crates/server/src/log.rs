@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use dwcp_roles::node::Level;
-use dwcp_telemetry::logs::{self, Entry};
+use dwcp_telemetry::logs::{self, Entry, Span};
 use serde_json::Value;
 
 use crate::clock;
@@ -81,6 +81,11 @@ impl Log {
         if let (true, Some(counted)) = (left_out, self.counted.get()) {
             counted.left_out("queue", 1);
         }
+    }
+
+    /// Hands a span on, to be searched later; false when it was not taken.
+    pub fn span(&self, span: Span) -> bool {
+        self.kept.get().is_some_and(|kept| kept.try_send(span.entry()).is_ok())
     }
 
     /// Writes one line.

@@ -3,18 +3,21 @@
 
 pub mod documents;
 pub mod evaluate;
+pub mod glance;
 pub mod incidents;
 pub mod round;
 pub mod rules;
 
-use dwcp_config::region::Monitoring;
+use dwcp_config::region::RegionConfig;
 use dwcp_state::DocumentKind;
-use dwcp_telemetry::incidents::{Book, Decision, Override, Policy, Role, Schedule};
+use dwcp_telemetry::incidents::{Book, Decision, Layer, Override, Policy, Role, Schedule};
 use dwcp_types::Refusal;
 use jiff::tz::TimeZone;
 
 use crate::handle::NodeHandle;
 use documents::{Documents, Draft};
+use glance::Glances;
+use rules::Rules;
 
 /// What comes back so soon after it was resolved is the same incident, ms.
 const REOPEN_WITHIN_MS: i64 = 30 * 60_000;
@@ -23,14 +26,15 @@ const REOPEN_WITHIN_MS: i64 = 30 * 60_000;
 #[derive(Clone)]
 pub struct Monitor {
     pub(crate) node: NodeHandle,
-    /// The rules in force here.
-    pub(crate) rules: rules::Rules,
+    pub(crate) rules: Rules,
+    /// Incidents as the status of the federation needs them.
+    pub(crate) glances: Glances,
 }
 
 impl Monitor {
-    /// The monitor of the node behind `node`, with the rules that `settings` name.
-    pub fn new(node: NodeHandle, settings: &Monitoring) -> Monitor {
-        Monitor { node, rules: rules::Rules::new(settings) }
+    /// The monitor of the node behind `node`.
+    pub fn new(node: NodeHandle, config: &RegionConfig) -> Monitor {
+        Monitor { node, rules: Rules::new(&config.monitoring), glances: Glances::default() }
     }
 
     /// Runs `with` under the policy in force: who is on call, and how it escalates.
@@ -38,9 +42,7 @@ impl Monitor {
     /// # Errors
     /// A document can't be read.
     fn with_policy<T>(&self, seen: &Documents, with: impl FnOnce(&Policy<'_>) -> T) -> Result<T, Refusal> {
-        let overrides = seen.all::<Override>(DocumentKind::OnCall)?;
-        let overrides: Vec<Override> = overrides.into_iter().map(|(_, one)| one).collect();
-        let schedule = Schedule::new(&[], &overrides);
+        let schedule = self.schedule(seen)?;
         let on_call = |role: &Role, at_ms: i64| {
             schedule.as_ref().ok().and_then(|schedule| schedule.on_call(role, at_ms)).map(str::to_owned)
         };
@@ -50,6 +52,21 @@ impl Monitor {
             escalation: vec![Role::Primary, Role::Secondary],
             on_call: &on_call,
         }))
+    }
+
+    /// Who is on call by rotation.
+    pub(crate) fn layers(&self) -> Vec<Layer> {
+        Vec::new()
+    }
+
+    /// Who is on call, by rotation and by who stands in; or what is wrong with that.
+    ///
+    /// # Errors
+    /// A document can't be read.
+    pub(crate) fn schedule(&self, seen: &Documents) -> Result<Result<Schedule, Vec<String>>, Refusal> {
+        let overrides = seen.all::<Override>(DocumentKind::OnCall)?;
+        let overrides: Vec<Override> = overrides.into_iter().map(|(_, one)| one).collect();
+        Ok(Schedule::new(&self.layers(), &overrides))
     }
 
     /// Drafts what follows from decisions: events, and messages to whoever they concern.

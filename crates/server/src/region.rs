@@ -28,7 +28,7 @@ use crate::record::Recorder;
 use crate::store::{SetAside, Store, StoreError};
 use crate::telemetry::hosts::Hosts;
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, Kept};
+use crate::telemetry::{Instruments, Kept, Traces};
 use crate::writer::{CommitTimes, Writer};
 use crate::{clock, links, setup};
 
@@ -69,6 +69,8 @@ pub struct Region {
     pub inspector: Inspector,
     /// What its process counts.
     pub instruments: Instruments,
+    /// What requests and failovers went through.
+    pub traces: Traces,
     /// What every region measured and said.
     pub measured: Measured,
     /// What its hosts measure.
@@ -105,8 +107,7 @@ impl Region {
         joins()?;
         let mesh = Mesh::start(mesh, events).map_err(|e| format!("the mesh at {listen}: {e}"))?;
         let (door, inbox) = NodeHandle::new();
-        let instruments = Instruments::new(&config.region);
-        log.count_in(instruments.clone());
+        let (instruments, traces) = counted(config, &log);
         let (times, placements) = (CommitTimes::counted(instruments.clone()), PlacementTimes::default());
         let told = door.clone();
         let durable = move |seq| told.tell(Input::Persisted { seq });
@@ -124,6 +125,7 @@ impl Region {
             issuer: Issuer::new(config),
             placements: placements.clone(),
             instruments: instruments.clone(),
+            traces: traces.clone(),
             switch,
             wan: config.wan.as_ref().filter(|_| config.dev).map(Into::into),
         };
@@ -168,6 +170,7 @@ impl Region {
             times,
             inspector,
             instruments,
+            traces,
             measured,
             hosts,
             thread,
@@ -200,6 +203,14 @@ impl Region {
         self.mesh.shutdown().await;
         self.tasks.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// What the region's process counts, and where what requests went through is noted.
+fn counted(config: &RegionConfig, log: &Log) -> (Instruments, Traces) {
+    let instruments = Instruments::new(&config.region);
+    log.count_in(instruments.clone());
+    let traces = Traces::new(&config.region, log.clone(), instruments.clone());
+    (instruments, traces)
 }
 
 /// The node as its store has it, with threads to decide on.

@@ -25,6 +25,8 @@ codes! {
         "No drill has that id, or no drill of that region has been run. `dwcp-cli federation dr-drill list` lists them; the newest hundred are kept.";
     UnknownIncident "DWCP-R0078" NotFound "no such incident"
         "No incident has that id. `dwcp-cli federation monitoring incidents list --all` lists them; those that were resolved long ago are forgotten.";
+    UnknownOverride "DWCP-R0079" NotFound "no such override"
+        "Nobody stands in under that id, or the time was over so long ago that it is forgotten. `dwcp-cli federation monitoring oncall schedule` lists who stands in.";
     AmbiguousName "DWCP-R0018" Usage "the name fits several VMs"
         "Several VMs carry that name. Use the id, which is unique for ever.";
     NotAuthenticated "DWCP-R0020" NotAllowed "no valid token"

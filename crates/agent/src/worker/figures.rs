@@ -132,7 +132,7 @@ impl Worker {
             let figures = HostFigures { wall_ms: wall_ms(), ..figures };
             busy.store(false, Ordering::Release);
             // A link that is down: the server has noticed, too.
-            drop(link.send(encode(&AgentSaid::Figures(Box::new(figures)))));
+            let _ = link.send(encode(&AgentSaid::Figures(Box::new(figures))));
             None
         });
     }

@@ -72,6 +72,9 @@ pub enum FederationCommand {
     /// What happened.
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Incidents, and who is on call.
+    #[command(subcommand)]
+    Monitoring(super::MonitoringCommand),
     /// Replication of state.
     #[command(subcommand)]
     State(StateCommand),

@@ -16,7 +16,12 @@ impl Serve for FederationRead {
     async fn answer(call: &Call, _: FederationReadRequest) -> Result<FederationStatus, Problem> {
         let name = call.api.federation.clone();
         let lately = call.api.outlook.lately();
-        call.look(move |view| status(view, name, &lately)).await
+        let glances = call.api.monitor().glances.clone();
+        call.look(move |view| FederationStatus {
+            open_incidents: Some(glances.open(view)),
+            ..status(view, name, &lately)
+        })
+        .await
     }
 }
 
@@ -30,7 +35,7 @@ fn status(view: &View<'_>, name: String, lately: &Lately) -> FederationStatus {
         regions,
         placement: placement(view),
         state_sync: state_sync(view),
-        // Nothing routes traffic, promises a service level or keeps incidents in this version: not measured, not zero.
+        // Nothing routes traffic or promises a service level in this version: not measured, not zero.
         routing: Quantiles::default(),
         sla_percent: None,
         open_incidents: None,

@@ -1,11 +1,13 @@
 //! Rules, evaluated over every region, and where their alerts stand from one time to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dwcp_telemetry::alerting::{Alert, Context, Health, Phase, RuleRecord};
-use dwcp_telemetry::model::{Labels, Sample, Source, Value};
-use dwcp_telemetry::promql::{AnswerValue, Engine, Query};
+use dwcp_telemetry::model::{Labels, Sample, Value};
 use dwcp_telemetry::rules::{Alerting, Group, QuerySample, Recorded, Recording, Rule};
+
+use super::rules::InForce;
 
 /// Alerts that one rule may give, where its group says nothing else.
 const MOST_ALERTS: usize = 1_000;
@@ -17,6 +19,7 @@ const REFRESH_MS: i64 = 60_000;
 /// The rules of a federation and where they stand; it belongs to whoever evaluates.
 #[derive(Default)]
 pub struct Evaluator {
+    rules: Option<Arc<InForce>>,
     groups: Vec<Timed>,
     /// By `GROUP/RULE`; two rules of a name in one group share a record by their number.
     records: BTreeMap<String, Kept>,
@@ -38,8 +41,8 @@ struct Kept {
 
 /// What an evaluation is made over.
 pub struct Over<'a> {
-    pub source: &'a dyn Source,
-    pub engine: &'a Engine,
+    /// What an expression gives at a moment, ms since 1970; a single number as a series without labels.
+    pub ask: &'a dyn Fn(&str, i64) -> Result<Vec<(Labels, Value)>, String>,
     /// Regions that did not answer so far.
     pub unseen: &'a dyn Fn() -> BTreeSet<String>,
     pub now_ms: i64,
@@ -55,6 +58,14 @@ pub struct Brought {
 }
 
 impl Evaluator {
+    /// Goes on with the rules in force, when they are others.
+    pub fn follow(&mut self, rules: &Arc<InForce>) {
+        if !self.rules.as_ref().is_some_and(|known| Arc::ptr_eq(known, rules)) {
+            self.set_rules(rules.groups());
+            self.rules = Some(rules.clone());
+        }
+    }
+
     /// Goes on with these rules; where those stand that are there no more is forgotten.
     pub fn set_rules(&mut self, groups: Vec<Group>) {
         let mut due: BTreeMap<String, i64> =
@@ -159,11 +170,10 @@ impl Kept {
         id: &str,
         brought: &mut Brought,
     ) {
-        let found =
-            vector(over, &rule.expr, at_ms).map(|found| found.into_iter().filter_map(float).collect());
+        let found = (over.ask)(&rule.expr, at_ms).map(|found| found.into_iter().filter_map(float).collect());
         let found: Result<Vec<QuerySample>, String> = found;
         let query = |text: &str| {
-            let found = vector(over, text, at_ms)?;
+            let found = (over.ask)(text, at_ms)?;
             Ok(found.into_iter().filter_map(float).collect())
         };
         let unseen = (over.unseen)();
@@ -200,21 +210,10 @@ fn record(
     brought: &mut Brought,
 ) {
     let written =
-        vector(over, &rule.expr, at_ms).and_then(|found| recorded.evaluate(rule, &found, limit, over.now_ms));
+        (over.ask)(&rule.expr, at_ms).and_then(|found| recorded.evaluate(rule, &found, limit, over.now_ms));
     match written {
         Ok(samples) => brought.samples.extend(samples),
         Err(why) => brought.problems.push(format!("rule {id}: {why}")),
-    }
-}
-
-/// What an expression gives at a moment, a single number as a series without labels.
-fn vector(over: &Over<'_>, text: &str, at_ms: i64) -> Result<Vec<(Labels, Value)>, String> {
-    let query = Query::parse(text).map_err(|error| error.to_string())?;
-    let answer = over.engine.instant(over.source, &query, at_ms).map_err(|error| error.to_string())?;
-    match answer.value {
-        AnswerValue::Vector(rows) => Ok(rows),
-        AnswerValue::Scalar(value) => Ok(vec![(Labels::default(), Value::Float(value))]),
-        AnswerValue::String(_) | AnswerValue::Matrix(_) => Err("it gives no instant vector".to_owned()),
     }
 }
 
@@ -228,10 +227,11 @@ fn float((labels, value): (Labels, Value)) -> Option<QuerySample> {
 
 #[cfg(test)]
 mod tests {
-    use dwcp_telemetry::promql::Memory;
+    use dwcp_telemetry::promql::{Engine, Memory};
     use dwcp_telemetry::rules::read;
 
     use super::*;
+    use crate::telemetry::reader::instant;
 
     const RULES: &str = "
 groups:
@@ -255,8 +255,8 @@ groups:
     fn at(evaluator: &mut Evaluator, series: &str, second: i64, unseen: &[&str]) -> Brought {
         let source = Memory::parse(series, 0, 15_000).expect("series");
         let unseen = || unseen.iter().map(|region| region.to_string()).collect();
-        let over =
-            Over { source: &source, engine: &Engine::default(), unseen: &unseen, now_ms: second * 1_000 };
+        let ask = |text: &str, at_ms: i64| instant(&source, &Engine::default(), text, at_ms);
+        let over = Over { ask: &ask, unseen: &unseen, now_ms: second * 1_000 };
         evaluator.evaluate(&over)
     }
 

@@ -56,6 +56,20 @@ pub async fn change<T>(
     .await
 }
 
+/// What [`change`] would make of incidents; nothing is changed.
+///
+/// # Errors
+/// What `decide` refuses, or a later version wrote an incident.
+pub async fn preview<T>(
+    monitor: &Monitor,
+    decide: impl FnOnce(&mut Book, &Policy<'_>, i64) -> Result<(T, Vec<Decision>), Refusal>,
+) -> Result<(T, Book), Refusal> {
+    let seen = Documents::look(&monitor.node, KINDS).await?;
+    let mut book = book(&seen)?;
+    let (decided, _) = monitor.with_policy(&seen, |policy| decide(&mut book, policy, clock::wall_ms()))??;
+    Ok((decided, book))
+}
+
 /// Drafts what differs between two states of all incidents.
 ///
 /// # Errors

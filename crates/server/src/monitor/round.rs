@@ -10,19 +10,18 @@ use dwcp_telemetry::alerting::{
     Alert, Inhibition, Muted, Mutes, RuleRecord, Silence, Silences, Window, WindowScope,
 };
 use dwcp_telemetry::model::{Labels, Sample};
-use dwcp_telemetry::store::{Row, SeriesRef, Store};
+use dwcp_telemetry::store::SeriesRef;
 use dwcp_types::{Code, Refusal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::documents::{self, Documents, Draft};
 use super::evaluate::{Evaluator, Over};
-use super::rules::{InForce, SHIPPED_FOLDER};
 use super::{Monitor, incidents};
 use crate::clock;
 use crate::handle::View;
-use crate::http::Api;
-use crate::http::{engine, federated};
+use crate::http::{Api, reader};
 use crate::log::Log;
+use crate::telemetry::intake::Intake;
 
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,18 +44,8 @@ pub async fn keep(api: Arc<Api>, log: Log) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut duty = None;
     let mut said = String::new();
-    let mut rules = api.monitor().rules.in_force();
-    complain(&rules, &log);
     loop {
         ticks.tick().await;
-        let now = api.monitor().rules.in_force();
-        if !Arc::ptr_eq(&rules, &now) {
-            rules = now;
-            complain(&rules, &log);
-            if let Some(evaluator) = &mut duty {
-                Evaluator::set_rules(evaluator, rules.groups());
-            }
-        }
         let Some(leads) = api.monitor().node.look(|view| view.node.leads(FEDERATION_GROUP)).await else {
             return;
         };
@@ -89,21 +78,12 @@ pub async fn keep(api: Arc<Api>, log: Log) {
     }
 }
 
-/// Says which rules are in force, and what is wrong with the files of others.
-fn complain(rules: &InForce, log: &Log) {
-    let own = rules.files.iter().filter(|(name, _)| !name.starts_with(SHIPPED_FOLDER)).count();
-    log.info("monitor", format!("rules of {own} files are in force besides the shipped ones"));
-    for (name, why) in &rules.complaints {
-        log.error("monitor", format!("{name} is not taken: {why}"));
-    }
-}
-
 /// An evaluator that goes on where the last one stopped.
 async fn begin(api: &Api) -> Result<Evaluator, Refusal> {
     let seen = Documents::look(&api.monitor().node, &[DocumentKind::Alerts]).await?;
     let mut evaluator = Evaluator::default();
-    evaluator.set_rules(api.monitor().rules.in_force().groups());
     evaluator.set_records(seen.all::<RuleRecord>(DocumentKind::Alerts)?);
+    evaluator.follow(&api.monitor().rules.in_force());
     Ok(evaluator)
 }
 
@@ -112,16 +92,18 @@ async fn go(api: &Arc<Api>, mut evaluator: Evaluator, log: &Log) -> Result<Evalu
     if !evaluator.is_due(clock::wall_ms()) {
         return Ok(evaluator);
     }
-    let federated = federated(api).await.map_err(|problem| Refusal::new(Code::NotReady, problem.title))?;
-    let store = api.measured().and_then(|measured| measured.store().cloned());
+    let reader = reader(api).await.map_err(|problem| Refusal::new(Code::NotReady, problem.title))?;
+    let intake = api.measured().map(|measured| measured.intake().clone());
+    let rules = api.monitor().rules.clone();
     let evaluated = tokio::task::spawn_blocking(move || {
-        let unseen = || federated.missing().into_keys().collect::<BTreeSet<String>>();
-        let (engine, now_ms) = (engine(), clock::wall_ms());
-        let over = Over { source: &federated, engine: &engine, unseen: &unseen, now_ms };
+        evaluator.follow(&rules.in_force());
+        let unseen = || reader.missing().into_keys().collect::<BTreeSet<String>>();
+        let (ask, now_ms) = (|text: &str, at_ms: i64| reader.evaluate(text, at_ms), clock::wall_ms());
+        let over = Over { ask: &ask, unseen: &unseen, now_ms };
         let brought = evaluator.evaluate(&over);
         let mut problems = brought.problems;
-        if let Some(store) = store {
-            problems.extend(keep_samples(&store, brought.samples, now_ms).err());
+        if let Some(intake) = intake {
+            problems.extend(keep_samples(&intake, brought.samples, now_ms).err());
         }
         (evaluator, problems)
     });
@@ -135,14 +117,11 @@ async fn go(api: &Arc<Api>, mut evaluator: Evaluator, log: &Log) -> Result<Evalu
 }
 
 /// Keeps what rules recorded, and the series of alerts, among this region's metrics.
-fn keep_samples(store: &Store, samples: Vec<(Labels, Sample)>, now_ms: i64) -> Result<(), String> {
+fn keep_samples(intake: &Intake, samples: Vec<(Labels, Sample)>, now_ms: i64) -> Result<(), String> {
     let named: Vec<_> =
         samples.into_iter().map(|(labels, sample)| (SeriesRef::new(labels), sample)).collect();
-    let rows: Vec<Row<'_>> = named
-        .iter()
-        .map(|(series, sample)| Row { series, at_ms: sample.at_ms, value: sample.value.clone() })
-        .collect();
-    store.append(&rows, now_ms).map(drop).map_err(|error| format!("series of alerts are not kept: {error}"))
+    let taken = intake.take(&named, now_ms, None);
+    taken.map(drop).map_err(|error| format!("series of alerts are not kept: {error}"))
 }
 
 /// Decides what the alerts mean, and writes it down with where they stand.

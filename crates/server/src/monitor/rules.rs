@@ -113,7 +113,8 @@ impl Held {
             }
         }
         if stamps.len() > MOST_FILES {
-            complaints.push(("monitoring.rules".to_owned(), format!("only the first {MOST_FILES} files count")));
+            complaints
+                .push(("monitoring.rules".to_owned(), format!("only the first {MOST_FILES} files count")));
         }
         self.in_force = Arc::new(InForce { files, complaints });
     }

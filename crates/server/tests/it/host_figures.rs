@@ -47,25 +47,28 @@ async fn link(regions: &Regions) -> Arc<Agent> {
                 AgentEvent::Up { .. } => {
                     link.send(encode(&AgentSaid::Measures));
                     let event = "NEEDLE".to_owned();
-                    let line = AgentLine { at_ms: dwcp_server::clock::wall().0, event, ..AgentLine::default() };
+                    let line =
+                        AgentLine { at_ms: dwcp_server::clock::wall().0, event, ..AgentLine::default() };
                     link.send(encode(&AgentSaid::Lines(AgentLines { through: 1, lines: vec![line] })));
                 }
-                AgentEvent::Frame { bytes } if is_of_figures(&bytes) => match decode(&bytes).expect("asked") {
-                    ServerAsked::Measure(question) if !shared.mute.load(Ordering::SeqCst) => {
-                        let figures = HostFigures {
-                            question,
-                            wall_ms: dwcp_server::clock::wall().0 + 90_000,
-                            cores: 4,
-                            network_mbps: Some(1_000),
-                            network_basis_points: Some(2_500),
-                            vms: vec![VmFigures { vm: VmId(7), ..VmFigures::default() }],
-                            ..HostFigures::default()
-                        };
-                        link.send(encode(&AgentSaid::Figures(Box::new(figures))));
+                AgentEvent::Frame { bytes } if is_of_figures(&bytes) => {
+                    match decode(&bytes).expect("asked") {
+                        ServerAsked::Measure(question) if !shared.mute.load(Ordering::SeqCst) => {
+                            let figures = HostFigures {
+                                question,
+                                wall_ms: dwcp_server::clock::wall().0 + 90_000,
+                                cores: 4,
+                                network_mbps: Some(1_000),
+                                network_basis_points: Some(2_500),
+                                vms: vec![VmFigures { vm: VmId(7), ..VmFigures::default() }],
+                                ..HostFigures::default()
+                            };
+                            link.send(encode(&AgentSaid::Figures(Box::new(figures))));
+                        }
+                        ServerAsked::Measure(_) => {}
+                        ServerAsked::Kept(through) => shared.kept.store(through, Ordering::SeqCst),
                     }
-                    ServerAsked::Measure(_) => {}
-                    ServerAsked::Kept(through) => shared.kept.store(through, Ordering::SeqCst),
-                },
+                }
                 _ => {}
             }
         }
@@ -101,7 +104,8 @@ async fn what_hosts_measure_and_log_is_kept_and_a_silent_one_is_down() {
     let (store, hosts) = (region.measured.store().expect("a store").clone(), region.hosts.clone());
     let agent = link(&regions).await;
     let every = Duration::from_millis(200);
-    tokio::spawn(hosts::keep(hosts.clone(), region.node.clone(), store.clone(), every, Log::silent("us")));
+    let intake = region.measured.intake().clone();
+    tokio::spawn(hosts::keep(hosts.clone(), region.node.clone(), intake, every, Log::silent("us")));
 
     until("its figures are kept", || last(&store, "dwcp_host_cpus") == Some(4.0)).await;
     until("it is up", || last(&store, "up") == Some(1.0)).await;

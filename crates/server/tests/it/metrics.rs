@@ -70,7 +70,8 @@ fn programs_made_for_prometheus_are_answered() {
     assert_eq!(found["data"]["resultType"], "matrix");
     let form = [("authorization", &*format!("Bearer {ADMIN}"))];
     let found = served.send("POST", "/api/v1/series", &form, b"match[]=up").json();
-    let jobs = found["data"].as_array().map(|all| all.iter().map(|one| one["job"].clone()).collect::<Vec<_>>());
+    let jobs =
+        found["data"].as_array().map(|all| all.iter().map(|one| one["job"].clone()).collect::<Vec<_>>());
     assert_eq!(jobs, Some(vec!["dwcp-agentd".into(), "dwcpd".into()]));
     let (_, found) = json("/api/v1/label/__name__/values");
     assert!(found["data"].as_array().is_some_and(|all| all.contains(&"up".into())), "{found}");

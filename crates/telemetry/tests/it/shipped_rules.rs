@@ -2,7 +2,7 @@
 //!
 //! promtool computes what each expression gives. From there on ours must come to the same alerts, texts included.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dwcp_telemetry::Labels;
@@ -146,7 +146,8 @@ fn fire(rule: &Alerting, found: &[QuerySample], series: usize) -> Vec<dwcp_telem
     let query = |_: &str| Ok(vec![QuerySample { labels: Labels::default(), value: series as f64 }]);
     let mut state = RuleState::default();
     for now_ms in [0, rule.for_ms as i64] {
-        let context = Context { external: &external, query: &query, limit: 0, now_ms };
+        let context =
+            Context { external: &external, query: &query, limit: 0, unseen: &BTreeSet::new(), now_ms };
         let evaluation = state.evaluate(rule, Ok(found), &context);
         assert_eq!(evaluation.warnings, Vec::<String>::new(), "{}", rule.alert);
     }
@@ -173,10 +174,12 @@ fn thresholds_of_capacity_go_into_the_rules_and_their_texts() {
             let name = format!("{name}Utilization{level}");
             let rule = alerts(&file).into_iter().find(|rule| rule.alert == name).expect(&name);
             assert!(rule.expr.ends_with(&format!(" > {at}")), "{name}: {}", rule.expr);
-            let said = rule.annotations.iter().find(|(name, _)| name == "description").expect("a description");
+            let said =
+                rule.annotations.iter().find(|(name, _)| name == "description").expect("a description");
             assert!(said.1.text().contains(&format!("threshold is {at} %")), "{}", said.1.text());
         }
     }
-    let expansion = alerts(&file).into_iter().find(|rule| rule.alert == "RegionExpansionDue").expect("a rule");
+    let expansion =
+        alerts(&file).into_iter().find(|rule| rule.alert == "RegionExpansionDue").expect("a rule");
     assert!(expansion.expr.ends_with("> 75"), "{}", expansion.expr);
 }

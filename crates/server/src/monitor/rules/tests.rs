@@ -100,7 +100,8 @@ fn groups_have_names_of_their_own_and_files_their_bounds() {
     let rules = folder.rules(&["*.yaml"]).in_force();
     assert_eq!(alerts(&rules), ["A up"]);
     let said: Vec<&str> = rules.complaints.iter().map(|(_, why)| why.as_str()).collect();
-    for (why, wanted) in said.iter().zip(["shipped/capacity.yaml", "b.yaml", "1048576", "200 bytes", "2000"]) {
+    for (why, wanted) in said.iter().zip(["shipped/capacity.yaml", "b.yaml", "1048576", "200 bytes", "2000"])
+    {
         assert!(why.contains(wanted), "{why}");
     }
     assert_eq!(said.len(), 5);

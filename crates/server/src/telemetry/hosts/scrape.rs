@@ -1,12 +1,11 @@
 //! Asks every host every so often, and keeps what it answers as its own target: `up` is 0 and its series end when it is silent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::telemetry::intake::Intake;
 use dwcp_telemetry::model::Labels;
 use dwcp_telemetry::scrape::{Moment, ScrapeCache, Scraped, Target};
-use dwcp_telemetry::store::Store;
 use dwcp_types::VmId;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,7 +23,7 @@ pub const JOB: &str = "dwcp-agentd";
 type Answer = (Result<Measured, String>, f64);
 
 /// Asks and keeps, every `every`, for as long as the process lives.
-pub async fn keep(hosts: Hosts, node: NodeHandle, store: Arc<Store>, every: Duration, log: Log) {
+pub async fn keep(hosts: Hosts, node: NodeHandle, store: Intake, every: Duration, log: Log) {
     let mut caches: BTreeMap<HostName, ScrapeCache> = BTreeMap::new();
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,7 +113,7 @@ impl Hosts {
 
 /// Keeps the answers. Blocks.
 fn append(
-    store: &Store,
+    store: &Intake,
     mut caches: BTreeMap<HostName, ScrapeCache>,
     answers: &BTreeMap<HostName, Answer>,
     known: &BTreeMap<VmId, Known>,
