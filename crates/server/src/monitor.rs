@@ -1,12 +1,14 @@
 //! The monitor: evaluates rules, opens incidents, tells people, keeps what was promised. The leader of the federation's group does
 //! it; what it decides is a document of the federation before anybody is told, so that the next leader goes on there.
 
+pub mod alerts;
 pub mod documents;
 pub mod evaluate;
 pub mod glance;
 pub mod incidents;
 pub mod round;
 pub mod rules;
+pub mod silences;
 
 use dwcp_config::region::RegionConfig;
 use dwcp_state::DocumentKind;

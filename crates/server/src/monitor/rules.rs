@@ -182,7 +182,11 @@ fn text_of(path: &Path) -> Result<String, String> {
     if longer as u64 > LONGEST { Err(format!("it is longer than {LONGEST} bytes")) } else { Ok(text) }
 }
 
-fn check(text: &str) -> Result<(), ExprError> {
+/// Whether a text is an expression that can be evaluated.
+///
+/// # Errors
+/// Says where it is none.
+pub fn check(text: &str) -> Result<(), ExprError> {
     let read = Query::parse(text).map(drop);
     read.map_err(|error| ExprError { offset: error.position, message: error.message })
 }
