@@ -31,6 +31,7 @@ pub mod membership;
 pub mod metrics;
 pub mod migration;
 pub mod network;
+pub mod notification;
 pub mod on_call;
 pub mod openapi;
 pub mod operation;

@@ -54,6 +54,7 @@ rows! {
     backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList BackupRestore;
     restoration: RestorationRead RestorationWriteOff RestorationDecide;
     maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
+    notification: NotificationSend NotificationTest NotificationRetry NotificationList;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement RegionTraffic;
     membership: PoolList RegionDeploy MembershipRead RegionReplicate RegionRemove RegionCleanUp;

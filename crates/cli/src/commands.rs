@@ -22,6 +22,7 @@ mod maintenance;
 mod membership;
 mod metrics;
 mod moves;
+mod notifications;
 mod on_call;
 mod operations;
 mod planning;
@@ -93,6 +94,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Infrastructure(InfrastructureCommand::Metrics(wanted)) => processes::run(session, wanted),
         Command::Infrastructure(InfrastructureCommand::Scale(wanted)) => controllers::scale(session, wanted),
         Command::Maintenance(command) => maintenance::run(session, command),
+        Command::Notification(command) => notifications::run(session, command),
         Command::Logs(command) => logs::run(session, command),
         Command::Metrics(command) => metrics::run(session, command),
         Command::Dashboards(command) => dashboards::run(session, command),

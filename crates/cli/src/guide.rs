@@ -22,8 +22,6 @@ pub const UNAVAILABLE: &[&str] = &[
     "federation region scale-plan",
     "network check-congestion",
     "network optimize",
-    "notification send",
-    "notification test",
     "routing configure",
     "routing ddos action add",
     "routing ddos blacklist add",

@@ -13,6 +13,7 @@ mod maintenance;
 mod metrics;
 mod monitoring;
 mod moves;
+mod notification;
 pub mod restoration;
 mod runbook;
 mod site;
@@ -38,6 +39,7 @@ pub use maintenance::*;
 pub use metrics::*;
 pub use monitoring::*;
 pub use moves::*;
+pub use notification::*;
 pub use runbook::*;
 pub use site::*;
 pub use trace::*;
@@ -155,6 +157,9 @@ pub enum Command {
     /// Maintenance windows of regions and hosts.
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
+    /// Messages to people: pages, chat, mail, the status page.
+    #[command(subcommand)]
+    Notification(NotificationCommand),
     /// Logs of every region.
     #[command(subcommand)]
     Logs(LogsCommand),

@@ -34,6 +34,7 @@ mod metrics;
 mod migrations;
 mod moves;
 pub(crate) mod names;
+mod notifications;
 mod on_call;
 mod operations;
 mod outlook;

@@ -158,6 +158,9 @@ fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
         tokio::spawn(receiver.clone().keep(intake.store.clone(), keep_ms, log.clone()));
     }
     tokio::spawn(monitor::round::keep(api.clone(), log.clone()));
+    let notifications = config.monitoring.notifications.clone();
+    tokio::spawn(monitor::settings::keep(api.monitor().clone(), notifications, log.clone()));
+    tokio::spawn(monitor::outbox::keep(api.monitor().clone(), log.clone()));
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));
     api

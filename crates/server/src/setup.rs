@@ -35,6 +35,7 @@ pub fn load(path: &Path) -> Result<RegionConfig, String> {
     resolve(&mut config.pki.ca);
     resolve(&mut config.pki.certificate);
     resolve(&mut config.pki.key);
+    resolve(&mut config.monitoring.notifications);
     let backup = &mut config.backup;
     let s3 = [&mut backup.s3.credentials_file, &mut backup.s3.ca];
     let etcd =

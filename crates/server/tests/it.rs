@@ -28,6 +28,8 @@ mod http;
 mod http_node;
 #[path = "it/images.rs"]
 mod images;
+#[path = "it/incidents.rs"]
+mod incidents;
 #[path = "it/inspection.rs"]
 mod inspection;
 #[path = "it/intake.rs"]

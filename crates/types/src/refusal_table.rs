@@ -31,6 +31,8 @@ codes! {
         "No silence has that id, or it was over so long ago that it is forgotten. `dwcp-cli federation monitoring silence list --all` lists them.";
     UnknownAlert "DWCP-R0094" NotFound "no such alert"
         "No alert of that fingerprint is pending, fires, or fired in the last 7 days. `dwcp-cli federation monitoring alerts list --since 7d` lists them.";
+    UnknownNotification "DWCP-R0077" NotFound "no such message"
+        "No message to people has that key. `dwcp-cli notification list` lists them; those that were delivered or given up a week ago are forgotten.";
     AmbiguousName "DWCP-R0018" Usage "the name fits several VMs"
         "Several VMs carry that name. Use the id, which is unique for ever.";
     NotAuthenticated "DWCP-R0020" NotAllowed "no valid token"

@@ -325,3 +325,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

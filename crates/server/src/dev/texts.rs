@@ -104,6 +104,7 @@ pub(super) fn region(
          pki:\n  ca: {}\n  certificate: {}\n  key: {}\n  ca_key: {}\nwan: {}\n\
          bootstrap_admin_token_sha256: \"{token_hash}\"\n\
          backup:\n  key_file: {}\n\
+         monitoring:\n  notifications: {}\n\
          upgrade:\n  keys:\n    - \"{release_key}\"\n\
          timing:\n  election: 1200ms\n  loss_after: 2500ms\npeers:\n",
         region.number,
@@ -116,6 +117,7 @@ pub(super) fn region(
         path("pki/ca.key"),
         path("wan.toml"),
         path("backup.key"),
+        path("config/notifications.yaml"),
     );
     for peer in regions {
         let address = format!("127.77.{}.1:{PORT}", peer.number);

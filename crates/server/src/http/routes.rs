@@ -111,6 +111,7 @@ routes! {
     backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList BackupRestore;
     restoration: RestorationRead RestorationWriteOff RestorationDecide;
     maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
+    notification: NotificationSend NotificationTest NotificationRetry NotificationList;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement RegionTraffic;
     membership: PoolList RegionDeploy MembershipRead RegionReplicate RegionRemove RegionCleanUp;

@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::documents::{self, Documents, Draft};
 use super::evaluate::{Evaluator, Over};
-use super::{Monitor, incidents};
+use super::{Monitor, incidents, outbox};
 use crate::clock;
 use crate::handle::View;
 use crate::http::{Api, reader};
@@ -111,8 +111,9 @@ async fn go(api: &Arc<Api>, mut evaluator: Evaluator, log: &Log) -> Result<Evalu
         evaluated.await.map_err(|_| Refusal::new(Code::NotReady, "an assertion failed"))?;
     problems.into_iter().for_each(|problem| log.warning("monitor", problem));
     let now_ms = clock::wall_ms();
-    decide(api.monitor(), &evaluator, now_ms).await?;
+    let told = decide(api.monitor(), &evaluator, now_ms).await?;
     evaluator.written(now_ms);
+    outbox::forward(api.monitor(), told, log);
     Ok(evaluator)
 }
 
@@ -124,8 +125,8 @@ fn keep_samples(intake: &Intake, samples: Vec<(Labels, Sample)>, now_ms: i64) ->
     taken.map(drop).map_err(|error| format!("series of alerts are not kept: {error}"))
 }
 
-/// Decides what the alerts mean, and writes it down with where they stand.
-async fn decide(monitor: &Monitor, evaluator: &Evaluator, now_ms: i64) -> Result<(), Refusal> {
+/// Decides what the alerts mean, and writes it down with where they stand. The alerts that nothing mutes come back.
+async fn decide(monitor: &Monitor, evaluator: &Evaluator, now_ms: i64) -> Result<Vec<Alert>, Refusal> {
     let windows = monitor.node.look(windows).await.ok_or_else(crate::handle::stopping)?;
     let firing = evaluator.firing();
     let asked = Asked { by: "dwcp".to_owned(), ..Asked::default() };
@@ -144,7 +145,8 @@ async fn decide(monitor: &Monitor, evaluator: &Evaluator, now_ms: i64) -> Result
         {
             draft.remove(DocumentKind::Alerts, id);
         }
-        Ok(())
+        let told = firing.iter().zip(&muted).filter(|(_, why)| why.is_none());
+        Ok(told.map(|(alert, _)| alert.clone()).collect())
     })
     .await
 }
@@ -200,7 +202,7 @@ fn of_incidents(
     })?;
     book.prune(INCIDENTS_KEPT_MS, now_ms);
     incidents::keep(draft, &before, &book)?;
-    monitor.tell(seen, draft, &book, &decisions, now_ms)
+    incidents::follow(monitor, (seen, draft), &book, &decisions, now_ms)
 }
 
 /// Silences that ended long ago are forgotten.

@@ -24,13 +24,14 @@ const OF_SEVERAL: [&str; 4] = [
     "dwcp_link_round_trip_seconds",
     "dwcp_link_throughput_bytes_per_second",
 ];
-/// Needs a decision, a store in a file, hosts that tell their load, or a line of level error: none of that is here.
-const OF_WHAT_HAPPENS: [&str; 6] = [
+/// Needs VMs, a decision, a store in a file, hosts that tell their load, or a line of level error: none of that is here.
+const OF_WHAT_HAPPENS: [&str; 7] = [
     "dwcp_federation_cpu_utilization",
     "dwcp_federation_memory_utilization",
     "dwcp_federation_placement_latency_ms",
     "dwcp_federation_state_size_bytes",
     "dwcp_federation_storage_utilization",
+    "dwcp_federation_vms",
     "dwcp_log_lines_total",
 ];
 

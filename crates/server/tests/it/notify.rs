@@ -1,6 +1,7 @@
 //! Notifications over HTTP, to servers that are slow, busy, dead, or lie about where they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use dwcp_telemetry::notify::{
 use ring::hmac;
 use serde_json::Value;
 
-use crate::notify_mock::{Mock, Say};
+use crate::notify_mock::{Mock, Say, certificates, tls_config};
 use crate::scratch::Scratch;
 
 const NOW_MS: i64 = 1_796_000_000_000;
@@ -252,6 +253,27 @@ receivers:
         std::fs::write(&url, bad).expect("a file");
         assert_eq!(once(&settings, "hook", WITHIN).verdict, Verdict::Never, "{bad}");
     }
+}
+
+#[test]
+fn a_server_is_known_by_the_certificate_of_the_authority_that_is_named() {
+    let scratch = Scratch::new("notify-https");
+    let (ours, theirs) = (certificates(&scratch, "ours"), certificates(&scratch, "theirs"));
+    let hook = Mock::start_with(Some(tls_config(&ours)), |_, _| Say::answer(204, &[], ""));
+    let with = |ca: &str| {
+        settings(&format!(
+            "allow_private_addresses: [127.0.0.0/8]\nreceivers:\n  - name: hook\n    webhook: {{url: 'https://{}/'}}\n{ca}",
+            hook.address()
+        ))
+    };
+    let trusted = |folder: &Path| format!("    ca_file: '{}'\n", folder.join("ca.pem").display());
+    let outcome = once(&with(&trusted(&ours)), "hook", WITHIN);
+    assert_eq!((outcome.verdict, outcome.status), (Verdict::Delivered, Some(204)), "{}", outcome.said);
+    for ca in [trusted(&theirs), String::new()] {
+        let outcome = once(&with(&ca), "hook", WITHIN);
+        assert_eq!((outcome.verdict, outcome.status), (Verdict::Later(None), None), "{}", outcome.said);
+    }
+    assert_eq!(hook.count(), 1);
 }
 
 #[test]

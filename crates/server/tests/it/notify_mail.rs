@@ -2,21 +2,19 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use dwcp_mesh::{Ca, PeerId, San};
 use dwcp_server::notify::deliver;
 use dwcp_telemetry::notify::{Action, Delivery, Outcome, Verdict};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::notify::{message, settings};
+use crate::notify_mock::{certificates, tls_config};
 use crate::scratch::Scratch;
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -88,18 +86,6 @@ impl Drop for Server {
             let _ = serving.join();
         }
     }
-}
-
-fn tls_config(folder: &Path) -> Arc<ServerConfig> {
-    let read = |name: &str| std::fs::read(folder.join(name)).expect("a file");
-    let certificate = CertificateDer::from_pem_slice(&read("mail.pem")).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(&read("mail.key")).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key);
-    Arc::new(config.expect("a configuration"))
 }
 
 fn secure(stream: TcpStream, config: &Arc<ServerConfig>) -> Box<dyn Both> {
@@ -188,17 +174,6 @@ fn data(wire: &mut impl BufRead) -> std::io::Result<String> {
         }
         mail.push_str(line.strip_prefix('.').unwrap_or(&line));
     }
-}
-
-/// Folders with an authority and a certificate of it for a mail server on loopback.
-fn certificates(scratch: &Scratch, name: &str) -> PathBuf {
-    let (folder, day) = (scratch.path().join(name), Duration::from_secs(86_400));
-    let ca = Ca::create(name, day).expect("an authority");
-    ca.store(&folder).expect("stored");
-    let ip = San::Ip("127.0.0.1".parse().expect("an address"));
-    let peer = PeerId::Region { region: "r".to_owned(), number: 1 };
-    ca.issue(&peer, &[ip], day).expect("issued").store(&folder, "mail").expect("stored");
-    folder
 }
 
 /// Sends one mail to a server of that manner.

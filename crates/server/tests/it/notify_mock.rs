@@ -3,10 +3,18 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use dwcp_mesh::{Ca, PeerId, San};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::scratch::Scratch;
 
 /// What it does with a request.
 #[derive(Clone)]
@@ -55,6 +63,7 @@ type Behaviour = dyn Fn(&Request, usize) -> Say + Send + Sync;
 
 struct Shared {
     behaviour: Box<Behaviour>,
+    tls: Option<Arc<ServerConfig>>,
     requests: Mutex<Vec<Request>>,
     connections: AtomicUsize,
     over: AtomicBool,
@@ -62,14 +71,29 @@ struct Shared {
 
 pub struct Mock {
     shared: Arc<Shared>,
-    running: Mutex<Option<(SocketAddr, JoinHandle<()>, Arc<AtomicBool>)>>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Mock {
     /// `behaviour` sees a request and its number, from 0.
     pub fn start(behaviour: impl Fn(&Request, usize) -> Say + Send + Sync + 'static) -> Mock {
+        Mock::start_with(None, behaviour)
+    }
+
+    /// The same behind TLS.
+    pub fn start_with(
+        tls: Option<Arc<ServerConfig>>,
+        behaviour: impl Fn(&Request, usize) -> Say + Send + Sync + 'static,
+    ) -> Mock {
         let shared = Shared {
             behaviour: Box::new(behaviour),
+            tls,
             requests: Mutex::default(),
             connections: AtomicUsize::new(0),
             over: AtomicBool::new(false),
@@ -91,23 +115,23 @@ impl Mock {
                 }
                 let shared = Arc::clone(&shared);
                 shared.connections.fetch_add(1, Ordering::SeqCst);
-                std::thread::spawn(move || shared.serve(stream));
+                std::thread::spawn(move || shared.accept(stream));
             }
         });
-        *self.running.lock().expect("a lock") = Some((address, accepting, stopped));
+        *self.running.lock().expect("a lock") = Some(Running { address, accepting, stopped });
     }
 
     /// Nobody listens from now on.
     pub fn stop(&self) -> SocketAddr {
-        let (address, accepting, stopped) = self.running.lock().expect("a lock").take().expect("it runs");
-        stopped.store(true, Ordering::SeqCst);
-        TcpStream::connect(address).expect("it listens");
-        accepting.join().expect("it ends");
-        address
+        let running = self.running.lock().expect("a lock").take().expect("it runs");
+        running.stopped.store(true, Ordering::SeqCst);
+        TcpStream::connect(running.address).expect("it listens");
+        running.accepting.join().expect("it ends");
+        running.address
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.running.lock().expect("a lock").as_ref().expect("it runs").0
+        self.running.lock().expect("a lock").as_ref().expect("it runs").address
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -137,7 +161,18 @@ impl Drop for Mock {
 }
 
 impl Shared {
-    fn serve(&self, mut stream: TcpStream) {
+    fn accept(&self, stream: TcpStream) {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
+        match &self.tls {
+            None => self.serve(stream),
+            Some(config) => {
+                let connection = ServerConnection::new(Arc::clone(config)).expect("a connection");
+                self.serve(StreamOwned::new(connection, stream));
+            }
+        }
+    }
+
+    fn serve(&self, mut stream: impl Read + Write) {
         let Some(request) = read(&mut stream) else { return };
         let number = {
             let mut requests = self.requests.lock().expect("a lock");
@@ -168,8 +203,7 @@ impl Shared {
     }
 }
 
-fn read(stream: &mut TcpStream) -> Option<Request> {
-    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+fn read(stream: &mut impl Read) -> Option<Request> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -196,4 +230,28 @@ fn read(stream: &mut TcpStream) -> Option<Request> {
         }
     }
     Some(Request { path, headers, body })
+}
+
+/// A folder with an authority and a certificate of it for a server on loopback.
+pub fn certificates(scratch: &Scratch, name: &str) -> PathBuf {
+    let (folder, day) = (scratch.path().join(name), Duration::from_secs(86_400));
+    let ca = Ca::create(name, day).expect("an authority");
+    ca.store(&folder).expect("stored");
+    let ip = San::Ip("127.0.0.1".parse().expect("an address"));
+    let peer = PeerId::Region { region: "r".to_owned(), number: 1 };
+    ca.issue(&peer, &[ip], day).expect("issued").store(&folder, "server").expect("stored");
+    folder
+}
+
+/// How a server shows the certificate of such a folder.
+pub fn tls_config(folder: &Path) -> Arc<ServerConfig> {
+    let read = |name: &str| std::fs::read(folder.join(name)).expect("a file");
+    let certificate = CertificateDer::from_pem_slice(&read("server.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(&read("server.key")).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key);
+    Arc::new(config.expect("a configuration"))
 }

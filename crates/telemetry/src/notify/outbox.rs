@@ -302,6 +302,15 @@ impl Outbox {
         heads.into_values()
     }
 
+    /// Puts one that is pending off until then, so that nobody else sends it meanwhile; it is not an attempt. `None`: there is none.
+    pub fn claim(&mut self, key: &str, until_ms: i64) -> Option<&Delivery> {
+        let delivery = self.0.get_mut(key)?;
+        if let State::Pending { next_at_ms, .. } = &mut delivery.state {
+            *next_at_ms = until_ms;
+        }
+        Some(delivery)
+    }
+
     /// Notes what came of an attempt, and gives the delivery as it is now.
     pub fn settle(&mut self, key: &str, outcome: &Outcome, now_ms: i64) -> Option<&Delivery> {
         let delivery = self.0.get_mut(key)?;

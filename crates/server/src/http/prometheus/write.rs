@@ -1,8 +1,8 @@
 //! Remote write, received: what other programs measured, kept in this region's store beside its own (prometheus.io, *Remote-Write
 //! 1.0* and *2.0* specifications).
 //!
-//! Series of DWCP are its own to tell: nobody writes names with `dwcp_` in them (rules record `region:dwcp_…`) or the job `dwcpd`, so that what rules, figures and dashboards read
-//! can't be made up by whoever may write.
+//! Series of DWCP are its own to tell: nobody else writes names with `dwcp_` in them (rules record `region:dwcp_…`) or the job `dwcpd`,
+//! so that what rules, figures and dashboards read can't be made up by whoever may write.
 
 use std::fmt::Write;
 use std::sync::Arc;

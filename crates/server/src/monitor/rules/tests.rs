@@ -22,6 +22,7 @@ impl Folder {
     fn rules(&self, patterns: &[&str]) -> Rules {
         let path = |name: &&str| self.0.join(name).display().to_string();
         Rules::new(&Monitoring {
+            notifications: String::new(),
             rules: patterns.iter().map(path).collect(),
             capacity_thresholds: path(&"thresholds.yaml"),
         })

@@ -55,9 +55,7 @@ fn secrets_are_not_in_what_is_printed() {
     assert!(!printed.contains("TOPSECRET") && !printed.contains("abcdeF"), "{printed}");
 }
 
-#[test]
-fn every_error_is_told_at_once_with_its_line_and_column() {
-    let text = r#"receivers:
+const WRONG: &str = r#"receivers:
   - name: page
     pagerduty: {routing_key: short}
   - name: page
@@ -96,7 +94,10 @@ templates:
 allow_private_addresses: [10.0.0.0/40]
 rutes: []
 "#;
-    let found = complaints(text);
+
+#[test]
+fn every_error_is_told_at_once_with_its_line_and_column() {
+    let found = complaints(WRONG);
     for wanted in [
         "line 3, column 30: receivers[0].pagerduty.routing_key: an integration key has 32 letters and digits",
         "line 4, column 11: receivers[1].name: 'page' is there already",
