@@ -17,7 +17,7 @@ use crate::monitor::alerts::Known;
 use crate::monitor::silences;
 
 const FOLDER: &str = "/api/v2/";
-/// Whom all alerts are for: the monitor, which makes incidents of them.
+/// Whom alerts are for that no route takes: the monitor, which makes incidents of them all.
 const RECEIVER: &str = "incidents";
 /// How that would be written in Alertmanager's own configuration.
 const CONFIG: &str =
@@ -76,9 +76,11 @@ pub async fn answer(call: &Call, method: &Method, path: &str, query: &str, body:
     let fields = Fields::of(query);
     let done = match (asked, asked.strip_prefix("silence/")) {
         ("status", _) => Ok(Some(status(call.api.started_ms))),
-        ("receivers", _) => Ok(Some(json!([{ "name": RECEIVER }]))),
-        ("alerts", _) => alerts(call, &fields).await.map(|all| Some(all.iter().map(json::alert).collect())),
-        ("alerts/groups", _) => alerts(call, &fields).await.map(|all| Some(json::groups(&all, RECEIVER))),
+        ("receivers", _) => Ok(Some(receivers(call))),
+        ("alerts", _) => alerts(call, &fields)
+            .await
+            .map(|all| Some(all.iter().map(|(known, receivers)| json::alert(known, receivers)).collect())),
+        ("alerts/groups", _) => alerts(call, &fields).await.map(|all| Some(json::groups(&all))),
         ("silences", _) if *method == Method::POST => post(call, body).await.map(Some),
         ("silences", _) => list(call, &fields).await.map(Some),
         (_, Some(id)) if *method == Method::DELETE => delete(call, id).await.map(|()| None),
@@ -100,6 +102,13 @@ fn status(started_ms: i64) -> Value {
         "config": { "original": CONFIG },
         "uptime": json::moment(started_ms),
     })
+}
+
+/// All receivers by name.
+fn receivers(call: &Call) -> Value {
+    let settings = call.api.monitor().settings();
+    let named = settings.receivers.keys().map(String::as_str).filter(|name| *name != RECEIVER);
+    std::iter::once(RECEIVER).chain(named).map(|name| json!({ "name": name })).collect()
 }
 
 /// The conditions of all fields `filter`.
@@ -124,32 +133,37 @@ fn flag(fields: &Fields, name: &str) -> Result<bool, Refused> {
     }
 }
 
-/// The alerts that fire, as far as the fields choose.
-async fn alerts(call: &Call, fields: &Fields) -> Result<Vec<Known>, Refused> {
+/// The alerts that fire, as far as the fields choose, each with whom it is for.
+async fn alerts(call: &Call, fields: &Fields) -> Result<Vec<(Known, Vec<String>)>, Refused> {
     let wanted = filters(fields)?;
-    let [active, silenced, inhibited, muted] = ["active", "silenced", "inhibited", "muted"];
-    let shows =
-        (flag(fields, active)?, flag(fields, silenced)?, flag(fields, inhibited)?, flag(fields, muted)?);
+    let (active, silenced) = (flag(fields, "active")?, flag(fields, "silenced")?);
+    let (inhibited, muted) = (flag(fields, "inhibited")?, flag(fields, "muted")?);
     flag(fields, "unprocessed")?;
-    if let Some(pattern) = fields.get("receiver").filter(|pattern| !pattern.is_empty()) {
-        let receiver = Condition::of("receiver", pattern, true, false);
-        let receiver = receiver.map_err(|why| bad(format!("failed to parse receiver param: {why}")))?;
-        if !receiver.holds_for_value(RECEIVER) {
-            return Ok(Vec::new());
+    let pattern = fields.get("receiver").filter(|pattern| !pattern.is_empty());
+    let receiver = pattern.map(|pattern| Condition::of("receiver", pattern, true, false)).transpose();
+    let receiver = receiver.map_err(|why| bad(format!("failed to parse receiver param: {why}")))?;
+    let settings = call.api.monitor().settings();
+    let seen = look(call).await?;
+    let mut found = Vec::new();
+    for known in seen.alerts {
+        let shown = match &known.muted {
+            None => active,
+            Some(Muted::Silenced(_)) => silenced,
+            Some(Muted::Inhibited(_)) => inhibited,
+            Some(Muted::Maintenance(_)) => muted,
+        };
+        let labels = &known.alert.labels;
+        let receivers = match settings.receivers_for(labels) {
+            [] => vec![RECEIVER.to_owned()],
+            some => some.to_vec(),
+        };
+        let is_for = |receiver: &Condition| receivers.iter().any(|name| receiver.holds_for_value(name));
+        let fires = known.alert.phase == Phase::Firing;
+        if fires && shown && wanted.hold(labels) && receiver.as_ref().is_none_or(is_for) {
+            found.push((known, receivers));
         }
     }
-    let is_wanted = |known: &Known| {
-        let shown = match &known.muted {
-            None => shows.0,
-            Some(Muted::Silenced(_)) => shows.1,
-            Some(Muted::Inhibited(_)) => shows.2,
-            Some(Muted::Maintenance(_)) => shows.3,
-        };
-        known.alert.phase == Phase::Firing && shown && wanted.hold(&known.alert.labels)
-    };
-    let seen = look(call).await?;
-    let mut found: Vec<Known> = seen.alerts.into_iter().filter(is_wanted).collect();
-    found.sort_by_key(Known::fingerprint);
+    found.sort_by_key(|(known, _)| known.fingerprint());
     Ok(found)
 }
 

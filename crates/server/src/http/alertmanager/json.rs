@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::super::alerts::mapped;
 use super::super::incidents::at;
 use super::super::silences::state;
-use super::RECEIVER;
 use crate::clock;
 use crate::monitor::alerts::Known;
 use dwcp_api::alert::SilenceState;
@@ -25,7 +24,7 @@ pub fn moment(at_ms: i64) -> String {
 }
 
 /// `gettableAlert`
-pub fn alert(known: &Known) -> Value {
+pub fn alert(known: &Known, receivers: &[String]) -> Value {
     let alert = &known.alert;
     let (mut silenced, mut inhibited, mut muted) = (Vec::new(), Vec::new(), Vec::new());
     match &known.muted {
@@ -35,11 +34,12 @@ pub fn alert(known: &Known) -> Value {
         Some(Muted::Maintenance(window)) => muted.push(window.clone()),
     }
     let now_ms = clock::wall_ms();
+    let receivers: Vec<Value> = receivers.iter().map(|name| json!({ "name": name })).collect();
     json!({
         "labels": mapped(&alert.labels),
         "annotations": alert.annotations,
         "fingerprint": known.fingerprint().to_string(),
-        "receivers": [{ "name": RECEIVER }],
+        "receivers": receivers,
         "startsAt": moment(alert.fired_at_ms.unwrap_or(alert.active_at_ms)),
         "updatedAt": moment(now_ms),
         "endsAt": moment(now_ms.saturating_add(HOLDS_MS)),
@@ -52,15 +52,18 @@ pub fn alert(known: &Known) -> Value {
     })
 }
 
-/// A list of `alertGroup`: alerts of one cause in one region.
-pub fn groups(alerts: &[Known], receiver: &str) -> Value {
-    let mut groups: BTreeMap<BTreeMap<&str, &str>, Vec<Value>> = BTreeMap::new();
-    for known in alerts {
+/// A list of `alertGroup`: alerts of one cause in one region, for each receiver.
+pub fn groups(alerts: &[(Known, Vec<String>)]) -> Value {
+    let mut groups: BTreeMap<(BTreeMap<&str, &str>, &str), Vec<Value>> = BTreeMap::new();
+    for (known, receivers) in alerts {
         let labels = ["cause", REGION].map(|name| (name, known.alert.labels.get(name)));
-        let labels = labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        groups.entry(labels).or_default().push(alert(known));
+        let labels: BTreeMap<&str, &str> =
+            labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        for receiver in receivers {
+            groups.entry((labels.clone(), receiver)).or_default().push(alert(known, receivers));
+        }
     }
-    let shown = |(labels, alerts): (BTreeMap<&str, &str>, Vec<Value>)| json!({ "labels": labels, "receiver": { "name": receiver }, "alerts": alerts });
+    let shown = |((labels, receiver), alerts): ((BTreeMap<&str, &str>, &str), Vec<Value>)| json!({ "labels": labels, "receiver": { "name": receiver }, "alerts": alerts });
     groups.into_iter().map(shown).collect()
 }
 
@@ -198,18 +201,20 @@ mod tests {
             "endsAt",
             "status",
         ];
-        let shown = alert(&known(None));
+        let pager = vec!["pager".to_owned()];
+        let shown = alert(&known(None), &pager);
+        assert_eq!(shown["receivers"], json!([{ "name": "pager" }]));
         has_fields(&shown, &required, &["generatorURL"]);
         has_fields(&shown["status"], &["state", "silencedBy", "inhibitedBy", "mutedBy"], &[]);
         assert_eq!(
             (&shown["status"]["state"], &shown["startsAt"]),
             (&json!("active"), &json!("1970-01-01T00:01:00.000Z"))
         );
-        let of = |muted| alert(&known(Some(muted)))["status"].clone();
+        let of = |muted| alert(&known(Some(muted)), &pager)["status"].clone();
         assert_eq!(of(Muted::Silenced(vec!["s".into()]))["silencedBy"], json!(["s"]));
         assert_eq!(of(Muted::Inhibited(Fingerprint(10)))["inhibitedBy"], json!(["000000000000000a"]));
         assert_eq!(of(Muted::Maintenance("window-001".into()))["state"], "suppressed");
-        let all = groups(&[known(None), known(None)], RECEIVER);
+        let all = groups(&[(known(None), pager.clone()), (known(None), pager.clone())]);
         has_fields(&all[0], &["labels", "receiver", "alerts"], &[]);
         assert_eq!(all[0]["labels"], json!({ "cause": "cpu", "region": "eu" }));
         assert_eq!(all[0]["alerts"].as_array().map(Vec::len), Some(2));
