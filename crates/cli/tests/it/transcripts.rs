@@ -7,27 +7,7 @@ use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
 const FILES: [(&str, &[&str]); 19] = [
-    (
-        "alerts",
-        &[
-            "federation monitoring alerts list --since 24h",
-            "federation monitoring alerts list --since 24h --format csv",
-            "federation monitoring alerts list",
-            "federation monitoring alerts list --muted",
-            "federation monitoring alerts list --state loud",
-            "federation monitoring alerts show 0000000000028d2a",
-            "federation monitoring alerts show 12",
-            "federation monitoring alerts rules",
-            "federation monitoring alerts check --file nowhere.yaml",
-            "federation monitoring silence create --match 'region=\"us-east-1\"' --match 'severity=~\"P[23]\"' --duration 2h --comment 'disks are swapped'",
-            "federation monitoring silence create --match 'region=\"us-east-1\"' --duration 2h --comment disks --dry-run",
-            "federation monitoring silence create --match 'region=~\".*\"' --duration 2h --comment all",
-            "federation monitoring silence create --duration 2h --comment all",
-            "federation monitoring silence list",
-            "federation monitoring silence expire --id 5f0c7bd2-3c1e-8a41-8c3f-0242ac120002",
-            "federation monitoring silence expire --id 12",
-        ],
-    ),
+    ("alerts", &super::alert_answers::COMMANDS),
     (
         "telemetry",
         &[

@@ -20,6 +20,7 @@ pub struct Known {
 }
 
 impl Known {
+    /// Its identity.
     pub fn fingerprint(&self) -> Fingerprint {
         fingerprint(&self.alert.labels)
     }
