@@ -6,15 +6,17 @@ use super::answers::{as_of, page, problem};
 use super::fake::{Arrived, Reply};
 
 /// What is typed.
-pub const COMMANDS: [&str; 16] = [
+pub const COMMANDS: [&str; 18] = [
     "federation monitoring alerts list --since 24h",
     "federation monitoring alerts list --since 24h --format csv",
     "federation monitoring alerts list",
     "federation monitoring alerts list --muted",
     "federation monitoring alerts list --state loud",
-    "federation monitoring alerts show 0000000000028d2a",
+    "federation monitoring alerts show 000000000002899b",
     "federation monitoring alerts show 12",
     "federation monitoring alerts rules",
+    "federation monitoring alerts check --file rules.yaml",
+    "federation monitoring alerts check --file bad-rules.yaml",
     "federation monitoring alerts check --file nowhere.yaml",
     "federation monitoring silence create --match 'region=\"us-east-1\"' --match 'severity=~\"P[23]\"' --duration 2h --comment 'disks are swapped'",
     "federation monitoring silence create --match 'region=\"us-east-1\"' --duration 2h --comment disks --dry-run",
@@ -43,7 +45,7 @@ fn alert(name: &str, state: &str, severity: &str, muted_by: Value) -> Value {
 pub fn alerts() -> Vec<Value> {
     vec![
         alert("CpuUtilizationCritical", "firing", "P2", json!([])),
-        alert("CpuUtilizationWarning", "firing", "P3", json!(["inhibited by 0000000000028d2a"])),
+        alert("CpuUtilizationWarning", "firing", "P3", json!(["inhibited by 000000000002a88a"])),
         alert("BackupStale", "resolved", "P1", json!([])),
     ]
 }
@@ -78,7 +80,7 @@ pub fn answer(request: &Arrived) -> Option<Reply> {
         "GET /v1/alerts" if request.target.contains("muted=true") => page(vec![alerts()[1].clone()]),
         "GET /v1/alerts" if request.target.contains("since_ms=") => page(alerts()),
         "GET /v1/alerts" => page(vec![]),
-        "GET /v1/alerts/0000000000028d2a" => {
+        "GET /v1/alerts/000000000002899b" => {
             json!({ "alert": alerts()[1], "earlier": [alerts()[2]], "as_of": as_of() })
         }
         "GET /v1/alerts/12" => return Some(problem(404, "DWCP-R0094", "no alert 12")),
