@@ -12,7 +12,7 @@ use crate::model::{Labels, MatchOp, Matcher};
 /// Longest value or pattern, and longest name of a label, bytes.
 const LONGEST: usize = 1_000;
 /// What a pattern may take in memory, bytes.
-const PATTERN_MOST: usize = 256 << 10;
+const PATTERN_MOST: usize = 1 << 20;
 
 /// One condition: `region="eu-west-1"`, with `=`, `!=`, `=~` or `!~`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
