@@ -9,6 +9,7 @@ mod macros;
 
 mod endpoint;
 
+pub mod alert;
 pub mod backup;
 pub mod configuration;
 pub mod controller;

@@ -71,6 +71,7 @@ rows! {
     freeze: FreezeRead FreezeSet;
     event: EventList;
     incident: IncidentCreate IncidentList IncidentRead IncidentUpdate IncidentPostMortem;
+    alert: AlertList AlertRead AlertRuleList AlertRulesCheck SilenceCreate SilenceList SilenceExpire;
     on_call: OnCallRead OnCallSchedule OnCallCalendar OnCallOverride OnCallRemove;
     state: LagMatrixRead QueueDepthRead ReplicationRead ReplicationConfigure SyncVerify SyncForce;
     network: LatencyMatrixRead;

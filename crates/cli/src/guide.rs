@@ -12,7 +12,6 @@ pub const UNAVAILABLE: &[&str] = &[
     "federation cost breakdown",
     "federation cost optimize",
     "federation cost trend",
-    "federation monitoring alerts list",
     "federation monitoring sla breach-details",
     "federation monitoring sla breaches",
     "federation monitoring sla history",

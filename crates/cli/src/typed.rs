@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod alerting;
 mod backup;
 mod configuration;
 mod drill;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dwcp_config::units;
 
+pub use alerting::*;
 pub use backup::*;
 pub use configuration::*;
 pub use drill::*;

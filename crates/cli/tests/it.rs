@@ -1,6 +1,7 @@
 //! Tests of the program as an operator meets it: command, exit code, stdout, stderr.
 
 mod it {
+    mod alert_answers;
     mod answers;
     mod backup_answers;
     mod canary;

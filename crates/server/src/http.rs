@@ -3,6 +3,8 @@
 //! Reads answer from this node's facts, with their age, and need nobody else. Writes go through the node and answer once
 //! they are committed and applied here. [`serve`] runs until told to stop; [`Api`] is what all requests share.
 
+mod alertmanager;
+mod alerts;
 mod auth;
 mod backups;
 mod body;
@@ -55,6 +57,7 @@ mod restore;
 pub mod routes;
 mod server;
 mod settings;
+mod silences;
 mod site;
 mod state_sync;
 mod status_page;
@@ -141,6 +144,8 @@ pub struct Api {
     gathered: tokio::sync::Mutex<Option<(Instant, Arc<Gathered>)>>,
     /// Where what requests went through is noted; none: nowhere.
     traces: Option<Traces>,
+    /// When this process began to answer, ms since 1970.
+    started_ms: i64,
     /// Turns true when the process stops: open streams end.
     stopping: signal::Sender<bool>,
 }
@@ -168,6 +173,7 @@ impl Api {
             identity: None,
             gathered: tokio::sync::Mutex::default(),
             traces: None,
+            started_ms: crate::clock::wall_ms(),
             stopping: signal::Sender::new(false),
         }
     }

@@ -1,6 +1,7 @@
 //! The monitor: evaluates rules, opens incidents, tells people, keeps what was promised. The leader of the federation's group does
 //! it; what it decides is a document of the federation before anybody is told, so that the next leader goes on there.
 
+pub mod alerts;
 pub mod documents;
 pub mod evaluate;
 pub mod glance;
@@ -10,6 +11,7 @@ mod publish;
 pub mod round;
 pub mod rules;
 pub mod settings;
+pub mod silences;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,5 +1,7 @@
 //! Stores, and five whole regions in one process: real stores, real links on loopback addresses.
 
+#[path = "it/alerts.rs"]
+mod alerts;
 #[path = "it/backups.rs"]
 mod backups;
 #[path = "it/checkup.rs"]

@@ -27,6 +27,10 @@ codes! {
         "No incident has that id. `dwcp-cli federation monitoring incidents list --all` lists them; those that were resolved long ago are forgotten.";
     UnknownOverride "DWCP-R0079" NotFound "no such override"
         "Nobody stands in under that id, or the time was over so long ago that it is forgotten. `dwcp-cli federation monitoring oncall schedule` lists who stands in.";
+    UnknownSilence "DWCP-R0093" NotFound "no such silence"
+        "No silence has that id, or it was over so long ago that it is forgotten. `dwcp-cli federation monitoring silence list --all` lists them.";
+    UnknownAlert "DWCP-R0094" NotFound "no such alert"
+        "No alert of that fingerprint is pending, fires, or fired in the last 7 days. `dwcp-cli federation monitoring alerts list --since 7d` lists them.";
     UnknownNotification "DWCP-R0077" NotFound "no such message"
         "No message to people has that key. `dwcp-cli notification list` lists them; those that were delivered or given up a week ago are forgotten.";
     AmbiguousName "DWCP-R0018" Usage "the name fits several VMs"

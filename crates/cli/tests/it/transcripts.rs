@@ -6,7 +6,8 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 18] = [
+const FILES: [(&str, &[&str]); 19] = [
+    ("alerts", &super::alert_answers::COMMANDS),
     (
         "telemetry",
         &[
@@ -433,9 +434,11 @@ const FILES: [(&str, &[&str]); 18] = [
 ];
 
 /// Files beside which the lines are typed: as the documents show it, and with mistakes.
-const REGION_FILES: [(&str, &str); 2] = [
+const REGION_FILES: [(&str, &str); 4] = [
     ("eu-central-1.yaml", include_str!("../../../../docs/operations/examples/regions/eu-central-1.yaml")),
     ("bad.yaml", "region: eu-central-1\npriority: 101\nzones: [a, a]\ncompliances: [gdpr]\n"),
+    ("rules.yaml", "groups: [{name: g, rules: [{alert: A, expr: up}]}]\n"),
+    ("bad-rules.yaml", "groups: [{name: g, rules: [{alert: A, expr: sum(up}]}]\n"),
 ];
 
 fn path(name: &str) -> PathBuf {
@@ -527,6 +530,11 @@ fn backup_commands_print_what_their_transcript_says() {
 #[test]
 fn commands_about_incidents_print_what_their_transcript_says() {
     holds("incidents");
+}
+
+#[test]
+fn commands_about_alerts_print_what_their_transcript_says() {
+    holds("alerts");
 }
 
 #[test]
