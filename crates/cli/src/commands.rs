@@ -29,6 +29,7 @@ mod replication;
 mod restoration;
 mod runbook;
 mod site;
+mod sla;
 mod state_sync;
 mod survivability;
 mod tokens;
@@ -49,8 +50,8 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::Document;
 use crate::typed::{
-    Command, DevCommand, FederationCommand, FederationVmCommand, InfrastructureCommand, ProtectionCommand,
-    SecurityCommand,
+    Command, DevCommand, FederationCommand, FederationVmCommand, InfrastructureCommand, MonitoringCommand,
+    ProtectionCommand, SecurityCommand,
 };
 
 /// How long the federation may be away while something is followed: controllers may die meanwhile.
@@ -114,6 +115,7 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         }
         FederationCommand::Vm(FederationVmCommand::HealthCheck(which)) => vms::health_check(session, which),
         FederationCommand::Events(command) => events::run(session, command),
+        FederationCommand::Monitoring(MonitoringCommand::Sla(command)) => sla::run(session, command),
         FederationCommand::State(command) => federation::state(session, command),
         FederationCommand::Restoration(command) => restoration::run(session, command),
         FederationCommand::Network(_) => federation::latency_matrix(session),

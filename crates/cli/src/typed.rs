@@ -14,6 +14,7 @@ mod moves;
 pub mod restoration;
 mod runbook;
 mod site;
+mod sla;
 mod upgrade;
 mod vm;
 
@@ -35,6 +36,7 @@ pub use metrics::*;
 pub use moves::*;
 pub use runbook::*;
 pub use site::*;
+pub use sla::*;
 pub use upgrade::*;
 pub use vm::*;
 

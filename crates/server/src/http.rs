@@ -53,6 +53,7 @@ pub mod routes;
 mod server;
 mod settings;
 mod site;
+mod sla;
 mod state_sync;
 mod survivability;
 mod tokens;
@@ -168,7 +169,8 @@ impl Api {
     /// Everything that this process measures, now; none: it is stopping.
     pub(crate) async fn gather(&self) -> Option<Gathered> {
         let lately = self.outlook.lately();
-        let figures = self.node.look(move |view| figures::families(view, &lately)).await?;
+        let mut figures = self.node.look(move |view| figures::families(view, &lately)).await?;
+        figures.extend(self.monitor.promises.families());
         Some(self.instruments.gather(figures))
     }
 

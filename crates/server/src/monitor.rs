@@ -3,6 +3,7 @@
 
 pub mod documents;
 pub mod incidents;
+pub mod sla;
 
 use dwcp_state::DocumentKind;
 use dwcp_telemetry::incidents::{Book, Decision, Override, Policy, Role, Schedule};
@@ -19,12 +20,14 @@ const REOPEN_WITHIN_MS: i64 = 30 * 60_000;
 #[derive(Clone)]
 pub struct Monitor {
     pub(crate) node: NodeHandle,
+    /// What promises look like as metrics, where they are kept account of.
+    pub(crate) promises: sla::series::Exported,
 }
 
 impl Monitor {
     /// The monitor of the node behind `node`.
     pub fn new(node: NodeHandle) -> Monitor {
-        Monitor { node }
+        Monitor { node, promises: sla::series::Exported::default() }
     }
 
     /// Runs `with` under the policy in force: who is on call, and how it escalates.

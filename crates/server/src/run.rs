@@ -13,6 +13,7 @@ use crate::api_socket::ApiSocket;
 use crate::backups::{self, place::Places};
 use crate::http::{self, Api};
 use crate::log::Log;
+use crate::monitor::sla;
 use crate::program::{Programs, launcher};
 use crate::record::Recorder;
 use crate::records;
@@ -144,6 +145,7 @@ fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
     }
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));
+    tokio::spawn(sla::keep(api.monitor().clone(), log.clone()));
     api
 }
 

@@ -427,6 +427,7 @@ fn refused(request: &Arrived) -> Option<Reply> {
         .or_else(|| super::telemetry_answers::answer(request))
         .or_else(|| super::upgrade_answers::answer(request))
         .or_else(|| super::restoration_answers::answer(request))
+        .or_else(|| super::sla_answers::answer(request))
 }
 
 /// What the fake federation answers.

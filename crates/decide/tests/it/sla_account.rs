@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use dwcp_decide::sla::{
-    Account, Day, Pause, Period, Planned, Sight, Sights, Sla, Stand, Subject, Tally, Verdict, assess_counted, sights,
+    Account, Day, Pause, Period, Planned, Sight, Sights, Sla, Stand, Subject, Tally, Verdict, assess_counted,
+    sights,
 };
 use dwcp_state::{
     Departure, DrillMark, Failover, FailoverVm, Federation, Health, Host, HostStanding, Migration,
@@ -82,7 +83,11 @@ fn what_was_taken_for_up_is_down_after_all_when_that_is_found_out() {
     let mut account = Account::default();
     looks(&mut account, 0, 60, |_| up(0));
     // A region is declared lost at 75 s, and was last heard at 40 s: twenty seconds of up time are none.
-    let lost = |since| Stand::Down { since: s(since), cause: "region us-east-1 was lost".into(), failover: Some(FailoverId(1)) };
+    let lost = |since| Stand::Down {
+        since: s(since),
+        cause: "region us-east-1 was lost".into(),
+        failover: Some(FailoverId(1)),
+    };
     looks(&mut account, 75, 75, |_| lost(40));
     assert_eq!(seconds(&account), [40, 35, 0]);
     // Nothing is corrected twice, and never to before it was counted.
@@ -187,7 +192,9 @@ fn maintenance_is_told_apart() {
         let planned = Planned::new(&[window(30, 60, host)]);
         let mut account = Account::default();
         let seen = |stand| Sights { planned: planned.clone(), ..one(stand) };
-        for (at, stand) in [(0, up(0)), (15, up(0)), (30, up(0)), (45, down(30)), (60, down(30)), (75, up(70))] {
+        for (at, stand) in
+            [(0, up(0)), (15, up(0)), (30, up(0)), (45, down(30)), (60, down(30)), (75, up(70))]
+        {
             account.look(&seen(stand), s(at));
         }
         let found = tally(&account);
@@ -229,10 +236,17 @@ fn a_failover_of_the_monitor_loses_what_was_not_written_and_no_outage() {
 #[test]
 fn a_region_of_three_thousand_vms_is_lost_and_each_outage_is_told() {
     let mut account = Account::default();
-    let all = |stand: &Stand| Sights { vms: (1..=3_000).map(|vm| sight(vm, stand.clone())).collect(), ..Sights::default() };
+    let all = |stand: &Stand| Sights {
+        vms: (1..=3_000).map(|vm| sight(vm, stand.clone())).collect(),
+        ..Sights::default()
+    };
     account.look(&all(&up(0)), s(0));
     account.look(&all(&up(0)), s(15));
-    let lost = Stand::Down { since: s(16), cause: "region us-east-1 was lost".into(), failover: Some(FailoverId(1)) };
+    let lost = Stand::Down {
+        since: s(16),
+        cause: "region us-east-1 was lost".into(),
+        failover: Some(FailoverId(1)),
+    };
     account.look(&all(&lost), s(30));
     account.look(&all(&up(40)), s(45));
     assert_eq!(seconds(&account), [21 * 3_000, 24 * 3_000, 0]);
@@ -240,7 +254,10 @@ fn a_region_of_three_thousand_vms_is_lost_and_each_outage_is_told() {
     assert_eq!(outages.len(), 3_000);
     assert!(outages.iter().all(|one| one.until == Some(s(40)) && one.failover == Some(FailoverId(1))));
     // What is more than a day tells is counted all the same.
-    let many = |stand: &Stand| Sights { vms: (1..=20_000).map(|vm| sight(vm, stand.clone())).collect(), ..Sights::default() };
+    let many = |stand: &Stand| Sights {
+        vms: (1..=20_000).map(|vm| sight(vm, stand.clone())).collect(),
+        ..Sights::default()
+    };
     let mut account = Account::default();
     account.look(&many(&up(0)), s(0));
     account.look(&many(&down(5)), s(10));
@@ -264,7 +281,8 @@ fn days_are_those_of_utc_and_an_outage_belongs_to_the_one_that_it_began_in() {
     account.look(&one(up(before + 70)), s(before + 75));
     let [first, second] = [midnight.0 - DAY, midnight.0].map(|from| account.days[&Wall(from)].clone());
     for subject in [Subject::Tenant("shop".into()), Subject::Vm(VmId(1))] {
-        let of = |day: &Day| [day.tallies[&subject].up_ms, day.tallies[&subject].down_ms].map(|ms| ms / SECOND);
+        let of =
+            |day: &Day| [day.tallies[&subject].up_ms, day.tallies[&subject].down_ms].map(|ms| ms / SECOND);
         assert_eq!((of(&first), of(&second)), ([20, 10], [5, 40]));
     }
     assert_eq!((first.outages.len(), second.outages.len()), (1, 0));
@@ -292,11 +310,13 @@ fn three_and_a_half_nines_of_what_was_counted() {
         found.add(dwcp_decide::sla::Found::Unknown, unknown_min * MINUTE, 0);
         found.add(dwcp_decide::sla::Found::Up, all - (down_min + unknown_min) * MINUTE, 0);
         let to_come_ms = 30 * DAY - all;
-        let assessed = assess_counted(&sla, found.availability(false), to_come_ms, period).expect("availability");
+        let assessed =
+            assess_counted(&sla, found.availability(false), to_come_ms, period).expect("availability");
         assert_eq!(assessed.budget.allowed_ms, 21 * MINUTE + 36 * SECOND);
         assert_eq!(assessed.verdict, verdict, "{down_min} {unknown_min} {days}");
     }
-    let nothing = assess_counted(&sla, Tally::default().availability(false), 0, period).expect("availability");
+    let nothing =
+        assess_counted(&sla, Tally::default().availability(false), 0, period).expect("availability");
     assert_eq!(nothing.verdict, Verdict::Unknown);
     assert_eq!(assess_counted(&Sla::defaults()[1], Tally::default().availability(false), 0, period), None);
 }
@@ -352,7 +372,10 @@ fn facts_tell_whether_a_vm_is_up_and_since_when_it_is_not() {
         stand(&facts)
     };
     assert_eq!(seen(vm.clone()), up(0));
-    let observed = |phase, health| Vm { observed: Observed { phase, health, at: s(9), ..vm.observed.clone() }, ..vm.clone() };
+    let observed = |phase, health| Vm {
+        observed: Observed { phase, health, at: s(9), ..vm.observed.clone() },
+        ..vm.clone()
+    };
     for (phase, health, expected) in [
         (Phase::Running, Health::Unhealthy, Some("it does not answer")),
         (Phase::Failed, Health::Unknown, Some("failed")),
@@ -362,7 +385,9 @@ fn facts_tell_whether_a_vm_is_up_and_since_when_it_is_not() {
     ] {
         let stand = seen(observed(phase, health));
         match expected {
-            Some(cause) => assert_eq!(stand, Stand::Down { since: s(9), cause: cause.into(), failover: None }),
+            Some(cause) => {
+                assert_eq!(stand, Stand::Down { since: s(9), cause: cause.into(), failover: None })
+            }
             None => assert_eq!(stand, Stand::Untold),
         }
     }
@@ -398,7 +423,8 @@ fn in_a_lost_region_everything_is_down_since_it_was_last_heard() {
         ..Failover::default()
     };
     facts.core.failovers.insert(FailoverId(1), failover);
-    let since_missed = |cause: &str| Stand::Down { since: s(14), cause: cause.into(), failover: Some(FailoverId(1)) };
+    let since_missed =
+        |cause: &str| Stand::Down { since: s(14), cause: cause.into(), failover: Some(FailoverId(1)) };
     assert_eq!(stand(&facts), since_missed(cause));
     // On its way, and given a place, under the generation that the failover gave it.
     let moved = Vm { generation: Generation(4), observed: Observed::default(), ..vm.clone() };

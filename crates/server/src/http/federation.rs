@@ -9,14 +9,17 @@ use dwcp_state::FEDERATION_GROUP;
 use super::call::Call;
 use super::outlook::Lately;
 use super::routes::Serve;
-use super::{freeze, matrices, names, regions, survivability};
+use super::{freeze, matrices, names, regions, sla, survivability};
 use crate::handle::View;
 
 impl Serve for FederationRead {
     async fn answer(call: &Call, _: FederationReadRequest) -> Result<FederationStatus, Problem> {
         let name = call.api.federation.clone();
         let lately = call.api.outlook.lately();
-        call.look(move |view| status(view, name, &lately)).await
+        let mut status = call.look(move |view| status(view, name, &lately)).await?;
+        // What a later version wrote is not known here; everything else is.
+        status.sla_percent = sla::compliance(call).await.unwrap_or(None);
+        Ok(status)
     }
 }
 
@@ -30,7 +33,7 @@ fn status(view: &View<'_>, name: String, lately: &Lately) -> FederationStatus {
         regions,
         placement: placement(view),
         state_sync: state_sync(view),
-        // Nothing routes traffic, promises a service level or keeps incidents in this version: not measured, not zero.
+        // Nothing routes traffic or keeps incidents in this version: not measured, not zero.
         routing: Quantiles::default(),
         sla_percent: None,
         open_incidents: None,

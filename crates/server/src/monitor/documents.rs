@@ -65,6 +65,25 @@ impl Documents {
     }
 }
 
+#[cfg(test)]
+impl Documents {
+    /// These with what a draft changes.
+    pub fn after(mut self, draft: Draft) -> Documents {
+        for (key, text) in draft.changes {
+            match text {
+                Some(text) => self.0.insert(key, Document { text, ..Document::default() }),
+                None => self.0.remove(&key),
+            };
+        }
+        self
+    }
+
+    /// The texts' lengths, bytes.
+    pub fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.values().map(|document| document.text.len())
+    }
+}
+
 fn read<T: DeserializeOwned>(key: &DocumentKey, document: &Document) -> Result<T, Refusal> {
     serde_json::from_str(&document.text).map_err(|error| {
         Refusal::new(Code::NotReady, format!("{key} can't be read"))

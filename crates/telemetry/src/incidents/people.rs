@@ -42,6 +42,23 @@ impl Book {
         (id, decided)
     }
 
+    /// Opens an incident that neither an alert nor a person reports; `why` is the first line of its timeline. Each call opens one.
+    pub fn report(
+        &mut self,
+        title: &str,
+        severity: Severity,
+        why: &str,
+        policy: &Policy<'_>,
+        now_ms: i64,
+    ) -> (IncidentId, Vec<Decision>) {
+        let mut decided = Vec::new();
+        let id = self.open(None, title.to_owned(), severity, policy, now_ms, &mut decided);
+        if let Some(incident) = self.incidents.get_mut(&id) {
+            incident.note(now_ms, None, why);
+        }
+        (id, decided)
+    }
+
     /// Someone takes it: the clock stops. Nothing happens when someone has it already.
     ///
     /// # Errors
