@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use dwcp_config::host;
-pub use dwcp_config::host::{Accelerator as AcceleratorChoice, PkiPaths, VmAddresses};
+pub use dwcp_config::host::{Accelerator as AcceleratorChoice, NetworkHere, PkiPaths, VmAddresses};
 
 /// Settings of one host's agent, ready for use.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub struct HostConfig {
     pub control_plane: Option<NodeHere>,
     /// How controllers are run here beside it.
     pub controllers: ControllersHere,
+    /// The interfaces whose load is measured.
+    pub network: NetworkHere,
 }
 
 /// How the region's own node is run on this host.
@@ -152,6 +154,7 @@ impl HostConfig {
             wan_file: read.wan_file.map(PathBuf::from),
             qemu: read.qemu.unwrap_or_else(|| "qemu-system-x86_64".to_string()),
             controllers,
+            network: read.network.unwrap_or_default(),
             control_plane: read.control_plane.and_then(node_here),
         })
     }

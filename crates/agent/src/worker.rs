@@ -3,6 +3,7 @@
 mod checks;
 mod controllers;
 mod effects;
+mod figures;
 mod guards;
 mod hosting;
 mod images;
@@ -42,6 +43,7 @@ use crate::watch_protocol::{Ask, Tell, line};
 use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
 use controllers::Controllers;
+use figures::Figures;
 use guards::Guards;
 use hosting::Hosted;
 use images::Images;
@@ -104,6 +106,7 @@ struct Worker {
     hosted: Option<Hosted>,
     /// Controllers beside it.
     controllers: Controllers,
+    figures: Figures,
 }
 
 /// What comes back from work done aside.
@@ -156,14 +159,20 @@ async fn work(config: HostConfig) -> Result<(), String> {
                 _ => return Err("the watchdog is gone".to_string()),
             },
             Some(done) = sources.happened.recv() => worker.done(done).await?,
-            Some(event) = sources.events.recv() => linked(event),
+            Some(event) = sources.events.recv() => match worker.is_of_figures(&event) {
+                true => None,
+                false => linked(event),
+            },
             _ = upkeep.tick() => {
                 worker.rotate_consoles();
                 worker.hosted.iter().for_each(Hosted::rotate_log);
                 worker.renew_certificate();
                 None
             }
-            _ = measuring.tick() => usage.measure().map(Input::Usage),
+            _ = measuring.tick() => {
+                worker.send_lines();
+                usage.measure().map(Input::Usage)
+            }
             () = tokio::time::sleep(Duration::from_micros(wake_us)) => Some(Input::Tick),
         };
         let Some(input) = input else { continue };
@@ -218,7 +227,10 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
     let (moves, transfer, reached_at) = Moves::begin(&config, &identity, wan.as_ref(), &inputs)?;
     moves::look(&moves.mover, &mut adopted, &pids).await;
     let here: Vec<VmId> = adopted.iter().map(|one| one.vm).collect();
-    let agent = machine(&config, accelerator, reached_at, adopted, lease.read().unwrap_or(0))?;
+    let incarnation = memory::next_incarnation(&config.data_dir)?;
+    let figures = Figures::begin(&config, incarnation);
+    let until_us = lease.read().unwrap_or(0);
+    let agent = machine(&config, (incarnation, accelerator), reached_at, adopted, until_us)?;
     let replicas = Replicas::start(&config.data_dir, &transfer);
     let images = Images::start(&config, &transfer, &inputs)?;
     let worker = Worker {
@@ -242,6 +254,7 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
         nodes,
         hosted: Hosted::begin(&config, &inputs),
         controllers: Controllers::new(&config, &inputs),
+        figures,
         config,
         inputs,
     };
@@ -252,12 +265,11 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
 /// The pure machine at its start.
 fn machine(
     config: &HostConfig,
-    accelerator: dwcp_roles::protocol::Accelerator,
+    (incarnation, accelerator): (u64, dwcp_roles::protocol::Accelerator),
     transfer: String,
     adopted: Vec<Adopted>,
     until_us: u64,
 ) -> Result<Agent, String> {
-    let incarnation = memory::next_incarnation(&config.data_dir)?;
     let seen = memory::load_seen(&config.data_dir)?;
     let agent_config = AgentConfig {
         hello: Hello { transfer, ..hello(config, incarnation, accelerator) },
@@ -361,6 +373,9 @@ impl Worker {
         }
         if let Input::WentOn { vm, .. } = input {
             self.tell_disk(*vm);
+        }
+        if let Input::Message(ControllerMessage::Grant(_)) = input {
+            self.figures.grants += 1;
         }
     }
 

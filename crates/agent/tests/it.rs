@@ -4,6 +4,7 @@ mod it {
     pub mod accelerator;
     pub mod agent;
     pub mod bench_sync_write;
+    pub mod figures;
     pub mod hosting;
     pub mod images;
     pub mod introductions;

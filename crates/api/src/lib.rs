@@ -13,6 +13,7 @@ pub mod backup;
 pub mod configuration;
 pub mod controller;
 pub mod controllers;
+pub mod dashboards;
 pub mod drill;
 pub mod event;
 pub mod failover;
@@ -20,6 +21,7 @@ pub mod federation;
 pub mod freeze;
 pub mod host;
 pub mod image;
+pub mod incident;
 pub mod inspection;
 pub mod link;
 pub mod log;
@@ -28,6 +30,8 @@ pub mod membership;
 pub mod metrics;
 pub mod migration;
 pub mod network;
+pub mod notification;
+pub mod on_call;
 pub mod openapi;
 pub mod operation;
 pub mod page;
@@ -48,6 +52,7 @@ pub mod state;
 pub mod survivability;
 pub mod table;
 pub mod token;
+pub mod trace;
 pub mod upgrade;
 pub mod vm;
 pub mod vm_spec;
@@ -62,6 +67,8 @@ pub use table::{EndpointRow, endpoints};
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Header that finds the server's log of a request. Set by the client or, where it is missing, by the server.
 pub const REQUEST_ID: &str = "x-request-id";
+/// Header by which a client says which trace a request belongs to (W3C Trace Context).
+pub const TRACEPARENT: &str = "traceparent";
 /// Media type of an error body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// Media type of a watch stream: one JSON value a line.

@@ -6,12 +6,14 @@ mod configuration;
 mod context;
 mod control;
 mod controllers;
+mod dashboards;
 mod drill;
 mod events;
 mod failover;
 mod federation;
 mod hosts;
 mod images;
+mod incidents;
 mod links;
 mod local;
 mod logs;
@@ -19,6 +21,8 @@ mod maintenance;
 mod membership;
 mod metrics;
 mod moves;
+mod notifications;
+mod on_call;
 mod operations;
 mod planning;
 mod processes;
@@ -33,16 +37,18 @@ mod sla;
 mod state_sync;
 mod survivability;
 mod tokens;
+mod traces;
 mod upgrades;
 mod verify;
 mod vms;
 mod vms_shown;
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dwcp_api::{Endpoint, Page};
 use dwcp_config::spelling::nearest;
+use dwcp_config::units::Moment;
 use serde::de::DeserializeOwned;
 
 use crate::Exit;
@@ -88,8 +94,11 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Infrastructure(InfrastructureCommand::Metrics(wanted)) => processes::run(session, wanted),
         Command::Infrastructure(InfrastructureCommand::Scale(wanted)) => controllers::scale(session, wanted),
         Command::Maintenance(command) => maintenance::run(session, command),
+        Command::Notification(command) => notifications::run(session, command),
         Command::Logs(command) => logs::run(session, command),
         Command::Metrics(command) => metrics::run(session, command),
+        Command::Dashboards(command) => dashboards::run(session, command),
+        Command::Trace(command) => traces::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
         Command::Routing(command) => site::routing(session, command),
@@ -116,6 +125,10 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         FederationCommand::Vm(FederationVmCommand::HealthCheck(which)) => vms::health_check(session, which),
         FederationCommand::Events(command) => events::run(session, command),
         FederationCommand::Monitoring(MonitoringCommand::Sla(command)) => sla::run(session, command),
+        FederationCommand::Monitoring(MonitoringCommand::Incidents(command)) => {
+            incidents::run(session, command)
+        }
+        FederationCommand::Monitoring(MonitoringCommand::Oncall(command)) => on_call::run(session, command),
         FederationCommand::State(command) => federation::state(session, command),
         FederationCommand::Restoration(command) => restoration::run(session, command),
         FederationCommand::Network(_) => federation::latency_matrix(session),
@@ -124,6 +137,17 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         FederationCommand::Freeze(freeze) => control::freeze(session, freeze),
         FederationCommand::Config(command) => configuration::run(session, command),
         FederationCommand::Policy(command) => control::policy(session, command),
+    }
+}
+
+/// A moment in milliseconds since 1970.
+fn moment_ms(moment: Moment) -> u64 {
+    match moment {
+        Moment::At(ms) => ms,
+        Moment::In(ms) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+            (now as u64).saturating_add(ms)
+        }
     }
 }
 

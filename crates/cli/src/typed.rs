@@ -10,11 +10,14 @@ mod local;
 mod logs;
 mod maintenance;
 mod metrics;
+mod monitoring;
 mod moves;
+mod notification;
 pub mod restoration;
 mod runbook;
 mod site;
 mod sla;
+mod trace;
 mod upgrade;
 mod vm;
 
@@ -33,10 +36,13 @@ pub use local::*;
 pub use logs::*;
 pub use maintenance::*;
 pub use metrics::*;
+pub use monitoring::*;
 pub use moves::*;
+pub use notification::*;
 pub use runbook::*;
 pub use site::*;
 pub use sla::*;
+pub use trace::*;
 pub use upgrade::*;
 pub use vm::*;
 
@@ -151,12 +157,21 @@ pub enum Command {
     /// Maintenance windows of regions and hosts.
     #[command(subcommand)]
     Maintenance(MaintenanceCommand),
+    /// Messages to people: pages, chat, mail, the status page.
+    #[command(subcommand)]
+    Notification(NotificationCommand),
     /// Logs of every region.
     #[command(subcommand)]
     Logs(LogsCommand),
     /// Metrics of every region, by PromQL.
     #[command(subcommand)]
     Metrics(MetricsCommand),
+    /// Dashboards for Grafana.
+    #[command(subcommand)]
+    Dashboards(DashboardsCommand),
+    /// What a request went through in every region.
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),

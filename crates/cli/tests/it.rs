@@ -11,6 +11,7 @@ mod it {
     mod exits;
     mod fake;
     mod guide;
+    mod incident_answers;
     mod looks;
     mod membership_answers;
     mod move_answers;

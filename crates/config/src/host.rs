@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::{Complaints, Fields, reader};
 
+/// As Linux has it, bytes.
+const LONGEST_INTERFACE: usize = 15;
+
 /// Settings of one host's agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostConfig {
@@ -45,6 +48,17 @@ pub struct HostConfig {
     pub control_plane: Option<ControlPlane>,
     /// How controllers are run here beside the region's node; `None`: as with `control_plane`, up to four, and otherwise none.
     pub controllers: Option<Controllers>,
+    /// Which interfaces' load is measured; `None`: those with a device, by the speed that the kernel says.
+    pub network: Option<NetworkHere>,
+}
+
+/// The interfaces of a host whose load is measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkHere {
+    /// Their names; none: those with a device.
+    pub interfaces: Vec<String>,
+    /// What they carry together each way, Mbit/s; `None`: as the kernel says, which does not know it of virtual ones.
+    pub mbps: Option<u64>,
 }
 
 /// How a host runs its region's own node.
@@ -189,6 +203,10 @@ fn settings(fields: &mut Fields<'_>) -> HostConfig {
             most: f.required("most", whole(0..=15)) as u32,
             program: f.optional_text("program"),
         }),
+        network: fields.map("network", |f| NetworkHere {
+            interfaces: f.texts("interfaces"),
+            mbps: f.optional("mbps", whole(1..=100_000_000)),
+        }),
     }
 }
 
@@ -198,6 +216,14 @@ fn relations(config: &HostConfig, fields: &Fields<'_>) {
         || config.regions.iter().any(|entry| entry.region == config.region);
     if !config.region.is_empty() && !known {
         fields.complain("regions", format!("this host's own region, '{}', is not among them", config.region));
+    }
+    let odd = |name: &&String| {
+        name.len() > LONGEST_INTERFACE
+            || name.starts_with('.')
+            || !name.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+    };
+    if let Some(name) = config.network.iter().flat_map(|network| &network.interfaces).find(odd) {
+        fields.complain("network", format!("'{name}' can't be the name of an interface"));
     }
     let range = &config.vm_addresses;
     if u16::from(range.first) + range.count > 256 {

@@ -1,10 +1,11 @@
 //! Configuration text to validated settings, every error at once with line and column.
 //!
 //! [`tree`] reads YAML into nodes that know where they stand; [`reader`] turns nodes into settings and collects every
-//! complaint. Each file kind has a module: [`cli`] (contexts of `dwcp-cli`), [`region`]
+//! complaint. Each file kind has a module: [`capacity`] (`capacity-thresholds.yaml`), [`cli`] (contexts of `dwcp-cli`), [`region`]
 //! (`dwcpd.yaml`), [`host`] (`host.yaml`),
 //! [`settings`] (what operators say of a region).
 
+pub mod capacity;
 pub mod cli;
 pub mod complaint;
 pub mod emit;

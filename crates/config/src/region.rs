@@ -2,14 +2,18 @@
 
 mod check;
 mod metrics;
+mod monitoring;
 mod state;
+mod telemetry;
 
 use std::collections::BTreeMap;
 
 use crate::{Complaints, Fields, reader};
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Remote};
+pub use monitoring::Monitoring;
 pub use state::{Etcd, State};
+pub use telemetry::{Otlp, Telemetry};
 
 /// Settings of one region's server.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +47,8 @@ pub struct RegionConfig {
     /// Where what this server must not forget is kept.
     pub state: State,
     pub metrics: Metrics,
+    pub monitoring: Monitoring,
+    pub telemetry: Telemetry,
     /// Public keys, 64 hexadecimal digits each, that a program must be signed with to run here; none: no upgrades.
     pub upgrade_keys: Vec<String>,
 }
@@ -195,6 +201,8 @@ fn settings(fields: &mut Fields<'_>) -> RegionConfig {
         backup: fields.map("backup", backup).unwrap_or_default(),
         state: fields.map("state", state::read).unwrap_or_default(),
         metrics: fields.map("metrics", metrics::read).unwrap_or_default(),
+        monitoring: fields.map("monitoring", monitoring::read).unwrap_or_default(),
+        telemetry: fields.map("telemetry", telemetry::read).unwrap_or_default(),
         upgrade_keys: fields.map("upgrade", |f| f.texts("keys")).unwrap_or_default(),
     }
 }

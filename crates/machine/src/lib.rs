@@ -2,5 +2,7 @@
 
 pub mod dial;
 pub mod disk;
+pub mod host;
 pub mod memory;
+pub mod network;
 pub mod process;

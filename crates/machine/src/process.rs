@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use dwcp_roles::protocol::ProcessReport;
+use dwcp_roles::protocol::{ProcessReport, ProcessUse};
 use dwcp_types::VmId;
 
 /// A process to look at.
@@ -40,7 +40,7 @@ fn times(line: &str) -> Option<Times> {
 }
 
 /// A line `Name: value …` of a file of `/proc`.
-fn value(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn value(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
 }
@@ -51,7 +51,7 @@ fn fd_limit(text: &str) -> Option<u64> {
 }
 
 /// Clock ticks a second.
-fn ticks_per_s() -> u64 {
+pub(crate) fn ticks_per_s() -> u64 {
     // SAFETY: reads a constant of the system.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
 }
@@ -67,7 +67,7 @@ fn times_of(pid: u32) -> Result<Times, String> {
 }
 
 /// How long the machine runs, ms.
-fn machine_uptime_ms() -> Option<u64> {
+pub(crate) fn machine_uptime_ms() -> Option<u64> {
     let text = fs::read_to_string("/proc/uptime").ok()?;
     let seconds: f64 = text.split(' ').next()?.parse().ok()?;
     Some((seconds * 1_000.0) as u64)
@@ -80,6 +80,26 @@ pub fn watch(wanted: &[Wanted], window: Duration) -> Vec<ProcessReport> {
     let began = Instant::now();
     std::thread::sleep(window);
     wanted.iter().zip(before).map(|(one, before)| report(one, before, began)).collect()
+}
+
+/// What a process has used since it began; none: it is not there any more.
+pub fn used(pid: u32) -> Option<ProcessUse> {
+    let times = times_of(pid).ok().filter(|times| times.state != 'Z')?;
+    let status = read(pid, "status").unwrap_or_default();
+    let io = read(pid, "io").unwrap_or_default();
+    Some(ProcessUse {
+        cpu_ms: times.used.saturating_mul(1_000) / ticks_per_s(),
+        resident_kib: value(&status, "VmRSS"),
+        threads: times.threads,
+        fds: open_files(pid),
+        read_bytes: value(&io, "read_bytes"),
+        written_bytes: value(&io, "write_bytes"),
+        stopped: matches!(times.state, 'T' | 't'),
+    })
+}
+
+fn open_files(pid: u32) -> Option<u64> {
+    fs::read_dir(format!("/proc/{pid}/fd")).ok().map(|entries| entries.count() as u64)
 }
 
 fn report(of: &Wanted, before: Result<Times, String>, began: Instant) -> ProcessReport {
@@ -97,13 +117,12 @@ fn report(of: &Wanted, before: Result<Times, String>, began: Instant) -> Process
     let status = read(of.pid, "status").unwrap_or_default();
     let io = read(of.pid, "io").unwrap_or_default();
     let limits = read(of.pid, "limits").unwrap_or_default();
-    let fds = fs::read_dir(format!("/proc/{}/fd", of.pid)).ok().map(|entries| entries.count() as u64);
     let uptime_ms = machine_uptime_ms().map(|ms| ms.saturating_sub(after.started * 1_000 / ticks));
     ProcessReport {
         window_ms,
         cpu_basis_points: (window_ms > 0).then(|| used_ms * 10_000 / window_ms),
         resident_kib: value(&status, "VmRSS"),
-        fds,
+        fds: open_files(of.pid),
         fd_limit: fd_limit(&limits),
         threads: Some(after.threads),
         uptime_ms,
@@ -155,6 +174,9 @@ mod tests {
             "{own:?}"
         );
         assert!(own.fd_limit.unwrap() >= own.fds.unwrap() && own.uptime_ms.is_some(), "{own:?}");
+        let now = used(std::process::id()).expect("this process");
+        assert!(now.cpu_ms > 0 && now.threads >= 1 && !now.stopped && now.resident_kib.is_some(), "{now:?}");
+        assert_eq!(used(1 << 30), None);
         assert!(found[1].trouble.contains("/proc/"), "{:?}", found[1]);
         assert_eq!(found[1].cpu_basis_points, None, "not known is not 0");
     }

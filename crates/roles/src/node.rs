@@ -53,6 +53,7 @@ mod self_report;
 mod steady;
 mod store_checks;
 mod sync;
+mod traced;
 mod upgrade;
 mod usage;
 mod verify;
@@ -88,6 +89,7 @@ pub use restored::restored;
 pub use self_report::{SelfAsk, SelfTell};
 pub use store_checks::StoreCheck;
 pub use sync::{SyncReading, Times};
+pub use traced::{Stage, Work, Written};
 pub use upgrade::{Program, SwitchOrder, UpgradeRequest};
 pub use usage::{HostNow, HostWord};
 pub use verify::{GroupVerdict, RegionVerdict, VerifyReport};
@@ -285,6 +287,7 @@ pub struct Node {
     index: PlaceIndex,
     reserved: Reservations,
     sync: sync::Sync,
+    traced: traced::Traced,
     verifies: verify::Verifies,
     rebuilds: rebuild::Rebuilds,
     replicas: replicas::Replicas,
@@ -328,6 +331,7 @@ impl Node {
             index: PlaceIndex::default(),
             reserved: Reservations::default(),
             sync: sync::Sync::default(),
+            traced: traced::Traced::default(),
             verifies: verify::Verifies::new(&config),
             rebuilds: rebuild::Rebuilds::default(),
             replicas: replicas::Replicas::default(),

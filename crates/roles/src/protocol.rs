@@ -10,6 +10,7 @@
 
 mod adoption;
 mod control_plane;
+mod figures;
 mod guard;
 mod image;
 mod process;
@@ -25,6 +26,11 @@ pub use adoption::{HeldVm, Hold, Inventory};
 pub use control_plane::{
     CertificateAsked, Certified, ControlPlane, ControllersReport, ControllersWanted, Endpoint, Hosting,
     HostingPhase, HostingReport,
+};
+pub use figures::{
+    AgentFigures, AgentLine, AgentLines, AgentSaid, CpuTimes, DiskFigures, DiskRoom, HostFigures,
+    LONGEST_NAME, LineLevel, MOST_DEVICES, MOST_LINE_BYTES, MOST_LINES, MOST_VMS, MemoryFigures,
+    NetworkFigures, Pressure, ProcessFigures, ProcessUse, Resource, ServerAsked, VmFigures, is_of_figures,
 };
 pub use guard::{GuardPhase, GuardReport, ProtectTo, ReplicaIntent};
 pub use image::{ImageDamage, ImageHere, ImageRead, ImageSource, ImageWanted, Images, ReadImage};

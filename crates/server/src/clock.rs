@@ -23,7 +23,13 @@ pub fn wall() -> Wall {
     Wall(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
 }
 
-/// The same as stores of metrics and logs count it.
+/// The same, µs.
+pub fn wall_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+    i64::try_from(since).unwrap_or(i64::MAX)
+}
+
+/// The wall clock as stores of metrics and logs count it.
 pub fn wall_ms() -> i64 {
     ms(wall().0)
 }

@@ -20,6 +20,7 @@ mod federation;
 mod freeze;
 mod hosts;
 mod images;
+mod incidents;
 mod inspect;
 mod links;
 mod listen;
@@ -31,6 +32,8 @@ mod metrics;
 mod migrations;
 mod moves;
 pub(crate) mod names;
+mod notifications;
+mod on_call;
 mod operations;
 mod outlook;
 mod page;
@@ -55,8 +58,10 @@ mod settings;
 mod site;
 mod sla;
 mod state_sync;
+mod status_page;
 mod survivability;
 mod tokens;
+mod traces;
 mod upgrades;
 mod vm_create;
 mod vm_health;
@@ -68,10 +73,11 @@ mod web_console;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dwcp_config::region::RegionConfig;
+use dwcp_mesh::Identity;
 use dwcp_telemetry::registry::Gathered;
 use dwcp_types::TokenId;
 use tokio::sync::watch as signal;
@@ -81,17 +87,23 @@ use crate::handle::NodeHandle;
 use crate::inspect::Inspector;
 use crate::monitor::Monitor;
 use crate::program::Programs;
+use crate::telemetry::figures::{Beside, Seen};
+use crate::telemetry::hosts::Hosts;
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, figures};
+use crate::telemetry::{Instruments, Traces, figures};
 
 pub use auth::{fresh_secret, secret_hash};
 pub(crate) use hosts::used_percents;
 pub use listen::serve;
+pub(crate) use metrics::reader;
 pub(crate) use outlook::Lately;
 pub use routes::unrouted;
 
 /// Version of the state format that this node writes.
 pub const STATE_FORMAT: u32 = 1;
+
+/// What was gathered is given to others for so long.
+const GATHERED_FOR: Duration = Duration::from_millis(500);
 
 /// What all requests share.
 pub struct Api {
@@ -116,10 +128,20 @@ pub struct Api {
     inspector: Inspector,
     /// Alerts, incidents, and who is told.
     monitor: Monitor,
+    /// What the status page showed last.
+    status: status_page::Seen,
     /// What this process counts.
     instruments: Instruments,
     /// What every region measured; none: this process keeps nothing.
     measured: Option<Measured>,
+    /// What hosts measure; none: nobody is linked here.
+    hosts: Option<Hosts>,
+    /// This process's certificate; none: it has none.
+    identity: Option<Identity>,
+    /// What was gathered last: those who scrape at once share it.
+    gathered: tokio::sync::Mutex<Option<(Instant, Arc<Gathered>)>>,
+    /// Where what requests went through is noted; none: nowhere.
+    traces: Option<Traces>,
     /// Turns true when the process stops: open streams end.
     stopping: signal::Sender<bool>,
 }
@@ -128,7 +150,8 @@ impl Api {
     /// The API of the node behind `node`, configured as in `dwcpd.yaml`.
     pub fn new(node: NodeHandle, config: &RegionConfig) -> Api {
         Api {
-            monitor: Monitor::new(node.clone()),
+            monitor: Monitor::new(node.clone(), config),
+            status: status_page::Seen::default(),
             node,
             federation: config.federation.clone(),
             region: config.region.clone(),
@@ -142,6 +165,10 @@ impl Api {
             inspector: Inspector::alone(config),
             instruments: Instruments::new(&config.region),
             measured: None,
+            hosts: None,
+            identity: None,
+            gathered: tokio::sync::Mutex::default(),
+            traces: None,
             stopping: signal::Sender::new(false),
         }
     }
@@ -156,9 +183,19 @@ impl Api {
         Api { instruments, measured, ..self }
     }
 
+    /// The same, with where what requests went through is noted.
+    pub fn tracing(self, traces: Traces) -> Api {
+        Api { traces: Some(traces), ..self }
+    }
+
     /// Alerts, incidents, and who is told.
     pub(crate) fn monitor(&self) -> &Monitor {
         &self.monitor
+    }
+
+    /// What every region measured; none: this process keeps nothing.
+    pub(crate) fn measured(&self) -> Option<&Measured> {
+        self.measured.as_ref()
     }
 
     /// The region whose API it is.
@@ -166,12 +203,36 @@ impl Api {
         &self.region
     }
 
-    /// Everything that this process measures, now; none: it is stopping.
-    pub(crate) async fn gather(&self) -> Option<Gathered> {
+    /// The same, with hosts that can be asked, and the certificate that it shows.
+    pub fn linked(self, hosts: Hosts, identity: Option<Identity>) -> Api {
+        Api { hosts: Some(hosts), identity, ..self }
+    }
+
+    /// Everything that this process measures, of now or a moment ago; none: it is stopping.
+    pub(crate) async fn gather(&self) -> Option<Arc<Gathered>> {
+        // Who comes meanwhile waits, and takes the same.
+        let mut last = self.gathered.lock().await;
+        if let Some((at, gathered)) = &*last
+            && at.elapsed() < GATHERED_FOR
+        {
+            return Some(gathered.clone());
+        }
         let lately = self.outlook.lately();
-        let mut figures = self.node.look(move |view| figures::families(view, &lately)).await?;
-        figures.extend(self.monitor.promises.families());
-        Some(self.instruments.gather(figures))
+        let seen = self.node.look(move |view| Seen::look(view, &lately)).await?;
+        let beside = Beside {
+            certificate_s: self.identity.as_ref().map(Identity::life_unix),
+            network_percent: self.hosts.as_ref().and_then(|hosts| hosts.network_utilization(&self.region)),
+        };
+        let instruments = self.instruments.clone();
+        let promises = self.monitor.promises.clone();
+        let build = move || {
+            let mut all = figures::families(&seen, beside);
+            all.extend(promises.families());
+            Arc::new(instruments.gather(all))
+        };
+        let gathered = tokio::task::spawn_blocking(build).await.ok()?;
+        *last = Some((Instant::now(), gathered.clone()));
+        Some(gathered)
     }
 
     fn note_use(&self, token: &TokenId) {

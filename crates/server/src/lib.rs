@@ -18,6 +18,8 @@ pub mod links;
 pub mod log;
 pub mod monitor;
 pub mod node_loop;
+pub mod notify;
+pub mod outbound;
 mod placement_times;
 pub mod program;
 pub mod record;

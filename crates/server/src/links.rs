@@ -14,6 +14,7 @@ use crate::log::Log;
 use crate::placement_times::PlacementTimes;
 use crate::program::fetch::Incoming;
 use crate::telemetry;
+use crate::telemetry::hosts::{self, Hosts};
 use crate::writer::CommitTimes;
 
 const LINKS_EVERY: Duration = Duration::from_millis(250);
@@ -28,6 +29,7 @@ pub async fn pass_events(
     mesh: MeshHandle,
     node: NodeHandle,
     (programs, inspector, measured): Doors,
+    hosts: Hosts,
     log: Log,
 ) {
     while let Some(event) = events.recv().await {
@@ -44,14 +46,19 @@ pub async fn pass_events(
             MeshEvent::Frame { from, bytes, room, .. } => node.receive(Input::Mesh { from, bytes }, room),
             MeshEvent::AgentUp { session, region, host, remote } => {
                 log.info("monitor", format!("agent of host {host} of {region} connected from {remote}"));
+                hosts.up(session, &region, &host);
                 let (region, host) = (region.as_str().into(), host.as_str().into());
                 node.tell(Input::AgentUp { session, region, host });
+            }
+            MeshEvent::AgentFrame { session, bytes, room } if hosts::is_mine(&bytes) => {
+                hosts.receive(session, bytes, room);
             }
             MeshEvent::AgentFrame { session, bytes, room } => {
                 node.receive(Input::AgentFrame { session, bytes }, room);
             }
             MeshEvent::AgentDown { session } => {
                 log.info("monitor", format!("agent connection {session} ended"));
+                hosts.down(session);
                 node.tell(Input::AgentDown { session });
             }
             MeshEvent::ReplicaUp { session, region, host, slot } => {

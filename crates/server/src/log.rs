@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use dwcp_roles::node::Level;
-use dwcp_telemetry::logs::{self, Entry};
+use dwcp_telemetry::logs::{self, Entry, Span};
 use serde_json::Value;
 
 use crate::clock;
@@ -64,7 +64,6 @@ impl Log {
     }
 
     fn hand_on(&self, component: &str, level: Level, text: &str) {
-        let Some(kept) = self.kept.get() else { return };
         let level = match level {
             Level::Info => logs::Level::Info,
             Level::Warning => logs::Level::Warning,
@@ -73,8 +72,20 @@ impl Log {
         let at_ms = clock::wall_ms();
         let entry =
             Entry { at_ms, component: component.into(), level, message: text.to_owned(), ..Entry::default() };
-        // What is too much is still on standard error.
-        let _ = kept.try_send(entry);
+        self.keep(entry);
+    }
+
+    /// Hands a line on to be searched later, and does no more with it. What there is no room for is counted.
+    pub fn keep(&self, entry: Entry) {
+        let left_out = self.kept.get().is_some_and(|kept| kept.try_send(entry).is_err());
+        if let (true, Some(counted)) = (left_out, self.counted.get()) {
+            counted.left_out("queue", 1);
+        }
+    }
+
+    /// Hands a span on, to be searched later; false when it was not taken.
+    pub fn span(&self, span: Span) -> bool {
+        self.kept.get().is_some_and(|kept| kept.try_send(span.entry()).is_ok())
     }
 
     /// Writes one line.

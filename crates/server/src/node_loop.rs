@@ -20,7 +20,7 @@ use crate::issuer::Issuer;
 use crate::log::Log;
 use crate::placement_times::PlacementTimes;
 use crate::record::Recorder;
-use crate::telemetry::Instruments;
+use crate::telemetry::{Instruments, Traces};
 use crate::writer::{CommitTimes, Writer};
 
 /// Most inputs of one step: bounds how long a look waits.
@@ -50,6 +50,8 @@ pub struct Outlets {
     pub placements: PlacementTimes,
     /// What is counted for the metrics.
     pub instruments: Instruments,
+    /// What requests and failovers went through.
+    pub traces: Traces,
     /// The file of emulated links, in a development federation.
     pub wan: Option<PathBuf>,
 }
@@ -243,6 +245,10 @@ impl NodeLoop {
             let took_us = clock::mono().0.saturating_sub(now.mono.0);
             self.outlets.placements.note(took_us, decisions);
             self.outlets.instruments.placed(took_us, decisions);
+        }
+        let stages = self.node.take_stages();
+        if !stages.is_empty() {
+            self.outlets.traces.stages(stages, &View { node: &self.node, now });
         }
         for us in self.node.take_replica_times() {
             self.outlets.placements.note(us, 1);

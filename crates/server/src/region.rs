@@ -26,8 +26,9 @@ use crate::program::Programs;
 use crate::program::fetch::{self, Keeper};
 use crate::record::Recorder;
 use crate::store::{SetAside, Store, StoreError};
+use crate::telemetry::hosts::Hosts;
 use crate::telemetry::regions::Regions as Measured;
-use crate::telemetry::{Instruments, Kept};
+use crate::telemetry::{Instruments, Kept, Traces};
 use crate::writer::{CommitTimes, Writer};
 use crate::{clock, links, setup};
 
@@ -68,8 +69,12 @@ pub struct Region {
     pub inspector: Inspector,
     /// What its process counts.
     pub instruments: Instruments,
+    /// What requests and failovers went through.
+    pub traces: Traces,
     /// What every region measured and said.
     pub measured: Measured,
+    /// What its hosts measure.
+    pub hosts: Hosts,
     thread: JoinHandle<()>,
     tasks: Vec<AbortHandle>,
 }
@@ -102,8 +107,7 @@ impl Region {
         joins()?;
         let mesh = Mesh::start(mesh, events).map_err(|e| format!("the mesh at {listen}: {e}"))?;
         let (door, inbox) = NodeHandle::new();
-        let instruments = Instruments::new(&config.region);
-        log.count_in(instruments.clone());
+        let (instruments, traces) = counted(config, &log);
         let (times, placements) = (CommitTimes::counted(instruments.clone()), PlacementTimes::default());
         let told = door.clone();
         let durable = move |seq| told.tell(Input::Persisted { seq });
@@ -121,6 +125,7 @@ impl Region {
             issuer: Issuer::new(config),
             placements: placements.clone(),
             instruments: instruments.clone(),
+            traces: traces.clone(),
             switch,
             wan: config.wan.as_ref().filter(|_| config.dev).map(Into::into),
         };
@@ -130,6 +135,7 @@ impl Region {
         let inspector = Inspector::new(config, identity.clone(), mesh.clone());
         let (querying, queried) = fetch::door();
         let measured = kept.regions(config.number, &mesh);
+        let (hosts, from_hosts) = Hosts::new(Some(mesh.clone()), log.clone(), instruments.clone());
         let keeper = Keeper {
             programs: Programs::in_folder(Path::new(&config.data_dir)),
             keys: config.upgrade_keys.clone(),
@@ -145,17 +151,31 @@ impl Region {
                     mesh.clone(),
                     door.clone(),
                     (program_frames, asking, querying),
+                    hosts.clone(),
                     log.clone(),
                 ),
                 &log,
             ),
             vital(inspector.clone().keep(asked), &log),
             vital(measured.clone().keep(queried, door.clone()), &log),
+            vital(hosts.clone().hear(from_hosts), &log),
             vital(keeper.keep(incoming), &log),
             vital(links::measure(mesh.clone(), door.clone(), times.clone(), placements), &log),
             vital(reload(config.clone(), identity.clone(), log.clone()), &log),
         ];
-        Ok(Region { node: door, mesh, identity, times, inspector, instruments, measured, thread, tasks })
+        Ok(Region {
+            node: door,
+            mesh,
+            identity,
+            times,
+            inspector,
+            instruments,
+            traces,
+            measured,
+            hosts,
+            thread,
+            tasks,
+        })
     }
 
     /// Hands leadership of every group over, so that nobody waits for an election; waits up to `limit` for it.
@@ -183,6 +203,14 @@ impl Region {
         self.mesh.shutdown().await;
         self.tasks.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// What the region's process counts, and where what requests went through is noted.
+fn counted(config: &RegionConfig, log: &Log) -> (Instruments, Traces) {
+    let instruments = Instruments::new(&config.region);
+    log.count_in(instruments.clone());
+    let traces = Traces::new(&config.region, log.clone(), instruments.clone());
+    (instruments, traces)
 }
 
 /// The node as its store has it, with threads to decide on.

@@ -11,15 +11,17 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::api_socket::ApiSocket;
 use crate::backups::{self, place::Places};
+use crate::clock;
 use crate::http::{self, Api};
 use crate::log::Log;
-use crate::monitor::sla;
+use crate::monitor;
 use crate::program::{Programs, launcher};
 use crate::record::Recorder;
 use crate::records;
 use crate::region::{Options, Region};
 use crate::setup;
-use crate::telemetry::keeper;
+use crate::telemetry::export::{self, Exporter, Sources};
+use crate::telemetry::{hosts, keeper};
 
 /// The whole stop takes no longer than this.
 const STOP_WITHIN: Duration = Duration::from_millis(1_900);
@@ -99,6 +101,7 @@ async fn serve(
     let closing = Arc::new(Notify::new());
     let closed = closing.clone();
     let shared = answering(&config, &region, &log);
+    let _exporter = exporting(&config, &region, &log)?;
     let serving =
         tokio::spawn(http::serve(
             listener,
@@ -138,15 +141,39 @@ async fn serve(
 /// The API of a running region, and what keeps its records, backups and measurements.
 fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
     let api = Api::new(region.node.clone(), config).inspecting(region.inspector.clone());
-    let api = Arc::new(api.measuring(region.instruments.clone(), Some(region.measured.clone())));
-    if let Some(store) = region.measured.store() {
+    let api = api.measuring(region.instruments.clone(), Some(region.measured.clone()));
+    let api = api.linked(region.hosts.clone(), Some(region.identity.clone()));
+    let api = Arc::new(api.tracing(region.traces.clone()));
+    let intake = region.measured.intake();
+    if intake.is_open() {
         let every = Duration::from_millis(config.metrics.interval_ms);
-        tokio::spawn(keeper::keep(api.clone(), store.clone(), every, log.clone()));
+        tokio::spawn(keeper::keep(api.clone(), intake.clone(), every, log.clone()));
+        let hosts = region.hosts.clone();
+        tokio::spawn(hosts::keep(hosts, region.node.clone(), intake.clone(), every, log.clone()));
     }
+    let state = Path::new(&config.data_dir).join("store/store.redb");
+    region.instruments.show_kept(intake.clone(), state);
+    for receiver in intake.receivers.iter() {
+        let keep_ms = clock::ms(config.metrics.keep_ms);
+        tokio::spawn(receiver.clone().keep(intake.store.clone(), keep_ms, log.clone()));
+    }
+    tokio::spawn(monitor::round::keep(api.clone(), log.clone()));
+    let notifications = config.monitoring.notifications.clone();
+    tokio::spawn(monitor::settings::keep(api.monitor().clone(), notifications, log.clone()));
+    tokio::spawn(monitor::outbox::keep(api.monitor().clone(), log.clone()));
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));
-    tokio::spawn(sla::keep(api.monitor().clone(), log.clone()));
+    tokio::spawn(monitor::sla::keep(api.monitor().clone(), log.clone()));
     api
+}
+
+/// Hands on what is measured and said, where that is wanted.
+fn exporting(config: &RegionConfig, region: &Region, log: &Log) -> Result<Option<Exporter>, String> {
+    let Some(otlp) = &config.telemetry.otlp else { return Ok(None) };
+    let (metrics, logs) = (region.measured.store().cloned(), region.measured.logs().cloned());
+    let sources = Sources { metrics, logs };
+    let begun = export::start(otlp, &config.region, sources, &region.instruments, log);
+    begun.map(Some).map_err(|why| format!("telemetry.otlp: {why}"))
 }
 
 /// Lets the control plane run before the machines it controls; only root may.

@@ -35,12 +35,16 @@ pub fn load(path: &Path) -> Result<RegionConfig, String> {
     resolve(&mut config.pki.ca);
     resolve(&mut config.pki.certificate);
     resolve(&mut config.pki.key);
+    resolve(&mut config.monitoring.notifications);
     let backup = &mut config.backup;
     let s3 = [&mut backup.s3.credentials_file, &mut backup.s3.ca];
     let etcd =
         config.state.etcd.iter_mut().flat_map(|etcd| [&mut etcd.ca, &mut etcd.certificate, &mut etcd.key]);
+    let metrics = &mut config.metrics;
+    let remotes = metrics.prometheus.iter_mut().chain(&mut metrics.remote_write);
+    let remotes = remotes.flat_map(|remote| [&mut remote.bearer_token_file, &mut remote.ca]);
     let others = [&mut config.pki.ca_key, &mut config.wan, &mut backup.key_file];
-    others.into_iter().chain(s3).chain(etcd).flatten().for_each(resolve);
+    others.into_iter().chain(s3).chain(etcd).chain(remotes).flatten().for_each(resolve);
     Ok(config)
 }
 

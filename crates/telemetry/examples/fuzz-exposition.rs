@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use dwcp_telemetry::exposition::{Buckets, Exposition, Family, Format, Limits, decode, encode};
+use dwcp_telemetry::query_api;
 use dwcp_telemetry::registry::Distribution;
 use dwcp_telemetry::remote_write::{self, Version};
 use dwcp_telemetry::scrape::{Moment, Relabel, RelabelSpec, ScrapeCache, Target};
@@ -48,6 +49,9 @@ fn main() {
         });
     }
     let body = snappy(&[series()], true);
+    run("query-api", &ANSWERS.map(|text| text.as_bytes().to_vec()), limit, seed, |input| {
+        query_api::answer(input).is_ok() | query_api::texts(input).is_ok()
+    });
     run("remote-write-snappy", &[body], limit, seed, |input| {
         remote_write::decode(Version::One, input, &limits).is_ok()
     });
@@ -83,6 +87,13 @@ fn target() -> Target {
         ..Target::default()
     }
 }
+
+/// What Prometheus' HTTP API answers.
+const ANSWERS: [&str; 3] = [
+    r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"},"value":[1.5,"2"]}]}}"#,
+    r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"histograms":[[1,{"count":"3","sum":"4"}]]}]}}"#,
+    r#"{"status":"success","data":["a","b"],"warnings":["slow"]}"#,
+];
 
 fn families() -> Vec<Family> {
     let mut waits = Distribution::new(&[0.1, 1.0]);

@@ -10,6 +10,7 @@ mod dispatch;
 mod fingerprint;
 mod inhibit;
 mod mute;
+mod record;
 mod silence;
 mod state;
 mod stored;
@@ -25,6 +26,7 @@ pub use dispatch::{Dispatcher, GroupBy, Notification, Reason, Route};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use inhibit::Inhibition;
 pub use mute::{Muted, Mutes, Window, WindowScope};
+pub use record::RuleRecord;
 pub use silence::{Silence, SilenceError, Silences};
 pub use state::{Change, Context, Evaluation, Health, RuleState};
 

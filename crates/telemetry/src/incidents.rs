@@ -4,11 +4,13 @@
 //! nothing outside of itself, and time is an argument. [`Schedule`] says who is on call.
 
 mod book;
+mod bounds;
 mod cause;
 mod clock;
 mod oncall;
 mod people;
 mod postmortem;
+mod publication;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,10 +22,12 @@ use crate::alerting::{Fingerprint, SEVERITY};
 use crate::model::Labels;
 
 pub use book::{Book, Decision, Policy, Role};
+pub use bounds::{ALERTS_MAX, NAME_BYTES, PUBLIC_BYTES, TEXT_BYTES, TITLE_BYTES};
 pub use cause::Cause;
-pub use oncall::{Layer, Override, Schedule, Shift, calendar};
-pub use people::Refused;
+pub use oncall::{DAYS_MAX, Layer, Override, Schedule, Shift, calendar};
+pub use people::{Opening, Refused};
 pub use postmortem::post_mortem;
+pub use publication::{Announcement, PublicNote, PublicStatus, Published};
 
 /// How grave it is (operations guide 3.1); the gravest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,6 +132,25 @@ pub struct Act {
     pub at_ms: i64,
 }
 
+/// A page: who was to look at an incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paged {
+    pub at_ms: i64,
+    /// Which step of the escalation, from 0.
+    pub step: u32,
+    pub role: Role,
+    /// `None`: nobody filled the role.
+    pub who: Option<String>,
+}
+
+/// The request that opened an incident: a repetition of it opens no second one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestKey {
+    pub key: String,
+    /// Of what was asked under the key.
+    pub digest: u64,
+}
+
 /// An incident. All moments are ms since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
@@ -149,10 +172,28 @@ pub struct Incident {
     pub steps: u32,
     /// When the next step is taken if nobody takes it.
     pub next_step_at_ms: Option<i64>,
+    /// At most [`ALERTS_MAX`], the gravest.
     pub alerts: BTreeMap<Fingerprint, Attached>,
+    /// Alerts that fire beyond those that are kept.
+    #[serde(default)]
+    pub more_firing: u32,
     pub timeline: Vec<Entry>,
+    /// Entries of the timeline that are not kept.
+    #[serde(default)]
+    pub left_out: u32,
+    /// The newest pages.
+    #[serde(default)]
+    pub paged: Vec<Paged>,
     pub root_cause: String,
     pub resolution: String,
+    /// Whether a person opened it.
+    #[serde(default)]
+    pub by_hand: bool,
+    #[serde(default)]
+    pub request: Option<RequestKey>,
+    /// `None`: the public does not see it.
+    #[serde(default)]
+    pub published: Option<Published>,
 }
 
 impl Incident {
@@ -163,19 +204,19 @@ impl Incident {
 
     /// Whether an alert of it fires.
     pub fn has_firing(&self) -> bool {
-        self.alerts.values().any(|alert| alert.ended_at_ms.is_none())
+        self.firing() > 0
     }
 
-    /// Adds an entry; from a number on that nobody reads any more, what happens by itself is left out.
-    fn note(&mut self, at_ms: i64, who: Option<&str>, what: impl Into<String>) {
-        if who.is_some() || self.timeline.len() < TIMELINE_MAX {
-            self.timeline.push(Entry { at_ms, who: who.map(str::to_owned), what: what.into() });
-        }
+    /// How many alerts of it fire.
+    pub fn firing(&self) -> u64 {
+        self.kept_firing() as u64 + u64::from(self.more_firing)
+    }
+
+    /// How many of those that are kept fire.
+    fn kept_firing(&self) -> usize {
+        self.alerts.values().filter(|alert| alert.ended_at_ms.is_none()).count()
     }
 }
-
-/// Entries of a timeline that come by themselves, at most.
-const TIMELINE_MAX: usize = 2_000;
 
 #[cfg(test)]
 mod tests;

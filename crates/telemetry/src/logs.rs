@@ -35,7 +35,7 @@ pub use query::{Kinds, Order, Page, Query, QueryError};
 pub use record::{Entry, Level, Origin, Place, Record, Timing};
 pub use shipment::Shipment;
 pub use store::{Store, StoreError};
-pub use trace::{InTrace, Span, SpanId, TraceId, Traceparent};
+pub use trace::{InTrace, Span, SpanId, TraceId, Traceparent, span_of, trace_of};
 
 /// What reads bytes from outside, for those who damage them on purpose.
 #[doc(hidden)]

@@ -1,11 +1,14 @@
-//! What is handed on to an OpenTelemetry collector: bodies of OTLP/HTTP requests in JSON.
+//! What is handed on to an OpenTelemetry collector: bodies of OTLP/HTTP requests to `/v1/logs`, `/v1/traces` and
+//! `/v1/metrics`.
 //!
-//! The JSON mapping of Protocol Buffers with the exceptions of the OTLP specification
+//! They are made as the JSON mapping of Protocol Buffers has them, with the exceptions of the OTLP specification
 //! (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids in hexadecimal digits, enumerations as
-//! numbers, 64-bit whole numbers as text. The bodies are sent with `Content-Type: application/json` to `/v1/logs`,
-//! `/v1/traces` and `/v1/metrics`.
+//! numbers, 64-bit whole numbers as text. [`Body::protobuf`] writes the same in the binary form.
 
+mod answer;
 mod metrics;
+mod protobuf;
+mod queue;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +16,25 @@ use serde_json::{Value, json};
 
 use crate::logs::{Level, Record, Span};
 
+pub use answer::{Verdict, rejected, verdict};
 pub use metrics::metrics;
+pub use queue::{Queue, Waiting};
+
+/// The body of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Body(Value);
+
+impl Body {
+    /// For `Content-Type: application/json`.
+    pub fn json(&self) -> &Value {
+        &self.0
+    }
+
+    /// For `Content-Type: application/x-protobuf`.
+    pub fn protobuf(&self) -> Vec<u8> {
+        protobuf::encode(&self.0)
+    }
+}
 
 /// The instrumentation scope of everything that is handed on.
 const SCOPE: &str = "dwcp";
@@ -22,13 +43,13 @@ const INTERNAL: u8 = 1;
 const STATUS_ERROR: u8 = 2;
 
 /// The body of a request to `/v1/logs` with those of the records that are lines.
-pub fn logs(records: &[Record]) -> Vec<u8> {
+pub fn logs(records: &[Record]) -> Body {
     let lines = records.iter().filter(|record| record.entry.span.is_none());
     body("resourceLogs", "scopeLogs", "logRecords", lines, line)
 }
 
 /// The body of a request to `/v1/traces` with those of the records that are spans.
-pub fn spans(records: &[Record]) -> Vec<u8> {
+pub fn spans(records: &[Record]) -> Body {
     let spans = records.iter().filter(|record| record.entry.span.is_some());
     body("resourceSpans", "scopeSpans", "spans", spans, span)
 }
@@ -40,7 +61,7 @@ fn body<'a>(
     name: &str,
     records: impl Iterator<Item = &'a Record>,
     write: fn(&Record) -> Value,
-) -> Vec<u8> {
+) -> Body {
     let mut groups: BTreeMap<(&str, &str), Vec<Value>> = BTreeMap::new();
     for record in records {
         groups.entry((record.origin.as_str(), &record.entry.component)).or_default().push(write(record));
@@ -56,7 +77,7 @@ fn body<'a>(
         let resource: Vec<Value> = resource.iter().map(|(name, value)| attribute(name, value)).collect();
         json!({ "resource": { "attributes": resource }, scopes: [{ "scope": { "name": SCOPE }, name: records }] })
     });
-    json!({ resources: groups.collect::<Vec<Value>>() }).to_string().into_bytes()
+    Body(json!({ resources: groups.collect::<Vec<Value>>() }))
 }
 
 fn attribute(name: &str, value: &str) -> Value {
@@ -144,8 +165,8 @@ mod tests {
         Record { origin: Origin::parse("eu-west-1@3").expect("an origin"), seq: 7, entry }
     }
 
-    fn read(body: Vec<u8>) -> Value {
-        serde_json::from_slice(&body).expect("JSON")
+    fn read(body: Body) -> Value {
+        body.0
     }
 
     #[test]

@@ -267,6 +267,19 @@ impl Writer {
         self.uint(number, zigzag(value));
     }
 
+    /// `fixed64`.
+    pub fn fixed64(&mut self, number: u64, value: u64) {
+        self.varint(number << 3 | 1);
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Bytes that are no text.
+    pub fn blob(&mut self, number: u64, value: &[u8]) {
+        self.varint(number << 3 | 2);
+        self.varint(value.len() as u64);
+        self.bytes.extend_from_slice(value);
+    }
+
     pub fn double(&mut self, number: u64, value: f64) {
         self.varint(number << 3 | 1);
         self.bytes.extend_from_slice(&value.to_le_bytes());
@@ -281,9 +294,7 @@ impl Writer {
 
     /// For a repeated text, where an empty one counts too.
     pub fn text_or_empty(&mut self, number: u64, value: &str) {
-        self.varint(number << 3 | 2);
-        self.varint(value.len() as u64);
-        self.bytes.extend_from_slice(value.as_bytes());
+        self.blob(number, value.as_bytes());
     }
 
     pub fn message(&mut self, number: u64, write: impl FnOnce(&mut Writer)) {
@@ -306,9 +317,12 @@ impl Writer {
         self.packed(number, values, |writer, value| writer.varint(zigzag(*value)));
     }
 
-    #[cfg(test)]
-    pub fn packed_uints(&mut self, number: u64, values: &[u32]) {
-        self.packed(number, values, |writer, value| writer.varint(u64::from(*value)));
+    pub fn packed_uints(&mut self, number: u64, values: &[u64]) {
+        self.packed(number, values, |writer, value| writer.varint(*value));
+    }
+
+    pub fn packed_fixed64(&mut self, number: u64, values: &[u64]) {
+        self.packed(number, values, |writer, value| writer.bytes.extend_from_slice(&value.to_le_bytes()));
     }
 
     pub fn packed_doubles(&mut self, number: u64, values: &[f64]) {

@@ -4,6 +4,7 @@
 //! Snappy. Exemplars are read over.
 
 mod histograms;
+pub mod outbox;
 mod request;
 mod symbols;
 

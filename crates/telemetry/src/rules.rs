@@ -17,7 +17,7 @@ use crate::model::Labels;
 pub use duration::duration_ms;
 pub use read::read;
 pub use recorded::Recorded;
-pub use shipped::SHIPPED;
+pub use shipped::{SHIPPED, capacity};
 pub use template::{QuerySample, Scope, Template, TemplateError};
 
 /// What a file holds.

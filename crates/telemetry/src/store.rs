@@ -41,7 +41,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use batch::{Appended, Reason, Row, SeriesRef};
+pub use batch::{Appended, Reason, Room, Row, SeriesRef};
 use block::{Block, Tier};
 pub use config::{Config, Fsync};
 use disk::Disk;

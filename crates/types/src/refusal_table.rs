@@ -29,6 +29,10 @@ codes! {
         "Nothing is promised under that name. `dwcp-cli federation monitoring sla list` lists what is promised.";
     UnknownBreach "DWCP-R0094" NotFound "no such breach"
         "No breach of an SLA has that id. `dwcp-cli federation monitoring sla breaches --since 400d` lists them; the newest 500 are kept.";
+    UnknownOverride "DWCP-R0079" NotFound "no such override"
+        "Nobody stands in under that id, or the time was over so long ago that it is forgotten. `dwcp-cli federation monitoring oncall schedule` lists who stands in.";
+    UnknownNotification "DWCP-R0077" NotFound "no such message"
+        "No message to people has that key. `dwcp-cli notification list` lists them; those that were delivered or given up a week ago are forgotten.";
     AmbiguousName "DWCP-R0018" Usage "the name fits several VMs"
         "Several VMs carry that name. Use the id, which is unique for ever.";
     NotAuthenticated "DWCP-R0020" NotAllowed "no valid token"

@@ -18,6 +18,7 @@ mod leaks;
 mod lifecycle;
 mod membership;
 mod moves;
+mod paging;
 mod partitions;
 mod probe;
 mod regions;
@@ -49,7 +50,7 @@ const ETCD: &str = "etcd";
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 27] = [
+const DRILLS: [(&str, &str, bool, Run); 28] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -62,6 +63,12 @@ const DRILLS: [(&str, &str, bool, Run); 27] = [
         "no majority: writes are refused, VMs go on, everything returns",
         true,
         regions::three_regions,
+    ),
+    (
+        "paging",
+        "a region dies, and the monitor that pages: one incident, one page, one end each",
+        false,
+        paging::paging,
     ),
     ("kill-each", "every region dies in its turn, also the one the CLI asks", false, regions::kill_each),
     ("kill-many", "a region with 30 VMs dies", false, regions::kill_many),

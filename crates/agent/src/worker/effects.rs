@@ -6,7 +6,7 @@ use dwcp_machine::process;
 use dwcp_mesh::Sent;
 use dwcp_roles::agent::{Effect, Input};
 use dwcp_roles::protocol::{
-    CheckRequest, Checked, Console, Endpoint, HostMeasures, Probed, ProtectTo, VmSpec,
+    AgentMessage, CheckRequest, Checked, Console, Endpoint, HostMeasures, Probed, ProtectTo, VmSpec,
 };
 use dwcp_types::{NodeId, VmId, encode};
 use serde_json::{Value, json};
@@ -30,7 +30,9 @@ impl Worker {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
         match effect {
             Effect::Send(message) => {
+                self.figures.renewals += u64::from(matches!(message, AgentMessage::Renew(_)));
                 if let Sent::Dropped(reason) = self.link.send(encode(&message)) {
+                    self.figures.dropped_messages += 1;
                     journal::warn("message-dropped", json!({"reason": format!("{reason:?}")}));
                 }
             }
@@ -96,7 +98,7 @@ impl Worker {
     }
 
     /// Runs work that may block aside, and feeds what it returns back.
-    fn aside(&self, work: impl FnOnce() -> Option<Happened> + Send + 'static) {
+    pub(super) fn aside(&self, work: impl FnOnce() -> Option<Happened> + Send + 'static) {
         let inputs = self.inputs.clone();
         tokio::task::spawn_blocking(move || {
             if let Some(happened) = work() {
@@ -254,7 +256,7 @@ impl Worker {
     }
 
     /// The agent's two processes, its VMs', and that of the region's node if it runs here.
-    fn processes(&self) -> Vec<process::Wanted> {
+    pub(super) fn processes(&self) -> Vec<process::Wanted> {
         let own = |kind, pid| process::Wanted { kind, vm: None, pid };
         // The watchdog started this process, and is there as long as it is.
         let mut all = vec![

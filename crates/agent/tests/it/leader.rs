@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dwcp_mesh::{Ca, Identity, Limits, Mesh, MeshConfig, MeshEvent, NodeId, PeerId, San};
 use dwcp_roles::protocol::{
-    AgentMessage, ControllerMessage, Grant, Intents, ReplicaIntent, VmIntent, VmReport, Welcome,
+    AgentMessage, AgentSaid, ControllerMessage, Grant, HostFigures, Intents, ReplicaIntent, ServerAsked,
+    VmIntent, VmReport, Welcome, is_of_figures,
 };
 use dwcp_types::{decode, encode};
 use tokio::sync::mpsc;
@@ -28,6 +29,24 @@ struct State {
     ask: Vec<ControllerMessage>,
     incarnation: u64,
     lost_introductions: u64,
+    measure: Option<u64>,
+    figures: Vec<HostFigures>,
+    lines: Vec<String>,
+}
+
+/// Takes what the agent measured and logged.
+fn measured(state: &mut State, said: AgentSaid) -> ServerAsked {
+    match said {
+        AgentSaid::Measures => ServerAsked::Kept(0),
+        AgentSaid::Figures(figures) => {
+            state.figures.push(*figures);
+            ServerAsked::Kept(0)
+        }
+        AgentSaid::Lines(lines) => {
+            state.lines.extend(lines.lines.into_iter().map(|line| line.event));
+            ServerAsked::Kept(lines.through)
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -80,6 +99,16 @@ impl Leader {
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 if let MeshEvent::AgentFrame { session, bytes, .. } = event {
+                    if is_of_figures(&bytes) {
+                        let said = decode::<AgentSaid>(&bytes).expect("what the agent measured");
+                        let answer = measured(&mut state.lock().expect("lock"), said);
+                        let _ = mesh.send_agent(session, encode(&answer));
+                        continue;
+                    }
+                    let measure = state.lock().expect("lock").measure.take();
+                    if let Some(question) = measure {
+                        let _ = mesh.send_agent(session, encode(&ServerAsked::Measure(question)));
+                    }
                     let message = decode::<AgentMessage>(&bytes).expect("the agent's message");
                     for answer in answer(&mut state.lock().expect("lock"), message) {
                         let _ = mesh.send_agent(session, encode(&answer));
@@ -101,6 +130,19 @@ impl Leader {
         let mut state = self.state.lock().expect("lock");
         state.kept = kept;
         state.revision += 1;
+    }
+
+    /// Asks what the host measures; none yet: the answer has not come.
+    pub fn figures(&self, question: u64) -> Option<HostFigures> {
+        let mut state = self.state.lock().expect("lock");
+        let found = state.figures.iter().find(|figures| figures.question == question).cloned();
+        state.measure = found.is_none().then_some(question);
+        found
+    }
+
+    /// What its agent logged.
+    pub fn lines(&self) -> Vec<String> {
+        self.state.lock().expect("lock").lines.clone()
     }
 
     /// Where the host takes VMs and copies, as it said last.

@@ -1,14 +1,11 @@
 //! Maintenance windows.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use dwcp_api::maintenance::{
     MaintenanceAnswer, MaintenanceCancel, MaintenanceCancelRequest, MaintenanceList, MaintenanceListRequest,
     MaintenanceSchedule, MaintenanceScheduleRequest, MaintenanceWindow,
 };
-use dwcp_config::units::Moment;
 
-use super::{Ended, all_pages, dry, read};
+use super::{Ended, all_pages, dry, moment_ms, read};
 use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
@@ -39,17 +36,10 @@ pub fn run(session: &Session, command: &MaintenanceCommand) -> Ended {
 }
 
 fn schedule(session: &Session, wanted: &typed::MaintenanceSchedule) -> Ended {
-    let starts_at_ms = match wanted.start {
-        Moment::At(ms) => ms,
-        Moment::In(ms) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-            now as u64 + ms
-        }
-    };
     let request = MaintenanceScheduleRequest {
         region: wanted.region.clone(),
         host: wanted.host.clone(),
-        starts_at_ms,
+        starts_at_ms: moment_ms(wanted.start),
         duration_ms: wanted.duration,
         reason: wanted.reason.clone(),
         no_placement: wanted.no_placement,

@@ -6,9 +6,9 @@ use dwcp_config::units;
 
 use super::{
     AnnounceDecommission, ConfigurationCommand, ControllerCommand, Drain, DrillCommand, EventsCommand,
-    Failback, FederationNetworkCommand, MigrateAll, MigrateArgs, MonitoringCommand, Rebalance,
-    RegionConfigureArgs, RegionDeployArgs, RegionLogs, RegionUpgradeArgs, RegionVerifyArgs, ReleaseCommand,
-    StateCommand, Words, words,
+    Failback, FederationNetworkCommand, MigrateAll, MigrateArgs, Rebalance, RegionConfigureArgs,
+    RegionDeployArgs, RegionLogs, RegionUpgradeArgs, RegionVerifyArgs, ReleaseCommand, StateCommand, Words,
+    words,
 };
 
 #[derive(Debug, Subcommand)]
@@ -72,9 +72,9 @@ pub enum FederationCommand {
     /// What happened.
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Promises (SLAs), and whether they are kept.
+    /// Incidents, who is on call, and what is promised (SLAs).
     #[command(subcommand)]
-    Monitoring(MonitoringCommand),
+    Monitoring(super::MonitoringCommand),
     /// Replication of state.
     #[command(subcommand)]
     State(StateCommand),

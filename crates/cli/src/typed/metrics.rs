@@ -23,6 +23,17 @@ pub enum MetricsCommand {
     Export(MetricsExport),
 }
 
+#[derive(Debug, Subcommand)]
+pub enum DashboardsCommand {
+    /// Write the four dashboards of the operations guide as JSON for Grafana into a folder (--output; the current one without it).
+    ///
+    /// federation-overview, region-performance, state-sync and global-routing, which are also their uids. Grafana asks for the data
+    /// source at the import: a region (https://REGION:PORT, token of a viewer), or a Prometheus that gets the metrics.
+    ///
+    /// Such as: dwcp-cli dashboards export --output dashboards
+    Export,
+}
+
 #[derive(Debug, Args)]
 pub struct MetricsQuery {
     /// The expression.

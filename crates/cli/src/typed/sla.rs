@@ -4,13 +4,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use dwcp_config::units;
 
 #[derive(Debug, Subcommand)]
-pub enum MonitoringCommand {
-    /// What is promised (SLAs), where it stands, what was broken.
-    #[command(subcommand)]
-    Sla(SlaCommand),
-}
-
-#[derive(Debug, Subcommand)]
 pub enum SlaCommand {
     /// One line an SLA: target, measured, what is left of its budget, verdict; exit 1 when one is breached.
     Summary,

@@ -318,7 +318,7 @@ pub fn federation() -> Value {
         "placement": { "p50_ms": 0.2, "p95_ms": 0.4, "p99_ms": 0.9 },
         "state_sync": { "p50_ms": 80.0, "p95_ms": 140.0, "p99_ms": 190.0 },
         "routing": { "p50_ms": null, "p95_ms": null, "p99_ms": null },
-        "sla_percent": null, "open_incidents": null, "freeze": "no-moves",
+        "sla_percent": null, "open_incidents": 2, "freeze": "no-moves",
         "survivability": { "region": "us-east-1", "unplaced": 2, "age_ms": 400 }, "leader": "us-east-1", "as_of": as_of(),
     })
 }
@@ -425,6 +425,7 @@ fn refused(request: &Arrived) -> Option<Reply> {
         .or_else(|| super::membership_answers::answer(request))
         .or_else(|| super::controllers_answers::answer(request))
         .or_else(|| super::telemetry_answers::answer(request))
+        .or_else(|| super::incident_answers::answer(request))
         .or_else(|| super::upgrade_answers::answer(request))
         .or_else(|| super::restoration_answers::answer(request))
         .or_else(|| super::sla_answers::answer(request))

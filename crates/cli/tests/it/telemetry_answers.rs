@@ -74,6 +74,73 @@ fn logs(request: &Arrived) -> Reply {
     (200, body.to_string())
 }
 
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// A span: its id, what it is part of, where, when it began after the first and how long it took, µs.
+fn span(
+    id: u64,
+    parent: u64,
+    name: &str,
+    region: &str,
+    (after_us, took_us): (u64, u64),
+    fields: Value,
+) -> Value {
+    let hex = |id: u64| format!("{id:016x}");
+    let parent = (parent > 0).then(|| hex(parent));
+    json!({ "span_id": hex(id), "parent_id": parent, "name": name, "region": region,
+        "component": "state-manager", "start_us": AT_MS * 1_000 + after_us, "duration_us": took_us,
+        "failed": fields.get("refused").is_some(), "request_id": format!("req_{TRACE}"), "fields": fields })
+}
+
+fn trace(id: &str) -> Reply {
+    let found = |spans: Vec<Value>, missing: &[&str]| {
+        let warnings: Vec<String> =
+            missing.iter().map(|region| format!("{region}: it is not heard")).collect();
+        let otlp = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [{ "traceId": TRACE }] }] }] });
+        let body = json!({ "trace_id": TRACE, "spans": spans, "truncated": false, "warnings": warnings,
+            "missing": missing, "otlp": otlp });
+        (200, body.to_string())
+    };
+    match id.strip_prefix("req_") {
+        Some(TRACE) => {
+            let group = |index: u64| json!({ "group": "us-east-1", "index": index.to_string() });
+            let placed = json!({ "to_region": "us-east-1", "to_host": "us-1" });
+            let done = json!({ "vm": "vm_0000000000001", "host": "us-1", "phase": "running" });
+            found(
+                vec![
+                    span(1, 0, "POST /v1/vms", "eu-west-1", (0, 96_200), json!({})),
+                    span(2, 1, "decide placement", "eu-west-1", (350, 1_020), placed),
+                    span(
+                        3,
+                        1,
+                        "propose CreateVms",
+                        "eu-west-1",
+                        (1_500, 94_100),
+                        json!({ "group": "us-east-1" }),
+                    ),
+                    span(6, 3, "apply CreateVms", "eu-west-1", (95_300, 0), group(41)),
+                    span(4, 3, "commit CreateVms", "us-east-1", (42_000, 8_700), group(41)),
+                    span(5, 3, "apply CreateVms", "us-east-1", (50_700, 0), group(41)),
+                    span(7, 1, "carry out on host", "us-east-1", (50_700, 2_120_000), done),
+                ],
+                &[],
+            )
+        }
+        Some(_) => found(vec![], &[]),
+        None => {
+            let refused = json!({ "vm": "vm_0000000000001", "phase": "failed", "refused": "DWCP-R0032" });
+            found(
+                vec![
+                    span(1, 0, "fail over us-east-1", "eu-west-1", (0, 9_400_000), json!({ "vms": "1" })),
+                    span(2, 1, "detect", "eu-west-1", (0, 3_000_000), json!({})),
+                    span(9, 1, "carry out on host", "ap-south-1", (6_100_000, 3_100_000), refused),
+                ],
+                &["us-east-1"],
+            )
+        }
+    }
+}
+
 fn days() -> Reply {
     let day = |day: u64, date: &str, values: Value| json!({ "day": day, "date": date, "values": values });
     let body = json!({ "metrics": ["vm_count", "cpu_usage"], "warnings": [], "missing": [], "days": [
@@ -88,6 +155,6 @@ pub fn answer(request: &Arrived) -> Option<Reply> {
         "GET /v1/metrics/query" => query(request),
         "GET /v1/metrics/export" => days(),
         "GET /v1/logs" => logs(request),
-        _ => return None,
+        route => return route.strip_prefix("GET /v1/traces/").map(trace),
     })
 }

@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 18] = [
+const FILES: [(&str, &[&str]); 19] = [
     (
         "telemetry",
         &[
@@ -22,6 +22,10 @@ const FILES: [(&str, &[&str]); 18] = [
             "metrics export --metrics vm_count,cpu_usage --range 90d",
             "metrics export --metrics vm_count,cpu_usage --range 90d --format json",
             "metrics export --metrics vm_count",
+            "dashboards export --output dashboards --dry-run",
+            "dashboards export --output dashboards",
+            "dashboards export --output dashboards --format json",
+            "dashboards export --output /dev/null/dashboards",
             "logs query --component security --level warning,error --since 24h",
             "logs query --component security --format json",
             "logs query --component database",
@@ -29,6 +33,13 @@ const FILES: [(&str, &[&str]); 18] = [
             "federation region logs --region us-east-1 --since 2h",
             "federation region logs --region eu-west-1",
             "federation region logs --region mars",
+            "trace show --request-id req_4bf92f3577b34da6a3ce929d0e0e4736",
+            "trace show --request-id req_4bf92f3577b34da6a3ce929d0e0e4736 --format json",
+            "trace show --request-id req_4bf92f3577b34da6a3ce929d0e0e4736 --format csv",
+            "trace show --failover failover-001",
+            "trace show --request-id req_unknown",
+            "trace show --request-id a --trace-id b",
+            "trace show",
         ],
     ),
     (
@@ -319,6 +330,35 @@ const FILES: [(&str, &[&str]); 18] = [
         ],
     ),
     (
+        "incidents",
+        &[
+            "federation monitoring incidents create --title 'Region us-east-1 failure' --severity critical --status investigating",
+            "federation monitoring incidents create --title 'odd noises' --severity P3 --dry-run",
+            "federation monitoring incidents create --title 'odd noises' --severity extreme",
+            "federation monitoring incidents create --title 'odd noises'",
+            "federation monitoring incidents list --status open",
+            "federation monitoring incidents list --all --format csv",
+            "federation monitoring incidents list --status resolved --severity P0,high --since 7d",
+            "federation monitoring incidents show --incident-id INC-20261123-001",
+            "federation monitoring incidents show --incident-id INC-20261123-001 --format csv",
+            "federation monitoring incidents show --incident-id INC-20261123-009",
+            "federation monitoring incidents update --incident-id INC-20261123-001 --root-cause 'High controller CPU' --resolution 'Scaled controller nodes from 3 to 5'",
+            "federation monitoring incidents update --incident-id INC-20261123-001 --public-title 'Slow writes'",
+            "federation monitoring incidents acknowledge --incident-id INC-20261123-001",
+            "federation monitoring incidents assign --incident-id INC-20261123-001 --to ada --dry-run",
+            "federation monitoring incidents resolve --incident-id INC-20261123-001 --resolution 'power is back'",
+            "federation monitoring incidents post-mortem --incident-id INC-20261123-001",
+            "federation monitoring incidents post-mortem --incident-id INC-20261123-001 --output draft.md",
+            "federation monitoring oncall show",
+            "federation monitoring oncall show --at 2026-11-29T02:00Z --format yaml",
+            "federation monitoring oncall schedule --days 7",
+            "federation monitoring oncall override --role primary --who ben --from 2026-11-23T09:00Z --until 2026-11-23T17:00Z",
+            "federation monitoring oncall override --role primary --who ben --from +1h --until soon",
+            "federation monitoring oncall remove --id override-001",
+            "federation monitoring oncall calendar --output shifts.ics",
+        ],
+    ),
+    (
         "maintenance",
         &[
             "maintenance schedule --region us-east-1 --start 2026-11-29T02:00Z --duration 2h --reason disks --no-placement",
@@ -512,6 +552,11 @@ fn failover_commands_print_what_their_transcript_says() {
 #[test]
 fn backup_commands_print_what_their_transcript_says() {
     holds("backup");
+}
+
+#[test]
+fn commands_about_incidents_print_what_their_transcript_says() {
+    holds("incidents");
 }
 
 #[test]

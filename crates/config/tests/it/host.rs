@@ -22,6 +22,10 @@ fn a_good_host_file_becomes_settings() {
     assert_eq!((config.vcpus, config.memory_mib, config.boot_concurrency), (8, 4096, None));
     assert_eq!((config.accelerator, config.vm_addresses.first), (Accelerator::Tcg, 32));
     assert_eq!(config.labels["disk"], "ssd");
+    assert_eq!(config.network, None);
+    let text = format!("{GOOD}network: {{interfaces: [eth0, eth1], mbps: 25000}}\n");
+    let network = HostConfig::parse(&text).unwrap().network.unwrap();
+    assert_eq!((network.interfaces.len(), network.mbps), (2, Some(25_000)));
 }
 
 #[test]
@@ -56,6 +60,16 @@ fn each_mistake_of_a_host_file_is_told_with_its_place() {
             "vcpus: 8",
             "control_plane: {program: dwcpd}\nvcpus: 8",
             "line 10, column 16: control_plane: 'address' is missing",
+        ),
+        (
+            "vcpus: 8",
+            "network: {interfaces: [eth0, a/b], mbps: 0}\nvcpus: 8",
+            "line 10, column 42: network.mbps: '0' is not a whole number from 1",
+        ),
+        (
+            "vcpus: 8",
+            "network: {interfaces: [eth0, a/b]}\nvcpus: 8",
+            "network: 'a/b' can't be the name of an",
         ),
         ("data_dir: data", "accelerator: warp", "accelerator: 'warp' is neither tcg nor auto"),
     ];

@@ -128,3 +128,38 @@ fn half_an_etcd_cluster_is_told() {
     let told = RegionConfig::parse(&format!("{GOOD}state: {{ store: etcd }}\n")).unwrap_err().to_string();
     assert!(told.contains("needs 'etcd' with its endpoints"), "{told}");
 }
+
+const OTLP: &str = "\
+telemetry:
+  otlp:
+    endpoint: https://collector:4318/tenants/7
+    headers_file: headers
+    metrics: false
+    interval: 30s
+";
+
+#[test]
+fn nobody_else_is_told_unless_a_collector_is_named() {
+    assert_eq!(RegionConfig::parse(GOOD).unwrap().telemetry.otlp, None);
+    let otlp = RegionConfig::parse(&format!("{GOOD}{OTLP}")).unwrap().telemetry.otlp.unwrap();
+    assert_eq!((otlp.logs, otlp.metrics, otlp.traces, otlp.interval_ms), (true, false, true, 30_000));
+    assert_eq!((otlp.headers_file.as_deref(), otlp.ca), (Some("headers"), None));
+    for (good, bad, complaint) in [
+        (
+            "https://collector:4318/tenants/7",
+            "collector:4318",
+            "otlp.endpoint: 'collector:4318' is not an endpoint",
+        ),
+        ("https://collector:4318/tenants/7", "https:///v1", "is not an endpoint"),
+        ("https://collector:4318/tenants/7", "https://user@collector", "is not an endpoint"),
+        ("    endpoint: https://collector:4318/tenants/7\n", "", "endpoint"),
+        ("interval: 30s", "interval: 10ms", "otlp.interval: '10ms' is out of range"),
+        ("metrics: false", "metrics: some", "otlp.metrics"),
+        ("headers_file", "header_file", "header_file"),
+    ] {
+        assert!(OTLP.contains(good), "{good}");
+        let text = format!("{GOOD}{}", OTLP.replace(good, bad));
+        let told = RegionConfig::parse(&text).unwrap_err().to_string();
+        assert!(told.contains(complaint), "{bad}: {told}");
+    }
+}

@@ -58,7 +58,7 @@ impl Node {
             }
         }
         let explain = create.explain;
-        let of = For::Create(Box::new((ticket, asked, create)));
+        let of = For::Create(Box::new((ticket, asked, create, self.now.mono)));
         self.decide_wanted(Wanted { request, count: 1, explain, of });
     }
 

@@ -78,6 +78,7 @@ impl Node {
         self.note_digest(group, index, &envelope);
         self.note_refused(group, &envelope, &outcome);
         self.note_shown(group, index);
+        self.note_applied(group, index, &envelope, &outcome);
         self.applied(group, index, term, &outcome);
         self.facts_changed(group, Revision(index), &envelope);
         if group == FEDERATION_GROUP {

@@ -39,9 +39,12 @@ pub struct Proposal {
     pub(super) group: GroupId,
     envelope: Envelope,
     pub(super) purpose: Purpose,
+    began: Mono,
     deadline: Mono,
     sent: Option<Mono>,
     place: Option<(u64, u64)>,
+    /// When it got its place.
+    appended: Mono,
 }
 
 /// An outcome that waits until this node has applied what it speaks of.
@@ -101,8 +104,10 @@ impl Node {
         if envelope.request.is_empty() {
             envelope.request = format!("n{}-{:x}-{id}", self.config.me, self.proposals.incarnation);
         }
-        let deadline = self.now.mono.plus_ms(self.config.commit_timeout_ms);
-        let proposal = Proposal { group, envelope, purpose, deadline, sent: None, place: None };
+        let began = self.now.mono;
+        let deadline = began.plus_ms(self.config.commit_timeout_ms);
+        let (sent, place, appended) = (None, None, began);
+        let proposal = Proposal { group, envelope, purpose, began, deadline, sent, place, appended };
         self.proposals.open.insert(id, proposal);
         self.try_proposal(id);
     }
@@ -192,6 +197,7 @@ impl Node {
         self.proposals.concluding.remove(&ticket);
         if let Some(proposal) = self.proposals.open.get_mut(&ticket) {
             proposal.place = Some((index, term));
+            proposal.appended = self.now.mono;
             self.proposals.places.insert((group, index), ticket);
         }
     }
@@ -254,6 +260,10 @@ impl Node {
             return;
         }
         let proposal = self.proposals.open.remove(&id).expect("looked up above");
+        self.note_committed(group, &proposal.envelope, proposal.appended, (index, term));
+        if !matches!(proposal.purpose, Purpose::Elsewhere { .. }) {
+            self.note_proposed(group, &proposal.envelope, proposal.began, Some(outcome));
+        }
         self.conclude_proposal(group, index, proposal.purpose, outcome.clone());
     }
 
@@ -273,6 +283,7 @@ impl Node {
             None => proposal.sent = Some(self.now.mono),
             Some((revision, outcome)) => {
                 let proposal = self.proposals.open.remove(&proposed.id).expect("looked up above");
+                self.note_proposed(proposed.group, &proposal.envelope, proposal.began, Some(&outcome));
                 self.conclude_proposal(proposed.group, revision, proposal.purpose, outcome);
             }
         }
@@ -307,6 +318,9 @@ impl Node {
             self.proposals.open.iter().filter(|(_, p)| now >= p.deadline).map(|(id, _)| *id).collect();
         for id in late {
             let Some(proposal) = self.proposals.open.remove(&id) else { continue };
+            if !matches!(proposal.purpose, Purpose::Elsewhere { .. }) {
+                self.note_proposed(proposal.group, &proposal.envelope, proposal.began, None);
+            }
             let refusal = no_outcome(proposal.group, proposal.sent.is_some(), self.config.commit_timeout_ms);
             self.deliver(proposal.purpose, Err(refusal));
         }
@@ -360,7 +374,7 @@ impl Node {
 }
 
 /// The kind of a command: the first word of its debug form, of which no more is written.
-fn kind(command: &Command) -> String {
+pub(super) fn kind(command: &Command) -> String {
     struct FirstWord(String);
     impl std::fmt::Write for FirstWord {
         fn write_str(&mut self, text: &str) -> std::fmt::Result {

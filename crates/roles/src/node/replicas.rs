@@ -93,8 +93,8 @@ wire_struct!(ControllersBeat { 1 replicas, 2 decisions, 3 decisions_in_1000_s, 4
 /// What a decision is for.
 #[derive(Clone, Debug)]
 pub(super) enum For {
-    /// A VM that is to be created, or shown where it would go.
-    Create(Box<(u64, Asked, CreateVm)>),
+    /// A VM that is to be created, or shown where it would go, and when that was asked.
+    Create(Box<(u64, Asked, CreateVm, Mono)>),
     /// VMs that are only looked at: for this ticket.
     Preview(u64),
 }
@@ -360,8 +360,11 @@ impl Node {
     fn decided(&mut self, of: For, (mut places, report): Places) {
         match of {
             For::Create(create) => {
-                let (ticket, asked, create) = *create;
+                let (ticket, asked, create, began) = *create;
                 if let Some(placed) = places.pop() {
+                    if !create.dry_run {
+                        self.note_decided(&asked, began, &placed);
+                    }
                     self.create_placed(ticket, asked, create, placed, report);
                 }
             }

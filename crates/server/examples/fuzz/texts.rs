@@ -9,6 +9,7 @@ use dwcp_config::region::RegionConfig;
 use dwcp_mesh::LinkTable;
 use dwcp_server::dev::{self, DevPlan};
 use dwcp_server::http::routes;
+use dwcp_telemetry::notify;
 use serde::de::DeserializeOwned;
 
 use crate::Target;
@@ -19,6 +20,8 @@ pub fn all() -> Vec<Target> {
         text("region-yaml", regions, |text| RegionConfig::parse(text).is_ok()),
         text("host-yaml", hosts, |text| HostConfig::parse(text).is_ok()),
         text("cli-yaml", vec![CLI.into()], read_cli),
+        text("notifications-yaml", vec![NOTIFICATIONS.into()], |text| notify::read(text).is_ok()),
+        text("notifications-url", URLS.map(str::to_owned).to_vec(), |text| notify::guard::url(text).is_ok()),
         text("wan-toml", vec![LinkTable::development().to_text()], read_links),
         text("http-path", PATHS.map(str::to_owned).to_vec(), read_path),
         text("api-bodies", BODIES.map(str::to_owned).to_vec(), read_body),
@@ -75,6 +78,14 @@ fn read_links(text: &str) -> bool {
     assert!(LinkTable::parse(&table.to_text()).is_ok(), "what was read is written and read again");
     true
 }
+
+const NOTIFICATIONS: &str = include_str!("../../../../docs/operations/examples/notifications.yaml");
+
+const URLS: [&str; 3] = [
+    "https://hooks.example.com/services/T0/B0/x?y=z",
+    "http://[2600:1f18::1]:9093/",
+    "https://192.0.2.1:8443",
+];
 
 const PATHS: [&str; 5] = [
     "GET /v1/vms/web-1",

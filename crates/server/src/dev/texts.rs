@@ -104,6 +104,7 @@ pub(super) fn region(
          pki:\n  ca: {}\n  certificate: {}\n  key: {}\n  ca_key: {}\nwan: {}\n\
          bootstrap_admin_token_sha256: \"{token_hash}\"\n\
          backup:\n  key_file: {}\n\
+         monitoring:\n  notifications: {}\n\
          upgrade:\n  keys:\n    - \"{release_key}\"\n\
          timing:\n  election: 1200ms\n  loss_after: 2500ms\npeers:\n",
         region.number,
@@ -116,6 +117,7 @@ pub(super) fn region(
         path("pki/ca.key"),
         path("wan.toml"),
         path("backup.key"),
+        path("config/notifications.yaml"),
     );
     for peer in regions {
         let address = format!("127.77.{}.1:{PORT}", peer.number);
@@ -248,7 +250,8 @@ pub(super) fn host(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: 
          pki:\n  dir: {}\n  name: {}\nvcpus: 8\nmemory_mib: 4096\ndisk_gib: 64\nboot_concurrency: {boots}\n\
          labels:\n  cpu: emulated\n  disk: local\n  rack: rack-{}\n\
          vm_addresses:\n  base: \"127.77.{}\"\n  first: {}\n  count: 32\naccelerator: tcg\n\
-         bind: \"127.77.{}.{}:0\"\nwan_file: {}\ncontrollers:\n  most: 4\nregions:\n",
+         bind: \"127.77.{}.{}:0\"\nwan_file: {}\ncontrollers:\n  most: 4\n\
+         network:\n  interfaces: lo\n  mbps: 10000\nregions:\n",
         host.name,
         region.name,
         host.zone,

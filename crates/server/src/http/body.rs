@@ -62,8 +62,13 @@ impl Body for Outgoing {
 }
 
 /// Reads a request's body. Too large: status 413; too slow: 408.
-pub async fn read(mut body: Incoming) -> Result<Vec<u8>, Problem> {
-    match timeout(ARRIVES_WITHIN, read_frames(&mut body)).await {
+pub async fn read(body: Incoming) -> Result<Vec<u8>, Problem> {
+    read_within(body, LARGEST_BYTES).await
+}
+
+/// The same of at most so many bytes.
+pub async fn read_within(mut body: Incoming, limit: usize) -> Result<Vec<u8>, Problem> {
+    match timeout(ARRIVES_WITHIN, read_frames(&mut body, limit)).await {
         Ok(read) => read,
         Err(_) => {
             let title = "the request's body did not arrive in time";
@@ -74,25 +79,28 @@ pub async fn read(mut body: Incoming) -> Result<Vec<u8>, Problem> {
     }
 }
 
-async fn read_frames(body: &mut Incoming) -> Result<Vec<u8>, Problem> {
+async fn read_frames(body: &mut Incoming, limit: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let mut arrived = 0;
+    // Of one that says that it is too large nothing is held.
+    let held = if body.size_hint().lower() > limit as u64 { 0 } else { limit };
     while let Some(frame) = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
         let frame = frame.map_err(|error| Problem::bad_request(&format!("the body broke off: {error}")))?;
         let Some(data) = frame.data_ref() else { continue };
         arrived += data.len();
-        if arrived <= LARGEST_BYTES {
+        if arrived <= held {
             bytes.extend_from_slice(data);
         }
         if arrived > DRAINED_BYTES {
             break;
         }
     }
-    if arrived <= LARGEST_BYTES { Ok(bytes) } else { Err(too_large()) }
+    if arrived <= limit { Ok(bytes) } else { Err(too_large(limit)) }
 }
 
-fn too_large() -> Problem {
+/// A body of more than so many bytes: status 413.
+pub fn too_large(limit: usize) -> Problem {
     Problem::new(status_of(Code::TooLarge), Code::TooLarge.as_str(), Code::TooLarge.page().title)
-        .because(format!("a body may have at most {LARGEST_BYTES} bytes"))
+        .because(format!("a body may have at most {limit} bytes"))
         .and_then("nothing was changed")
 }

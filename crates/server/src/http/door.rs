@@ -1,25 +1,31 @@
 //! One request from its bytes to its answer: id, route, token, body, answer or problem.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use dwcp_api::problem::status_of;
 use dwcp_api::server::LeaderRead;
-use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, NDJSON, PROBLEM_JSON, Permission, Problem, REQUEST_ID};
+use dwcp_api::{
+    Endpoint, IDEMPOTENCY_KEY, NDJSON, PROBLEM_JSON, Permission, Problem, REQUEST_ID, TRACEPARENT,
+};
+use dwcp_telemetry::logs::Traceparent;
 use dwcp_types::{Code, Refusal};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue,
+    REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 
 use super::auth::{self, Caller};
 use super::body::{self, Outgoing};
 use super::call::{Call, digest};
 use super::routes::{self, Answered, Arrived, Found};
-use super::{Api, call, names, prometheus, web_console};
+use super::status_page::Form;
+use super::{Api, call, names, prometheus, status_page, web_console};
+use crate::clock;
 use crate::handle::View;
+use crate::telemetry::traces;
 
 const JSON: &str = "application/json";
 /// Between two looks of a stream, ms: usual, least, most.
@@ -30,15 +36,23 @@ const LONGEST_ID: usize = 128;
 /// Answers a request; never fails.
 pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> Response<Outgoing> {
     let (parts, body) = request.into_parts();
-    let id = request_id(&parts);
-    let head_only = parts.method == hyper::Method::HEAD;
-    let (instruments, began) = (api.instruments.clone(), Instant::now());
+    let caller = header(&parts, TRACEPARENT).and_then(|text| text.parse::<Traceparent>().ok());
+    let id = request_id(&parts, caller);
+    let head_only = parts.method == Method::HEAD;
+    let (instruments, traces, began) = (api.instruments.clone(), api.traces.clone(), clock::mono());
     let mut response = match serve(api, &parts, body, &id).await {
         Ok(response) => response,
         Err(refused) => problem_response(*refused, &id),
     };
-    let endpoint = endpoint(&parts);
-    instruments.answered(endpoint, response.status().as_u16(), began.elapsed().as_secs_f64());
+    let (status, took_us) = (response.status().as_u16(), clock::mono().0.saturating_sub(began.0));
+    let (endpoint, path) = endpoint(&parts);
+    instruments.answered(endpoint, status, took_us as f64 / 1e6);
+    // Whoever may not come in leaves nothing here but a line of the log.
+    if let (Some(traces), Some(path), 0..=400 | 402..) = (traces, path, status) {
+        let (request_id, method) = (id.as_str(), parts.method.as_str());
+        let writes = !matches!(parts.method, Method::GET | Method::HEAD);
+        traces.answered(&traces::Answered { request_id, caller, method, path, status, began, writes });
+    }
     if head_only {
         *response.body_mut() = Outgoing::Whole(None);
     }
@@ -51,14 +65,15 @@ pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> Response<Outgo
     response
 }
 
-/// What was asked, in one of a few words: a path that is none must not make a metric of its own.
-fn endpoint(parts: &Parts) -> &'static str {
+/// What was asked, in one of a few words, as a path that is none must not make a metric of its own; and its path in the table.
+fn endpoint(parts: &Parts) -> (&'static str, Option<&'static str>) {
     let path = parts.uri.path();
-    let method = if parts.method == hyper::Method::HEAD { "GET" } else { parts.method.as_str() };
+    let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
     match routes::find(method, path) {
-        Found::Route(route, _) => route.name,
-        _ if prometheus::is_mine(path) => "Prometheus",
-        _ => "other",
+        Found::Route(route, _) => (route.name, Some(route.path)),
+        _ if prometheus::is_mine(path) => ("Prometheus", None),
+        _ if path == status_page::ANNOUNCE || status_page::form(path).is_some() => ("StatusPage", None),
+        _ => ("other", None),
     }
 }
 
@@ -77,13 +92,17 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST_ID && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn request_id(parts: &Parts) -> String {
-    let given =
-        parts.headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|text| is_plain(text));
-    match given {
-        Some(text) => text.to_owned(),
-        None => auth::fresh_id("req_").unwrap_or_else(|_| "req_unknown".to_owned()),
+fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    parts.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The client's own id, or a fresh one: that of a request of a trace leads to the trace (see `trace_of`).
+fn request_id(parts: &Parts, caller: Option<Traceparent>) -> String {
+    if let Some(given) = header(parts, REQUEST_ID).filter(|text| is_plain(text)) {
+        return given.to_owned();
     }
+    let front = caller.map_or("req_".to_owned(), |caller| format!("req_{}-", caller.trace));
+    auth::fresh_id(&front).unwrap_or_else(|_| "req_unknown".to_owned())
 }
 
 async fn serve(
@@ -96,11 +115,20 @@ async fn serve(
     if let Some(response) = plain_page(&api, parts, path).await {
         return response;
     }
+    if path == prometheus::write::PATH {
+        if parts.method != hyper::Method::POST {
+            return Err(wrong_method(path, "POST"));
+        }
+        return Ok(prometheus::write::answer(&api, parts, incoming).await?);
+    }
     if prometheus::is_mine(path) {
         return foreign(&api, parts, incoming).await;
     }
+    if path == status_page::ANNOUNCE {
+        return announce(api, parts, incoming, id).await;
+    }
     // What answers GET answers HEAD, without a body.
-    let method = if parts.method == hyper::Method::HEAD { "GET" } else { parts.method.as_str() };
+    let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
     let (route, params) = match routes::find(method, path) {
         Found::Route(route, params) => (route, params),
         Found::OtherMethod(allowed) => return Err(wrong_method(path, &allowed.join(", "))),
@@ -148,7 +176,7 @@ async fn foreign(
     let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
     let caller = auth::authenticate(api, secret).await?;
     auth::permit(&caller, Permission::Read)?;
-    if !matches!(parts.method, hyper::Method::GET | hyper::Method::HEAD | hyper::Method::POST) {
+    if !matches!(parts.method, Method::GET | Method::HEAD | Method::POST) {
         return Err(wrong_method(parts.uri.path(), "GET, HEAD, POST"));
     }
     let accept = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
@@ -163,21 +191,67 @@ async fn foreign(
     Ok(response)
 }
 
-/// What is served beside the table: the web console, the document, and whether the process is well.
+/// An incident for the status page, as a form.
+async fn announce(
+    api: Arc<Api>,
+    parts: &Parts,
+    incoming: Incoming,
+    id: &str,
+) -> Result<Response<Outgoing>, Box<Refused>> {
+    let path = parts.uri.path();
+    let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
+    let caller = auth::authenticate(&api, secret).await?;
+    auth::permit(&caller, Permission::Operate)?;
+    if parts.method != hyper::Method::POST {
+        return Err(wrong_method(path, "POST"));
+    }
+    let key = idempotency_key(parts)?;
+    let body = body::read(incoming).await?;
+    let digest = digest(&[b"POST", path.as_bytes(), &body]);
+    let form = String::from_utf8(body).map_err(|_| Problem::bad_request("the body is no form"))?;
+    let call = Call { api, caller, key, digest, seed: None, request_id: id.to_owned() };
+    let (new, incident) = status_page::announce(&call, &form, &status_page::base(host(parts))).await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer(status, JSON, Outgoing::whole(incident.to_string())))
+}
+
+fn host(parts: &Parts) -> Option<&str> {
+    parts.headers.get(HOST).and_then(|value| value.to_str().ok())
+}
+
+/// The status page: for everybody, with the headers under which a browser runs and loads nothing.
+async fn status(api: &Arc<Api>, parts: &Parts, form: Form) -> Result<Response<Outgoing>, Box<Refused>> {
+    let (media, text) = status_page::answer(api, form, &status_page::base(host(parts))).await?;
+    let mut response = answer(StatusCode::OK, media, Outgoing::whole(text));
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::from_str(&status_page::POLICY) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// What is served beside the table: the web console, the status page, the document, and whether the process is well.
 async fn plain_page(
     api: &Arc<Api>,
     parts: &Parts,
     path: &str,
 ) -> Option<Result<Response<Outgoing>, Box<Refused>>> {
     let page = web_console::answer(path, &parts.headers);
-    if page.is_none() && !matches!(path, "/healthz" | "/v1/openapi.json") {
+    let form = status_page::form(path);
+    if page.is_none() && form.is_none() && !matches!(path, "/healthz" | "/v1/openapi.json") {
         return None;
     }
-    if !matches!(parts.method, hyper::Method::GET | hyper::Method::HEAD) {
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Some(Err(wrong_method(path, "GET, HEAD")));
     }
     if let Some(page) = page {
         return Some(Ok(page));
+    }
+    if let Some(form) = form {
+        return Some(status(api, parts, form).await);
     }
     if path == "/v1/openapi.json" {
         let document = dwcp_api::openapi().to_string();

@@ -16,10 +16,16 @@ impl Serve for FederationRead {
     async fn answer(call: &Call, _: FederationReadRequest) -> Result<FederationStatus, Problem> {
         let name = call.api.federation.clone();
         let lately = call.api.outlook.lately();
-        let mut status = call.look(move |view| status(view, name, &lately)).await?;
+        let glances = call.api.monitor().glances.clone();
+        let status = call
+            .look(move |view| FederationStatus {
+                open_incidents: Some(glances.open(view)),
+                ..status(view, name, &lately)
+            })
+            .await?;
         // What a later version wrote is not known here; everything else is.
-        status.sla_percent = sla::compliance(call).await.unwrap_or(None);
-        Ok(status)
+        let sla_percent = sla::compliance(call).await.unwrap_or(None);
+        Ok(FederationStatus { sla_percent, ..status })
     }
 }
 
@@ -33,7 +39,7 @@ fn status(view: &View<'_>, name: String, lately: &Lately) -> FederationStatus {
         regions,
         placement: placement(view),
         state_sync: state_sync(view),
-        // Nothing routes traffic or keeps incidents in this version: not measured, not zero.
+        // Nothing routes traffic in this version: not measured, not zero.
         routing: Quantiles::default(),
         sla_percent: None,
         open_incidents: None,

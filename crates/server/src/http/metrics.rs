@@ -9,7 +9,7 @@ use dwcp_api::metrics::{
 };
 use dwcp_telemetry::model::{Labels, NAME, Value};
 use dwcp_telemetry::promql::observed::Bare;
-use dwcp_telemetry::promql::{Answer, AnswerValue, Engine, ParseError, Query, QueryError, expand_globs};
+use dwcp_telemetry::promql::{Answer, AnswerValue, ParseError, Query, QueryError, expand_globs};
 use dwcp_types::{Code, Refusal};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -20,18 +20,15 @@ use super::names;
 use super::routes::Serve;
 use crate::clock::{self, ms};
 use crate::handle::View;
-use crate::telemetry::regions::{Federated, Others};
+use crate::telemetry::reader::{Reader, engine};
+use crate::telemetry::regions::{Federated, Others, Regions};
 
-/// Samples that one query may hold.
-const MOST_SAMPLES: u64 = 5_000_000;
 /// Queries of this process at once; more wait for their turn.
 const AT_ONCE: usize = 4;
 /// Names that globs may stand for, and columns of an export.
 const MOST_NAMES: usize = 40;
 /// Values of one answer.
 const MOST_VALUES: u64 = 500_000;
-/// Longest query.
-const LONGEST: std::time::Duration = std::time::Duration::from_secs(25);
 /// Most values of one row, as Prometheus has it.
 const MOST_POINTS: u64 = 11_000;
 /// A step that is chosen here gives so many values.
@@ -41,11 +38,6 @@ const LEAST_STEP_MS: u64 = 15_000;
 const DAY_MS: u64 = 86_400_000;
 /// Most days of an export.
 const MOST_DAYS: u64 = 400;
-
-/// How expressions are evaluated here.
-pub fn engine() -> Engine {
-    Engine { max_samples: MOST_SAMPLES, timeout: LONGEST, ..Engine::default() }
-}
 
 /// An answer that is not too long to be sent.
 ///
@@ -63,13 +55,24 @@ pub fn bounded(answer: Answer) -> Result<Answer, QueryError> {
     }
 }
 
-/// Every region, for one query.
+/// Whom to ask, for one query.
+pub async fn reader(api: &Api) -> Result<Reader, Problem> {
+    let (regions, others) = all(api).await?;
+    Ok(regions.reader(others, Handle::current()))
+}
+
+/// Every region, for one query that no other program answers.
 pub async fn federated(api: &Api) -> Result<Federated, Problem> {
+    let (regions, others) = all(api).await?;
+    Ok(Federated::new(regions, others, Handle::current()))
+}
+
+async fn all(api: &Api) -> Result<(Regions, Others), Problem> {
     let Some(regions) = api.measured.clone() else {
         return Err(Problem::from(&Refusal::new(Code::NotPossibleHere, "this process keeps no metrics")));
     };
     let others = api.node.look(others).await.ok_or_else(super::call::stopping)?;
-    Ok(Federated::new(regions, others, Handle::current()))
+    Ok((regions, others))
 }
 
 fn others(view: &View<'_>) -> Others {
@@ -110,13 +113,13 @@ pub fn unanswered(error: &QueryError) -> Problem {
 impl Serve for MetricsQuery {
     async fn answer(call: &Call, request: MetricsQueryRequest) -> Result<MetricsAnswer, Problem> {
         let window = Window::of(&request)?;
-        let federated = federated(&call.api).await?;
+        let reader = reader(&call.api).await?;
         let me = call.api.region.clone();
         blocking(move || {
-            let (rows, kind, text, mut warnings) = evaluate(&federated, &request.expression, &window)?;
-            let missing = federated.missing();
+            let (rows, kind, text, mut warnings) = evaluate(&reader, &request.expression, &window)?;
+            let missing = reader.missing();
             warnings.extend(missing.iter().map(|(region, why)| format!("{region}: {why}")));
-            let regions = federated.regions().into_iter().filter(|region| !missing.contains_key(region));
+            let regions = reader.regions().into_iter().filter(|region| !missing.contains_key(region));
             let mut regions: Vec<String> = regions.collect();
             if regions.is_empty() {
                 regions.push(me);
@@ -170,13 +173,12 @@ impl Window {
 type Evaluated = (Vec<MetricsRow>, &'static str, Option<String>, Vec<String>);
 
 /// An expression, with every name in the place of its globs.
-fn evaluate(source: &Federated, text: &str, window: &Window) -> Result<Evaluated, Problem> {
+fn evaluate(source: &Reader, text: &str, window: &Window) -> Result<Evaluated, Problem> {
     let mut globs = Vec::new();
     if text.contains('*') {
         let since = ms(window.end_ms.saturating_sub(window.range_ms.unwrap_or(DAY_MS)));
-        let names = source
-            .label_values(NAME, &[], (since, ms(window.end_ms)))
-            .map_err(|error| unanswered(&QueryError::Source(error.to_string())))?;
+        let names =
+            source.label_values(NAME, (since, ms(window.end_ms))).map_err(|error| unanswered(&error))?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         globs = expand_globs(text, &names);
     }
@@ -197,14 +199,13 @@ fn evaluate(source: &Federated, text: &str, window: &Window) -> Result<Evaluated
     Ok((rows, kind, None, warnings))
 }
 
-fn one(source: &Federated, text: &str, window: &Window, name: Option<&str>) -> Result<Evaluated, Problem> {
+fn one(source: &Reader, text: &str, window: &Window, name: Option<&str>) -> Result<Evaluated, Problem> {
     let query = Query::parse(text).map_err(|error| malformed(text, &error))?;
     let engine = engine();
     let (end, range) = (ms(window.end_ms), window.range_ms.map(ms));
     if let (Some(bare), None) = (Bare::of(&query), window.step_ms) {
-        let span = (range.map(|range| end - range), end);
-        let found = bare.quantile(source, span, engine.lookback_ms, MOST_SAMPLES);
-        let found = found.map_err(|error| unanswered(&error))?;
+        let found =
+            source.observed(&engine, (&bare, &query), range, end).map_err(|error| unanswered(&error))?;
         let labels = name.map(|name| (NAME.to_owned(), name.to_owned())).into_iter().collect();
         let row = |value: f64| MetricsRow {
             labels,
@@ -213,11 +214,11 @@ fn one(source: &Federated, text: &str, window: &Window, name: Option<&str>) -> R
         return Ok((found.quantile.map(row).into_iter().collect(), "vector", None, found.warnings));
     }
     let answer = match range {
-        None => engine.instant(source, &query, end),
+        None => source.instant(&engine, &query, end),
         Some(range) => {
             let chosen = || (window.range_ms.unwrap_or(0) / POINTS).max(LEAST_STEP_MS);
             let step = ms(window.step_ms.unwrap_or_else(chosen));
-            engine.range(source, &query, end - range, end, step)
+            source.range(&engine, &query, (end - range, end), step)
         }
     };
     let answer = answer.and_then(bounded).map_err(|error| unanswered(&error))?;
@@ -285,11 +286,12 @@ fn figure(name: &str, region: Option<&str>) -> Result<String, Problem> {
         "cpu_usage" => format!("avg(dwcp_federation_cpu_utilization{within})"),
         "memory_usage" => format!("avg(dwcp_federation_memory_utilization{within})"),
         "storage_usage" => format!("avg(dwcp_federation_storage_utilization{within})"),
+        "network_usage" => format!("avg(dwcp_federation_network_utilization{within})"),
         name => format!("avg({name}{within})"),
     };
     let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:".contains(&b));
     if !is_name || Query::parse(&expression).is_err() {
-        let known = "vm_count, cpu_usage, memory_usage, storage_usage, or a metric's name";
+        let known = "vm_count, cpu_usage, memory_usage, storage_usage, network_usage, or a metric's name";
         return Err(bad_value("metrics", format!("'{name}' is no figure: {known}")));
     }
     Ok(expression)
@@ -311,13 +313,13 @@ impl Serve for MetricsExport {
         let expressions: Result<Vec<String>, Problem> =
             metrics.iter().map(|name| figure(name, request.region.as_deref())).collect();
         let expressions = expressions?;
-        let federated = federated(&call.api).await?;
-        blocking(move || export(&federated, metrics, &expressions, days)).await
+        let reader = reader(&call.api).await?;
+        blocking(move || export(&reader, metrics, &expressions, days)).await
     }
 }
 
 fn export(
-    source: &Federated,
+    source: &Reader,
     metrics: Vec<String>,
     expressions: &[String],
     count: u64,
@@ -349,7 +351,7 @@ fn export(
         for (window, every, start, end) in spans.into_iter().filter(|(_, _, start, end)| start <= end) {
             let text = format!("avg_over_time(({expression})[{window}ms:{every}])");
             let query = Query::parse(&text).map_err(|error| malformed(&text, &error))?;
-            let answer = engine().range(source, &query, ms(start), ms(end), ms(DAY_MS));
+            let answer = source.range(&engine(), &query, (ms(start), ms(end)), ms(DAY_MS));
             let answer = answer.map_err(|error| unanswered(&error))?;
             warnings.extend(answer.warnings);
             if let AnswerValue::Matrix(all) = answer.value {

@@ -1,7 +1,9 @@
-//! What programs made for Prometheus ask for: `/metrics` of this process, and Prometheus' HTTP API over every region under
+//! What programs made for Prometheus ask for: `/metrics` of this process and of hosts, and Prometheus' HTTP API over every region under
 //! `/api/v1` (prometheus.io, *HTTP API*).
 
 mod json;
+mod targets;
+pub mod write;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,10 +16,13 @@ use dwcp_telemetry::promql::{Query, QueryError, read_duration};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::metrics::{blocking, bounded, engine, federated};
+use super::metrics::{blocking, bounded, reader};
 use super::routes::unescape;
 use super::{Api, call};
 use crate::clock;
+use crate::outbound::Said;
+use crate::telemetry::prometheus::Prometheus;
+use crate::telemetry::reader::{Reader, engine};
 use crate::telemetry::regions::Federated;
 
 /// Most values of one row.
@@ -44,7 +49,7 @@ struct Refused {
 
 /// Whether a path is one of these.
 pub fn is_mine(path: &str) -> bool {
-    path == "/metrics" || path.starts_with("/api/v1/")
+    path == "/metrics" || path.starts_with("/metrics/") || path.starts_with("/api/v1/")
 }
 
 /// Answers a request whose caller may read. `fields`: those of the query and of a form.
@@ -52,7 +57,11 @@ pub async fn answer(api: &Arc<Api>, path: &str, accept: &str, fields: &str) -> R
     if path == "/metrics" {
         return metrics(api, accept).await;
     }
+    if let Some(rest) = path.strip_prefix("/metrics/") {
+        return targets::answer(api, rest, accept).await;
+    }
     let asked = path.strip_prefix("/api/v1/").unwrap_or_default().to_owned();
+    let form = fields.to_owned();
     let fields = Fields::of(fields);
     let done = match asked.as_str() {
         "metadata" => Ok(json!({ "status": "success", "data": metadata(api).await?, "warnings": [] })),
@@ -61,10 +70,15 @@ pub async fn answer(api: &Arc<Api>, path: &str, accept: &str, fields: &str) -> R
             Ok(json!({ "status": "success", "data": { "version": version, "application": "DWCP" } }))
         }
         "format_query" => format_query(&fields),
-        _ => {
-            let federated = federated(api).await?;
-            blocking(move || Ok(read(&federated, &asked, &fields))).await?
-        }
+        _ => match reader(api).await? {
+            Reader::Regions(federated) => blocking(move || Ok(read(&federated, &asked, &fields))).await?,
+            Reader::Prometheus(prometheus) => {
+                match blocking(move || Ok(passed_on(&prometheus, &asked, &form))).await? {
+                    Ok(answered) => return Ok(answered),
+                    Err(refused) => Err(refused),
+                }
+            }
+        },
     };
     let (status, body) = match done {
         Ok(body) => (StatusCode::OK, body),
@@ -73,6 +87,24 @@ pub async fn answer(api: &Arc<Api>, path: &str, accept: &str, fields: &str) -> R
         }
     };
     Ok(Answered { status, media: "application/json", body: body.to_string().into_bytes() })
+}
+
+/// What the program that keeps the metrics says to that, word by word.
+fn passed_on(prometheus: &Prometheus, asked: &str, form: &str) -> Result<Answered, Refused> {
+    let label = asked.strip_prefix("label/").and_then(|rest| rest.strip_suffix("/values"));
+    let is_name =
+        |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
+    let said = match (asked, label) {
+        ("query" | "query_range" | "series" | "labels", _) => prometheus.post(asked, form),
+        (_, Some(label)) if is_name(label) => prometheus.get(asked, form.trim_matches('&')),
+        _ => return Err(not_here(asked)),
+    };
+    let Said { status, body, .. } =
+        said.map_err(|why| Refused { status: StatusCode::SERVICE_UNAVAILABLE, kind: "unavailable", why })?;
+    // That it does not let this process in is nothing that the caller could help with a token.
+    let status = if matches!(status, 401 | 403) { 502 } else { status };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    Ok(Answered { status, media: "application/json", body })
 }
 
 async fn metrics(api: &Arc<Api>, accept: &str) -> Result<Answered, Problem> {
@@ -245,16 +277,13 @@ fn listed(source: &Federated, asked: &str, fields: &Fields, now: i64) -> Result<
         return Ok(Value::Array(all.iter().map(json::labels).collect()));
     }
     if asked == "targets" {
-        let names = source.regions().into_iter().map(|region| {
-            json!({ "labels": { "job": "dwcpd", "instance": region }, "health": "unknown", "scrapePool": "dwcpd" })
-        });
-        return Ok(json!({ "activeTargets": names.collect::<Vec<_>>(), "droppedTargets": [] }));
+        return targets::all(source, now);
     }
-    Err(Refused {
-        status: StatusCode::NOT_FOUND,
-        kind: "not_found",
-        why: format!("there is no {asked} here"),
-    })
+    Err(not_here(asked))
+}
+
+fn not_here(asked: &str) -> Refused {
+    Refused { status: StatusCode::NOT_FOUND, kind: "not_found", why: format!("there is no {asked} here") }
 }
 
 #[cfg(test)]

@@ -112,6 +112,7 @@ routes! {
     backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList BackupRestore;
     restoration: RestorationRead RestorationWriteOff RestorationDecide;
     maintenance: MaintenanceSchedule MaintenanceList MaintenanceCancel;
+    notification: NotificationSend NotificationTest NotificationRetry NotificationList;
     region: RegionList RegionRead RegionHealthCheck RegionVmCount RegionEnable RegionDisable RegionEnablePlacement
         RegionDisablePlacement RegionTraffic;
     membership: PoolList RegionDeploy MembershipRead RegionReplicate RegionRemove RegionCleanUp;
@@ -127,10 +128,13 @@ routes! {
     migration: MigrateStart MigrationList MigrationCancel RegionDrain HostDrain RegionFailback Rebalance;
     freeze: FreezeRead FreezeSet;
     event: EventList;
+    incident: IncidentCreate IncidentList IncidentRead IncidentUpdate IncidentPostMortem;
+    on_call: OnCallRead OnCallSchedule OnCallCalendar OnCallOverride OnCallRemove;
     state: LagMatrixRead QueueDepthRead ReplicationRead ReplicationConfigure SyncVerify SyncForce;
     network: LatencyMatrixRead;
     metrics: MetricsQuery MetricsExport;
     log: LogQuery;
+    trace: TraceRead;
     controller: ControllerRead ControllerConfigure CacheStatsRead;
     controllers: ControllersRead ControllersScale;
     link: LinkList LinkSet;

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use dwcp_roles::node::{Asked, Reply, Request};
 use dwcp_state::{
     Document, DocumentChange, DocumentChanges, DocumentEvent, DocumentKey, DocumentKind, FEDERATION_GROUP,
+    Outcome,
 };
 use dwcp_types::{Code, Refusal, Revision};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::handle::{NodeHandle, stopping};
+use crate::handle::{NodeHandle, View, stopping};
 
 /// How often a change is decided anew because somebody else changed what it was decided on.
 const TRIES: u32 = 10;
@@ -29,16 +30,20 @@ pub struct Draft {
 
 impl Documents {
     /// All documents of these kinds, of the facts that are here.
+    pub fn of(view: &View<'_>, kinds: &[DocumentKind]) -> Documents {
+        let all = view.node.facts().core.documents.iter();
+        Documents(
+            all.filter(|(key, _)| kinds.contains(&key.kind)).map(|(k, d)| (k.clone(), d.clone())).collect(),
+        )
+    }
+
+    /// The same, from outside of the node.
     ///
     /// # Errors
     /// This process is stopping.
     pub async fn look(node: &NodeHandle, kinds: &[DocumentKind]) -> Result<Documents, Refusal> {
         let kinds = kinds.to_vec();
-        let look = node.look(move |view| {
-            let all = view.node.facts().core.documents.iter();
-            all.filter(|(key, _)| kinds.contains(&key.kind)).map(|(k, d)| (k.clone(), d.clone())).collect()
-        });
-        look.await.map(Documents).ok_or_else(stopping)
+        node.look(move |view| Documents::of(view, &kinds)).await.ok_or_else(stopping)
     }
 
     /// One document; `None`: there is none of that id.
@@ -84,7 +89,11 @@ impl Documents {
     }
 }
 
-fn read<T: DeserializeOwned>(key: &DocumentKey, document: &Document) -> Result<T, Refusal> {
+/// A document as the value that it is.
+///
+/// # Errors
+/// A later version wrote it.
+pub(crate) fn read<T: DeserializeOwned>(key: &DocumentKey, document: &Document) -> Result<T, Refusal> {
     serde_json::from_str(&document.text).map_err(|error| {
         Refusal::new(Code::NotReady, format!("{key} can't be read"))
             .because(error.to_string())
@@ -142,12 +151,12 @@ pub async fn change<T>(
     mut decide: impl FnMut(&Documents, &mut Draft) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let mut last = None;
-    for _ in 0..TRIES {
+    for attempt in 0..TRIES {
         let seen = Documents::look(node, kinds).await?;
         let mut draft = Draft::default();
         let decided = decide(&seen, &mut draft)?;
         let Some(changes) = draft.changes(&seen) else { return Ok(decided) };
-        match node.ask(Request::ChangeDocuments(asked.clone(), Box::new(changes))).await {
+        match node.ask(Request::ChangeDocuments(attempted(asked, attempt), Box::new(changes))).await {
             Reply::Refused(refusal) if refusal.code == Code::StaleRevision => {
                 last = Some(refusal);
                 // The facts here are behind: what came between must be seen before it is decided anew.
@@ -160,4 +169,36 @@ pub async fn change<T>(
         }
     }
     Err(last.unwrap_or_else(stopping))
+}
+
+/// Who asks, in one of several attempts: the outcome of each is remembered under its own key.
+fn attempted(asked: &Asked, attempt: u32) -> Asked {
+    let key =
+        asked.key.as_ref().map(|key| if attempt == 0 { key.clone() } else { format!("{key}#{attempt}") });
+    Asked { key, ..asked.clone() }
+}
+
+/// Whether a change was carried out before under the key of `asked`, as far as is known here: it is not decided anew, for what it
+/// changed is changed already.
+///
+/// # Errors
+/// The key was used for another request, or this process is stopping.
+pub async fn was_done(node: &NodeHandle, asked: &Asked) -> Result<bool, Refusal> {
+    let asked = asked.clone();
+    let look = move |view: &View<'_>| {
+        let ledger = &view.node.facts().core.ledger;
+        for attempt in 0..TRIES {
+            let key = attempted(&asked, attempt).key.unwrap_or_default();
+            match ledger.recall(&key) {
+                Some((digest, _)) if *digest != asked.digest => {
+                    let what = format!("the idempotency key {key} was used for another request");
+                    return Err(Refusal::new(Code::IdempotencyMismatch, what));
+                }
+                Some((_, Outcome::Accepted(_))) => return Ok(true),
+                _ => {}
+            }
+        }
+        Ok(false)
+    };
+    node.look(look).await.ok_or_else(stopping)?
 }

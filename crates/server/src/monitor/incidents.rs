@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use dwcp_roles::node::Asked;
 use dwcp_state::{DocumentEvent, DocumentKind, Severity as Weight};
 use dwcp_telemetry::incidents::{Book, Decision, Incident, IncidentId, Policy, Refused, Severity};
+use dwcp_telemetry::notify::Subject;
 use dwcp_types::{Code, Refusal};
 
-use super::Monitor;
 use super::documents::{self, Documents, Draft};
+use super::{Monitor, outbox};
 use crate::clock;
 
 /// The kinds that a change of incidents reads and writes.
@@ -50,10 +51,39 @@ pub async fn change<T>(
         let (decided, decisions) =
             monitor.with_policy(seen, |policy| decide(&mut book, policy, now_ms))??;
         keep(draft, &before, &book)?;
-        monitor.tell(seen, draft, &book, &decisions, now_ms)?;
+        follow(monitor, (seen, draft), &book, &decisions, now_ms)?;
         Ok(decided)
     })
     .await
+}
+
+/// What [`change`] would make of incidents; nothing is changed.
+///
+/// # Errors
+/// What `decide` refuses, or a later version wrote an incident.
+pub async fn preview<T>(
+    monitor: &Monitor,
+    decide: impl FnOnce(&mut Book, &Policy<'_>, i64) -> Result<(T, Vec<Decision>), Refusal>,
+) -> Result<(T, Book), Refusal> {
+    let seen = Documents::look(&monitor.node, KINDS).await?;
+    let mut book = book(&seen)?;
+    let (decided, _) = monitor.with_policy(&seen, |policy| decide(&mut book, policy, clock::wall_ms()))??;
+    Ok((decided, book))
+}
+
+/// Drafts what follows from decisions: events, and messages to whoever they concern.
+///
+/// # Errors
+/// A document can't be read or written.
+pub fn follow(
+    monitor: &Monitor,
+    (seen, draft): (&Documents, &mut Draft),
+    book: &Book,
+    decisions: &[Decision],
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    decisions.iter().filter_map(|decision| event(book, decision)).for_each(|event| draft.event(event));
+    outbox::tell(monitor, (seen, draft), book, decisions, now_ms)
 }
 
 /// Drafts what differs between two states of all incidents.
@@ -71,6 +101,14 @@ pub fn keep(draft: &mut Draft, before: &Book, after: &Book) -> Result<(), Refusa
         draft.remove(DocumentKind::Incident, &id.0);
     }
     Ok(())
+}
+
+/// Whether a message is about an incident that is not over.
+pub fn is_open(book: &Book, subject: &Subject) -> bool {
+    match subject {
+        Subject::Incident { id, .. } => book.get(id).is_some_and(Incident::is_open),
+        Subject::Notice(_) => false,
+    }
 }
 
 /// The event that a decision is remembered by; none: the incident's own timeline says enough.

@@ -219,7 +219,7 @@ async fn break_news(monitor: &Monitor, keeper: &Keeper, look: &Look, log: &Log) 
             }
         })?;
         incidents::keep(draft, &before, &book)?;
-        monitor.tell(seen, draft, &book, &decisions, now_ms)?;
+        incidents::follow(monitor, (seen, draft), &book, &decisions, now_ms)?;
         for breach in &news.found {
             draft.put(DocumentKind::Breach, &breach.breach, breach)?;
             draft.event(event(breach));

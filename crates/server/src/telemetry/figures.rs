@@ -3,97 +3,116 @@
 //! What is a region's own (its VMs, hosts, what they use) is shown by its own process alone, so that sums over the federation
 //! count it once. What one region sees of another has the label `observer`, or `from` and `to`.
 
+mod seen;
+
 use dwcp_api::region::{Lifecycle, RegionSummary, Usage};
 use dwcp_api::vm::VmState;
 use dwcp_roles::node::LinkReading;
-use dwcp_state::{GuardState, HostStanding, ProtectionMode, RegionFacts};
 use dwcp_telemetry::exposition::Family;
 use dwcp_telemetry::model::Labels;
-use dwcp_types::{NodeId, VERSION};
+use dwcp_types::{VERSION, Wall};
 
-use crate::handle::View;
-use crate::http::Lately;
-use crate::http::{names, region_summary, vm_record};
+pub use seen::Seen;
+use seen::{SeenFailover, SeenFederation, SeenGroup, SeenHost};
 
 /// Families under the making, one name each.
 #[derive(Default)]
-struct Figures {
-    families: Vec<Family>,
+pub(super) struct Figures {
+    pub families: Vec<Family>,
 }
 
 impl Figures {
     /// What is now. Values that are not known are left out: a series that is not there is no zero.
-    fn gauge<const N: usize>(
+    pub fn gauge<L: IntoIterator<Item = (&'static str, String)>>(
         &mut self,
         name: &str,
         help: &str,
-        points: impl IntoIterator<Item = ([(&'static str, String); N], Option<f64>)>,
+        points: impl IntoIterator<Item = (L, Option<f64>)>,
     ) {
         let known = points.into_iter().filter_map(|(labels, value)| Some((Labels::new(labels), value?)));
         self.families.push(Family::gauge(name, help, known.collect()));
     }
 
     /// What only goes up while this process lives.
-    fn counter<const N: usize>(
+    pub fn counter<L: IntoIterator<Item = (&'static str, String)>>(
         &mut self,
         name: &str,
         help: &str,
-        points: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
+        points: impl IntoIterator<Item = (L, f64)>,
     ) {
         let points = points.into_iter().map(|(labels, value)| (Labels::new(labels), value));
         self.families.push(Family::counter(name, help, points.collect()));
     }
+
+    /// From when to when a certificate is valid, s since 1970.
+    pub fn certificate(&mut self, labels: &[(&'static str, String)], from_s: u64, until_s: u64) {
+        let one = |at_s: u64| [(labels.to_vec(), Some(at_s as f64))];
+        self.gauge(
+            "dwcp_federation_certificate_issued_timestamp_seconds",
+            "From when on the certificate that a component uses is valid.",
+            one(from_s),
+        );
+        self.gauge(
+            "dwcp_federation_certificate_expiry_timestamp_seconds",
+            "When the certificate that a component uses ends.",
+            one(until_s),
+        );
+    }
+}
+
+/// What is known beside the state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// From when to when this process's certificate is valid, s since 1970.
+    pub certificate_s: Option<(u64, u64)>,
+    /// What the networks of this region's hosts carry, percent of what they can.
+    pub network_percent: Option<f64>,
 }
 
 /// Everything that this process knows now.
-pub fn families(view: &View<'_>, lately: &Lately) -> Vec<Family> {
+pub fn families(seen: &Seen, beside: Beside) -> Vec<Family> {
     let mut out = Figures::default();
-    let own = view.node.config().region.as_str().to_owned();
+    let own = seen.own.as_str();
     out.gauge(
         "dwcp_build_info",
         "Version of the program; always 1.",
-        [([("region", own.clone()), ("version", VERSION.to_string())], Some(1.0))],
+        [([("region", own.to_owned()), ("version", VERSION.to_string())], Some(1.0))],
     );
-    regions(&mut out, view, lately, &own);
-    if let Some(facts) = view.node.facts().regions.get(&view.node.config().region) {
-        vms(&mut out, view, facts, &own);
-        hosts(&mut out, view, facts, &own);
+    regions(&mut out, seen, beside);
+    vms(&mut out, seen);
+    hosts(&mut out, &seen.hosts, own);
+    links(&mut out, &seen.links, own);
+    groups(&mut out, &seen.groups, own);
+    process(&mut out, seen);
+    failovers(&mut out, &seen.failovers, own);
+    if let Some((from_s, until_s)) = beside.certificate_s {
+        let labels = [("region", own.to_owned()), ("component", "dwcpd".to_owned())];
+        out.certificate(&labels, from_s, until_s);
     }
-    links(&mut out, view, &own);
-    groups(&mut out, view, &own);
-    process(&mut out, view, &own);
-    federation(&mut out, view, &own);
+    if let Some(federated) = &seen.federation {
+        federation(&mut out, federated, own);
+    }
     out.families
 }
 
-fn regions(out: &mut Figures, view: &View<'_>, lately: &Lately, own: &str) {
-    let facts = view.node.facts();
-    let shown: Vec<RegionSummary> = facts
-        .core
-        .regions
-        .values()
-        .filter_map(|record| {
-            let of = facts.regions.get(&record.id)?;
-            Some(region_summary::show(view, record, of, lately))
-        })
-        .collect();
+fn regions(out: &mut Figures, all: &Seen, beside: Beside) {
+    let own = all.own.as_str();
     let seen = |region: &RegionSummary| [("region", region.region.clone()), ("observer", own.to_owned())];
+    let shown = || all.regions.iter().map(|(region, _)| region);
     out.gauge(
         "dwcp_federation_region_up",
         "Whether the observer hears a region's control plane.",
-        shown
-            .iter()
-            .map(|region| (seen(region), Some(f64::from(u8::from(names::is_heard(view, region.number)))))),
+        all.regions.iter().map(|(region, heard)| (seen(region), Some(f64::from(u8::from(*heard))))),
     );
     out.gauge(
         "dwcp_federation_region_health_score",
         "Health score of a region, 0 to 100, as the observer sees it.",
-        shown.iter().map(|region| (seen(region), region.health.score.map(f64::from))),
+        shown().map(|region| (seen(region), region.health.score.map(f64::from))),
     );
     out.gauge(
         "dwcp_federation_region_active",
         "Whether a region is in service by the facts that the observer has: neither lost, disabled, joining nor leaving.",
-        shown.iter().map(|region| {
+        shown().map(|region| {
             let active = matches!(region.lifecycle, Lifecycle::Active);
             (seen(region), Some(f64::from(u8::from(active))))
         }),
@@ -101,34 +120,63 @@ fn regions(out: &mut Figures, view: &View<'_>, lately: &Lately, own: &str) {
     out.gauge(
         "dwcp_federation_state_sync_lag_seconds",
         "How far the facts of region `source` in region `target` are behind their home.",
-        shown.iter().map(|region| {
+        shown().map(|region| {
             let labels = [("source", region.region.clone()), ("target", own.to_owned())];
             (labels, region.replication_lag_ms.map(|ms| ms as f64 / 1e3))
         }),
     );
-    if let Some(mine) = shown.iter().find(|region| region.region == own) {
-        own_region(out, mine, own);
+    if let Some(mine) = shown().find(|region| region.region == own) {
+        own_region(out, mine, beside);
     }
 }
 
-fn own_region(out: &mut Figures, mine: &RegionSummary, own: &str) {
+/// How many VMs a region can have: those that it has, and as many of their mean size as there is room for; none: it has none, or that is
+/// not known.
+fn vm_capacity(vms: u64, amounts: [&Usage; 3]) -> Option<u64> {
+    let more = |usage: &Usage| {
+        let (capacity, allocated) = (usage.capacity?, usage.allocated?);
+        let free = u128::from(capacity.saturating_sub(allocated));
+        // What nobody has any of bounds nothing.
+        Some((free * u128::from(vms)).checked_div(allocated.into()).map(|more| more as u64))
+    };
+    let rooms = amounts.into_iter().map(more).collect::<Option<Vec<_>>>()?;
+    Some(vms + rooms.into_iter().flatten().min()?)
+}
+
+fn own_region(out: &mut Figures, mine: &RegionSummary, beside: Beside) {
+    let own = mine.region.as_str();
     let of = |value: Option<f64>| [([("region", own.to_owned())], value)];
     out.gauge("dwcp_federation_active_vms", "VMs that live in a region.", of(mine.vms.map(|vms| vms as f64)));
-    let utilization: [(&str, &str, &Usage); 3] = [
-        ("dwcp_federation_cpu_utilization", "Processors of a region's hosts in use, in percent.", &mine.cpu),
+    let capacity = mine.vms.and_then(|vms| vm_capacity(vms, [&mine.cpu, &mine.memory, &mine.storage]));
+    out.gauge(
+        "dwcp_federation_vm_capacity",
+        "VMs that a region can have: those that live there, and as many more of their mean size as its hosts have room for.",
+        of(capacity.map(|count| count as f64)),
+    );
+    let utilization = [
+        (
+            "dwcp_federation_cpu_utilization",
+            "Processors of a region's hosts in use, in percent.",
+            mine.cpu.used_percent,
+        ),
         (
             "dwcp_federation_memory_utilization",
             "Memory of a region's hosts in use, in percent.",
-            &mine.memory,
+            mine.memory.used_percent,
         ),
         (
             "dwcp_federation_storage_utilization",
             "Disks of a region's hosts in use, in percent.",
-            &mine.storage,
+            mine.storage.used_percent,
+        ),
+        (
+            "dwcp_federation_network_utilization",
+            "What the networks of a region's hosts carry, the busier direction, in percent of what they can.",
+            beside.network_percent,
         ),
     ];
-    for (name, help, usage) in utilization {
-        out.gauge(name, help, of(usage.used_percent));
+    for (name, help, percent) in utilization {
+        out.gauge(name, help, of(percent));
     }
     let room = [
         ("dwcp_federation_vcpus", "Virtual processors", &mine.cpu, 1.0),
@@ -161,30 +209,19 @@ fn word(state: VmState) -> String {
     text.unwrap_or_default()
 }
 
-fn vms(out: &mut Figures, view: &View<'_>, facts: &RegionFacts, own: &str) {
-    let mut by_state = std::collections::BTreeMap::<String, u64>::new();
-    let mut protected = std::collections::BTreeMap::from([("sync", (0u64, 0u64)), ("async", (0, 0))]);
-    for vm in facts.vms.values().filter(|vm| vm.drill.is_none()) {
-        let found = names::Found { region: &facts.name, vm, departure: None };
-        *by_state.entry(word(vm_record::state(view, &found))).or_default() += 1;
-        if vm.is_protected() {
-            let guard = &vm.protection.guard;
-            let holds = guard.region.is_some() && guard.state == GuardState::Protected;
-            let mode = if vm.protection.mode == ProtectionMode::Sync { "sync" } else { "async" };
-            let (all, without) = protected.entry(mode).or_default();
-            (*all, *without) = (*all + 1, *without + u64::from(!holds));
-        }
-    }
+fn vms(out: &mut Figures, seen: &Seen) {
+    let own = &seen.own;
     out.gauge(
         "dwcp_federation_vms",
         "VMs of a region by what they do.",
-        by_state
-            .into_iter()
-            .map(|(state, count)| ([("region", own.to_owned()), ("state", state)], Some(count as f64))),
+        seen.vms
+            .iter()
+            .map(|(state, count)| ([("region", own.clone()), ("state", word(*state))], Some(*count as f64))),
     );
     let by_mode = |count: fn(&(u64, u64)) -> u64| {
-        let label = |mode: &&'static str| [("region", own.to_owned()), ("mode", (*mode).to_owned())];
-        protected.iter().map(|(mode, of)| (label(mode), Some(count(of) as f64))).collect::<Vec<_>>()
+        let label = |mode: &str| [("region", own.clone()), ("mode", mode.to_owned())];
+        let modes = ["sync", "async"].into_iter().zip(&seen.protected);
+        modes.map(|(mode, of)| (label(mode), Some(count(of) as f64))).collect::<Vec<_>>()
     };
     out.gauge(
         "dwcp_federation_protected_vms",
@@ -198,44 +235,33 @@ fn vms(out: &mut Figures, view: &View<'_>, facts: &RegionFacts, own: &str) {
     );
 }
 
-fn hosts(out: &mut Figures, view: &View<'_>, facts: &RegionFacts, own: &str) {
-    let label = |host: &str| [("region", own.to_owned()), ("host", host.to_owned())];
+fn hosts(out: &mut Figures, hosts: &[SeenHost], own: &str) {
+    let each = |value: &dyn Fn(&SeenHost) -> Option<f64>| {
+        let label = |host: &SeenHost| [("region", own.to_owned()), ("host", host.host.clone())];
+        hosts.iter().map(|host| (label(host), value(host))).collect::<Vec<_>>()
+    };
     out.gauge(
         "dwcp_federation_host_up",
         "Whether a host of a region holds its lease.",
-        facts.hosts.iter().map(|(host, of)| {
-            (label(host.as_str()), Some(f64::from(u8::from(of.standing == HostStanding::Up))))
-        }),
+        each(&|host| Some(f64::from(u8::from(host.up)))),
     );
-    let now: Vec<_> = facts.hosts.keys().map(|host| (host, view.node.host_now(facts.number, host))).collect();
     out.gauge(
         "dwcp_host_heard_seconds",
         "How long ago a host's agent was heard.",
-        now.iter()
-            .map(|(host, now)| (label(host.as_str()), now.as_ref().map(|now| now.heard_ms as f64 / 1e3))),
+        each(&|host| host.heard_ms.map(|ms| ms as f64 / 1e3)),
     );
-    let used = |at: usize| {
-        now.iter()
-            .map(|(host, now)| {
-                let usage = now.as_ref().and_then(|now| now.usage);
-                (label(host.as_str()), crate::http::used_percents(usage)[at])
-            })
-            .collect::<Vec<_>>()
-    };
+    let used = |at: usize| each(&|host| crate::http::used_percents(host.usage)[at]);
     out.gauge("dwcp_host_cpu_utilization", "Processors of a host in use, in percent.", used(0));
     out.gauge("dwcp_host_memory_utilization", "Memory of a host in use, in percent.", used(1));
     out.gauge("dwcp_host_storage_utilization", "Disk of a host in use, in percent.", used(2));
 }
 
-fn links(out: &mut Figures, view: &View<'_>, own: &str) {
-    let links = view.node.own_beat().links;
-    let name = |node: NodeId| view.node.region_name(node).map(|region| region.as_str().to_owned());
+fn links(out: &mut Figures, links: &[(String, LinkReading)], own: &str) {
     let each = |value: fn(&LinkReading) -> Option<f64>| {
-        let point = |link: &LinkReading| {
-            let labels = [("from", own.to_owned()), ("to", name(link.node)?)];
-            Some((labels, value(link)))
+        let point = |(to, link): &(String, LinkReading)| {
+            ([("from", own.to_owned()), ("to", to.clone())], value(link))
         };
-        links.iter().filter_map(point).collect::<Vec<_>>()
+        links.iter().map(point).collect::<Vec<_>>()
     };
     fn seconds(us: u64) -> Option<f64> {
         (us > 0).then(|| us as f64 / 1e6)
@@ -277,104 +303,131 @@ fn links(out: &mut Figures, view: &View<'_>, own: &str) {
     );
 }
 
-fn groups(out: &mut Figures, view: &View<'_>, own: &str) {
-    let named = view.node.regions().iter().map(|(number, region)| (*number, region.as_str().to_owned()));
-    let all = std::iter::once((dwcp_state::FEDERATION_GROUP, "federation".to_owned())).chain(named);
-    let known: Vec<_> =
-        all.filter_map(|(group, name)| Some((group, name, view.node.group(group)?))).collect();
-    let label = |group: &str| [("region", own.to_owned()), ("group", group.to_owned())];
+fn groups(out: &mut Figures, groups: &[SeenGroup], own: &str) {
+    let each = |value: fn(&SeenGroup) -> f64| {
+        let label = |group: &SeenGroup| [("region", own.to_owned()), ("group", group.name.clone())];
+        groups.iter().map(|group| (label(group), value(group))).collect::<Vec<_>>()
+    };
+    let now =
+        |value: fn(&SeenGroup) -> f64| each(value).into_iter().map(|(labels, value)| (labels, Some(value)));
     out.gauge(
         "dwcp_group_leader",
         "Whether this region's node leads a group.",
-        known
-            .iter()
-            .map(|(number, group, _)| (label(group), Some(f64::from(u8::from(view.node.leads(*number)))))),
+        now(|group| f64::from(u8::from(group.leads))),
     );
     out.gauge(
         "dwcp_group_has_leader",
         "Whether this region's node knows a leader of a group.",
-        known
-            .iter()
-            .map(|(_, group, status)| (label(group), Some(f64::from(u8::from(status.leader.is_some()))))),
+        now(|group| f64::from(u8::from(group.has_leader))),
     );
-    out.gauge(
-        "dwcp_federation_quorum_voters",
-        "Voters of a group.",
-        known.iter().map(|(_, group, status)| (label(group), Some(status.voters.len() as f64))),
-    );
+    out.gauge("dwcp_federation_quorum_voters", "Voters of a group.", now(|group| group.voters as f64));
     out.gauge(
         "dwcp_federation_quorum_voters_reachable",
         "Voters of a group that the region's node hears, itself included.",
-        known.iter().map(|(_, group, status)| {
-            let heard = status.voters.iter().filter(|voter| names::is_heard(view, **voter)).count();
-            (label(group), Some(heard as f64))
-        }),
+        now(|group| group.heard as f64),
     );
     out.counter(
         "dwcp_group_applied_total",
         "Entries of a group's log that were applied here, since the group began.",
-        known.iter().map(|(_, group, status)| (label(group), status.applied as f64)),
+        each(|group| group.applied as f64),
     );
     out.counter(
         "dwcp_group_term_total",
         "Elections of a group, as its term counts them.",
-        known.iter().map(|(_, group, status)| (label(group), status.term as f64)),
+        each(|group| group.term as f64),
     );
 }
 
-fn process(out: &mut Figures, view: &View<'_>, own: &str) {
-    let measures = view.node.own_beat().measures;
-    let of = |value: f64| [([("region", own.to_owned())], Some(value))];
+fn process(out: &mut Figures, seen: &Seen) {
+    let own = &seen.own;
+    let of = |value: f64| [([("region", own.clone())], Some(value))];
     out.gauge(
         "process_resident_memory_bytes",
         "Resident memory of the process.",
-        of(measures.rss_mib as f64 * 1024.0 * 1024.0),
+        of(seen.process.rss_mib as f64 * 1024.0 * 1024.0),
     );
     out.gauge(
         "dwcp_process_cpu_utilization",
         "Processor time of the process of late, in percent of one core.",
-        of(measures.cpu_percent as f64),
+        of(seen.process.cpu_percent as f64),
     );
-    let uptime_ms = view.now.mono.ms_since(view.node.started());
-    out.gauge("dwcp_process_uptime_seconds", "How long the process has run.", of(uptime_ms as f64 / 1e3));
-    let decisions = view.node.decisions();
+    out.gauge(
+        "dwcp_process_uptime_seconds",
+        "How long the process has run.",
+        of(seen.uptime_ms as f64 / 1e3),
+    );
     out.counter(
         "dwcp_placement_decisions_total",
         "Placement decisions by who made them.",
-        [("node", decisions.here), ("controller", decisions.by_replicas)]
-            .map(|(by, count)| ([("region", own.to_owned()), ("by", by.to_owned())], count as f64)),
+        [("node", seen.decisions.here), ("controller", seen.decisions.by_replicas)]
+            .map(|(by, count)| ([("region", own.clone()), ("by", by.to_owned())], count as f64)),
+    );
+}
+
+/// Every region shows them: the one that led when it happened may be the one that is gone.
+fn failovers(out: &mut Figures, last: &[SeenFailover], own: &str) {
+    let each = |value: fn(&SeenFailover) -> f64| {
+        let label = |of: &SeenFailover| [("region", of.region.clone()), ("observer", own.to_owned())];
+        last.iter().map(|of| (label(of), Some(value(of)))).collect::<Vec<_>>()
+    };
+    out.gauge(
+        "dwcp_federation_failover_last_duration_seconds",
+        "How long the last failover of a region took, from the first beat that was missed until its VMs served again.",
+        each(|of| of.took_ms as f64 / 1e3),
+    );
+    out.gauge(
+        "dwcp_federation_failover_last_end_timestamp_seconds",
+        "When the last failover of a region ended.",
+        each(|of| of.ended_at.0 as f64 / 1e3),
+    );
+    out.gauge(
+        "dwcp_federation_failover_last_lost_data_vms",
+        "VMs that serve again after the last failover of a region without something that had been written to their disks.",
+        each(|of| of.lost_data as f64),
     );
 }
 
 /// What is of the whole federation is shown by the node that leads its group.
-fn federation(out: &mut Figures, view: &View<'_>, own: &str) {
-    if !view.node.leads(dwcp_state::FEDERATION_GROUP) {
-        return;
-    }
-    let core = &view.node.facts().core;
-    let running = core.operations.values().filter(|operation| operation.ended_at.is_none()).count();
+fn federation(out: &mut Figures, seen: &SeenFederation, own: &str) {
     let by = |value: Option<f64>| [([("observer", own.to_owned())], value)];
     out.gauge(
         "dwcp_federation_running_operations",
         "Operations of the federation that are not over.",
-        by(Some(running as f64)),
+        by(Some(seen.running as f64)),
     );
-    let (plan, places) = (core.backups.plan.as_ref(), &core.backups.places);
-    let place = plan.and_then(|plan| places.get(&plan.destination));
-    let at = |at: Option<dwcp_types::Wall>| at.map(|at| at.0 as f64 / 1e3);
+    let at = |at: Option<Wall>| at.map(|at| at.0 as f64 / 1e3);
     out.gauge(
         "dwcp_federation_backup_last_success_timestamp_seconds",
         "Of when the newest backup at the planned destination is.",
-        by(at(place.and_then(|place| Some(place.newest.as_ref()?.at)))),
+        by(at(seen.backup_at)),
     );
     out.gauge(
         "dwcp_federation_backup_last_verified_timestamp_seconds",
         "When a backup at the planned destination was last read as a whole and was whole.",
-        by(at(place.filter(|place| place.verified.is_some()).map(|place| place.verified_at))),
+        by(at(seen.verified_at)),
     );
     out.gauge(
         "dwcp_federation_backup_interval_seconds",
         "How often backups are planned; 0: not at all.",
-        by(Some(plan.map_or(0.0, |plan| plan.interval_ms as f64 / 1e3))),
+        by(Some(seen.interval_ms as f64 / 1e3)),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_vms_of_the_mean_size_is_that_of_what_is_scarcest() {
+        let usage = |capacity, allocated| Usage {
+            capacity: Some(capacity),
+            allocated: Some(allocated),
+            used_percent: None,
+        };
+        let (cpu, memory, disk) = (usage(100, 20), usage(1_000, 500), usage(50, 0));
+        assert_eq!(vm_capacity(10, [&cpu, &memory, &disk]), Some(20), "memory for ten more");
+        assert_eq!(vm_capacity(10, [&usage(10, 20), &memory, &disk]), Some(10), "more than there is");
+        assert_eq!(vm_capacity(0, [&usage(9, 0), &usage(9, 0), &disk]), None, "of what size?");
+        assert_eq!(vm_capacity(1, [&Usage { allocated: None, ..cpu }, &memory, &disk]), None);
+    }
 }

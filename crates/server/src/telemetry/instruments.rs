@@ -1,10 +1,15 @@
 //! What this process counts as it happens.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dwcp_telemetry::exposition::Family;
+use dwcp_telemetry::model::Labels;
 use dwcp_telemetry::registry::{Counter, Gathered, Metrics, Observer, Registry};
 
+use super::intake::Intake;
+use super::keeper;
+use super::sender::Receiver;
 use crate::clock;
 
 /// Upper bounds of the classic buckets of short times, ms: about two in each doubling up to ten seconds.
@@ -27,9 +32,19 @@ pub struct Instruments {
     /// Making a batch durable, s.
     commit: Arc<Observer>,
     /// Answers of the API, s, by what was asked and how it ended.
-    answers: Metrics<Observer, 2>,
+    answers: Metrics<Observer, 3>,
     /// Lines of the log.
-    lines: Metrics<Counter, 2>,
+    /// Lines that could not be kept, by why.
+    left_out: Metrics<Counter, 1>,
+    lines: Metrics<Counter, 3>,
+    /// Samples that other programs wrote here.
+    written: Metrics<Counter, 1>,
+    /// Those that were refused, by why.
+    unwritten: Metrics<Counter, 2>,
+    /// Spans of traces, by whether they were kept.
+    spans: Metrics<Counter, 1>,
+    /// What was handed on to a collector, by kind and outcome.
+    exported: Metrics<Counter, 2>,
     /// What follows from the state, as it was looked up last.
     figures: Arc<Mutex<Vec<Family>>>,
     region: Arc<str>,
@@ -61,13 +76,41 @@ impl Instruments {
         let answers = registry.histogram(
             "dwcp_api_request_duration_seconds",
             "Time to answer a request of the API, by endpoint and class of status.",
-            ["endpoint", "status"],
+            ["region", "endpoint", "status"],
             &ANSWERS_SECONDS,
         );
         let lines = registry.counter(
             "dwcp_log_lines_total",
             "Lines of the log, by component and level.",
-            ["component", "level"],
+            ["region", "component", "level"],
+        );
+        let written = registry.counter(
+            "dwcp_remote_write_received_samples_total",
+            "Samples that other programs wrote into a region's store.",
+            ["region"],
+        );
+        let unwritten = registry.counter(
+            "dwcp_remote_write_received_refused_samples_total",
+            "Samples that other programs wrote and a region's store did not take, by why.",
+            ["region", "reason"],
+        );
+        let left_out = registry.counter(
+            "dwcp_log_lines_left_out_total",
+            "Lines that can't be searched later: the queue of those that wait to be kept was full, or a host sent too many.",
+            ["reason"],
+        );
+        let left_out = left_out.expect(made);
+        // Both are there from the start: a series that begins above 0 shows no increase.
+        let _ = (left_out.with(["queue"]), left_out.with(["rate"]));
+        let spans = registry.counter(
+            "dwcp_trace_spans_total",
+            "Spans of traces, by outcome: kept, or dropped because there were too many.",
+            ["outcome"],
+        );
+        let exported = registry.counter(
+            "dwcp_otlp_items_total",
+            "Lines, values and spans for an OpenTelemetry collector, by outcome: sent, refused, or dropped because too many waited.",
+            ["signal", "outcome"],
         );
         let figures: Arc<Mutex<Vec<Family>>> = Arc::default();
         let shown = figures.clone();
@@ -79,6 +122,11 @@ impl Instruments {
             commit: commit.expect(made).with([region]),
             answers: answers.expect(made),
             lines: lines.expect(made),
+            left_out,
+            written: written.expect(made),
+            unwritten: unwritten.expect(made),
+            spans: spans.expect(made),
+            exported: exported.expect(made),
             region: region.into(),
             registry: Arc::new(registry),
         }
@@ -109,12 +157,56 @@ impl Instruments {
             4 => "4xx",
             _ => "5xx",
         };
-        self.answers.with([endpoint, class]).observe(seconds);
+        self.answers.with([&self.region, endpoint, class]).observe(seconds);
     }
 
     /// A line was logged.
     pub fn logged(&self, component: &str, level: &str) {
-        self.lines.with([component, level]).inc();
+        self.lines.with([&self.region, component, level]).inc();
+    }
+
+    /// Another program wrote so many samples that were kept.
+    pub fn written(&self, samples: u64) {
+        self.written.with([&self.region]).inc_by(samples);
+    }
+
+    /// Another program wrote so many samples that were not.
+    pub fn unwritten(&self, reason: &str, samples: u64) {
+        self.unwritten.with([&self.region, reason]).inc_by(samples);
+    }
+
+    /// From now on what is kept and sent to other programs is shown too, and how large the file of the state is.
+    pub fn show_kept(&self, intake: Intake, state: PathBuf) {
+        let region = self.region.clone();
+        self.registry.collect(move || {
+            let mut families = Receiver::families(&intake.receivers, &region);
+            families.extend(intake.store.iter().flat_map(|store| keeper::families(store, &region)));
+            let size =
+                std::fs::metadata(&state).map(|of| (Labels::new([("region", &*region)]), of.len() as f64));
+            families.push(Family::gauge(
+                "dwcp_federation_state_size_bytes",
+                "Size of the file that holds a region's replicas.",
+                size.into_iter().collect(),
+            ));
+            families
+        });
+    }
+
+    /// So many lines could not be kept.
+    pub fn left_out(&self, reason: &str, count: u64) {
+        self.left_out.with([reason]).inc_by(count);
+    }
+
+    /// A span was noted, or was one too many.
+    pub fn traced(&self, kept: bool) {
+        self.spans.with([if kept { "kept" } else { "dropped" }]).inc();
+    }
+
+    /// So many items of a kind were handed on to a collector, or were not.
+    pub fn exported(&self, signal: &str, outcome: &str, items: u64) {
+        if items > 0 {
+            self.exported.with([signal, outcome]).add(items as f64);
+        }
     }
 
     /// The region whose process this is.

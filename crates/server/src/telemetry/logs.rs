@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use dwcp_api::log::LogQueryRequest;
 use dwcp_telemetry::logs::{
-    Cursor, Entry, Grep, Level, Limits, Order, Origin, Page, Query, Record, Shipment, Store,
+    Cursor, Entry, Grep, Level, Limits, Order, Origin, Page, Query, Record, Shipment, Store, TraceId,
 };
 use dwcp_types::{NodeId, decode, encode};
 
 use super::regions::Regions;
+use super::traces;
 use super::wire::{Ask, Tell, What};
 use crate::clock::{self, ms};
 use crate::handle::NodeHandle;
@@ -246,6 +247,10 @@ pub fn answer(store: &Store, ask: &Ask) -> Result<Vec<Vec<u8>>, String> {
             let asked: LogQueryRequest = serde_json::from_str(&ask.text).map_err(|e| e.to_string())?;
             let query = query(&asked, ask.end_ms).map_err(|(field, why)| format!("{field}: {why}"))?;
             Ok(pieces(store.query(&query).map_err(|e| e.to_string())?))
+        }
+        What::Spans => {
+            let trace = TraceId::parse(&ask.text).ok_or("the id of no trace")?;
+            Ok(pieces(store.query(&traces::query(trace)).map_err(|e| e.to_string())?))
         }
         What::LogAfter => {
             let origin = Origin::parse(&ask.text).ok_or("the name of no log")?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dwcp_mesh::{Class, MeshHandle, Sent};
 use dwcp_roles::node::Opaque;
 use dwcp_telemetry::exposition::Limits;
-use dwcp_telemetry::logs;
+use dwcp_telemetry::logs::{self, TraceId};
 use dwcp_telemetry::model::{Labels, Matcher, Select, Selected, Series, Source, SourceError};
 use dwcp_telemetry::remote_write::{self, Version};
 use dwcp_telemetry::store::Store;
@@ -20,6 +20,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::intake::Intake;
+use super::prometheus::Prometheus;
+use super::reader::Reader;
+use super::sender::Receiver;
 use super::wire::{Ask, Condition, Frame, Tell, What, decode_texts, encode_texts};
 use crate::asked::Asked;
 use crate::clock::ms;
@@ -44,8 +48,9 @@ const PIECE_BYTES: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Regions {
     me: NodeId,
-    /// None: it can't be used.
-    store: Option<Arc<Store>>,
+    intake: Intake,
+    /// Whoever is asked in place of the regions.
+    prometheus: Option<Arc<Prometheus>>,
     logs: Option<Arc<logs::Store>>,
     mesh: Option<MeshHandle>,
     asked: Asked<Tell>,
@@ -70,7 +75,8 @@ impl Regions {
     pub fn new(me: NodeId, store: Option<Arc<Store>>, mesh: Option<MeshHandle>) -> Regions {
         Regions {
             me,
-            store,
+            intake: Intake { store, ..Intake::default() },
+            prometheus: None,
             logs: None,
             mesh,
             asked: Asked::new(),
@@ -87,13 +93,41 @@ impl Regions {
         Regions { logs, ..self }
     }
 
-    /// What this region measured; none: its store can't be used.
+    /// The same, with who else gets what is kept here.
+    pub fn with_receivers(self, receivers: Arc<Vec<Arc<Receiver>>>) -> Regions {
+        Regions { intake: Intake { receivers, ..self.intake }, ..self }
+    }
+
+    /// The same, where another program is asked in place of the regions.
+    pub fn asking(self, prometheus: Option<Arc<Prometheus>>) -> Regions {
+        Regions { prometheus, ..self }
+    }
+
+    /// What this region measured; none: its store can't be used, or another program keeps it.
     pub fn store(&self) -> Option<&Arc<Store>> {
-        self.store.as_ref()
+        self.intake.store.as_ref()
+    }
+
+    /// Where samples go that are to be kept.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// Whom to ask, for one query. `others`: all regions, which are asked on `runtime`.
+    pub fn reader(&self, others: Others, runtime: Handle) -> Reader {
+        match &self.prometheus {
+            Some(prometheus) => Reader::Prometheus(prometheus.clone()),
+            None => Reader::Regions(Federated::new(self.clone(), others, runtime)),
+        }
+    }
+
+    /// The logs that are kept here; none: they can't be used.
+    pub fn logs(&self) -> Option<&Arc<logs::Store>> {
+        self.logs.as_ref()
     }
 
     fn own(&self) -> Result<&Store, SourceError> {
-        self.store.as_deref().ok_or_else(|| SourceError::Failed("it keeps no metrics".to_owned()))
+        self.intake.store.as_deref().ok_or_else(|| SourceError::Failed("it keeps no metrics".to_owned()))
     }
 
     /// Answers others, takes their answers and copies their logs, until the mesh ends.
@@ -200,7 +234,7 @@ fn pieces(regions: &Regions, ask: &Ask) -> Vec<Tell> {
             .own()
             .and_then(|store| store.label_values(&ask.label, &matchers, span.0, span.1))
             .map(texts),
-        What::Lines | What::LogAfter | What::Logs => match &regions.logs {
+        What::Lines | What::LogAfter | What::Logs | What::Spans => match &regions.logs {
             Some(logs) => super::logs::answer(logs, ask).map(|bodies| (bodies, vec![])),
             None => Err("no log is kept there".to_owned()),
         }
@@ -376,11 +410,23 @@ impl Federated {
         asked: String,
         now_ms: u64,
     ) -> Result<(Vec<logs::Page>, Vec<String>), String> {
+        self.pages(query, &Ask { what: What::Lines, text: asked, end_ms: now_ms, ..Ask::default() })
+    }
+
+    /// Pages of spans of a trace, of this region and of every other, and what could not be read there.
+    ///
+    /// # Errors
+    /// Why nothing is known here.
+    pub fn spans(&self, trace: TraceId) -> Result<(Vec<logs::Page>, Vec<String>), String> {
+        let ask = Ask { what: What::Spans, text: trace.to_string(), ..Ask::default() };
+        self.pages(&super::traces::query(trace), &ask)
+    }
+
+    fn pages(&self, query: &logs::Query, ask: &Ask) -> Result<(Vec<logs::Page>, Vec<String>), String> {
         let own = self.regions.logs.as_ref().ok_or("this process keeps no log")?;
         let mut pages = vec![own.query(query).map_err(|e| e.to_string())?];
-        let ask = Ask { what: What::Lines, text: asked, end_ms: now_ms, ..Ask::default() };
         let mut warnings = Vec::new();
-        for (region, answer) in self.ask_all(&ask) {
+        for (region, answer) in self.ask_all(ask) {
             let read =
                 |pieces: Vec<Tell>| super::logs::page(&pieces, query.order).map_err(SourceError::Failed);
             match answer.and_then(read) {

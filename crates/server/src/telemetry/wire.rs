@@ -62,8 +62,10 @@ pub enum What {
     LogAfter,
     /// The logs that are here, and the last number of each.
     Logs,
+    /// Spans of the trace whose id is in `text`.
+    Spans,
 }
-wire_enum!(What { 1 Samples, 2 Series, 3 Names, 4 Values, 5 Lines, 6 LogAfter, 7 Logs });
+wire_enum!(What { 1 Samples, 2 Series, 3 Names, 4 Values, 5 Lines, 6 LogAfter, 7 Logs, 8 Spans });
 
 /// A question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

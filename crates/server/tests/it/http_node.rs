@@ -20,10 +20,10 @@ use dwcp_server::backups::{self, place::Places};
 use dwcp_server::handle::{NodeHandle, Task, View};
 use dwcp_server::http::{Api, secret_hash, serve};
 use dwcp_server::log::Log;
+use dwcp_server::telemetry::hosts::{self, Hosts};
 use dwcp_server::telemetry::regions::Regions;
-use dwcp_server::telemetry::{Instruments, keeper};
+use dwcp_server::telemetry::{Instruments, Traces, keeper, logs};
 use dwcp_state::{Core, Region, Role, Token};
-use dwcp_telemetry::store::Store;
 use dwcp_types::{IMAGE_FILE, ImagePart, Mono, Now, RegionId, TokenId, Wall};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -323,16 +323,21 @@ impl Answer {
 impl Served {
     /// Starts it and waits until it can place VMs.
     pub fn start(name: &str) -> Served {
-        Served::start_with(name, None)
+        Served::start_with(name, None, Log::silent(REGION))
     }
 
     /// The same; it measures itself every second and keeps that in `folder`.
     pub fn start_measuring(name: &str, folder: &Path) -> Served {
-        let store = keeper::open(folder, dwcp_telemetry::store::Config::default(), &Log::silent(REGION));
-        Served::start_with(name, Some(store.expect("a store")))
+        let log = Log::silent(REGION);
+        let store = keeper::open(folder, dwcp_telemetry::store::Config::default(), &log).expect("a store");
+        let (logs, lines) = logs::open(&folder.with_file_name("logs"), REGION, &log).expect("a log");
+        log.keep_for_queries(lines);
+        let measured = Regions::new(1, Some(store), None).with_logs(Some(logs));
+        Served::start_with(name, Some(measured), log)
     }
 
-    fn start_with(name: &str, measurements: Option<Arc<Store>>) -> Served {
+    /// The same with its measurements, and where it logs.
+    pub fn start_with(name: &str, measured: Option<Regions>, log: Log) -> Served {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -352,10 +357,23 @@ impl Served {
         };
         let (handle, inbox) = NodeHandle::new();
         runtime.spawn(backups::keep(handle.clone(), Places::new(&config), Log::silent(REGION)));
-        let measured = measurements.clone().map(|store| Regions::new(1, Some(store), None));
-        let api = Arc::new(Api::new(handle, &config).measuring(Instruments::new(REGION), measured));
-        if let Some(store) = measurements {
-            runtime.spawn(keeper::keep(api.clone(), store, Duration::from_secs(1), Log::silent(REGION)));
+        let instruments = Instruments::new(REGION);
+        if let Some(measured) = &measured {
+            instruments.show_kept(measured.intake().clone(), "none".into());
+        }
+        let (hosts, _) = Hosts::new(None, log.clone(), instruments.clone());
+        let traces = Traces::new(REGION, log.clone(), instruments.clone());
+        let api = Api::new(handle.clone(), &config).measuring(instruments, measured.clone()).tracing(traces);
+        let api = Arc::new(api.linked(hosts.clone(), None));
+        let intake = measured.as_ref().map(|measured| measured.intake().clone());
+        if let Some(intake) = intake.filter(|intake| intake.is_open()) {
+            let every = Duration::from_secs(1);
+            runtime.spawn(hosts::keep(hosts, handle, intake.clone(), every, log.clone()));
+            runtime.spawn(keeper::keep(api.clone(), intake, every, log));
+        }
+        for receiver in measured.iter().flat_map(|measured| measured.intake().receivers.iter()) {
+            let store = measured.as_ref().and_then(|measured| measured.store().cloned());
+            runtime.spawn(receiver.clone().keep(store, 86_400_000, Log::silent(REGION)));
         }
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bind");
         let address = listener.local_addr().expect("address");

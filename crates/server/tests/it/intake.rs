@@ -10,6 +10,8 @@ use dwcp_server::handle::{NodeHandle, Task};
 use dwcp_server::links;
 use dwcp_server::log::Log;
 use dwcp_server::program::fetch;
+use dwcp_server::telemetry::Instruments;
+use dwcp_server::telemetry::hosts::Hosts;
 use tokio::sync::mpsc::{UnboundedReceiver, channel};
 
 use crate::scratch::Scratch;
@@ -62,6 +64,7 @@ async fn an_agent_that_sends_without_end_takes_no_memory_without_end() {
         mesh.clone(),
         door,
         (fetch::door().0, fetch::door().0, fetch::door().0),
+        Hosts::new(None, Log::silent("us-east-1"), Instruments::new("us-east-1")).0,
         Log::new("us-east-1"),
     ));
 

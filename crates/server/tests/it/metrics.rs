@@ -57,23 +57,37 @@ fn a_process_shows_what_it_measures_keeps_it_and_answers_queries() {
 fn programs_made_for_prometheus_are_answered() {
     let scratch = Scratch::new("prometheus");
     let served = Served::start_measuring("prometheus", &scratch.path().join("metrics"));
-    until("it is kept", || asked(&served, "up").is_some());
+    until("it is kept", || asked(&served, "up{job=\"dwcpd\"}").is_some());
+    until("the host was asked", || asked(&served, "up{job=\"dwcp-agentd\"}") == Some(0.0));
     let json = |target: &str| {
         let answer = served.get(target, ADMIN);
         (answer.status, answer.json())
     };
-    let (status, found) = json("/api/v1/query?query=up%2B1");
+    let (status, found) = json("/api/v1/query?query=up%7Bjob=%22dwcpd%22%7D%2B1");
     assert_eq!((status, &found["status"]), (200, &"success".into()));
     assert_eq!(found["data"]["result"][0]["value"][1], "2");
     let (_, found) = json("/api/v1/query_range?query=up&start=0&end=1&step=1");
     assert_eq!(found["data"]["resultType"], "matrix");
     let form = [("authorization", &*format!("Bearer {ADMIN}"))];
     let found = served.send("POST", "/api/v1/series", &form, b"match[]=up").json();
-    assert_eq!(found["data"][0]["job"], "dwcpd");
+    let jobs =
+        found["data"].as_array().map(|all| all.iter().map(|one| one["job"].clone()).collect::<Vec<_>>());
+    assert_eq!(jobs, Some(vec!["dwcp-agentd".into(), "dwcpd".into()]));
     let (_, found) = json("/api/v1/label/__name__/values");
     assert!(found["data"].as_array().is_some_and(|all| all.contains(&"up".into())), "{found}");
     let (_, found) = json("/api/v1/labels?match[]=up");
-    assert_eq!(found["data"], serde_json::json!(["__name__", "instance", "job"]));
+    assert_eq!(found["data"], serde_json::json!(["__name__", "host", "instance", "job", "region"]));
+    let (_, found) = json("/api/v1/targets");
+    let health = |job: &str| {
+        let all = found["data"]["activeTargets"].as_array().expect("targets");
+        all.iter().find(|target| target["labels"]["job"] == job).map(|target| target["health"].clone())
+    };
+    assert_eq!((health("dwcpd"), health("dwcp-agentd")), (Some("up".into()), Some("down".into())));
+    let (_, found) = json("/metrics/targets");
+    assert_eq!(found[1]["labels"]["__metrics_path__"], "/metrics/hosts/h1");
+    let (status, found) = json("/metrics/hosts/h1");
+    assert_eq!(status, 503, "nobody is linked: {found}");
+    assert_eq!((json("/metrics/hosts/h9").0, json("/metrics/nothing").0), (404, 404));
     let (_, found) = json("/api/v1/metadata");
     assert_eq!(found["data"]["dwcp_federation_host_up"][0]["type"], "gauge");
     let (_, found) = json("/api/v1/format_query?query=sum(up)by(job)");

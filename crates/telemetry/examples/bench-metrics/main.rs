@@ -1,7 +1,9 @@
 //! The metric store: samples a CPU second, bytes a sample, reads of an hour, memory at a million series; against VictoriaMetrics and
 //! Prometheus where they are installed, on the same samples in the same run.
 //!
-//! `cargo run --profile sim -p dwcp-telemetry --example bench-metrics -- [--million]`. The million takes some minutes and 3 GiB.
+//! `cargo run --profile sim -p dwcp-telemetry --example bench-metrics -- [--million | --load [--short]]`. The million takes some minutes
+//! and 3 GiB. The load alone: queries while a million samples a minute come in, with Prometheus beside it; 5 minutes and 3 GiB, `--short`
+//! a tenth of it.
 //! The peers read text over HTTP or from a file, and the store is handed numbers: their share of parsing is in their CPU time.
 
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use dwcp_telemetry::store::disk::Folder;
 use dwcp_telemetry::store::{Config, Row, Store};
 use dwcp_types::Rng;
 
+#[path = "load.rs"]
+mod load;
 #[path = "peers.rs"]
 mod peers;
 #[path = "workload.rs"]
@@ -280,9 +284,13 @@ fn many(folder: &Path, series: u64, scrapes: i64, every_ms: i64) -> Outcome<()> 
 
 fn main() -> Outcome<()> {
     let folder = TempFolder::new()?;
+    let typed = |word: &str| std::env::args().any(|argument| argument == word);
+    if typed("--load") {
+        return load::measure(&folder.0, if typed("--short") { 25_000 } else { 250_000 });
+    }
     mixed(&folder.0)?;
     many(&folder.0, 100_000, 60, 60_000)?;
-    if std::env::args().any(|argument| argument == "--million") {
+    if typed("--million") {
         many(&folder.0, 1_000_000, 135, 60_000)?;
     }
     Ok(())

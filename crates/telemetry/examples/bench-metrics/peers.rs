@@ -151,3 +151,58 @@ pub fn promtool(program: &Path, folder: &Path, text: &Path) -> std::io::Result<T
     }
     Ok(Taken { cpu_s: cpu_s("self", true) - before, bytes: size(&blocks), queries: None })
 }
+
+/// A running Prometheus that takes remote writes and answers queries.
+pub struct Prometheus {
+    port: u16,
+    child: Ended,
+}
+
+impl Prometheus {
+    /// Started with its data in `folder`.
+    pub fn start(program: &Path, folder: &Path) -> std::io::Result<Prometheus> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let settings = folder.join("prometheus.yml");
+        std::fs::write(&settings, "global: {scrape_interval: 1h}\n")?;
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", settings.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("prometheus-live").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .args([
+                "--web.enable-remote-write-receiver",
+                "--storage.tsdb.retention.time=100y",
+                "--log.level=error",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let started = Prometheus { port, child: Ended(child) };
+        let began = Instant::now();
+        while request(port, "GET /-/ready", b"").is_err() {
+            if began.elapsed() > Duration::from_secs(60) {
+                return Err(std::io::Error::other("Prometheus is not ready after 60 s"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(started)
+    }
+
+    /// Writes the body of a request of remote write 1.0.
+    pub fn write(&self, body: &[u8]) -> std::io::Result<()> {
+        request(self.port, "POST /api/v1/write", body).map(drop)
+    }
+
+    /// Asks, such as `query?time=1`, for an expression.
+    pub fn ask(&self, path: &str, expression: &str) -> std::io::Result<String> {
+        let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        request(self.port, &format!("GET /api/v1/{path}&query={encoded}"), b"")
+    }
+
+    /// Memory in MiB.
+    pub fn memory_mib(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+    }
+}

@@ -73,6 +73,11 @@ impl Silences {
         Ok(())
     }
 
+    /// Takes a silence over as it was kept.
+    pub fn keep(&mut self, id: &str, silence: Silence) {
+        self.0.insert(id.to_owned(), silence);
+    }
+
     /// Ends a silence now. One that has not begun never will.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The alerts of one rule, from evaluation to evaluation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Labels, NAME, Sample, Value};
 use crate::rules::{Alerting, QuerySample, Scope, Template};
 
-use super::{ALERTNAME, Alert, Phase};
+use super::{ALERTNAME, Alert, Phase, REGION};
 
 /// How the last evaluation of a rule went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub struct Context<'a> {
     pub query: &'a dyn Fn(&str) -> Result<Vec<QuerySample>, String>,
     /// More alerts than this make the evaluation fail; 0: as many as there are.
     pub limit: usize,
+    /// Regions whose metrics could not be read: an alert about one of them stays as it is, unless it says that the region is gone.
+    pub unseen: &'a BTreeSet<String>,
     pub now_ms: i64,
 }
 
@@ -106,7 +108,8 @@ impl RuleState {
         }
         for old in known.into_values() {
             let was = Some(old.phase);
-            let alert = absent(rule, old, context.now_ms);
+            let unseen = old.region_down().is_none() && context.unseen.contains(old.labels.get(REGION));
+            let alert = if unseen { old } else { absent(rule, old, context.now_ms) };
             self.take_in(alert, was, context.now_ms, &mut evaluation);
         }
         self.alerts.sort_by(|a, b| a.labels.cmp(&b.labels));

@@ -29,9 +29,22 @@ fn evaluate(
     found: Result<&[QuerySample], &str>,
     now_s: i64,
 ) -> Evaluation {
+    evaluate_without(state, rule, found, &[], now_s)
+}
+
+/// The same while these regions do not answer.
+fn evaluate_without(
+    state: &mut RuleState,
+    rule: &Alerting,
+    found: Result<&[QuerySample], &str>,
+    unseen: &[&str],
+    now_s: i64,
+) -> Evaluation {
     let external = Labels::default();
     let query = |_: &str| Err("no engine".to_owned());
-    let context = Context { external: &external, query: &query, limit: 3, now_ms: now_s * 1_000 };
+    let unseen = unseen.iter().map(|region| region.to_string()).collect();
+    let now_ms = now_s * 1_000;
+    let context = Context { external: &external, query: &query, limit: 3, unseen: &unseen, now_ms };
     state.evaluate(rule, found, &context)
 }
 
@@ -69,6 +82,50 @@ fn an_alert_keeps_firing_until_it_was_gone_for_long_enough() {
     assert_eq!(phases(&evaluate(&mut state, &rule, Ok(&[]), 90)), []);
     assert_eq!(phases(&evaluate(&mut state, &rule, Ok(&[]), 149)), []);
     assert_eq!(phases(&evaluate(&mut state, &rule, Ok(&[]), 150)), [("eu", Phase::Resolved)]);
+}
+
+#[test]
+fn what_can_not_be_seen_is_not_over_but_a_region_that_is_back_is() {
+    let (hot, mut state) = (rule(""), RuleState::default());
+    evaluate(&mut state, &hot, Ok(&results(&["eu", "us"])), 0);
+    let told = evaluate_without(&mut state, &hot, Ok(&[]), &["eu"], 15);
+    assert_eq!(phases(&told), [("us", Phase::Resolved)]);
+    assert_eq!(phases(&evaluate_without(&mut state, &hot, Ok(&[]), &["eu"], 30)), []);
+    assert_eq!(phases(&evaluate(&mut state, &hot, Ok(&[]), 45)), [("eu", Phase::Resolved)]);
+
+    let (down, mut state) = (Alerting { alert: "RegionDown".to_owned(), ..rule("") }, RuleState::default());
+    evaluate(&mut state, &down, Ok(&results(&["eu"])), 0);
+    let told = evaluate_without(&mut state, &down, Ok(&[]), &["eu"], 15);
+    assert_eq!(phases(&told), [("eu", Phase::Resolved)]);
+}
+
+#[test]
+fn a_record_remembers_what_was_resolved_for_some_days_and_no_more_than_fits() {
+    const DAY_S: i64 = 86_400;
+    let (rule, mut record) = (rule(""), RuleRecord::default());
+    let eu = results(&["eu"]);
+    for (found, at_s) in [(&eu[..], 0), (&[], 10), (&eu, DAY_S), (&[], DAY_S + 10), (&eu, DAY_S + 20)] {
+        let changes = evaluate(&mut record.state, &rule, Ok(found), at_s).changes;
+        record.take(&changes, at_s * 1_000);
+    }
+    let ended = |record: &RuleRecord| -> Vec<Option<i64>> {
+        record.ended.iter().map(|alert| alert.ended_at_ms.map(|ms| ms / 1_000)).collect()
+    };
+    assert_eq!(ended(&record), [Some(10), Some(DAY_S + 10)]);
+    record.take(&[], 7 * DAY_S * 1_000 + 10_001);
+    assert_eq!(ended(&record), [Some(DAY_S + 10)]);
+    let text = serde_json::to_string(&record).expect("a text");
+    assert_eq!(serde_json::from_str::<RuleRecord>(&text).expect("a record"), record);
+
+    let mut long = record.ended[0].clone();
+    long.annotations.insert("summary".to_owned(), "x".repeat(1_000));
+    let many: Vec<Alert> =
+        (0..400).map(|n| Alert { ended_at_ms: Some(2 * DAY_S * 1_000 + n), ..long.clone() }).collect();
+    record.take(&many, 3 * DAY_S * 1_000);
+    let bytes = serde_json::to_string(&record).expect("a text").len();
+    assert!((190 * 1024..=200 * 1024).contains(&bytes), "{bytes}");
+    assert_eq!(record.ended.last(), many.last(), "the oldest go first");
+    assert_eq!(record.state.alerts().len(), 1, "what fires stays");
 }
 
 #[test]

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::alerting::{Alert, Fingerprint, fingerprint};
 
+use super::bounds::{LABELS_BYTES, NAME_BYTES, PAGES_MAX, TITLE_BYTES, cut};
 use super::clock::due_ms;
 use super::postmortem::post_mortem;
-use super::{Attached, Cause, Incident, IncidentId, Severity, Status};
+use super::{Attached, Cause, Incident, IncidentId, Paged, PublicStatus, Severity, Status};
 
 /// Who is to be paged.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ impl Book {
     /// Takes all alerts that fire now and that nobody silenced, inhibited ones among them.
     ///
     /// It compares them with what it knows, so that the same alerts, however often and in whatever order, lead to the same incidents:
-    /// never more than one open for a cause.
+    /// never more than one open for a cause. Of a cause with more alerts than an incident keeps, the others are counted.
     pub fn alerts(&mut self, firing: &[Alert], policy: &Policy<'_>, now_ms: i64) -> Vec<Decision> {
         let mut decided = Vec::new();
         let dead: BTreeSet<String> =
@@ -101,8 +102,14 @@ impl Book {
         });
         let ids: BTreeSet<Fingerprint> = sorted.iter().map(|alert| fingerprint(&alert.labels)).collect();
         self.detach(&ids, now_ms);
+        let mut counted: BTreeMap<IncidentId, u32> = BTreeMap::new();
         for alert in sorted {
-            self.attach(alert, &dead, policy, now_ms, &mut decided);
+            if let Some(id) = self.attach(alert, &dead, policy, now_ms, &mut decided) {
+                *counted.entry(id).or_default() += 1;
+            }
+        }
+        for (id, incident) in &mut self.incidents {
+            incident.more_firing = counted.remove(id).unwrap_or(0);
         }
         let over = self.incidents.values().filter(|one| one.is_open() && is_over(one));
         let over: Vec<IncidentId> = over.map(|one| one.id.clone()).collect();
@@ -135,7 +142,10 @@ impl Book {
         let attached: BTreeSet<&IncidentId> = self.attached.values().collect();
         self.incidents.retain(|id, incident| {
             let ended_ms = incident.resolved_at_ms.unwrap_or(i64::MAX);
-            incident.is_open() || attached.contains(id) || ended_ms.saturating_add(kept_ms) > now_ms
+            incident.is_open()
+                || incident.more_firing > 0
+                || attached.contains(id)
+                || ended_ms.saturating_add(kept_ms) > now_ms
         });
     }
 
@@ -149,12 +159,12 @@ impl Book {
             if let Some(alert) = incident.alerts.get_mut(&alert_id) {
                 alert.ended_at_ms = Some(now_ms);
                 let what = format!("{} is over: {}", alert.name, alert.labels);
-                incident.note(now_ms, None, what);
+                incident.note_alert(now_ms, what);
             }
         }
     }
 
-    /// Puts an alert where it belongs.
+    /// Puts an alert where it belongs. Where it is only counted, that incident is returned.
     fn attach(
         &mut self,
         alert: &Alert,
@@ -162,39 +172,82 @@ impl Book {
         policy: &Policy<'_>,
         now_ms: i64,
         decided: &mut Vec<Decision>,
-    ) {
+    ) -> Option<IncidentId> {
         let alert_id = fingerprint(&alert.labels);
         let cause = Cause::of(&alert.labels, dead);
         let before = self.attached.get(&alert_id).cloned();
         if let Some(before) = before.as_ref().and_then(|id| self.incidents.get(id)) {
             let explained = dead.contains(alert.labels.get(crate::alerting::REGION));
             if !before.is_open() || before.cause == cause || !explained {
-                return;
+                return None;
             }
+        } else if let Some(id) = self.counting(&cause, alert) {
+            return Some(id);
         }
         let id = self.incident_of(&cause, alert, policy, now_ms, decided);
-        let since_ms = alert.fired_at_ms.unwrap_or(now_ms);
-        let attached = Attached {
-            labels: alert.labels.to_string(),
-            name: alert.name().to_owned(),
-            severity: Severity::of(&alert.labels),
-            since_ms,
-            ended_at_ms: None,
-        };
-        let severity = attached.severity;
-        if let Some(incident) = self.incidents.get_mut(&id) {
-            let what = match alert.annotations.get("summary") {
-                Some(summary) => format!("{} fires: {summary}", attached.name),
-                None => format!("{} fires: {}", attached.name, attached.labels),
-            };
-            incident.note(now_ms, None, what);
-            incident.alerts.insert(alert_id, attached);
-            raise(incident, severity, policy, now_ms, decided);
+        let severity = Severity::of(&alert.labels);
+        let kept = self.incidents.get(&id).is_some_and(|incident| incident.has_room_for(severity));
+        if kept {
+            self.keep(&id, alert, policy, now_ms, decided);
+        } else {
+            self.attached.remove(&alert_id);
         }
-        self.attached.insert(alert_id, id.clone());
         if let Some(before) = before {
             self.leave(&before, alert_id, &id, now_ms, decided);
         }
+        (!kept).then_some(id)
+    }
+
+    /// The incident that only counts an alert that is kept nowhere: of its cause, or of its region that was gone, one that has no
+    /// room, or that has counted some which may not have ended since.
+    fn counting(&self, cause: &Cause, alert: &Alert) -> Option<IncidentId> {
+        let severity = Severity::of(&alert.labels);
+        let region = Cause::dead_region(alert.labels.get(crate::alerting::REGION));
+        let counts = |incident: &&Incident| {
+            if incident.cause == *cause && incident.is_open() {
+                return !incident.has_room_for(severity);
+            }
+            let same = incident.cause == *cause || incident.cause == region;
+            same && incident.more_firing > 0 && !matches!(incident.status, Status::Merged(_))
+        };
+        self.incidents.values().find(counts).map(|incident| incident.id.clone())
+    }
+
+    /// Keeps an alert in an incident.
+    fn keep(
+        &mut self,
+        id: &IncidentId,
+        alert: &Alert,
+        policy: &Policy<'_>,
+        now_ms: i64,
+        decided: &mut Vec<Decision>,
+    ) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        let attached = Attached {
+            labels: cut(&alert.labels.to_string(), LABELS_BYTES),
+            name: cut(alert.name(), NAME_BYTES),
+            severity: Severity::of(&alert.labels),
+            since_ms: alert.fired_at_ms.unwrap_or(now_ms),
+            ended_at_ms: None,
+        };
+        let severity = attached.severity;
+        incident.note_alert(
+            now_ms,
+            match alert.annotations.get("summary") {
+                Some(summary) => format!("{} fires: {summary}", attached.name),
+                None => format!("{} fires: {}", attached.name, attached.labels),
+            },
+        );
+        let alert_id = fingerprint(&alert.labels);
+        let displaced = incident.keep(alert_id, attached);
+        raise(incident, severity, policy, now_ms, decided);
+        if let Some(region) = alert.region_down() {
+            incident.publish_dead_region(region, now_ms);
+        }
+        if let Some(displaced) = displaced {
+            self.attached.remove(&displaced);
+        }
+        self.attached.insert(alert_id, id.clone());
     }
 
     /// Takes an alert out of an incident that turned out to be a consequence; without alerts, it is merged.
@@ -208,16 +261,19 @@ impl Book {
     ) {
         let Some(incident) = self.incidents.get_mut(from) else { return };
         incident.alerts.remove(&alert);
-        if incident.has_firing() {
+        if incident.kept_firing() > 0 {
             return;
         }
-        incident.status = Status::Merged(into.clone());
-        incident.resolved_at_ms = Some(now_ms);
-        incident.next_step_at_ms = None;
-        incident.note(now_ms, None, format!("It is a consequence of {into} and goes on there."));
+        let Some(mut merged) = self.incidents.remove(from) else { return };
+        merged.status = Status::Merged(into.clone());
+        merged.resolved_at_ms = Some(now_ms);
+        merged.next_step_at_ms = None;
+        merged.note(now_ms, None, format!("It is a consequence of {into} and goes on there."));
         if let Some(into) = self.incidents.get_mut(into) {
             into.note(now_ms, None, format!("{from} is a consequence of this."));
+            merged.public_moves(into, now_ms);
         }
+        self.incidents.insert(from.clone(), merged);
         decided.push(Decision::Merged(from.clone(), into.clone()));
     }
 
@@ -246,6 +302,11 @@ impl Book {
                 (incident.acknowledged, incident.resolved_at_ms, incident.assignee) = (None, None, None);
                 incident.reopened += 1;
                 incident.note(now_ms, None, "It came back.");
+                incident.tell_public(
+                    now_ms,
+                    PublicStatus::Investigating,
+                    "It came back. We are investigating.",
+                );
                 decided.push(Decision::Reopened(id.clone()));
                 start(incident, policy, now_ms, decided);
             }
@@ -253,24 +314,28 @@ impl Book {
         }
         let title = alert.annotations.get("summary").cloned();
         let title = title.unwrap_or_else(|| cause.to_string());
-        self.open(Some(cause.clone()), title, severity, policy, now_ms, decided)
+        let mut incident = self.opened(Some(cause.clone()), &title, severity, now_ms);
+        decided.push(Decision::Opened(incident.id.clone()));
+        start(&mut incident, policy, now_ms, decided);
+        let id = incident.id.clone();
+        self.incidents.insert(id.clone(), incident);
+        id
     }
 
-    /// Opens an incident, assigns it and pages.
-    pub(super) fn open(
-        &mut self,
+    /// A new incident, of which nobody has heard yet. Without a cause, it is its own.
+    pub(super) fn opened(
+        &self,
         cause: Option<Cause>,
-        title: String,
+        title: &str,
         severity: Severity,
-        policy: &Policy<'_>,
         now_ms: i64,
-        decided: &mut Vec<Decision>,
-    ) -> IncidentId {
+    ) -> Incident {
         let id = self.next_id(now_ms);
         let mut incident = Incident {
-            id: id.clone(),
+            by_hand: cause.is_none(),
             cause: cause.unwrap_or_else(|| Cause::by_hand(&id.0)),
-            title,
+            id,
+            title: cut(title, TITLE_BYTES),
             severity,
             status: Status::Open,
             opened_at_ms: now_ms,
@@ -282,15 +347,17 @@ impl Book {
             steps: 0,
             next_step_at_ms: None,
             alerts: BTreeMap::new(),
+            more_firing: 0,
             timeline: Vec::new(),
+            left_out: 0,
+            paged: Vec::new(),
             root_cause: String::new(),
             resolution: String::new(),
+            request: None,
+            published: None,
         };
         incident.note(now_ms, None, format!("Opened as {severity}, {}.", severity.word()));
-        decided.push(Decision::Opened(id.clone()));
-        start(&mut incident, policy, now_ms, decided);
-        self.incidents.insert(id.clone(), incident);
-        id
+        incident
     }
 
     fn next_id(&self, now_ms: i64) -> IncidentId {
@@ -314,6 +381,7 @@ impl Book {
         incident.resolved_at_ms = Some(now_ms);
         incident.next_step_at_ms = None;
         incident.note(now_ms, who, "Resolved.");
+        incident.tell_public(now_ms, PublicStatus::Resolved, "This incident is resolved.");
         decided.push(Decision::Resolved(id.clone()));
         if incident.severity <= Severity::P1 {
             decided.push(Decision::PostMortem(id.clone(), post_mortem(incident)));
@@ -326,8 +394,8 @@ fn is_over(incident: &Incident) -> bool {
     !incident.alerts.is_empty() && !incident.has_firing()
 }
 
-/// Starts the clock, assigns and pages the first.
-fn start(incident: &mut Incident, policy: &Policy<'_>, now_ms: i64, decided: &mut Vec<Decision>) {
+/// Starts the clock, assigns and pages the first one.
+pub(super) fn start(incident: &mut Incident, policy: &Policy<'_>, now_ms: i64, decided: &mut Vec<Decision>) {
     incident.steps = 0;
     incident.due_at_ms = due_ms(incident.severity, now_ms, &policy.zone);
     page(incident, policy, now_ms, decided);
@@ -350,6 +418,10 @@ fn page(incident: &mut Incident, policy: &Policy<'_>, now_ms: i64, decided: &mut
         incident.assignee.clone_from(&who);
     }
     incident.steps = step.saturating_add(1);
+    if incident.paged.len() >= PAGES_MAX {
+        incident.paged.remove(0);
+    }
+    incident.paged.push(Paged { at_ms: now_ms, step, role: role.clone(), who: who.clone() });
     decided.push(Decision::Page { id: incident.id.clone(), step, role, who });
 }
 

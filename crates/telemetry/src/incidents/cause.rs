@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alerting::{ALERTNAME, REGION, SEVERITY};
+use super::bounds::{CAUSE_BYTES, cut};
+use crate::alerting::{ALERTNAME, REGION, SEVERITY, fingerprint};
 use crate::model::{Labels, NAME};
 
 /// The key of a cause: alerts of one key belong to one incident.
@@ -47,7 +48,13 @@ impl Cause {
     fn new<'a>(name: &'a str, about: impl Iterator<Item = (&'a str, &'a str)>) -> Cause {
         let all = about.chain([(NAME, name)]);
         let owned = all.map(|(name, value)| (Arc::<str>::from(name), Arc::<str>::from(value)));
-        Cause(Labels::new(owned).to_string())
+        let labels = Labels::new(owned);
+        let text = labels.to_string();
+        if text.len() <= CAUSE_BYTES {
+            return Cause(text);
+        }
+        // What is left out must still tell two causes apart.
+        Cause(format!("{} {:016x}", cut(&text, CAUSE_BYTES - 17), fingerprint(&labels).0))
     }
 }
 

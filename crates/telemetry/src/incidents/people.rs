@@ -2,8 +2,20 @@
 
 use std::fmt;
 
-use super::book::raise;
-use super::{Act, Book, Decision, IncidentId, Policy, Severity, Status};
+use super::book::{raise, start};
+use super::bounds::{NAME_BYTES, TEXT_BYTES, cut};
+use super::clock::due_ms;
+use super::{Act, Book, Decision, Incident, IncidentId, Policy, RequestKey, Severity, Status};
+
+/// What a person opens an incident with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    pub title: &'a str,
+    pub severity: Severity,
+    /// Whether who opens it has taken it: then nobody is paged.
+    pub taken: bool,
+    pub request: Option<&'a RequestKey>,
+}
 
 /// Why something can't be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,20 +37,29 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Book {
-    /// Opens an incident by hand.
+    /// Opens an incident by hand. A request that opened one already opens no second one.
     pub fn create(
         &mut self,
-        title: &str,
-        severity: Severity,
+        opening: &Opening<'_>,
         who: &str,
         policy: &Policy<'_>,
         now_ms: i64,
     ) -> (IncidentId, Vec<Decision>) {
-        let mut decided = Vec::new();
-        let id = self.open(None, title.to_owned(), severity, policy, now_ms, &mut decided);
-        if let Some(incident) = self.incidents.get_mut(&id) {
-            incident.note(now_ms, Some(who), "Opened by hand.");
+        if let Some(opened) = opening.request.and_then(|request| self.opened_by(&request.key)) {
+            return (opened.id.clone(), Vec::new());
         }
+        let mut incident = self.opened(None, opening.title, opening.severity, now_ms);
+        let id = incident.id.clone();
+        incident.request = opening.request.cloned();
+        incident.note(now_ms, Some(who), "Opened by hand.");
+        let mut decided = vec![Decision::Opened(id.clone())];
+        if opening.taken {
+            incident.due_at_ms = due_ms(incident.severity, now_ms, &policy.zone);
+            decided.push(take(&mut incident, who, now_ms));
+        } else {
+            start(&mut incident, policy, now_ms, &mut decided);
+        }
+        self.incidents.insert(id.clone(), incident);
         (id, decided)
     }
 
@@ -59,6 +80,12 @@ impl Book {
         (id, decided)
     }
 
+    /// The incident that was opened by the request of that key.
+    pub fn opened_by(&self, key: &str) -> Option<&Incident> {
+        let opened = |incident: &&Incident| incident.request.as_ref().is_some_and(|one| one.key == key);
+        self.incidents.values().find(opened)
+    }
+
     /// Someone takes it: the clock stops. Nothing happens when someone has it already.
     ///
     /// # Errors
@@ -68,12 +95,7 @@ impl Book {
         if incident.acknowledged.is_some() {
             return Ok(Vec::new());
         }
-        incident.status = Status::Investigating;
-        incident.acknowledged = Some(Act { who: who.to_owned(), at_ms: now_ms });
-        incident.assignee = Some(who.to_owned());
-        incident.next_step_at_ms = None;
-        incident.note(now_ms, Some(who), "Took it.");
-        Ok(vec![Decision::Acknowledged(id.clone())])
+        Ok(vec![take(incident, who, now_ms)])
     }
 
     /// Gives it to someone.
@@ -82,7 +104,7 @@ impl Book {
     /// There is none of that id, or it is over.
     pub fn assign(&mut self, id: &IncidentId, to: &str, who: &str, now_ms: i64) -> Result<(), Refused> {
         let incident = self.open_one(id)?;
-        incident.assignee = Some(to.to_owned());
+        incident.assignee = Some(cut(to, NAME_BYTES));
         incident.note(now_ms, Some(who), format!("Assigned it to {to}."));
         Ok(())
     }
@@ -133,11 +155,11 @@ impl Book {
     ) -> Result<(), Refused> {
         let incident = self.incidents.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
         if let Some(text) = root_cause {
-            incident.root_cause = text.to_owned();
+            incident.root_cause = cut(text, TEXT_BYTES);
             incident.note(now_ms, Some(who), format!("Root cause: {text}"));
         }
         if let Some(text) = resolution {
-            incident.resolution = text.to_owned();
+            incident.resolution = cut(text, TEXT_BYTES);
             incident.note(now_ms, Some(who), format!("Resolution: {text}"));
         }
         Ok(())
@@ -154,8 +176,17 @@ impl Book {
         Ok(decided)
     }
 
-    fn open_one(&mut self, id: &IncidentId) -> Result<&mut super::Incident, Refused> {
+    fn open_one(&mut self, id: &IncidentId) -> Result<&mut Incident, Refused> {
         let incident = self.incidents.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
         if incident.is_open() { Ok(incident) } else { Err(Refused::Over(id.clone())) }
     }
+}
+
+fn take(incident: &mut Incident, who: &str, now_ms: i64) -> Decision {
+    incident.status = Status::Investigating;
+    incident.acknowledged = Some(Act { who: cut(who, NAME_BYTES), at_ms: now_ms });
+    incident.assignee = Some(cut(who, NAME_BYTES));
+    incident.next_step_at_ms = None;
+    incident.note(now_ms, Some(who), "Took it.");
+    Decision::Acknowledged(incident.id.clone())
 }

@@ -49,6 +49,9 @@ pub fn post_mortem(incident: &Incident) -> String {
             moment(alert.since_ms)
         );
     }
+    if incident.more_firing > 0 {
+        let _ = writeln!(text, "- and {} more that fire", incident.more_firing);
+    }
     text.push_str("- Who noticed, and what did it cost them?\n\n## Root cause\n\n");
     let _ = write!(text, "{}\n\n## What helped\n\n", or_question(&incident.root_cause, "Why did it happen?"));
     let _ = write!(text, "{}\n\n", or_question(&incident.resolution, "What ended it?"));
@@ -56,6 +59,9 @@ pub fn post_mortem(incident: &Incident) -> String {
     for entry in &incident.timeline {
         let who = entry.who.as_deref().unwrap_or("");
         let _ = writeln!(text, "| {} | {} | {} |", moment(entry.at_ms), inline(who), inline(&entry.what));
+    }
+    if incident.left_out > 0 {
+        let _ = write!(text, "\n{} more entries were not kept.\n", incident.left_out);
     }
     text.push_str("\n## Lessons\n\n- What went well?\n- What went badly?\n- Where were we lucky?\n\n");
     text.push_str("## Actions\n\n| what | who | until |\n|---|---|---|\n| | | |\n");

@@ -4,7 +4,9 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
+mod bounds;
 mod oncall;
+mod publication;
 
 /// 2026-11-02, a Monday, 10:00 UTC.
 const MONDAY_MS: i64 = 1_793_613_600_000;
@@ -187,9 +189,10 @@ fn what_a_person_resolved_stays_resolved_while_its_alerts_go_on() {
 #[test]
 fn people_open_change_and_explain_incidents() {
     let (mut book, policy) = (Book::default(), policy());
-    let (first, decided) = book.create("odd noises", Severity::P2, "ada", &policy, MONDAY_MS);
+    let noises = Opening { title: "odd noises", severity: Severity::P2, taken: false, request: None };
+    let (first, decided) = book.create(&noises, "ada", &policy, MONDAY_MS);
     assert_eq!(turns(decided), [Decision::Opened(id(1))]);
-    let (second, _) = book.create("odd noises", Severity::P2, "ada", &policy, MONDAY_MS);
+    let (second, _) = book.create(&noises, "ada", &policy, MONDAY_MS);
     assert_eq!((first, second.clone()), (id(1), id(2)));
     // No alert opened it, so none that is over closes it.
     assert_eq!(book.alerts(&[], &policy, MONDAY_MS), []);

@@ -55,6 +55,40 @@ hex_id!(
     8
 );
 
+/// The trace that an id is found under, the same wherever it is asked: of a request whose id is `req_` and 32 hexadecimal
+/// digits, with or without more behind a `-`, or of 32 such digits alone, these digits; of any other id a digest of it.
+pub fn trace_of(id: &str) -> TraceId {
+    let digits = id.strip_prefix("req_").unwrap_or(id);
+    let digits = digits.split_once('-').map_or(digits, |(digits, _)| digits);
+    TraceId::parse(digits).unwrap_or_else(|| TraceId(nonzero(digest(&[id]).to_be_bytes())))
+}
+
+/// A span that everybody who knows these parts of it gives the same id.
+pub fn span_of(parts: &[&str]) -> SpanId {
+    let wide = digest(parts);
+    SpanId(nonzero(((wide >> 64) as u64 ^ wide as u64).to_be_bytes()))
+}
+
+/// Only 0 stands for no id.
+fn nonzero<const N: usize>(mut bytes: [u8; N]) -> [u8; N] {
+    if bytes == [0; N] {
+        bytes[N - 1] = 1;
+    }
+    bytes
+}
+
+/// FNV-1a of 128 bits over several parts.
+fn digest(parts: &[&str]) -> u128 {
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
+    for part in parts {
+        for byte in part.bytes().chain([0xff]) {
+            hash = (hash ^ u128::from(byte)).wrapping_mul(PRIME);
+        }
+    }
+    hash
+}
+
 fn read_hex(text: &[u8], bytes: &mut [u8]) -> Option<()> {
     if text.len() != bytes.len() * 2 {
         return None;
@@ -216,6 +250,23 @@ mod tests {
         // Flags that mean nothing here are not handed on.
         let other: Traceparent = GOOD.replace("-01", "-fe").parse().expect("good");
         assert_eq!(other.to_string(), GOOD.replace("-01", "-00"));
+    }
+
+    #[test]
+    fn a_trace_is_found_from_the_id_of_its_request() {
+        let digits = "4bf92f3577b34da6a3ce929d0e0e4736";
+        for id in [digits.to_owned(), format!("req_{digits}"), format!("req_{digits}-8k3v0q5w9x1m2")] {
+            assert_eq!(trace_of(&id).to_string(), digits, "{id}");
+        }
+        let others = ["failover-001", "failover-002", "req_0", "", &digits.to_uppercase(), &"0".repeat(32)];
+        let mut traces: Vec<TraceId> = others.iter().map(|id| trace_of(id)).collect();
+        traces.sort();
+        traces.dedup();
+        assert_eq!(traces.len(), others.len());
+        // Agreed on between regions: another digest would tear the traces of a rolling upgrade apart.
+        assert_eq!(trace_of("failover-001").to_string(), "2b29c8324e8379e621f419096cc8bc0e");
+        assert_eq!(span_of(&["req_0", "request", "eu-west-1"]).to_string(), "1d6288e1c0798d28");
+        assert_ne!(span_of(&["ab", "c"]), span_of(&["a", "bc"]));
     }
 
     #[test]

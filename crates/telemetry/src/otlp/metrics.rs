@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use super::{SCOPE, attribute, nanos_of_ms};
+use super::{Body, SCOPE, attribute, nanos_of_ms};
 use crate::model::{Bucket, Histogram, Sample, Series, Value};
 
 /// AGGREGATION_TEMPORALITY_CUMULATIVE.
@@ -19,7 +19,7 @@ const BUCKETS: i64 = 320;
 /// A series whose name ends with `_total`, `_count`, `_sum` or `_bucket` is a sum that only grows, as Prometheus
 /// names them; other numbers are gauges. Native histograms are exponential histograms of the same resolution, and
 /// those with bounds of their own are histograms with these.
-pub fn metrics(series: &[Series], region: &str) -> Vec<u8> {
+pub fn metrics(series: &[Series], region: &str) -> Body {
     let mut found: BTreeMap<(&str, Kind), Vec<Json>> = BTreeMap::new();
     for one in series {
         let labels = one.labels.iter().filter(|(name, _)| *name != crate::model::NAME);
@@ -35,12 +35,10 @@ pub fn metrics(series: &[Series], region: &str) -> Vec<u8> {
     let metrics: Vec<Json> =
         found.into_iter().map(|((name, kind), points)| kind.metric(name, points)).collect();
     let resource = [attribute("service.namespace", SCOPE), attribute("cloud.region", region)];
-    json!({ "resourceMetrics": [{
+    Body(json!({ "resourceMetrics": [{
         "resource": { "attributes": resource },
         "scopeMetrics": [{ "scope": { "name": SCOPE }, "metrics": metrics }],
-    }] })
-    .to_string()
-    .into_bytes()
+    }] }))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,8 +172,7 @@ mod tests {
         let samples = (1..).zip(values).map(|(at_ms, value)| Sample { at_ms, value }).collect();
         let labels = Labels::new([(NAME, name), ("host", "a")]);
         let body = metrics(&[Series { labels, samples }], "eu-west-1");
-        let body: Json = serde_json::from_slice(&body).expect("JSON");
-        body["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0].clone()
+        body.json()["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0].clone()
     }
 
     #[test]

@@ -22,6 +22,7 @@ const LENGTH_MAX: usize = 16 << 10;
 /// A template that was understood.
 #[derive(Clone, Debug)]
 pub struct Template {
+    text: String,
     nodes: Vec<parse::Node>,
 }
 
@@ -61,7 +62,12 @@ impl Template {
             let message = format!("{} bytes are more than the {LENGTH_MAX} of a template", text.len());
             return Err(TemplateError::new(0, message));
         }
-        parse::parse(text).map(|nodes| Template { nodes })
+        parse::parse(text).map(|nodes| Template { text: text.to_owned(), nodes })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The text for one alert.

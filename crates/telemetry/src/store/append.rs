@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::head::Applied;
 use super::wal::NO_SLOT;
-use super::{Appended, Reason, Row, Store, StoreError};
+use super::{Appended, Reason, Room, Row, Store, StoreError};
 
 impl Store {
     /// Keeps the samples of a batch. When it returns, they outlast this process; see [`super::Fsync`] for the machine.
@@ -16,9 +16,17 @@ impl Store {
     /// The disk does not take the log, or too much is in memory. Nothing of the batch is read then, and it may be appended again; when
     /// only the sync failed it may be found at the next open.
     pub fn append(&self, rows: &[Row<'_>], now_ms: i64) -> Result<Appended, StoreError> {
+        self.append_within(rows, now_ms, Room { new: usize::MAX, series: self.config.series_max })
+    }
+
+    /// The same; of series that are not there yet no more are made than there is room for.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub fn append_within(&self, rows: &[Row<'_>], now_ms: i64, room: Room) -> Result<Appended, StoreError> {
         let mut wal = self.wal();
         let mut appended = Appended::default();
-        let slots = self.slots(rows, now_ms, &mut appended)?;
+        let slots = self.slots(rows, now_ms, room, &mut appended)?;
         {
             let head = self.head();
             wal.write(rows, &slots, |slot| head.labels(slot))?;
@@ -43,7 +51,13 @@ impl Store {
     }
 
     /// The slots of the rows' series, made where they are missing; [`NO_SLOT`] for rows that are refused.
-    fn slots(&self, rows: &[Row<'_>], now_ms: i64, appended: &mut Appended) -> Result<Vec<u32>, StoreError> {
+    fn slots(
+        &self,
+        rows: &[Row<'_>],
+        now_ms: i64,
+        room: Room,
+        appended: &mut Appended,
+    ) -> Result<Vec<u32>, StoreError> {
         let mut slots = Vec::with_capacity(rows.len());
         let mut missing = Vec::new();
         {
@@ -78,7 +92,7 @@ impl Store {
             }
         }
         if !missing.is_empty() {
-            self.find_or_create(rows, &missing, &mut slots, appended);
+            self.find_or_create(rows, (&missing, room), &mut slots, appended);
         }
         Ok(slots)
     }
@@ -86,18 +100,20 @@ impl Store {
     fn find_or_create(
         &self,
         rows: &[Row<'_>],
-        missing: &[usize],
+        (missing, mut room): (&[usize], Room),
         slots: &mut [u32],
         appended: &mut Appended,
     ) {
+        room.series = room.series.min(self.config.series_max);
         let mut head = self.head_mut();
         for &number in missing {
             let series = rows[number].series;
             let found = match head.find(series.labels()) {
                 Some(slot) => Ok(slot),
                 None => self.config.check_labels(series.labels()).and_then(|()| {
-                    let room = head.series_count() < self.config.series_max;
-                    let made = if room { head.create(series.labels()) } else { None };
+                    let fits = head.series_count() < room.series && room.new > 0;
+                    let made = if fits { head.create(series.labels()) } else { None };
+                    room.new -= usize::from(made.is_some());
                     made.ok_or(Reason::TooManySeries)
                 }),
             };

@@ -40,6 +40,15 @@ pub struct Row<'a> {
     pub value: Value,
 }
 
+/// For how many series there is room.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// That are not there yet, of one batch.
+    pub new: usize,
+    /// With samples in memory, whosever they are; the store's own limit holds too.
+    pub series: usize,
+}
+
 /// Why a sample was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {

@@ -2,7 +2,7 @@
 //!
 //! promtool computes what each expression gives. From there on ours must come to the same alerts, texts included.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dwcp_telemetry::Labels;
@@ -146,10 +146,40 @@ fn fire(rule: &Alerting, found: &[QuerySample], series: usize) -> Vec<dwcp_telem
     let query = |_: &str| Ok(vec![QuerySample { labels: Labels::default(), value: series as f64 }]);
     let mut state = RuleState::default();
     for now_ms in [0, rule.for_ms as i64] {
-        let context = Context { external: &external, query: &query, limit: 0, now_ms };
+        let context =
+            Context { external: &external, query: &query, limit: 0, unseen: &BTreeSet::new(), now_ms };
         let evaluation = state.evaluate(rule, Ok(found), &context);
         assert_eq!(evaluation.warnings, Vec::<String>::new(), "{}", rule.alert);
     }
     assert!(state.alerts().iter().all(|alert| alert.phase == Phase::Firing), "{}", rule.alert);
     state.alerts().to_vec()
+}
+
+#[test]
+fn thresholds_of_capacity_go_into_the_rules_and_their_texts() {
+    use dwcp_config::capacity::{Threshold, Thresholds};
+    use dwcp_telemetry::rules::capacity;
+
+    let [(name, text), ..] = SHIPPED;
+    assert_eq!(capacity(name, text, &Thresholds::default()), text);
+    let mut asked = Thresholds::default();
+    for (index, threshold) in asked.0.iter_mut().enumerate() {
+        let at = 11.0 + 2.0 * index as f64;
+        *threshold = Threshold { warning: at, critical: at + 0.5 };
+    }
+    let file = read(&capacity(name, text, &asked), &check).expect("a rule file");
+    let names = ["Cpu", "Memory", "Storage", "Network", "VmCount"];
+    for (name, threshold) in names.iter().zip(&asked.0) {
+        for (level, at) in [("Warning", threshold.warning), ("Critical", threshold.critical)] {
+            let name = format!("{name}Utilization{level}");
+            let rule = alerts(&file).into_iter().find(|rule| rule.alert == name).expect(&name);
+            assert!(rule.expr.ends_with(&format!(" > {at}")), "{name}: {}", rule.expr);
+            let said =
+                rule.annotations.iter().find(|(name, _)| name == "description").expect("a description");
+            assert!(said.1.text().contains(&format!("threshold is {at} %")), "{}", said.1.text());
+        }
+    }
+    let expansion =
+        alerts(&file).into_iter().find(|rule| rule.alert == "RegionExpansionDue").expect("a rule");
+    assert!(expansion.expr.ends_with("> 75"), "{}", expansion.expr);
 }

@@ -3,8 +3,6 @@
 //! Members are asked in turn; one that answered is asked again. A request without an answer may have been carried out, so
 //! whoever sends one again must be able to tell: every write here compares what it was decided from.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,14 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use ureq::Agent;
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::tls::{ClientCert, PrivateKey, TlsConfig};
 
 use super::Place;
 use crate::log::Log;
+use crate::outbound;
 use crate::store::StoreError;
 
-/// Where Linux systems keep the roots they trust.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// A member that hangs is left for the next one before the node takes its store for stuck.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -326,34 +323,13 @@ fn refusal(endpoint: &str, status: u16, said: &Value) -> Trouble {
 }
 
 fn tls(place: &Place) -> Result<TlsConfig, String> {
-    let roots = certificates(place.ca.as_deref().unwrap_or(Path::new(SYSTEM_ROOTS)))?;
     let own = match (&place.certificate, &place.key) {
         (Some(certificate), Some(key)) => {
-            let pem = read(key)?;
+            let pem = outbound::read(key)?;
             let key = PrivateKey::from_pem(&pem).map_err(|error| format!("{}: {error}", key.display()))?;
-            Some(ClientCert::new_with_certs(&certificates(certificate)?, key))
+            Some(ClientCert::new_with_certs(&outbound::certificates(certificate)?, key))
         }
         _ => None,
     };
-    Ok(TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::new_with_certs(&roots))
-        .client_cert(own)
-        .build())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, String> {
-    let pem = read(path)?;
-    let found: Vec<Certificate<'static>> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if found.is_empty() { Err(format!("{} holds no certificate", path.display())) } else { Ok(found) }
+    outbound::tls(place.ca.as_deref(), own)
 }

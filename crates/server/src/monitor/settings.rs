@@ -1,0 +1,38 @@
+//! `notifications.yaml`, looked at again and again: who is told what.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Monitor;
+use crate::log::Log;
+use crate::notify::{Look, SettingsFile};
+
+/// Between two looks at the file.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Takes what the file says over into the monitor, for as long as the process lives.
+pub async fn keep(monitor: Monitor, path: String, log: Log) {
+    let mut file = SettingsFile::new(Path::new(&path));
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let looked = tokio::task::spawn_blocking(move || {
+            let look = file.look();
+            (file, look)
+        });
+        let Ok((again, look)) = looked.await else { return };
+        file = again;
+        match look {
+            Look::Unchanged => {}
+            Look::Changed(settings) => {
+                let count = settings.receivers.len();
+                monitor.set_settings(*settings);
+                log.info("monitor", format!("{path}: {count} receivers are told from now on"));
+            }
+            Look::Wrong(why) => log.error("monitor", format!("what {path} says is not used:\n{why}")),
+        }
+    }
+}
