@@ -48,6 +48,7 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod site;
+pub mod sla;
 pub mod state;
 pub mod survivability;
 pub mod table;

@@ -34,6 +34,7 @@ mod replication;
 mod restoration;
 mod runbook;
 mod site;
+mod sla;
 mod state_sync;
 mod survivability;
 mod tokens;
@@ -128,6 +129,7 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         FederationCommand::Monitoring(MonitoringCommand::Silence(command)) => {
             alerts::silence(session, command)
         }
+        FederationCommand::Monitoring(MonitoringCommand::Sla(command)) => sla::run(session, command),
         FederationCommand::Monitoring(MonitoringCommand::Incidents(command)) => {
             incidents::run(session, command)
         }

@@ -20,6 +20,7 @@ mod it {
     mod runbooks;
     mod settings_answers;
     mod site_answers;
+    mod sla_answers;
     mod sync_answers;
     mod telemetry_answers;
     mod tls;

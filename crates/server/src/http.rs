@@ -59,6 +59,7 @@ mod server;
 mod settings;
 mod silences;
 mod site;
+mod sla;
 mod state_sync;
 mod status_page;
 mod survivability;
@@ -229,7 +230,12 @@ impl Api {
             network_percent: self.hosts.as_ref().and_then(|hosts| hosts.network_utilization(&self.region)),
         };
         let instruments = self.instruments.clone();
-        let build = move || Arc::new(instruments.gather(figures::families(&seen, beside)));
+        let promises = self.monitor.promises.clone();
+        let build = move || {
+            let mut all = figures::families(&seen, beside);
+            all.extend(promises.families());
+            Arc::new(instruments.gather(all))
+        };
         let gathered = tokio::task::spawn_blocking(build).await.ok()?;
         *last = Some((Instant::now(), gathered.clone()));
         Some(gathered)

@@ -19,6 +19,9 @@ pub enum MonitoringCommand {
     /// Who is on call, now and in the days to come.
     #[command(subcommand)]
     Oncall(OncallCommand),
+    /// What is promised (SLAs), where it stands, what was broken.
+    #[command(subcommand)]
+    Sla(super::SlaCommand),
 }
 
 #[derive(Debug, Subcommand)]

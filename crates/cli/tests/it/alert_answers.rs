@@ -79,7 +79,7 @@ pub fn answer(request: &Arrived) -> Option<Reply> {
         }
         "GET /v1/alerts" if request.target.contains("muted=true") => page(vec![alerts()[1].clone()]),
         "GET /v1/alerts" if request.target.contains("since_ms=") => page(alerts()),
-        "GET /v1/alerts" => page(vec![]),
+        "GET /v1/alerts" => page(Vec::<Value>::new()),
         "GET /v1/alerts/000000000002899b" => {
             json!({ "alert": alerts()[1], "earlier": [alerts()[2]], "as_of": as_of() })
         }

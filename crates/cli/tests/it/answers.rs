@@ -430,6 +430,7 @@ fn refused(request: &Arrived) -> Option<Reply> {
         .or_else(|| super::incident_answers::answer(request))
         .or_else(|| super::upgrade_answers::answer(request))
         .or_else(|| super::restoration_answers::answer(request))
+        .or_else(|| super::sla_answers::answer(request))
 }
 
 /// What the fake federation answers.

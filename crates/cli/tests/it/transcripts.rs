@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 19] = [
+const FILES: [(&str, &[&str]); 20] = [
     ("alerts", &super::alert_answers::COMMANDS),
     (
         "telemetry",
@@ -41,6 +41,31 @@ const FILES: [(&str, &[&str]); 19] = [
             "trace show --request-id req_unknown",
             "trace show --request-id a --trace-id b",
             "trace show",
+        ],
+    ),
+    (
+        "sla",
+        &[
+            "federation monitoring sla summary",
+            "federation monitoring sla summary --format csv",
+            "federation monitoring sla status",
+            "federation monitoring sla status --name vm-availability",
+            "federation monitoring sla status --name mars",
+            "federation monitoring sla history --range 30d",
+            "federation monitoring sla history --range soon",
+            "federation monitoring sla breaches --since 30d",
+            "federation monitoring sla breach-details --breach-id breach-001",
+            "federation monitoring sla breach-details --breach-id breach-009",
+            "federation monitoring sla create --name gold --target 99.99% --scope tenant:shop --measure availability --period 30d --exclude-maintenance",
+            "federation monitoring sla create --name quick --target 20s --measure failover-time --dry-run",
+            "federation monitoring sla create --name gold --target 101% --measure availability",
+            "federation monitoring sla create --name gold --target 99.99999% --measure availability",
+            "federation monitoring sla create --name gold --target 99% --measure latency",
+            "federation monitoring sla create --name gold --target 99% --measure luck",
+            "federation monitoring sla create --name gold --target 99% --measure availability --period 90d",
+            "federation monitoring sla list",
+            "federation monitoring sla remove --name gold",
+            "federation monitoring sla report --range 30d --format pdf --output sla.pdf",
         ],
     ),
     (
@@ -505,6 +530,11 @@ pub fn same_as(name: &str, got: &str) {
 #[test]
 fn federation_commands_print_what_their_transcript_says() {
     holds("federation");
+}
+
+#[test]
+fn commands_about_what_is_promised_print_what_their_transcript_says() {
+    holds("sla");
 }
 
 #[test]

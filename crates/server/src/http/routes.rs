@@ -100,6 +100,7 @@ routes! {
     server: VersionRead LeaderRead;
     session: Login WhoAmI;
     token: TokenCreate TokenList TokenRevoke;
+    sla: SlaStatusRead SlaHistoryRead SlaBreachList SlaBreachRead SlaList SlaCreate SlaRemove;
     operation: OperationList OperationRead OperationCancel;
     vm: VmCreate PlacementPreview VmList VmRead VmStart VmStop VmRestart VmDelete VmConsole VmExplain VmHealthCheck;
     protection: VmProtect ProtectionRead;
