@@ -66,8 +66,12 @@ pub fn groups(alerts: &[(Known, Vec<String>)]) -> Value {
             groups.entry((labels.clone(), receiver)).or_default().push(alert(known, receivers));
         }
     }
-    let shown = |((labels, receiver), alerts): (Group<'_>, Vec<Value>)| json!({ "labels": labels, "receiver": { "name": receiver }, "alerts": alerts });
-    groups.into_iter().map(shown).collect()
+    let mut shown = Vec::new();
+    for ((labels, receiver), alerts) in groups {
+        let receiver = json!({ "name": receiver });
+        shown.push(json!({ "labels": labels, "receiver": receiver, "alerts": alerts }));
+    }
+    Value::Array(shown)
 }
 
 /// `gettableSilence`
