@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{Freshness, Page};
 
 endpoint! {
-    #[doc = "Alerts, the gravest of those that fire first; without `state` those that fire, and with `since_ms` those that were resolved since."]
+    #[doc = "Alerts, the gravest first; without `state` those that fire, and with `since_ms` those that were resolved since."]
     AlertList: Get "/v1/alerts", Read, AlertListRequest => Page<Alert>;
     #[doc = "One alert as it is, and how often it fired in the last 7 days."]
     AlertRead: Get "/v1/alerts/{alert}", Read, AlertReadRequest => AlertDetail;

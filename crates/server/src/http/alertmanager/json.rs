@@ -52,9 +52,12 @@ pub fn alert(known: &Known, receivers: &[String]) -> Value {
     })
 }
 
+/// What alerts of a group have in common: labels and the receiver.
+type Group<'a> = (BTreeMap<&'a str, &'a str>, &'a str);
+
 /// A list of `alertGroup`: alerts of one cause in one region, for each receiver.
 pub fn groups(alerts: &[(Known, Vec<String>)]) -> Value {
-    let mut groups: BTreeMap<(BTreeMap<&str, &str>, &str), Vec<Value>> = BTreeMap::new();
+    let mut groups: BTreeMap<Group<'_>, Vec<Value>> = BTreeMap::new();
     for (known, receivers) in alerts {
         let labels = ["cause", REGION].map(|name| (name, known.alert.labels.get(name)));
         let labels: BTreeMap<&str, &str> =
@@ -63,8 +66,12 @@ pub fn groups(alerts: &[(Known, Vec<String>)]) -> Value {
             groups.entry((labels.clone(), receiver)).or_default().push(alert(known, receivers));
         }
     }
-    let shown = |((labels, receiver), alerts): ((BTreeMap<&str, &str>, &str), Vec<Value>)| json!({ "labels": labels, "receiver": { "name": receiver }, "alerts": alerts });
-    groups.into_iter().map(shown).collect()
+    let mut shown = Vec::new();
+    for ((labels, receiver), alerts) in groups {
+        let receiver = json!({ "name": receiver });
+        shown.push(json!({ "labels": labels, "receiver": receiver, "alerts": alerts }));
+    }
+    Value::Array(shown)
 }
 
 /// `gettableSilence`
