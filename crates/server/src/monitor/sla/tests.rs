@@ -126,7 +126,7 @@ fn old_days_become_months_and_old_months_are_forgotten() {
     let mut documents = keep(&Documents::default(), &account);
     let all = Period { from: Wall(NOVEMBER), until: Wall(NOVEMBER + 100 * DAY) };
     let before = stored::read(&documents).expect("read").tally(&Subject::Federation, all);
-    let mut fold = |documents: &mut Documents, now: Wall| {
+    let fold = |documents: &mut Documents, now: Wall| {
         let mut steps = 0;
         loop {
             let mut draft = Draft::default();
