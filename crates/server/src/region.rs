@@ -7,11 +7,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dwcp_config::region::RegionConfig;
-use dwcp_mesh::{Identity, Mesh, MeshHandle};
+use dwcp_mesh::{Identity, Mesh, MeshEvent, MeshHandle};
 use dwcp_roles::node::{Input, Node, SwitchOrder};
 use dwcp_state::FEDERATION_GROUP;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
 use crate::api_socket::Joins;
@@ -23,10 +23,10 @@ use crate::log::Log;
 use crate::node_loop::{self, AbortOnPanic, Outlets};
 use crate::placement_times::PlacementTimes;
 use crate::program::Programs;
-use crate::program::fetch::{self, Keeper};
+use crate::program::fetch::{self, Incoming, Keeper};
 use crate::record::Recorder;
 use crate::store::{SetAside, Store, StoreError};
-use crate::telemetry::hosts::Hosts;
+use crate::telemetry::hosts::{Frame, Hosts};
 use crate::telemetry::regions::Regions as Measured;
 use crate::telemetry::{Instruments, Kept, Traces};
 use crate::writer::{CommitTimes, Writer};
@@ -36,6 +36,11 @@ use crate::{clock, links, setup};
 const EVENTS: usize = 4_096;
 /// A certificate that was renewed on disk is used within this long.
 const RELOAD_EVERY: Duration = Duration::from_secs(60);
+
+/// What comes in, and the doors to whom it is passed on.
+type Passed = (Receiver<MeshEvent>, links::Doors);
+/// Behind the doors: of inspectors, of metrics and logs, of hosts.
+type Heard = (UnboundedReceiver<Incoming>, UnboundedReceiver<Incoming>, UnboundedReceiver<Frame>);
 
 /// How to start.
 pub struct Options {
@@ -144,26 +149,7 @@ impl Region {
             log: log.clone(),
             trial,
         };
-        let tasks = vec![
-            vital(
-                links::pass_events(
-                    from_mesh,
-                    mesh.clone(),
-                    door.clone(),
-                    (program_frames, asking, querying),
-                    hosts.clone(),
-                    log.clone(),
-                ),
-                &log,
-            ),
-            vital(inspector.clone().keep(asked), &log),
-            vital(measured.clone().keep(queried, door.clone()), &log),
-            vital(hosts.clone().hear(from_hosts), &log),
-            vital(keeper.keep(incoming), &log),
-            vital(links::measure(mesh.clone(), door.clone(), times.clone(), placements), &log),
-            vital(reload(config.clone(), identity.clone(), log.clone()), &log),
-        ];
-        Ok(Region {
+        let mut region = Region {
             node: door,
             mesh,
             identity,
@@ -174,8 +160,34 @@ impl Region {
             measured,
             hosts,
             thread,
-            tasks,
-        })
+            tasks: Vec::new(),
+        };
+        let passed = (from_mesh, (program_frames, asking, querying));
+        let heard = (asked, queried, from_hosts);
+        region.tend(config, &log, (passed, heard), (keeper, incoming, placements));
+        Ok(region)
+    }
+
+    /// Begins what goes on beside the node until the region stops.
+    fn tend(
+        &mut self,
+        config: &RegionConfig,
+        log: &Log,
+        ((from_mesh, doors), (asked, queried, from_hosts)): (Passed, Heard),
+        (keeper, incoming, placements): (Keeper, UnboundedReceiver<Incoming>, PlacementTimes),
+    ) {
+        let (mesh, node, hosts) = (self.mesh.clone(), self.node.clone(), self.hosts.clone());
+        let passing =
+            links::pass_events(from_mesh, mesh.clone(), node.clone(), doors, hosts.clone(), log.clone());
+        self.tasks = vec![
+            vital(passing, log),
+            vital(self.inspector.clone().keep(asked), log),
+            vital(self.measured.clone().keep(queried, node.clone()), log),
+            vital(hosts.hear(from_hosts), log),
+            vital(keeper.keep(incoming), log),
+            vital(links::measure(mesh, node, self.times.clone(), placements), log),
+            vital(reload(config.clone(), self.identity.clone(), log.clone()), log),
+        ];
     }
 
     /// Hands leadership of every group over, so that nobody waits for an election; waits up to `limit` for it.

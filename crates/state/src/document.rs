@@ -17,8 +17,6 @@ pub enum DocumentKind {
     Silence,
     /// Where the alerts of a rule stand.
     Alerts,
-    /// Who was told what, and what is told together.
-    Routing,
     /// A message on its way to somebody.
     Delivery,
     /// Who stands in for whoever would be on call.
@@ -38,7 +36,6 @@ impl DocumentKind {
             DocumentKind::Incident => "incident",
             DocumentKind::Silence => "silence",
             DocumentKind::Alerts => "alerts",
-            DocumentKind::Routing => "routing",
             DocumentKind::Delivery => "delivery",
             DocumentKind::OnCall => "on-call",
             DocumentKind::Sla => "sla",

@@ -1,12 +1,11 @@
-//! Alerts: what a rule's evaluations make of them, who is not to hear of them, and what is told together.
+//! Alerts: what a rule's evaluations make of them, and which are not told.
 //!
 //! Everything is a function of what it is given, and time is an argument. An evaluation goes into [`RuleState`], which gives the
 //! changes of its alerts. [`Mutes`] says which alerts are not told: by a [`Silence`], an [`Inhibition`] or a maintenance
-//! [`Window`]. [`Dispatcher`] puts the others into groups and says what is sent, and when. The states are plain values that can be
-//! stored, and whoever takes one over goes on where the one before stopped.
+//! [`Window`]. What the others lead to is an incident's: see [`crate::incidents`]. The states are plain values that can be stored, and
+//! whoever takes one over goes on where the one before stopped.
 
 mod condition;
-mod dispatch;
 mod fingerprint;
 mod inhibit;
 mod mute;
@@ -22,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use crate::model::Labels;
 
 pub use condition::{Condition, Conditions};
-pub use dispatch::{Dispatcher, GroupBy, Notification, Reason, Route};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use inhibit::Inhibition;
 pub use mute::{Muted, Mutes, Window, WindowScope};

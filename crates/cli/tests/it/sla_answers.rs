@@ -99,7 +99,7 @@ pub fn answer(request: &Arrived) -> Option<Reply> {
             json!({ "items": [standings()[4]], "accounted_until_ms": NINE, "as_of": as_of() })
         }
         "GET /v1/sla/status" if request.target.contains("sla=mars") => {
-            return Some(problem(404, "DWCP-R0093", "no SLA mars"));
+            return Some(problem(404, "DWCP-R0075", "no SLA mars"));
         }
         "GET /v1/sla/status" => json!({ "items": standings(), "accounted_until_ms": NINE, "as_of": as_of() }),
         "GET /v1/sla/history" => json!({ "as_of": as_of(), "items": [
@@ -110,7 +110,7 @@ pub fn answer(request: &Arrived) -> Option<Reply> {
         ] }),
         "GET /v1/sla/breaches" => page(vec![breach(false)]),
         "GET /v1/sla/breaches/breach-001" => breach(true),
-        "GET /v1/sla/breaches/breach-009" => return Some(problem(404, "DWCP-R0094", "no breach breach-009")),
+        "GET /v1/sla/breaches/breach-009" => return Some(problem(404, "DWCP-R0076", "no breach breach-009")),
         "GET /v1/sla" => page(vec![
             gold(),
             promise("p99-latency", "latency", (Some(990_000), Some(100))),

@@ -56,7 +56,7 @@ pub struct Last {
 }
 
 /// A frame from an agent.
-type Frame = (u64, Vec<u8>, Room);
+pub type Frame = (u64, Vec<u8>, Room);
 
 /// Everything of hosts that measure. Clones share it.
 #[derive(Clone)]

