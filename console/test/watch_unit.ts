@@ -7,10 +7,10 @@ import { condition, incidentActions, lines, retryAction, silenceAction } from ".
 import type { Incident, SlaPromise } from "../src/api/watch_types";
 import { clockOf, nextShift } from "../src/pages/incidents";
 import { budget, promised, share } from "../src/pages/slas";
-import { makeState } from "../mock/routes";
+import { makeWatched } from "../mock/watch";
 
 function incident(more: Partial<Incident>): Incident {
-  const [first] = makeState(0).incidents;
+  const [first] = makeWatched([], 0).incidents;
   assert.ok(first);
   return { ...first.incident, status: "open", opened_at_ms: 0, due_at_ms: 60_000, overdue: false, ...more };
 }
@@ -83,7 +83,7 @@ describe("actions", () => {
   });
 
   test("a silence begins with the alert's labels, quoted", () => {
-    const [alert] = makeState(0).alerts;
+    const [alert] = makeWatched([], 0).alerts;
     assert.ok(alert);
     assert.equal(condition(["path", 'a"b\\']), 'path="a\\"b\\\\"');
     assert.match(silenceAction(alert).fields?.[0]?.initial ?? "", /^alertname="RegionLost"\n/);
@@ -93,7 +93,7 @@ describe("actions", () => {
   });
 
   test("one dead letter is named; all of them have to be typed", () => {
-    const [message] = makeState(0).messages;
+    const [message] = makeWatched([], 0).messages;
     assert.ok(message);
     assert.deepEqual(retryAction(message).body({}), { key: message.key });
     assert.equal(retryAction(message).type, undefined);
