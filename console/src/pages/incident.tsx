@@ -47,32 +47,35 @@ export function IncidentPage({ incident }: { incident: string }) {
 function Figures({ incident }: { incident: Incident }) {
   return (
     <dl class="tiles">
-      <Tile name="Severity">
-        <Grave severity={incident.severity} />
-      </Tile>
-      <Tile name="Status" note={incident.reopened > 0 && `came back ${format.many(incident.reopened, "time")}`}>
-        <State name={incident.status} />
+      <Tile
+        name="Status"
+        note={
+          incident.merged_into !== null ? (
+            <>
+              goes on in <a href={to("incidents", incident.merged_into)}>{incident.merged_into}</a>
+            </>
+          ) : (
+            incident.reopened > 0 && `came back ${format.many(incident.reopened, "time")}`
+          )
+        }
+      >
+        <Grave severity={incident.severity} /> <State name={incident.status} />
       </Tile>
       <Tile name="Clock" note={`due ${format.utc(incident.due_at_ms)}`}>
         <Clock incident={incident} />
       </Tile>
       <Tile
         name="Who has it"
-        note={incident.acknowledged_at_ms !== null && <>taken by {incident.acknowledged_by ?? "itself"} <When at={incident.acknowledged_at_ms} /></>}
+        note={incident.acknowledged_at_ms !== null && <>taken by {incident.acknowledged_by ?? "someone"} <When at={incident.acknowledged_at_ms} /></>}
       >
         {incident.assignee ?? <span class="muted">nobody</span>}
       </Tile>
       <Tile name="Opened" note={format.utc(incident.opened_at_ms)}>
         <When at={incident.opened_at_ms} />
       </Tile>
-      <Tile name="Alerts firing" note={incident.published ? "on the status page" : "not on the status page"}>
+      <Tile name="Alerts firing">
         <span class="num">{format.count(incident.alerts_firing)}</span>
       </Tile>
-      {incident.merged_into !== null && (
-        <Tile name="Goes on in">
-          <a href={to("incidents", incident.merged_into)}>{incident.merged_into}</a>
-        </Tile>
-      )}
     </dl>
   );
 }
@@ -109,7 +112,7 @@ function Alerts({ detail }: { detail: IncidentDetail }) {
   return (
     <>
       <Table label="Alerts" rows={detail.alerts} cells={ALERTS} rowKey={(one) => `${one.name}${one.labels}${one.since_ms}`} />
-      {detail.more_alerts_firing > 0 && <p class="muted">{format.many(detail.more_alerts_firing, "more alert")} fire.</p>}
+      {detail.more_alerts_firing > 0 && <p class="muted">{format.many(detail.more_alerts_firing, "more fires", "more fire")}.</p>}
     </>
   );
 }
@@ -125,12 +128,8 @@ function Explained({ detail }: { detail: IncidentDetail }) {
         <dd>{detail.root_cause || nothing}</dd>
         <dt>Resolution</dt>
         <dd>{detail.resolution || nothing}</dd>
-        {detail.public_title !== null && (
-          <>
-            <dt>Status page</dt>
-            <dd>{detail.public_title}</dd>
-          </>
-        )}
+        <dt>Status page</dt>
+        <dd>{detail.public_title ?? <span class="muted">{detail.incident.published ? "published" : "not published"}</span>}</dd>
         {detail.public_notes.map((note) => (
           <dd key={note.at_ms} class="under">
             {note.status}: {note.text} <span class="muted"><When at={note.at_ms} /></span>
