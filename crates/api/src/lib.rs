@@ -9,6 +9,7 @@ mod macros;
 
 mod endpoint;
 
+pub mod alert;
 pub mod backup;
 pub mod configuration;
 pub mod controller;
@@ -47,6 +48,7 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod site;
+pub mod sla;
 pub mod state;
 pub mod survivability;
 pub mod table;

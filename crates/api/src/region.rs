@@ -209,6 +209,9 @@ wire! {
         pub links: Vec<LinkStatus>,
         /// Newest first.
         pub recent_events: Vec<Event>,
+        /// Alerts of the region that are pending or fire, the gravest of those that fire first.
+        #[serde(default)]
+        pub alerts: Vec<crate::alert::Alert>,
         pub as_of: Vec<Freshness>,
     }
 

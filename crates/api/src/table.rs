@@ -43,6 +43,7 @@ rows! {
     server: VersionRead LeaderRead;
     session: Login WhoAmI;
     token: TokenCreate TokenList TokenRevoke;
+    sla: SlaStatusRead SlaHistoryRead SlaBreachList SlaBreachRead SlaList SlaCreate SlaRemove;
     operation: OperationList OperationRead OperationCancel;
     vm: VmCreate PlacementPreview VmList VmRead VmStart VmStop VmRestart VmDelete VmConsole VmExplain VmHealthCheck;
     protection: VmProtect ProtectionRead;
@@ -71,6 +72,7 @@ rows! {
     freeze: FreezeRead FreezeSet;
     event: EventList;
     incident: IncidentCreate IncidentList IncidentRead IncidentUpdate IncidentPostMortem;
+    alert: AlertList AlertRead AlertRuleList AlertRulesCheck SilenceCreate SilenceList SilenceExpire;
     on_call: OnCallRead OnCallSchedule OnCallCalendar OnCallOverride OnCallRemove;
     state: LagMatrixRead QueueDepthRead ReplicationRead ReplicationConfigure SyncVerify SyncForce;
     network: LatencyMatrixRead;

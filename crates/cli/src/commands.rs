@@ -1,5 +1,6 @@
 //! From what was typed to a request, and from the answer to a document.
 
+mod alerts;
 mod backup;
 mod checks;
 mod configuration;
@@ -33,6 +34,7 @@ mod replication;
 mod restoration;
 mod runbook;
 mod site;
+mod sla;
 mod state_sync;
 mod survivability;
 mod tokens;
@@ -123,6 +125,11 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         }
         FederationCommand::Vm(FederationVmCommand::HealthCheck(which)) => vms::health_check(session, which),
         FederationCommand::Events(command) => events::run(session, command),
+        FederationCommand::Monitoring(MonitoringCommand::Alerts(command)) => alerts::run(session, command),
+        FederationCommand::Monitoring(MonitoringCommand::Silence(command)) => {
+            alerts::silence(session, command)
+        }
+        FederationCommand::Monitoring(MonitoringCommand::Sla(command)) => sla::run(session, command),
         FederationCommand::Monitoring(MonitoringCommand::Incidents(command)) => {
             incidents::run(session, command)
         }

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod alerting;
 mod backup;
 mod configuration;
 mod drill;
@@ -16,6 +17,7 @@ mod notification;
 pub mod restoration;
 mod runbook;
 mod site;
+mod sla;
 mod trace;
 mod upgrade;
 mod vm;
@@ -25,6 +27,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dwcp_config::units;
 
+pub use alerting::*;
 pub use backup::*;
 pub use configuration::*;
 pub use drill::*;
@@ -40,6 +43,7 @@ pub use moves::*;
 pub use notification::*;
 pub use runbook::*;
 pub use site::*;
+pub use sla::*;
 pub use trace::*;
 pub use upgrade::*;
 pub use vm::*;

@@ -1,6 +1,7 @@
 //! Tests of the program as an operator meets it: command, exit code, stdout, stderr.
 
 mod it {
+    mod alert_answers;
     mod answers;
     mod backup_answers;
     mod canary;
@@ -19,6 +20,7 @@ mod it {
     mod runbooks;
     mod settings_answers;
     mod site_answers;
+    mod sla_answers;
     mod sync_answers;
     mod telemetry_answers;
     mod tls;

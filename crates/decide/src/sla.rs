@@ -3,22 +3,28 @@
 //! All of it is whole numbers: milliseconds, requests and parts per million. What was not measured is not taken as
 //! good: it is told apart, and a verdict that hangs on it is [`Verdict::Unknown`]. Time is UTC.
 
+mod account;
 mod availability;
 mod breach;
 mod calendar;
 mod failovers;
 mod latency;
+mod sight;
+mod tally;
 mod times;
 
 use dwcp_types::VmId;
 
+pub use account::{Account, Day, Outage};
 pub use availability::{
     Assessed, Availability, Budget, Observed, State, Timeline, assess, burn_milli, history, measure,
 };
-pub use breach::{Breach, Evidence, availability_breach, failover_breach, latency_breach};
+pub use breach::{Breach, Evidence, availability_breach, failover_breach, latency_breach, spent_at};
 pub use calendar::{Period, Step};
 pub use failovers::{FailoverOutcome, FailoverResult, Loss, data_loss, failover_time};
 pub use latency::{Latency, LatencyCounts, latency, sustained};
+pub use sight::{Pause, Planned, Sight, Sights, Stand, sights};
+pub use tally::{Found, Tally, assess_counted};
 pub use times::Times;
 
 /// One million: parts per million of a whole.

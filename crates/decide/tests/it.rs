@@ -18,6 +18,7 @@ mod it {
     mod scores;
     mod shaky;
     mod sla;
+    mod sla_account;
     mod sla_properties;
     mod suggestions;
     mod survivability;

@@ -3,6 +3,8 @@
 //! Reads answer from this node's facts, with their age, and need nobody else. Writes go through the node and answer once
 //! they are committed and applied here. [`serve`] runs until told to stop; [`Api`] is what all requests share.
 
+mod alertmanager;
+mod alerts;
 mod auth;
 mod backups;
 mod body;
@@ -55,7 +57,9 @@ mod restore;
 pub mod routes;
 mod server;
 mod settings;
+mod silences;
 mod site;
+mod sla;
 mod state_sync;
 mod status_page;
 mod survivability;
@@ -141,6 +145,8 @@ pub struct Api {
     gathered: tokio::sync::Mutex<Option<(Instant, Arc<Gathered>)>>,
     /// Where what requests went through is noted; none: nowhere.
     traces: Option<Traces>,
+    /// When this process began to answer, ms since 1970.
+    started_ms: i64,
     /// Turns true when the process stops: open streams end.
     stopping: signal::Sender<bool>,
 }
@@ -168,6 +174,7 @@ impl Api {
             identity: None,
             gathered: tokio::sync::Mutex::default(),
             traces: None,
+            started_ms: crate::clock::wall_ms(),
             stopping: signal::Sender::new(false),
         }
     }
@@ -188,7 +195,7 @@ impl Api {
     }
 
     /// Alerts, incidents, and who is told.
-    pub(crate) fn monitor(&self) -> &Monitor {
+    pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
 
@@ -223,7 +230,12 @@ impl Api {
             network_percent: self.hosts.as_ref().and_then(|hosts| hosts.network_utilization(&self.region)),
         };
         let instruments = self.instruments.clone();
-        let build = move || Arc::new(instruments.gather(figures::families(&seen, beside)));
+        let promises = self.monitor.promises.clone();
+        let build = move || {
+            let mut all = figures::families(&seen, beside);
+            all.extend(promises.families());
+            Arc::new(instruments.gather(all))
+        };
         let gathered = tokio::task::spawn_blocking(build).await.ok()?;
         *last = Some((Instant::now(), gathered.clone()));
         Some(gathered)

@@ -1,6 +1,7 @@
 //! The monitor: evaluates rules, opens incidents, tells people, keeps what was promised. The leader of the federation's group does
 //! it; what it decides is a document of the federation before anybody is told, so that the next leader goes on there.
 
+pub mod alerts;
 pub mod documents;
 pub mod evaluate;
 pub mod glance;
@@ -10,6 +11,8 @@ mod publish;
 pub mod round;
 pub mod rules;
 pub mod settings;
+pub mod silences;
+pub mod sla;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -32,6 +35,8 @@ const REOPEN_WITHIN_MS: i64 = 30 * 60_000;
 #[derive(Clone)]
 pub struct Monitor {
     pub(crate) node: NodeHandle,
+    /// What promises look like as metrics, where they are kept account of.
+    pub(crate) promises: sla::series::Exported,
     pub(crate) rules: Rules,
     /// Incidents as the status of the federation needs them.
     pub(crate) glances: Glances,
@@ -49,6 +54,7 @@ impl Monitor {
             glances: Glances::default(),
             federation: config.federation.as_str().into(),
             settings: Arc::default(),
+            promises: sla::series::Exported::default(),
         }
     }
 

@@ -107,7 +107,7 @@ impl Drop for Place {
     }
 }
 
-/// One attempt, in at most `within` for every server that is asked.
+/// One attempt, in at most `within`.
 pub fn deliver(settings: &Settings, delivery: &Delivery, within: Duration, publish: &Publish) -> Outcome {
     let Some(receiver) = settings.receivers.get(&delivery.receiver) else {
         return Outcome::refused("the settings have no receiver of that name any more");
@@ -202,11 +202,16 @@ impl Line<'_> {
         self.post(url, &body, &headers, revealed)
     }
 
-    /// Asks every member; one that takes it tells the others.
+    /// Asks every member at once; one that takes it tells the others.
     fn to_alertmanagers(&self, urls: &[String], body: &Value, revealed: &Revealed) -> Outcome {
-        let path = alertmanager::PATH;
-        let asked = urls.iter().map(|url| self.post(&format!("{url}{path}"), body, &[], revealed));
-        let all: Vec<Outcome> = asked.collect();
+        let ask = |url: &String| self.post(&format!("{url}{}", alertmanager::PATH), body, &[], revealed);
+        let all: Vec<Outcome> = std::thread::scope(|scope| {
+            let asked: Vec<_> = urls.iter().map(|url| scope.spawn(move || ask(url))).collect();
+            let ended = asked.into_iter().map(|one| one.join());
+            ended
+                .map(|outcome| outcome.unwrap_or_else(|_| Outcome::no_answer("the attempt failed")))
+                .collect()
+        });
         let taken = all.iter().find(|outcome| outcome.verdict == Verdict::Delivered);
         let later = all.iter().find(|outcome| matches!(outcome.verdict, Verdict::Later(_)));
         let best = taken.or(later).or(all.first()).cloned();

@@ -163,6 +163,7 @@ fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
     tokio::spawn(monitor::outbox::keep(api.monitor().clone(), log.clone()));
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));
+    tokio::spawn(monitor::sla::keep(api.monitor().clone(), log.clone()));
     api
 }
 

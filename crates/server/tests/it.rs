@@ -1,5 +1,7 @@
 //! Stores, and five whole regions in one process: real stores, real links on loopback addresses.
 
+#[path = "it/alerts.rs"]
+mod alerts;
 #[path = "it/backups.rs"]
 mod backups;
 #[path = "it/checkup.rs"]
@@ -44,6 +46,8 @@ mod membership;
 mod metrics;
 #[path = "it/metrics_elsewhere.rs"]
 mod metrics_elsewhere;
+#[path = "it/monitoring.rs"]
+mod monitoring;
 #[path = "it/notify.rs"]
 mod notify;
 #[path = "it/notify_mail.rs"]

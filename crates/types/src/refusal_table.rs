@@ -25,8 +25,16 @@ codes! {
         "No drill has that id, or no drill of that region has been run. `dwcp-cli federation dr-drill list` lists them; the newest hundred are kept.";
     UnknownIncident "DWCP-R0078" NotFound "no such incident"
         "No incident has that id. `dwcp-cli federation monitoring incidents list --all` lists them; those that were resolved long ago are forgotten.";
+    UnknownSla "DWCP-R0093" NotFound "no such SLA"
+        "Nothing is promised under that name. `dwcp-cli federation monitoring sla list` lists what is promised.";
+    UnknownBreach "DWCP-R0094" NotFound "no such breach"
+        "No breach of an SLA has that id. `dwcp-cli federation monitoring sla breaches --since 400d` lists them; the newest 500 are kept.";
     UnknownOverride "DWCP-R0079" NotFound "no such override"
         "Nobody stands in under that id, or the time was over so long ago that it is forgotten. `dwcp-cli federation monitoring oncall schedule` lists who stands in.";
+    UnknownSilence "DWCP-R0093" NotFound "no such silence"
+        "No silence has that id, or it was over so long ago that it is forgotten. `dwcp-cli federation monitoring silence list --all` lists them.";
+    UnknownAlert "DWCP-R0094" NotFound "no such alert"
+        "No alert of that fingerprint is pending, fires, or fired in the last 7 days. `dwcp-cli federation monitoring alerts list --since 7d` lists them.";
     UnknownNotification "DWCP-R0077" NotFound "no such message"
         "No message to people has that key. `dwcp-cli notification list` lists them; those that were delivered or given up a week ago are forgotten.";
     AmbiguousName "DWCP-R0018" Usage "the name fits several VMs"

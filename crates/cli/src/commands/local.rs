@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use dwcp_api::server::VersionRead;
+use dwcp_config::capacity::Thresholds;
 use dwcp_config::cli::CliConfig;
 use dwcp_config::host::HostConfig;
 use dwcp_config::region::RegionConfig;
@@ -120,6 +121,7 @@ pub fn config(session: &Session, command: &ConfigCommand) -> Ended {
         ConfigKind::Contexts => "contexts of dwcp-cli",
         ConfigKind::Region => "dwcpd.yaml of a region",
         ConfigKind::Host => "host.yaml of an agent",
+        ConfigKind::CapacityThresholds => "capacity-thresholds.yaml of a region",
     };
     match checked {
         Ok(()) => {
@@ -136,6 +138,7 @@ fn check(kind: ConfigKind, text: &str) -> Result<(), Complaints> {
         ConfigKind::Contexts => CliConfig::parse(text).map(|_| ()),
         ConfigKind::Region => RegionConfig::parse(text).map(|_| ()),
         ConfigKind::Host => HostConfig::parse(text).map(|_| ()),
+        ConfigKind::CapacityThresholds => Thresholds::parse(text).map(|_| ()),
     }
 }
 
@@ -146,6 +149,7 @@ fn guess(text: &str) -> (ConfigKind, Result<(), Complaints>) {
         |name: &str| matches!(&top, Ok(tree::Value::Map(map)) if map.iter().any(|(key, _)| key.name == name));
     let kind = match () {
         () if has("contexts") || has("current") => ConfigKind::Contexts,
+        () if has("thresholds") => ConfigKind::CapacityThresholds,
         () if has("host") || has("vm_addresses") => ConfigKind::Host,
         () => ConfigKind::Region,
     };

@@ -8,8 +8,8 @@ use dwcp_api::region::{
 };
 
 use super::{
-    Ended, all_pages, checks, dry, events, federation, hosts, logs, membership, moves, planning, read, site,
-    upgrades, verify,
+    Ended, alerts, all_pages, checks, dry, events, federation, hosts, logs, membership, moves, planning,
+    read, site, upgrades, verify,
 };
 use crate::Exit;
 use crate::failure::Failure;
@@ -217,6 +217,7 @@ fn details(document: Document, status: &RegionStatus) -> Document {
         .section("zones", zones)
         .section("hosts", hosts::table(&status.hosts))
         .section("links", federation::link_table(&status.links))
+        .section("alerts", alerts::table(&status.alerts))
         .section("recent events", events::table(&status.recent_events))
 }
 

@@ -72,7 +72,7 @@ pub enum FederationCommand {
     /// What happened.
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Incidents, and who is on call.
+    /// Incidents, who is on call, and what is promised (SLAs).
     #[command(subcommand)]
     Monitoring(super::MonitoringCommand),
     /// Replication of state.

@@ -48,6 +48,8 @@ pub enum ConfigKind {
     Region,
     /// host.yaml of an agent.
     Host,
+    /// capacity-thresholds.yaml of a region.
+    CapacityThresholds,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! Commands about incidents and about who is on call.
+//! Commands about alerts, incidents and who is on call.
 
 use clap::{Args, Subcommand};
 use dwcp_config::units::{self, Moment};
@@ -7,12 +7,21 @@ use super::{Words, words};
 
 #[derive(Debug, Subcommand)]
 pub enum MonitoringCommand {
+    /// What rules found, and the rules.
+    #[command(subcommand)]
+    Alerts(super::AlertsCommand),
+    /// Alerts that nobody wants to hear of for a while.
+    #[command(subcommand)]
+    Silence(super::SilenceCommand),
     /// What happened, who has it, how it ended.
     #[command(subcommand)]
     Incidents(IncidentsCommand),
     /// Who is on call, now and in the days to come.
     #[command(subcommand)]
     Oncall(OncallCommand),
+    /// What is promised (SLAs), where it stands, what was broken.
+    #[command(subcommand)]
+    Sla(super::SlaCommand),
 }
 
 #[derive(Debug, Subcommand)]

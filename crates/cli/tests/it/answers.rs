@@ -337,6 +337,7 @@ fn regions_and_federation(request: &Arrived) -> Option<Value> {
                 { "component": "agent", "replicas": 3, "up": null, "version": null }],
             "links": [link("us-east-1", "eu-west-1", Some(76.0))],
             "recent_events": [event()],
+            "alerts": &super::alert_answers::alerts()[..2],
             "as_of": as_of(),
         }),
         "POST /v1/regions/us-east-1/health-check" => json!({
@@ -425,9 +426,11 @@ fn refused(request: &Arrived) -> Option<Reply> {
         .or_else(|| super::membership_answers::answer(request))
         .or_else(|| super::controllers_answers::answer(request))
         .or_else(|| super::telemetry_answers::answer(request))
+        .or_else(|| super::alert_answers::answer(request))
         .or_else(|| super::incident_answers::answer(request))
         .or_else(|| super::upgrade_answers::answer(request))
         .or_else(|| super::restoration_answers::answer(request))
+        .or_else(|| super::sla_answers::answer(request))
 }
 
 /// What the fake federation answers.

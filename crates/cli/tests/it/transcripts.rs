@@ -6,7 +6,8 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 18] = [
+const FILES: [(&str, &[&str]); 20] = [
+    ("alerts", &super::alert_answers::COMMANDS),
     (
         "telemetry",
         &[
@@ -40,6 +41,31 @@ const FILES: [(&str, &[&str]); 18] = [
             "trace show --request-id req_unknown",
             "trace show --request-id a --trace-id b",
             "trace show",
+        ],
+    ),
+    (
+        "sla",
+        &[
+            "federation monitoring sla summary",
+            "federation monitoring sla summary --format csv",
+            "federation monitoring sla status",
+            "federation monitoring sla status --name vm-availability",
+            "federation monitoring sla status --name mars",
+            "federation monitoring sla history --range 30d",
+            "federation monitoring sla history --range soon",
+            "federation monitoring sla breaches --since 30d",
+            "federation monitoring sla breach-details --breach-id breach-001",
+            "federation monitoring sla breach-details --breach-id breach-009",
+            "federation monitoring sla create --name gold --target 99.99% --scope tenant:shop --measure availability --period 30d --exclude-maintenance",
+            "federation monitoring sla create --name quick --target 20s --measure failover-time --dry-run",
+            "federation monitoring sla create --name gold --target 101% --measure availability",
+            "federation monitoring sla create --name gold --target 99.99999% --measure availability",
+            "federation monitoring sla create --name gold --target 99% --measure latency",
+            "federation monitoring sla create --name gold --target 99% --measure luck",
+            "federation monitoring sla create --name gold --target 99% --measure availability --period 90d",
+            "federation monitoring sla list",
+            "federation monitoring sla remove --name gold",
+            "federation monitoring sla report --range 30d --format pdf --output sla.pdf",
         ],
     ),
     (
@@ -433,9 +459,11 @@ const FILES: [(&str, &[&str]); 18] = [
 ];
 
 /// Files beside which the lines are typed: as the documents show it, and with mistakes.
-const REGION_FILES: [(&str, &str); 2] = [
+const REGION_FILES: [(&str, &str); 4] = [
     ("eu-central-1.yaml", include_str!("../../../../docs/operations/examples/regions/eu-central-1.yaml")),
     ("bad.yaml", "region: eu-central-1\npriority: 101\nzones: [a, a]\ncompliances: [gdpr]\n"),
+    ("rules.yaml", "groups: [{name: g, rules: [{alert: A, expr: up}]}]\n"),
+    ("bad-rules.yaml", "groups: [{name: g, rules: [{alert: A, expr: sum(up}]}]\n"),
 ];
 
 fn path(name: &str) -> PathBuf {
@@ -505,6 +533,11 @@ fn federation_commands_print_what_their_transcript_says() {
 }
 
 #[test]
+fn commands_about_what_is_promised_print_what_their_transcript_says() {
+    holds("sla");
+}
+
+#[test]
 fn region_commands_print_what_their_transcript_says() {
     holds("regions");
 }
@@ -527,6 +560,11 @@ fn backup_commands_print_what_their_transcript_says() {
 #[test]
 fn commands_about_incidents_print_what_their_transcript_says() {
     holds("incidents");
+}
+
+#[test]
+fn commands_about_alerts_print_what_their_transcript_says() {
+    holds("alerts");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use dwcp_types::Wall;
 
-use super::{Objective, Period, Sla, Step, Times, Verdict, WHOLE_PPM, part_of, ppm, verdict};
+use super::{Objective, Period, Sla, Step, Times, Verdict, WHOLE_PPM, assess_counted, ppm};
 
 /// What was observed of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,21 +179,10 @@ pub struct Assessed {
 /// Compares what was observed of some things (of one VM, or of all VMs of a tenant) with a promise; none when it
 /// promises something else. What comes after `now` is not judged, but counts for what is allowed.
 pub fn assess(sla: &Sla, of: &[Timeline], period: Period, now: Wall) -> Option<Assessed> {
-    let Objective::Availability { target_ppm, without_maintenance } = sla.objective else { return None };
+    let Objective::Availability { without_maintenance, .. } = sla.objective else { return None };
     let so_far = Period { until: period.until.min(now), ..period };
     let availability: Availability = of.iter().map(|one| measure(one, so_far, without_maintenance)).sum();
     let due = of.iter().map(|one| one.due(period, without_maintenance).0.total_ms());
     let due_ms = due.fold(0u64, u64::saturating_add);
-    let budget = Budget {
-        allowed_ms: part_of(due_ms, WHOLE_PPM.saturating_sub(target_ppm)),
-        spent_ms: availability.down_ms,
-        unknown_ms: availability.unknown_ms,
-    };
-    let possible = budget.spent_ms.saturating_add(budget.unknown_ms);
-    let verdict = match availability.counted_ms() {
-        // Nothing was to be up: neither kept nor broken.
-        0 => Verdict::Unknown,
-        _ => verdict(budget.spent_ms, possible, budget.allowed_ms, sla.at_risk_ppm),
-    };
-    Some(Assessed { period, availability, budget, verdict })
+    assess_counted(sla, availability, due_ms.saturating_sub(availability.counted_ms()), period)
 }

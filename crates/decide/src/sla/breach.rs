@@ -62,9 +62,9 @@ pub fn availability_breach(
     Some(breach(sla, subject, assessed.period, at, evidence, id))
 }
 
-/// When the down times together exceeded what is allowed. Outages of several things may overlap, and then count
-/// several times at once.
-fn spent_at(outages: &[(Wall, Wall, usize)], allowed_ms: u64) -> Option<Wall> {
+/// When the down times together exceeded what is allowed; none when they did not. Outages of several things may overlap, and then
+/// count several times at once.
+pub fn spent_at(outages: &[(Wall, Wall, usize)], allowed_ms: u64) -> Option<Wall> {
     let mut edges: Vec<(Wall, i64)> =
         outages.iter().flat_map(|(from, until, _)| [(*from, 1), (*until, -1)]).collect();
     edges.sort_unstable();

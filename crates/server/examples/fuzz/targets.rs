@@ -6,9 +6,9 @@ use dwcp_consensus::{Config, Disk, GroupSetup, Input, MultiRaft, Output};
 use dwcp_decide::{HostVerdict, PlaceReport, Placement, RegionVerdict};
 use dwcp_roles::node::{Beat, GroupBeat, LinkReading, MeshMessage, SelfAsk, SelfTell};
 use dwcp_roles::protocol::{
-    AgentMessage, AppliedEntry, Checked, ControllerMessage, DecideAsk, Decided, Grant, Hello, Intents,
-    Placed, ProcessReport, Renew, ReplicaHello, ReplicaSaid, ReplicaTold, Reserved, SnapshotPart, VmIntent,
-    VmReport,
+    AgentLine, AgentLines, AgentMessage, AgentSaid, AppliedEntry, Checked, ControllerMessage, DecideAsk,
+    Decided, Grant, Hello, HostFigures, Intents, Placed, ProcessReport, Renew, ReplicaHello, ReplicaSaid,
+    ReplicaTold, Reserved, ServerAsked, SnapshotPart, VmFigures, VmIntent, VmReport,
 };
 use dwcp_state::{Envelope, Federation};
 use dwcp_types::{Wire, decode, encode};
@@ -27,10 +27,24 @@ pub fn all() -> Vec<Target> {
         coded::<MeshMessage>("mesh-message", mesh_messages()),
         coded::<AgentMessage>("agent-message", agent_messages()),
         coded::<ControllerMessage>("controller-message", controller_messages()),
+        coded::<AgentSaid>("agent-said", agent_said()),
+        coded::<ServerAsked>("server-asked", vec![ServerAsked::Measure(7), ServerAsked::Kept(9)]),
         coded::<ReplicaTold>("replica-told", replica_told()),
         coded::<ReplicaSaid>("replica-said", replica_said()),
         frames(),
         records(),
+    ]
+}
+
+fn agent_said() -> Vec<AgentSaid> {
+    let vm = VmFigures { vm: dwcp_types::VmId(7), disk: Some(Default::default()), ..VmFigures::default() };
+    let figures = HostFigures { question: 3, load: vec![5, 7], vms: vec![vm], ..HostFigures::default() };
+    let line =
+        AgentLine { event: "e".into(), fields: vec![("a".into(), "b".into())], ..AgentLine::default() };
+    vec![
+        AgentSaid::Measures,
+        AgentSaid::Figures(Box::new(figures)),
+        AgentSaid::Lines(AgentLines { through: 1, lines: vec![line] }),
     ]
 }
 

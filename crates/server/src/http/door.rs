@@ -22,7 +22,7 @@ use super::body::{self, Outgoing};
 use super::call::{Call, digest};
 use super::routes::{self, Answered, Arrived, Found};
 use super::status_page::Form;
-use super::{Api, call, names, prometheus, status_page, web_console};
+use super::{Api, alertmanager, call, names, prometheus, status_page, web_console};
 use crate::clock;
 use crate::handle::View;
 use crate::telemetry::traces;
@@ -72,6 +72,7 @@ fn endpoint(parts: &Parts) -> (&'static str, Option<&'static str>) {
     match routes::find(method, path) {
         Found::Route(route, _) => (route.name, Some(route.path)),
         _ if prometheus::is_mine(path) => ("Prometheus", None),
+        _ if alertmanager::is_mine(path) => ("Alertmanager", None),
         _ if path == status_page::ANNOUNCE || status_page::form(path).is_some() => ("StatusPage", None),
         _ => ("other", None),
     }
@@ -123,6 +124,9 @@ async fn serve(
     }
     if prometheus::is_mine(path) {
         return foreign(&api, parts, incoming).await;
+    }
+    if alertmanager::is_mine(path) {
+        return silencer(api, parts, incoming, id).await;
     }
     if path == status_page::ANNOUNCE {
         return announce(api, parts, incoming, id).await;
@@ -189,6 +193,31 @@ async fn foreign(
         response.headers_mut().insert(CONTENT_TYPE, media);
     }
     Ok(response)
+}
+
+/// What programs made for Alertmanager ask for.
+async fn silencer(
+    api: Arc<Api>,
+    parts: &Parts,
+    incoming: Incoming,
+    id: &str,
+) -> Result<Response<Outgoing>, Box<Refused>> {
+    let (path, method) = (parts.uri.path(), &parts.method);
+    let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
+    let caller = auth::authenticate(&api, secret).await?;
+    auth::permit(&caller, alertmanager::needs(method))?;
+    let methods = alertmanager::methods(path).ok_or_else(|| alertmanager::unknown(path))?;
+    if !methods.split(", ").any(|known| known == method.as_str()) {
+        return Err(wrong_method(path, methods));
+    }
+    let key = idempotency_key(parts)?;
+    let body = body::read(incoming).await?;
+    let digest = digest(&[method.as_str().as_bytes(), path.as_bytes(), &body]);
+    let call = Call { api, caller, key, digest, seed: None, request_id: id.to_owned() };
+    let query = parts.uri.query().unwrap_or("");
+    let answered = alertmanager::answer(&call, method, path, query, &body).await;
+    let body = answered.body.map_or(Outgoing::Whole(None), |body| Outgoing::whole(body.to_string()));
+    Ok(answer(answered.status, JSON, body))
 }
 
 /// An incident for the status page, as a form.

@@ -9,7 +9,7 @@ use dwcp_state::FEDERATION_GROUP;
 use super::call::Call;
 use super::outlook::Lately;
 use super::routes::Serve;
-use super::{freeze, matrices, names, regions, survivability};
+use super::{freeze, matrices, names, regions, sla, survivability};
 use crate::handle::View;
 
 impl Serve for FederationRead {
@@ -17,11 +17,15 @@ impl Serve for FederationRead {
         let name = call.api.federation.clone();
         let lately = call.api.outlook.lately();
         let glances = call.api.monitor().glances.clone();
-        call.look(move |view| FederationStatus {
-            open_incidents: Some(glances.open(view)),
-            ..status(view, name, &lately)
-        })
-        .await
+        let status = call
+            .look(move |view| FederationStatus {
+                open_incidents: Some(glances.open(view)),
+                ..status(view, name, &lately)
+            })
+            .await?;
+        // What a later version wrote is not known here; everything else is.
+        let sla_percent = sla::compliance(call).await.unwrap_or(None);
+        Ok(FederationStatus { sla_percent, ..status })
     }
 }
 
@@ -35,7 +39,7 @@ fn status(view: &View<'_>, name: String, lately: &Lately) -> FederationStatus {
         regions,
         placement: placement(view),
         state_sync: state_sync(view),
-        // Nothing routes traffic or promises a service level in this version: not measured, not zero.
+        // Nothing routes traffic in this version: not measured, not zero.
         routing: Quantiles::default(),
         sla_percent: None,
         open_incidents: None,

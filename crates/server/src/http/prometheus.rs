@@ -2,6 +2,7 @@
 //! `/api/v1` (prometheus.io, *HTTP API*).
 
 mod json;
+mod rules;
 mod targets;
 pub mod write;
 
@@ -20,6 +21,7 @@ use super::metrics::{blocking, bounded, reader};
 use super::routes::unescape;
 use super::{Api, call};
 use crate::clock;
+use crate::monitor::alerts;
 use crate::outbound::Said;
 use crate::telemetry::prometheus::Prometheus;
 use crate::telemetry::reader::{Reader, engine};
@@ -70,6 +72,7 @@ pub async fn answer(api: &Arc<Api>, path: &str, accept: &str, fields: &str) -> R
             Ok(json!({ "status": "success", "data": { "version": version, "application": "DWCP" } }))
         }
         "format_query" => format_query(&fields),
+        "rules" | "alerts" => alerting(api, &asked, &fields).await?,
         _ => match reader(api).await? {
             Reader::Regions(federated) => blocking(move || Ok(read(&federated, &asked, &fields))).await?,
             Reader::Prometheus(prometheus) => {
@@ -87,6 +90,16 @@ pub async fn answer(api: &Arc<Api>, path: &str, accept: &str, fields: &str) -> R
         }
     };
     Ok(Answered { status, media: "application/json", body: body.to_string().into_bytes() })
+}
+
+/// Rules in force, or alerts that are pending or fire.
+async fn alerting(api: &Api, asked: &str, fields: &Fields) -> Result<Result<Value, Refused>, Problem> {
+    let seen = alerts::look(api.monitor()).await.map_err(|refusal| Problem::from(&refusal))?;
+    let data = match asked {
+        "alerts" => Ok(rules::alerts(&seen)),
+        _ => rules::rules(&api.monitor().rules.in_force(), &seen, fields),
+    };
+    Ok(data.map(|data| json!({ "status": "success", "data": data })))
 }
 
 /// What the program that keeps the metrics says to that, word by word.
@@ -125,16 +138,18 @@ async fn metadata(api: &Arc<Api>) -> Result<Value, Problem> {
 }
 
 /// Names and values of a form.
-struct Fields(Vec<(String, String)>);
+pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    fn of(text: &str) -> Fields {
+    /// Of a query or a form.
+    pub fn of(text: &str) -> Fields {
         let plain = |text: &str| unescape(&text.replace('+', " ")).unwrap_or_default();
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
         Fields(pairs.map(|(name, value)| (plain(name), plain(value))).collect())
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// The first of a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
@@ -142,7 +157,8 @@ impl Fields {
         self.get(name).ok_or_else(|| bad(format!("{name} is missing")))
     }
 
-    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    /// All of a name, in their order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 

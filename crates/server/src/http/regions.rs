@@ -14,7 +14,7 @@ use dwcp_types::{RegionId, Revision};
 use super::call::{Call, bad_value, expect_revision, not_offered, reason};
 use super::outlook::{self, Lately, Worse};
 use super::routes::Serve;
-use super::{events, hosts, matrices, names, page, region_summary};
+use super::{alerts, events, hosts, matrices, names, page, region_summary};
 use crate::handle::View;
 
 /// Events shown with a region.
@@ -53,6 +53,7 @@ impl Serve for RegionList {
 impl Serve for RegionRead {
     async fn answer(call: &Call, request: RegionReadRequest) -> Result<RegionStatus, Problem> {
         let lately = call.api.outlook.lately();
+        let alerts = alerts::open_of(call, &request.region).await?;
         call.find(move |view| {
             let (record, facts) = names::region(view, &request.region)?;
             Ok(RegionStatus {
@@ -62,6 +63,7 @@ impl Serve for RegionRead {
                 components: region_summary::components(view, facts),
                 links: matrices::links_from(view, facts.number),
                 recent_events: events::newest_of(view, &record.id, EVENTS),
+                alerts,
                 as_of: names::as_of_region(view, &record.id),
             })
         })

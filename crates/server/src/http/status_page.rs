@@ -22,6 +22,8 @@ use super::{Api, regions};
 use crate::handle::View;
 use crate::monitor::glance::PublicIncident;
 
+pub use page::POLICY;
+
 /// Incidents that are over are shown for so long, ms.
 const SHOWN_MS: i64 = 14 * 86_400_000;
 /// Incidents that are over are shown, at most.
@@ -119,11 +121,12 @@ impl Picture {
             Severity::P3 => Standing::Operational,
         });
         let worst = regions.chain(incidents).max().unwrap_or(Standing::Unknown);
-        // Others go on where one is gone.
-        if worst == Standing::Unavailable && !self.all(Standing::Unavailable) {
-            return Standing::Disrupted;
+        // Others go on where one is gone or not heard.
+        match worst {
+            Standing::Unavailable if !self.all(Standing::Unavailable) => Standing::Disrupted,
+            Standing::Unknown if !self.all(Standing::Unknown) => Standing::Degraded,
+            worst => worst,
         }
-        worst
     }
 
     fn all(&self, standing: Standing) -> bool {
@@ -207,8 +210,6 @@ pub async fn answer(api: &Arc<Api>, form: Form, base: &str) -> Result<(&'static 
         Form::Feed => ("application/rss+xml; charset=utf-8", feed::rss(&picture, base)),
     })
 }
-
-pub use page::POLICY;
 
 async fn look(api: &Arc<Api>) -> Result<Arc<Picture>, Problem> {
     let mut seen = api.status.0.lock().await;

@@ -70,6 +70,25 @@ impl Documents {
     }
 }
 
+#[cfg(test)]
+impl Documents {
+    /// These with what a draft changes.
+    pub fn after(mut self, draft: Draft) -> Documents {
+        for (key, text) in draft.changes {
+            match text {
+                Some(text) => self.0.insert(key, Document { text, ..Document::default() }),
+                None => self.0.remove(&key),
+            };
+        }
+        self
+    }
+
+    /// The texts' lengths, bytes.
+    pub fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.values().map(|document| document.text.len())
+    }
+}
+
 /// A document as the value that it is.
 ///
 /// # Errors

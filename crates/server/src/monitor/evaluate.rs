@@ -15,6 +15,8 @@ const MOST_ALERTS: usize = 1_000;
 const EVERY_MS: i64 = 15_000;
 /// A record whose values alone have changed is written so long after the last time, ms.
 const REFRESH_MS: i64 = 60_000;
+/// One without alerts, so that it shows that its rule is evaluated, ms.
+const QUIET_MS: i64 = 600_000;
 
 /// The rules of a federation and where they stand; it belongs to whoever evaluates.
 #[derive(Default)]
@@ -140,7 +142,7 @@ impl Evaluator {
 }
 
 /// The rules of a group with their ids.
-fn rules(group: &Group) -> impl Iterator<Item = (String, &Rule)> {
+pub fn rules(group: &Group) -> impl Iterator<Item = (String, &Rule)> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     group.rules.iter().map(move |rule| {
         let name = match rule {
@@ -158,8 +160,8 @@ fn rules(group: &Group) -> impl Iterator<Item = (String, &Rule)> {
 impl Kept {
     /// Whether it is to be written down.
     fn is_due(&self, now_ms: i64) -> bool {
-        let alerts = !self.record.state.alerts().is_empty();
-        self.changed || alerts && now_ms.saturating_sub(self.written_ms) >= REFRESH_MS
+        let every_ms = if self.record.state.alerts().is_empty() { QUIET_MS } else { REFRESH_MS };
+        self.changed || now_ms.saturating_sub(self.written_ms) >= every_ms
     }
 
     fn alert(

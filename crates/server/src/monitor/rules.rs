@@ -13,6 +13,9 @@ use dwcp_config::region::Monitoring;
 use dwcp_telemetry::promql::Query;
 use dwcp_telemetry::rules::{ExprError, Group, Rule, RuleFile, SHIPPED, capacity, read};
 
+/// What the names of files begin with that come with the product.
+pub const SHIPPED_FOLDER: &str = "shipped/";
+
 /// Longest file, bytes.
 const LONGEST: u64 = 1 << 20;
 /// Most files, and most rules of all of them, those that come with the product among them.
@@ -91,7 +94,7 @@ impl Held {
         for (name, text) in SHIPPED {
             // A test reads them all; whatever the thresholds are, they are numbers.
             let read = read(&capacity(name, text, &self.thresholds), &check);
-            files.push((format!("shipped/{name}"), read.unwrap_or_default()));
+            files.push((format!("{SHIPPED_FOLDER}{name}"), read.unwrap_or_default()));
         }
         let paths: Vec<&PathBuf> = stamps.iter().skip(1).map(|(path, _)| path).collect();
         let mut former = std::mem::take(&mut self.valid);
@@ -179,7 +182,11 @@ fn text_of(path: &Path) -> Result<String, String> {
     if longer as u64 > LONGEST { Err(format!("it is longer than {LONGEST} bytes")) } else { Ok(text) }
 }
 
-fn check(text: &str) -> Result<(), ExprError> {
+/// Whether a text is an expression that can be evaluated.
+///
+/// # Errors
+/// Says where it is none.
+pub fn check(text: &str) -> Result<(), ExprError> {
     let read = Query::parse(text).map(drop);
     read.map_err(|error| ExprError { offset: error.position, message: error.message })
 }

@@ -19,7 +19,7 @@ use crate::log::Log;
 /// Between two looks at what the store has to do.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
 /// The label that says which program a series is of.
-const JOB: &str = "dwcpd";
+pub const JOB: &str = "dwcpd";
 
 /// Opens the metric store of a region, and says what was damaged.
 ///

@@ -1,4 +1,5 @@
-//! The rules that come with the product look at what is measured: every metric in them is one that some component exports.
+//! The rules and dashboards that come with the product look at what is measured: every metric in them is one that some component
+//! exports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ use serde_json::json;
 use super::figures::{self, Beside, Seen};
 use super::hosts::{self, Measured};
 use super::instruments::Instruments;
+use super::intake::Intake;
 
 /// Metrics of rules that nothing exports yet, by how they begin, and why.
 const NOT_YET: [(&str, &str); 5] = [
@@ -40,6 +42,8 @@ fn of_a_region() -> Vec<Family> {
     let instruments = Instruments::new("us");
     instruments.synced("us", "eu", 1);
     instruments.answered("Prometheus", 200, 0.1);
+    instruments.logged("monitor", "info");
+    instruments.show_kept(Intake::default(), "/".into());
     let beside = Beside { certificate_s: Some((1, 2)), network_percent: Some(1.0) };
     let counted = instruments.gather(Vec::new()).families;
     figures::families(&seen, beside).into_iter().chain(counted).collect()
@@ -93,5 +97,22 @@ fn every_metric_of_a_shipped_rule_is_exported_or_named_here() {
     for (begin, why) in NOT_YET {
         let still = missing.iter().any(|name| name.starts_with(begin));
         assert!(still, "{begin}… ({why}) is exported, or no rule reads it: take it from the list");
+    }
+}
+
+#[test]
+fn every_metric_of_a_dashboard_is_exported_or_named_here() {
+    let exported = exported();
+    // What rules record, and what the monitor tells of alerts, is no family of a process.
+    let is_recorded = |name: &str| name == "ALERTS" || name.contains(':');
+    let of_the_router = |name: &str| {
+        name.starts_with("dwcp_federation_qos_") || NOT_YET.iter().any(|(begin, _)| name.starts_with(begin))
+    };
+    let panels = dwcp_api::dashboards::ALL.iter().flat_map(|dashboard| dashboard.panels);
+    for (text, _) in panels.flat_map(|panel| panel.targets) {
+        for name in names(&text.replace("$region", ".*")) {
+            let known = exported.contains(&name) || is_recorded(&name) || of_the_router(&name);
+            assert!(known, "{text}: no component exports {name}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dwcp_api::{Endpoint, IDEMPOTENCY_KEY, Problem, encode};
 use dwcp_backup::FederationKey;
-use dwcp_config::region::{Backup, RegionConfig};
+use dwcp_config::region::{Backup, Monitoring, RegionConfig};
 use dwcp_consensus::Disk;
 use dwcp_roles::node::{CertifiedFor, Effect, Input, Node, NodeConfig, Reply};
 use dwcp_roles::protocol::{
@@ -20,6 +20,7 @@ use dwcp_server::backups::{self, place::Places};
 use dwcp_server::handle::{NodeHandle, Task, View};
 use dwcp_server::http::{Api, secret_hash, serve};
 use dwcp_server::log::Log;
+use dwcp_server::monitor;
 use dwcp_server::telemetry::hosts::{self, Hosts};
 use dwcp_server::telemetry::regions::Regions;
 use dwcp_server::telemetry::{Instruments, Traces, keeper, logs};
@@ -338,6 +339,17 @@ impl Served {
 
     /// The same with its measurements, and where it logs.
     pub fn start_with(name: &str, measured: Option<Regions>, log: Log) -> Served {
+        Served::start_as(name, measured, log, None)
+    }
+
+    /// One that monitors by the rules and tells by the settings of `monitoring`.
+    pub fn start_monitoring(name: &str, folder: &Path, monitoring: Monitoring) -> Served {
+        let log = Log::silent(REGION);
+        let store = keeper::open(folder, dwcp_telemetry::store::Config::default(), &log).expect("a store");
+        Served::start_as(name, Some(Regions::new(1, Some(store), None)), log, Some(monitoring))
+    }
+
+    fn start_as(name: &str, measured: Option<Regions>, log: Log, monitoring: Option<Monitoring>) -> Served {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -353,6 +365,7 @@ impl Served {
             number: 1,
             dev: true,
             wan: Some(links.display().to_string()),
+            monitoring: monitoring.clone().unwrap_or_default(),
             ..RegionConfig::default()
         };
         let (handle, inbox) = NodeHandle::new();
@@ -374,6 +387,12 @@ impl Served {
         for receiver in measured.iter().flat_map(|measured| measured.intake().receivers.iter()) {
             let store = measured.as_ref().and_then(|measured| measured.store().cloned());
             runtime.spawn(receiver.clone().keep(store, 86_400_000, Log::silent(REGION)));
+        }
+        if let Some(monitoring) = monitoring {
+            let (monitor, log) = (api.monitor().clone(), Log::new(REGION));
+            runtime.spawn(monitor::round::keep(api.clone(), log.clone()));
+            runtime.spawn(monitor::settings::keep(monitor.clone(), monitoring.notifications, log.clone()));
+            runtime.spawn(monitor::outbox::keep(monitor, log));
         }
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bind");
         let address = listener.local_addr().expect("address");

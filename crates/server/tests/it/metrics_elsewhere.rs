@@ -87,7 +87,8 @@ fn a_real_prometheus_gets_what_is_measured_and_answers_for_it() {
     );
     let names = json("/api/v1/label/__name__/values?match[]=up");
     assert_eq!(names["data"], serde_json::json!(["up"]));
-    assert_eq!(json("/api/v1/series?match[]=up")["data"][0]["job"], "dwcpd");
+    let series = json("/api/v1/series?match[]=up%7Bjob%3D%22dwcpd%22%7D");
+    assert_eq!(series["data"][0]["job"], "dwcpd");
     assert_eq!(json("/api/v1/query?query=sum(")["errorType"], "bad_data");
     assert_eq!(json("/api/v1/admin/tsdb/snapshot")["errorType"], "not_found", "nothing else is passed on");
 }

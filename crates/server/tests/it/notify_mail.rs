@@ -17,7 +17,7 @@ use crate::notify::{message, settings};
 use crate::notify_mock::{certificates, tls_config};
 use crate::scratch::Scratch;
 
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(20);
 const NOW_MS: i64 = 1_796_000_000_000;
 const PASSWORD: &str = "correct-horse-battery";
 

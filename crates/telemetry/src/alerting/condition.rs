@@ -5,7 +5,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use regex::RegexBuilder;
+
 use crate::model::{Labels, MatchOp, Matcher};
+
+/// Longest value or pattern, and longest name of a label, bytes.
+const LONGEST: usize = 1_000;
+/// What a pattern may take in memory, bytes.
+const PATTERN_MOST: usize = 1 << 20;
 
 /// One condition: `region="eu-west-1"`, with `=`, `!=`, `=~` or `!~`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,20 +41,72 @@ impl Condition {
         Condition { op: Op::Equal, value: value.to_owned(), matcher: Matcher::equal(name, value) }
     }
 
+    /// A condition on the label `name`: `regex` makes the value a pattern, which the whole label must match; `not` turns it round.
+    ///
+    /// # Errors
+    /// The name is none, or the pattern is none, or something is longer or larger than it may be.
+    pub fn of(name: &str, value: &str, regex: bool, not: bool) -> Result<Condition, String> {
+        let is_name = |name: &str| {
+            !name.starts_with(|c: char| c.is_ascii_digit())
+                && !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        if !is_name(name) {
+            let shown: String = name.chars().take(40).collect();
+            return Err(format!("'{shown}' is not the name of a label: letters, digits and _"));
+        }
+        let op = match (regex, not) {
+            (false, false) => Op::Equal,
+            (false, true) => Op::NotEqual,
+            (true, false) => Op::Regex,
+            (true, true) => Op::NotRegex,
+        };
+        Condition::new(name, op, value)
+    }
+
+    /// The label's name.
+    pub fn name(&self) -> &str {
+        &self.matcher.name
+    }
+
+    /// The value or the pattern.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether the value is a pattern, and whether it is turned round.
+    pub fn kind(&self) -> (bool, bool) {
+        (matches!(self.op, Op::Regex | Op::NotRegex), matches!(self.op, Op::NotEqual | Op::NotRegex))
+    }
+
     fn new(name: &str, op: Op, value: &str) -> Result<Condition, String> {
+        if name.len().max(value.len()) > LONGEST {
+            return Err(format!("a condition of more than {LONGEST} bytes"));
+        }
         let named = |op| Ok(Matcher { name: name.to_owned(), op });
         let matcher = match op {
             Op::Equal => named(MatchOp::Equal(value.to_owned())),
             Op::NotEqual => named(MatchOp::NotEqual(value.to_owned())),
-            Op::Regex | Op::NotRegex => Matcher::regex(name, value, op == Op::NotRegex),
+            Op::Regex | Op::NotRegex => {
+                let small = RegexBuilder::new(value).size_limit(PATTERN_MOST).build();
+                small.and_then(|_| Matcher::regex(name, value, op == Op::NotRegex))
+            }
         };
-        let matcher = matcher.map_err(|_| format!("'{value}' is not a pattern"))?;
+        let matcher = matcher.map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => format!("'{value}' is too large a pattern"),
+            _ => format!("'{value}' is not a pattern"),
+        })?;
         Ok(Condition { op, value: value.to_owned(), matcher })
     }
 
     /// Whether labels fulfil it; a label that is not there is empty.
     pub fn holds(&self, labels: &Labels) -> bool {
         self.matcher.holds_for(labels)
+    }
+
+    /// Whether a value of its label fulfils it.
+    pub fn holds_for_value(&self, value: &str) -> bool {
+        self.matcher.holds(value)
     }
 
     /// Whether labels without its label fulfil it.

@@ -496,3 +496,24 @@ proptest! {
         prop_assert_eq!(dispatcher, Dispatcher::default());
     }
 }
+
+#[test]
+fn conditions_come_in_parts_and_have_bounds() {
+    for (text, parts) in [
+        ("a=\"x\"", ("a", "x", (false, false))),
+        ("a!=\"x\"", ("a", "x", (false, true))),
+        ("a=~\"x|y\"", ("a", "x|y", (true, false))),
+        ("a!~\"x|y\"", ("a", "x|y", (true, true))),
+    ] {
+        let read: Condition = text.parse().expect(text);
+        assert_eq!((read.name(), read.value(), read.kind()), parts);
+        let (name, value, (regex, not)) = parts;
+        assert_eq!(Condition::of(name, value, regex, not), Ok(read));
+    }
+    let long = "x".repeat(1_001);
+    for (name, value) in
+        [("a", "("), ("a", "((a{99}){99}){99}"), ("a", &long), ("", "x"), ("1", "x"), ("a-b", "x")]
+    {
+        assert!(Condition::of(name, value, true, false).is_err(), "{name} {value}");
+    }
+}

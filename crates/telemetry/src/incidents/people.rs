@@ -63,6 +63,25 @@ impl Book {
         (id, decided)
     }
 
+    /// Opens an incident that neither an alert nor a person reports; `why` is the first line of its timeline. Each call opens one.
+    pub fn report(
+        &mut self,
+        title: &str,
+        severity: Severity,
+        why: &str,
+        policy: &Policy<'_>,
+        now_ms: i64,
+    ) -> (IncidentId, Vec<Decision>) {
+        let mut incident = self.opened(None, title, severity, now_ms);
+        incident.by_hand = false;
+        incident.note(now_ms, None, why);
+        let id = incident.id.clone();
+        let mut decided = vec![Decision::Opened(id.clone())];
+        start(&mut incident, policy, now_ms, &mut decided);
+        self.incidents.insert(id.clone(), incident);
+        (id, decided)
+    }
+
     /// The incident that was opened by the request of that key.
     pub fn opened_by(&self, key: &str) -> Option<&Incident> {
         let opened = |incident: &&Incident| incident.request.as_ref().is_some_and(|one| one.key == key);

@@ -183,3 +183,37 @@ fn thresholds_of_capacity_go_into_the_rules_and_their_texts() {
         alerts(&file).into_iter().find(|rule| rule.alert == "RegionExpansionDue").expect("a rule");
     assert!(expansion.expr.ends_with("> 75"), "{}", expansion.expr);
 }
+
+/// Every shipped alert as a row of a Markdown table.
+fn table() -> String {
+    let mut rows = String::from("| Alert | Severity | Fires when | For |\n|---|---|---|---|\n");
+    for (_, file) in files() {
+        for rule in alerts(&file) {
+            let severity =
+                rule.labels.iter().find(|(name, _)| name == "severity").map_or("", |(_, text)| text.text());
+            let expr = rule.expr.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+            let seconds = rule.for_ms / 1_000;
+            let lasts = match (seconds, seconds % 3_600, seconds % 60) {
+                (0, ..) => "at once".to_owned(),
+                (_, 0, _) => format!("{}h", seconds / 3_600),
+                (_, _, 0) => format!("{}m", seconds / 60),
+                _ => format!("{seconds}s"),
+            };
+            rows.push_str(&format!("| {} | {severity} | `{expr}` | {lasts} |\n", rule.alert));
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_page_about_alerts_lists_every_shipped_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations/alerts.md");
+    let page = std::fs::read_to_string(&path).expect("the page about alerts");
+    let (before, _) = page.split_once("\n| Alert |").expect("a table of alerts, at the page's end");
+    let wanted = format!("{before}\n{}", table());
+    if std::env::var_os("DWCP_BLESS").is_some() {
+        std::fs::write(&path, &wanted).expect("the page about alerts");
+    }
+    let page = std::fs::read_to_string(&path).expect("the page about alerts");
+    assert!(page == wanted, "{} is stale: run this test with DWCP_BLESS=1", path.display());
+}

@@ -33,12 +33,12 @@ fn settings(receivers: &Receivers) -> String {
     let address = receivers.address();
     format!(
         "receivers:\n\
-         \x20 page: {{kind: pagerduty, routing_key: drill, url: \"http://{address}/pagerduty\"}}\n\
-         \x20 chat: {{kind: slack, url: \"http://{address}/slack\"}}\n\
+         \x20 - {{name: page, pagerduty: {{routing_key: 0123456789abcdef0123456789abcdef, url: \"http://{address}/pagerduty\"}}}}\n\
+         \x20 - {{name: chat, slack: {{url: \"http://{address}/slack\"}}}}\n\
          routes:\n\
-         \x20 - {{match: 'severity=~\"P0|P1\"', receivers: [page, chat]}}\n\
+         \x20 - {{name: grave, match: 'severity=~\"P0|P1\"', receivers: [page, chat]}}\n\
          people:\n\
-         \x20 ada: {{email: ada@example.com}}\n\
+         \x20 - {{name: ada, email: ada@example.com}}\n\
          on_call:\n\
          \x20 - {{role: primary, people: [ada], zone: UTC, start: \"2026-01-05T09:00\", shift: 7d}}\n\
          allow_private_addresses: [127.0.0.0/8]\n"

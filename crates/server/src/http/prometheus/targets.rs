@@ -82,7 +82,7 @@ fn address(view: &View<'_>) -> String {
 }
 
 /// Every target of the federation, as its region scraped it last. Blocks.
-pub fn all(source: &Federated, now: i64) -> Result<Value, Refused> {
+pub(super) fn all(source: &Federated, now: i64) -> Result<Value, Refused> {
     let query = Query::parse(UP).map_err(super::failed)?;
     let answer = engine().instant(source, &query, now).and_then(bounded);
     let AnswerValue::Vector(rows) = answer.map_err(|error| unanswered(&error))?.value else {

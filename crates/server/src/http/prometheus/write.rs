@@ -1,8 +1,8 @@
 //! Remote write, received: what other programs measured, kept in this region's store beside its own (prometheus.io, *Remote-Write
 //! 1.0* and *2.0* specifications).
 //!
-//! Series of DWCP are its own to tell: nobody else writes names with `dwcp_` in them (rules record `region:dwcp_…`) or the job `dwcpd`,
-//! so that what rules, figures and dashboards read can't be made up by whoever may write.
+//! Series of DWCP are its own to tell: nobody else writes names with `dwcp_` in them (rules record `region:dwcp_…`) or the jobs of its
+//! processes, so that what rules, figures and dashboards read can't be made up by whoever may write.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use super::super::body::{self, Outgoing};
 use super::super::{Api, auth, call};
 use crate::clock;
 use crate::telemetry::intake::Intake;
+use crate::telemetry::{hosts, keeper};
 
 pub const PATH: &str = "/api/v1/write";
 
@@ -44,6 +45,8 @@ const MAY_WAIT: usize = 64;
 const WAITS: Duration = Duration::from_secs(5);
 /// When to come back, s.
 const COME_BACK: u64 = 5;
+/// Jobs of DWCP's own processes.
+const OWN_JOBS: [&str; 2] = [keeper::JOB, hosts::JOB];
 /// Refused samples that an answer shows.
 const SHOWN: usize = 3;
 /// Longest series that an answer shows, characters.
@@ -224,11 +227,12 @@ fn rows(series: Series) -> impl Iterator<Item = (SeriesRef, Sample)> {
 
 /// Whether a series is told by DWCP alone.
 fn is_reserved(labels: &Labels) -> bool {
-    labels.name().contains("dwcp_") || labels.get("job") == "dwcpd"
+    labels.name().contains("dwcp_") || OWN_JOBS.contains(&labels.get("job"))
 }
 
 fn reserved_why(labels: &Labels) -> String {
-    format!("{}: names with dwcp_ in them and the job dwcpd are DWCP's own", cut(&labels.to_string()))
+    let jobs = OWN_JOBS.join(" and ");
+    format!("{}: names with dwcp_ in them and the jobs {jobs} are DWCP's own", cut(&labels.to_string()))
 }
 
 fn refused_why(labels: &Labels, reason: Reason) -> String {
@@ -265,6 +269,8 @@ mod tests {
         let is = |pairs: &[(&str, &str)]| is_reserved(&Labels::new(pairs.iter().copied()));
         assert!(is(&[("__name__", "dwcp_federation_active_vms"), ("job", "x")]));
         assert!(is(&[("__name__", "up"), ("job", "dwcpd"), ("instance", "us-east-1")]));
+        assert!(is(&[("__name__", "up"), ("job", "dwcp-agentd"), ("host", "h1")]));
+        assert!(is(&[("__name__", "region:dwcp_federation_cpu_utilization:avg")]));
         assert!(!is(&[("__name__", "up"), ("job", "node"), ("region", "us-east-1")]));
     }
 

@@ -46,6 +46,7 @@ fn the_state_in_words_is_that_of_the_worst() {
         (vec![("eu", Operational), ("us", Operational)], vec![], Operational, "All regions are operational"),
         (vec![("eu", Operational), ("us", Degraded)], vec![], Degraded, "1 of 2 regions are operational"),
         (vec![("eu", Operational), ("us", Unavailable)], vec![], Disrupted, "1 of 2 regions are operational"),
+        (vec![("eu", Operational), ("us", Unknown)], vec![], Degraded, "1 of 2 regions are operational"),
         (vec![("eu", Unavailable)], vec![], Unavailable, "0 of 1 regions are operational"),
         (vec![], vec![], Unknown, "0 of 0 regions are operational"),
         (

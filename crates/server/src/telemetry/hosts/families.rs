@@ -88,7 +88,7 @@ fn machine(out: &mut Figures, own: &Own, of: &HostFigures) {
     }
     let waited = of.pressure.iter().flat_map(|pressure| {
         let kinds = [("some", Some(pressure.some_us)), ("full", pressure.full_us)];
-        kinds.into_iter().filter_map(|(kind, us)| {
+        kinds.into_iter().filter_map(move |(kind, us)| {
             Some((with(own, [("resource", pressure.resource.name()), ("kind", kind)]), us? as f64 / 1e6))
         })
     });
