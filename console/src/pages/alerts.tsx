@@ -15,11 +15,11 @@ import { type Cell, PagedTable, Table } from "../ui/table";
 import { Grave, Moment } from "./incidents";
 
 const STATES = ["firing", "pending", "resolved"];
-const MUTED: Record<string, string> = { "muted": "true", "not muted": "false" };
+const MUTED: Record<string, string> = { yes: "true", no: "false" };
 
 /** Why nobody is told, each with where to look. */
 function Muted({ by }: { by: string[] }) {
-  if (by.length === 0) return <span class="muted">it is told</span>;
+  if (by.length === 0) return <span class="muted">not muted</span>;
   return (
     <>
       {by.map((why) => (
@@ -60,7 +60,7 @@ const CELLS: Cell<Alert>[] = [
   { title: "Since", cell: (one) => <When at={one.fired_at_ms ?? one.started_at_ms} /> },
   { title: "What", wrap: true, cell: (one) => one.annotations["summary"] ?? <span class="muted">no summary</span> },
   { title: "Labels", wrap: true, cell: (one) => <Labels of={one.labels} /> },
-  { title: "Why nobody is told", cell: (one) => <Muted by={one.muted_by} /> },
+  { title: "Why it is muted", cell: (one) => <Muted by={one.muted_by} /> },
 ];
 
 const SILENCES: Cell<Silence>[] = [
@@ -96,7 +96,7 @@ export function Alerts() {
           options={federation.data?.regions.map((one) => one.region) ?? []}
           change={(value) => change({ region: value })}
         />
-        <Choice label="Told" value={muted} options={Object.keys(MUTED)} unset="or not" change={(value) => change({ muted: value })} />
+        <Choice label="Muted" value={muted} options={Object.keys(MUTED)} change={(value) => change({ muted: value })} />
       </div>
       <PagedTable title="What the rules find" label="Alerts" paged={alerts} cells={CELLS} rowKey={(one) => `${one.alert}/${one.started_at_ms}`} none="No alert is like that." />
       <PagedTable
@@ -166,7 +166,7 @@ function AlertFacts({ alert }: { alert: Alert }) {
         </dd>
         <dt>Fires since</dt>
         <dd>{alert.fired_at_ms === null ? <span class="muted">not for long enough yet</span> : <Moment at={alert.fired_at_ms} />}</dd>
-        <dt>Why nobody is told</dt>
+        <dt>Why it is muted</dt>
         <dd>
           <Muted by={alert.muted_by} />
         </dd>
