@@ -1,4 +1,4 @@
-/** `/d/alerts` and `/d/alerts/:alert`: what fires, why nobody is told of some, and silences. */
+/** `/d/alerts` and `/d/alerts/:alert`: what fires, why some of it is muted, and silences. */
 
 import { expireAction, silenceAction } from "../actions/watch_actions";
 import { usePaged, withQuery } from "../api/paged";
@@ -17,7 +17,7 @@ import { Grave, Moment } from "./incidents";
 const STATES = ["firing", "pending", "resolved"];
 const MUTED: Record<string, string> = { yes: "true", no: "false" };
 
-/** Why nobody is told, each with where to look. */
+/** What mutes an alert, each with where to look. */
 function Muted({ by }: { by: string[] }) {
   if (by.length === 0) return <span class="muted">not muted</span>;
   return (
@@ -176,12 +176,7 @@ function AlertFacts({ alert }: { alert: Alert }) {
         <dd>
           <Labels of={alert.labels} />
         </dd>
-        {Object.entries(alert.annotations).map(([name, text]) => (
-          <>
-            <dt key={name}>{name}</dt>
-            <dd>{text}</dd>
-          </>
-        ))}
+        {Object.entries(alert.annotations).flatMap(([name, text]) => [<dt key={`${name}/name`}>{name}</dt>, <dd key={name}>{text}</dd>])}
         <dt>Id</dt>
         <dd>
           <code>{alert.alert}</code>
