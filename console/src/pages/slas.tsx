@@ -74,7 +74,7 @@ function Why({ of }: { of: SlaStanding }) {
       {of.evidence.length > 0 && (
         <details>
           <summary>
-            Evidence<span class="out"> of {of.promise.name}</span>
+            Evidence
           </summary>
           {of.evidence.map((line) => (
             <small key={line}>{line}</small>
@@ -88,11 +88,26 @@ function Why({ of }: { of: SlaStanding }) {
 const PROMISES: Cell<SlaStanding>[] = [
   { title: "SLA", head: true, cell: ({ promise }) => <>{promise.name} <span class="muted">{promise.scope}</span></> },
   { title: "Verdict", cell: (one) => <State name={one.verdict} /> },
-  { title: "Promised", cell: ({ promise }) => promised(promise) },
-  { title: "Measured", right: true, cell: (one) => <span class="num">{measuredText(one) ?? <Unknown why={one.note} />}</span> },
+  {
+    title: "Promised",
+    cell: ({ promise }) => (
+      <>
+        {promised(promise)}
+        <small>{promise.period_days === null ? "this month" : `over ${format.many(promise.period_days, "day")}`}</small>
+      </>
+    ),
+  },
+  {
+    title: "Measured",
+    right: true,
+    cell: (one) => (
+      <>
+        <span class="num">{measuredText(one) ?? <Unknown why={one.note} />}</span>
+        {one.unknown_minutes !== null && one.unknown_minutes > 0 && <small>{minutes(one.unknown_minutes)} not known</small>}
+      </>
+    ),
+  },
   { title: "Budget", cell: (one) => <Budget of={one} /> },
-  { title: "Not known", right: true, cell: (one) => <Value v={one.unknown_minutes} as={minutes} /> },
-  { title: "Over", cell: ({ promise }) => (promise.period_days === null ? "this month" : format.many(promise.period_days, "day")) },
   { title: "Why", wrap: true, cell: (one) => <Why of={one} /> },
 ];
 
