@@ -1,9 +1,12 @@
 /** What the mock answers: the shapes of the real API, the paging of the real API, and enough of its refusals. */
 
-import type { Freeze, Freshness, Page, RegionSummary } from "../src/api/region_types";
-import type { Failover, Operation, Problem, Role, Vm } from "../src/api/work_types";
+import type { Freeze, RegionSummary } from "../src/api/region_types";
+import type { Failover, Operation, Role, Vm } from "../src/api/work_types";
+import { type Asked, asOf, need, newest, page, Refused } from "./answers";
 import { id, LOST, LOST_FOR_MS, makeHosts, makeLinks, makeRegions, makeVms, random, REGIONS } from "./fleet";
 import { range } from "./series";
+import { makeWatched } from "./watch";
+import { WATCHED } from "./watch_routes";
 import {
   failoverOperation,
   makeDrills,
@@ -15,20 +18,6 @@ import {
   makePromises,
   makeWindows,
 } from "./work";
-
-export class Refused extends Error {
-  constructor(readonly problem: Partial<Problem> & { status: number; title: string }) {
-    super(problem.title);
-  }
-}
-
-export interface Asked {
-  method: string;
-  path: string;
-  query: URLSearchParams;
-  body: Record<string, unknown>;
-  role: Role | null;
-}
 
 /** Tokens of the mock, by role. */
 export const TOKENS: Record<string, Role> = { "mock-viewer": "viewer", "mock-operator": "operator", "mock-admin": "admin" };
@@ -49,6 +38,7 @@ export function makeState(now: number) {
     windows: makeWindows(now),
     drills: makeDrills(vms, now),
     events: makeEvents(vms, now),
+    ...makeWatched(vms, now),
     freeze: { state: "active", local: null, since_at_ms: null, by: null, reason: "", revision: 7 } as Omit<Freeze, "as_of">,
     /** No series, as a server without telemetry. */
     noSeries: false,
@@ -58,31 +48,6 @@ export function makeState(now: number) {
 }
 
 export type State = ReturnType<typeof makeState>;
-
-const asOf = (): Freshness[] => [
-  { region: "federation", age_ms: 210, revision: 4711 },
-  ...REGIONS.map((seed, i) => ({
-    region: seed.region,
-    age_ms: seed.region === LOST ? LOST_FOR_MS : i === 0 ? 0 : 120 + 55 * i,
-    revision: 90_000 + i,
-  })),
-];
-
-/** A page whose cursor is the key of its last item, as the real API has it. */
-function page<T>(items: T[], key: (item: T) => string, query: URLSearchParams): Page<T> {
-  const limit = Number(query.get("limit") ?? 100);
-  if (!(limit >= 1 && limit <= 1000)) {
-    throw new Refused({ status: 400, title: "the request can't be read", code: "DWCP-R0001", cause: ["limit: 1 to 1000"], field: "limit" });
-  }
-  const cursor = query.get("cursor");
-  const rest = cursor === null ? items : items.filter((item) => key(item) > cursor);
-  const kept = rest.slice(0, limit);
-  const last = kept.at(-1);
-  return { items: kept, next_cursor: rest.length > kept.length && last ? key(last) : null, as_of: asOf() };
-}
-
-/** Keys that put newer things first. */
-const newest = (at: number, rest: string) => `${(1e15 - at).toString().padStart(17, "0")}-${rest}`;
 
 function federation(state: State) {
   const { regions } = state;
@@ -105,7 +70,7 @@ function federation(state: State) {
     state_sync: { p50_ms: 96, p95_ms: 188, p99_ms: 231 },
     routing: { p50_ms: null, p95_ms: null, p99_ms: null },
     sla_percent: 99.962,
-    open_incidents: null,
+    open_incidents: state.incidents.filter(({ incident }) => incident.status === "open" || incident.status === "investigating").length,
     freeze: state.freeze.state,
     survivability: { region: "eu-west-1", unplaced: 212, age_ms: 4100 },
     leader: "us-east-1",
@@ -314,14 +279,7 @@ function probes(state: State, name: string) {
   };
 }
 
-type Handler = (state: State, asked: Asked, part: string) => unknown;
-
-const need = (asked: Asked, role: Role) => {
-  const rank = { viewer: 0, operator: 1, admin: 2 };
-  if (asked.role === null || rank[asked.role] < rank[role]) {
-    throw new Refused({ status: 403, title: "the token may not do this", code: "DWCP-R0005", cause: [`it needs the role ${role}`], next: "nothing was changed" });
-  }
-};
+export type Handler = (state: State, asked: Asked, part: string) => unknown;
 
 /** A change of a region: applied unless it is a dry run, refused when the region changed meanwhile. */
 function change(state: State, asked: Asked, name: string, apply: (region: RegionSummary) => void) {
@@ -429,6 +387,7 @@ const TABLE: [string, string, Handler][] = [
   ["GET", "/v1/events", listEvents],
   ["PUT", "/v1/freeze", setFreeze],
   ["GET", "/api/v1/query_range", queryRange],
+  ...WATCHED,
 ];
 
 function listVms(state: State, { query }: Asked) {

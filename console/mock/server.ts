@@ -3,7 +3,8 @@
 import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { extname, join, normalize } from "node:path";
-import { answer, type Asked, consoleText, freshRequestId, makeState, Refused, type State, TOKENS } from "./routes";
+import { type Asked, Refused } from "./answers";
+import { answer, consoleText, freshRequestId, makeState, type State, TOKENS } from "./routes";
 
 export const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; " +

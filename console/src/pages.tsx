@@ -1,18 +1,23 @@
 /** Which page belongs to which path. */
 
 import type { VNode } from "preact";
+import { AlertPage, Alerts } from "./pages/alerts";
 import { DrillPage, Drills } from "./pages/drills";
 import { Events } from "./pages/events";
 import { FailoverPage } from "./pages/failover";
 import { Failovers } from "./pages/failovers";
 import { HostPage, Hosts } from "./pages/hosts";
+import { IncidentPage } from "./pages/incident";
+import { Incidents } from "./pages/incidents";
 import { Maintenance } from "./pages/maintenance";
 import { MapPage } from "./pages/map";
+import { Messages } from "./pages/messages";
 import { Migrations } from "./pages/migrations";
 import { OperationPage, Operations } from "./pages/operations";
 import { Overview } from "./pages/overview";
 import { GlobalRouting, RegionPerformance, StateSync } from "./pages/performance";
 import { RegionPage } from "./pages/region";
+import { BreachPage, Slas } from "./pages/slas";
 import { VmPage } from "./pages/vm";
 import { Vms } from "./pages/vms";
 import { match } from "./router";
@@ -43,6 +48,15 @@ export const SECTIONS: { name: string; entries: Entry[] }[] = [
     ],
   },
   {
+    name: "Watch",
+    entries: [
+      { path: "/d/incidents", title: "Incidents", letter: "n" },
+      { path: "/d/alerts", title: "Alerts", letter: "a" },
+      { path: "/d/slas", title: "SLAs", letter: "l" },
+      { path: "/d/messages", title: "Messages", letter: "c" },
+    ],
+  },
+  {
     name: "Work",
     entries: [
       { path: "/d/operations", title: "Operations", letter: "p" },
@@ -68,6 +82,13 @@ const ROUTES: [string, (params: Params) => VNode][] = [
   ["/d/vms/:vm", ({ vm = "" }) => <VmPage key={vm} vm={vm} />],
   ["/d/hosts", () => <Hosts />],
   ["/d/hosts/:region/:host", ({ region = "", host = "" }) => <HostPage key={`${region}/${host}`} region={region} host={host} />],
+  ["/d/incidents", () => <Incidents />],
+  ["/d/incidents/:incident", ({ incident = "" }) => <IncidentPage key={incident} incident={incident} />],
+  ["/d/alerts", () => <Alerts />],
+  ["/d/alerts/:alert", ({ alert = "" }) => <AlertPage key={alert} alert={alert} />],
+  ["/d/slas", () => <Slas />],
+  ["/d/slas/:breach", ({ breach = "" }) => <BreachPage key={breach} breach={breach} />],
+  ["/d/messages", () => <Messages />],
   ["/d/operations", () => <Operations />],
   ["/d/operations/:operation", ({ operation = "" }) => <OperationPage key={operation} operation={operation} />],
   ["/d/failovers", () => <Failovers />],

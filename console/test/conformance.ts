@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { answer, makeState } from "../mock/routes";
 import * as regions from "../src/actions/region_actions";
+import * as watch from "../src/actions/watch_actions";
 import * as work from "../src/actions/work_actions";
 import type { Freeze } from "../src/api/region_types";
 import type { Action } from "../src/ui/action";
@@ -52,6 +53,18 @@ const ASKED: [string, string][] = [
   ["/v1/vms", "/v1/vms"],
   ["/v1/hosts", "/v1/hosts"],
   ["/v1/hosts/{host}", "/v1/hosts/us-east-1%2Fh04"],
+  ["/v1/incidents", "/v1/incidents"],
+  ["/v1/incidents/{incident}", "/v1/incidents/INC-20261129-004"],
+  ["/v1/incidents/{incident}/post-mortem", "/v1/incidents/INC-20261129-004/post-mortem"],
+  ["/v1/on-call", "/v1/on-call"],
+  ["/v1/on-call/schedule", "/v1/on-call/schedule"],
+  ["/v1/alerts", "/v1/alerts"],
+  ["/v1/alerts/{alert}", "/v1/alerts/a1b2c3d4e5f60002"],
+  ["/v1/silences", "/v1/silences"],
+  ["/v1/notifications", "/v1/notifications"],
+  ["/v1/sla/status", "/v1/sla/status"],
+  ["/v1/sla/breaches", "/v1/sla/breaches"],
+  ["/v1/sla/breaches/{breach}", "/v1/sla/breaches/breach-001"],
   ["/v1/operations", "/v1/operations"],
   ["/v1/failovers", "/v1/failovers"],
   ["/v1/failovers/{failover}", "/v1/failovers/failover-002"],
@@ -118,7 +131,11 @@ function everyAction(): [Action, Record<string, string>][] {
   const [operation] = state.operations;
   const [window] = state.windows;
   const [drill] = state.drills;
-  assert.ok(summary && host && vm && operation && window && drill);
+  const [detail] = state.incidents;
+  const [alert] = state.alerts;
+  const [silence] = state.silences;
+  const [message] = state.messages;
+  assert.ok(summary && host && vm && operation && window && drill && detail && alert && silence && message);
   const names = state.regions.map((one) => one.region);
   const freeze = { ...state.freeze, as_of: [] } as Freeze;
   const reason = "because";
@@ -142,6 +159,14 @@ function everyAction(): [Action, Record<string, string>][] {
     [work.cancelWindow(window), { reason }],
     [work.drillAction(names), { region: "eu-west-1", minutes: "30", reason }],
     [work.restoreDrill(drill), {}],
+    ...watch.incidentActions(detail.incident).map((action): [Action, Record<string, string>] => [
+      action,
+      { note: "n", assignee: "ken", root_cause: "c", resolution: "r" },
+    ]),
+    [watch.silenceAction(alert), { conditions: 'region="eu-west-1"', minutes: "30", comment: "because" }],
+    [watch.expireAction(silence), {}],
+    [watch.retryAction(message), {}],
+    [watch.retryAction(null), {}],
     [verifyAction, {}],
   ];
 }

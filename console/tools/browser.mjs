@@ -1,4 +1,4 @@
-// Runs test/browser.ts with Node's test runner. SHOTS=folder keeps a picture of every page.
+// Runs the tests in a browser with Node's test runner. SHOTS=folder keeps a picture of every page.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -8,8 +8,8 @@ if (!existsSync(join(root, "dist/index.html"))) {
   console.error("there is no dist: npm run build");
   process.exit(1);
 }
-const [file] = await bundle("test/browser.ts");
-const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...process.argv.slice(2), file], {
+const files = await bundle("test/browser.ts", "test/watch_browser.ts");
+const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-concurrency=1", ...process.argv.slice(2), ...files], {
   stdio: "inherit",
   env: { ...process.env, CONSOLE_ROOT: root },
 });

@@ -9,9 +9,9 @@ import * as format from "../format";
 import { to } from "../router";
 import { ActionButton } from "../ui/action";
 import { Mark, Progress, State, Unknown, Value, When } from "../ui/marks";
-import { More } from "../ui/more";
 import { Age, Empty, Heading, Notes, Panel, ProblemView, Tile, Waiting } from "../ui/panel";
 import { type Column, Rows } from "../ui/rows";
+import { type Cell, PagedTable } from "../ui/table";
 import { type Lane, Timeline } from "../ui/timeline";
 
 /** A drill that is done has been measured; what it made is still there until it is restored. */
@@ -21,6 +21,19 @@ function Stand({ drill }: { drill: Drill }) {
   return <State name={drill.state} work />;
 }
 
+const CELLS: Cell<Drill>[] = [
+  { title: "Drill", head: true, cell: (one) => <a href={to("drills", one.drill)}>{one.drill}</a> },
+  { title: "State", cell: (one) => <Stand drill={one} /> },
+  { title: "Region", cell: (one) => one.region },
+  { title: "Mode", cell: (one) => one.mode },
+  { title: "Came back", cell: (one) => <Progress done={one.migrated} total={one.lost} label={`VMs of ${one.drill} that came back`} /> },
+  { title: "Success", right: true, cell: (one) => <Value v={one.success_percent} as={format.percent} /> },
+  { title: "Recovery time", right: true, cell: (one) => <Value v={one.rto_ms} as={format.duration} /> },
+  { title: "Records lost", right: true, cell: (one) => <Value v={one.rpo.records_lost} why={one.rpo.evidence} /> },
+  { title: "Started", cell: (one) => <When at={one.started_at_ms} /> },
+  { title: "By", cell: (one) => one.by },
+];
+
 export function Drills() {
   const federation = useQuery<FederationStatus>("/v1/federation", 15_000);
   const paged = usePaged<Drill>("/v1/drills", 3000, (one) => one.drill);
@@ -29,63 +42,7 @@ export function Drills() {
       <Heading title="Drills" about="The failure of a region, rehearsed on copies of its VMs.">
         <ActionButton action={drillAction(federation.data?.regions.map((one) => one.region) ?? [])} />
       </Heading>
-      <Panel title="Drills so far" answer={paged.answer} wide>
-        <div class="scroll" tabIndex={0} role="group" aria-label="Drills">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Drill</th>
-                <th scope="col">State</th>
-                <th scope="col">Region</th>
-                <th scope="col">Mode</th>
-                <th scope="col">Came back</th>
-                <th scope="col" class="right">
-                  Success
-                </th>
-                <th scope="col" class="right">
-                  Recovery time
-                </th>
-                <th scope="col" class="right">
-                  Records lost
-                </th>
-                <th scope="col">Started</th>
-                <th scope="col">By</th>
-              </tr>
-            </thead>
-            <tbody>
-              {paged.items.map((drill) => (
-                <tr key={drill.drill}>
-                  <th scope="row">
-                    <a href={to("drills", drill.drill)}>{drill.drill}</a>
-                  </th>
-                  <td>
-                    <Stand drill={drill} />
-                  </td>
-                  <td>{drill.region}</td>
-                  <td>{drill.mode}</td>
-                  <td>
-                    <Progress done={drill.migrated} total={drill.lost} label={`VMs of ${drill.drill} that came back`} />
-                  </td>
-                  <td class="right">
-                    <Value v={drill.success_percent} as={format.percent} />
-                  </td>
-                  <td class="right">
-                    <Value v={drill.rto_ms} as={format.duration} />
-                  </td>
-                  <td class="right">
-                    <Value v={drill.rpo.records_lost} why={drill.rpo.evidence} />
-                  </td>
-                  <td>
-                    <When at={drill.started_at_ms} />
-                  </td>
-                  <td>{drill.by}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-        <More paged={paged} none="No failure has been rehearsed yet." />
-      </Panel>
+      <PagedTable title="Drills so far" label="Drills" paged={paged} cells={CELLS} rowKey={(one) => one.drill} none="No failure has been rehearsed yet." />
     </>
   );
 }

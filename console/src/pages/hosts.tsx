@@ -1,17 +1,16 @@
 /** `/d/hosts` and `/d/hosts/:region/:host`. */
 
-import { useMemo, useState } from "preact/hooks";
 import { drainHostAction } from "../actions/region_actions";
-import { FleetList, type Found, search, useFleet } from "../api/fleet";
+import { FleetList, type Found } from "../api/fleet";
 import { useQuery } from "../api/query";
 import type { Host, HostAnswer } from "../api/region_types";
 import * as format from "../format";
-import { navigate, to, useFilters } from "../router";
+import { navigate, to } from "../router";
 import { Actions } from "../ui/action";
-import { Choice, SearchBox } from "../ui/filters";
 import { Meter, State, Unknown, Value, When } from "../ui/marks";
 import { Age, Empty, Heading, Panel, ProblemView, Waiting } from "../ui/panel";
-import { type Column, readSorting, Rows, sorted } from "../ui/rows";
+import type { Column } from "../ui/rows";
+import { type Filter, FleetPage } from "../ui/table";
 
 const words = (host: Host) =>
   [host.host, host.region, host.zone, host.version, ...Object.entries(host.labels).map(([k, v]) => `${k}=${v}`)].join(" ");
@@ -82,55 +81,23 @@ const COLUMNS: Column<Line>[] = [
 
 const STATES = ["up", "draining", "silent", "fenced", "retired", "unknown"];
 
+const FILTERS: Filter<Host>[] = [
+  { name: "region", label: "Region", of: (host) => host.region },
+  { name: "state", label: "State", of: (host) => host.state, options: STATES },
+];
+
 export function Hosts() {
-  const [filters, change] = useFilters();
-  const [query, setQuery] = useState(filters["q"] ?? "");
-  const fleet = useFleet(hosts);
-  const { region = "", state = "", sort } = filters;
-  const regions = useMemo(() => [...new Set(fleet.items.map(({ item }) => item.region))].sort(), [fleet]);
-  const rows = useMemo(() => {
-    const found = search(fleet.items, query).filter(
-      ({ item }) => (region === "" || item.region === region) && (state === "" || item.state === state),
-    );
-    return sorted(found, COLUMNS, readSorting(sort));
-  }, [fleet, query, region, state, sort]);
   return (
-    <div class="full">
-      <Heading
-        title="Hosts"
-        about={
-          fleet.at > 0 && (
-            <>
-              <span class="num" role="status">
-                {format.count(rows.length)}
-                {rows.length !== fleet.items.length && ` of ${format.count(fleet.items.length)}`} hosts
-              </span>{", "}
-              <Age asOf={fleet.asOf} at={fleet.at} />
-            </>
-          )
-        }
-      />
-      <div class="filters" role="search">
-        <SearchBox label="Search" value={query} change={setQuery} url={(q) => change({ q })} />
-        <Choice label="Region" value={region} options={regions} change={(value) => change({ region: value })} />
-        <Choice label="State" value={state} options={STATES} change={(value) => change({ state: value })} />
-      </div>
-      {fleet.problem && <ProblemView problem={fleet.problem} kept={fleet.at > 0} />}
-      {fleet.at === 0 && !fleet.problem && <Waiting />}
-      {fleet.at > 0 && rows.length === 0 && <Empty>No host is like that.</Empty>}
-      {rows.length > 0 && (
-        <Rows
-          label="Hosts"
-          rows={rows}
-          columns={COLUMNS}
-          rowKey={({ item }) => `${item.region}/${item.host}`}
-          mark={({ item }) => (item.state === "silent" || item.state === "fenced" ? "alarm" : "")}
-          open={({ item }) => navigate(to("hosts", item.region, item.host))}
-          sorting={readSorting(sort)}
-          sort={(by) => change({ sort: by ? `${by.down ? "-" : ""}${by.name}` : "" })}
-        />
-      )}
-    </div>
+    <FleetPage
+      title="Hosts"
+      noun="host"
+      list={hosts}
+      columns={COLUMNS}
+      filters={FILTERS}
+      rowKey={(host) => `${host.region}/${host.host}`}
+      alarm={(host) => host.state === "silent" || host.state === "fenced"}
+      open={(host) => navigate(to("hosts", host.region, host.host))}
+    />
   );
 }
 

@@ -9,10 +9,46 @@ import * as format from "../format";
 import { to, useFilters } from "../router";
 import { ActionButton } from "../ui/action";
 import { Mark, type Tone, When } from "../ui/marks";
-import { More } from "../ui/more";
-import { Heading, Panel } from "../ui/panel";
+import { Heading } from "../ui/panel";
+import { type Cell, PagedTable } from "../ui/table";
 
 const TONES: Record<MaintenanceWindow["state"], Tone> = { planned: "idle", running: "warn", over: "ok", cancelled: "unknown" };
+
+const CELLS: Cell<MaintenanceWindow>[] = [
+  { title: "Window", head: true, cell: (one) => one.window },
+  { title: "State", cell: (one) => <Mark tone={TONES[one.state]}>{one.state}</Mark> },
+  {
+    title: "Of",
+    cell: ({ region, host }) =>
+      host ? (
+        <a href={to("hosts", region, host)}>
+          {region}/{host}
+        </a>
+      ) : (
+        <a href={to("regions", region)}>{region}</a>
+      ),
+  },
+  {
+    title: "Starts",
+    cell: (one) => (
+      <>
+        {format.utc(one.starts_at_ms)}{" "}
+        <span class="muted">
+          <When at={one.starts_at_ms} />
+        </span>
+      </>
+    ),
+  },
+  { title: "Length", cell: (one) => <span class="num">{format.duration(one.ends_at_ms - one.starts_at_ms)}</span> },
+  { title: "Placement", cell: (one) => (one.no_placement ? "stops" : "goes on") },
+  { title: "Reason", wrap: true, cell: (one) => one.reason },
+  { title: "By", cell: (one) => one.by },
+  { title: "Notice", cell: (one) => one.notice },
+  {
+    title: "Action",
+    cell: (one) => (one.state === "planned" || one.state === "running" ? <ActionButton action={cancelWindow(one)} /> : <span class="muted">none</span>),
+  },
+];
 
 export function Maintenance() {
   const [filters, change] = useFilters();
@@ -28,60 +64,7 @@ export function Maintenance() {
         </label>
         <ActionButton action={scheduleAction(federation.data?.regions.map((one) => one.region) ?? [])} />
       </Heading>
-      <Panel title="Windows" answer={paged.answer} wide>
-        <div class="scroll" tabIndex={0} role="group" aria-label="Maintenance windows">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Window</th>
-                <th scope="col">State</th>
-                <th scope="col">Of</th>
-                <th scope="col">Starts</th>
-                <th scope="col">Length</th>
-                <th scope="col">Placement</th>
-                <th scope="col">Reason</th>
-                <th scope="col">By</th>
-                <th scope="col">Notice</th>
-                <th scope="col">Action</th>
-              </tr>
-            </thead>
-            <tbody>
-              {paged.items.map((window) => (
-                <tr key={window.window}>
-                  <th scope="row">{window.window}</th>
-                  <td>
-                    <Mark tone={TONES[window.state]}>{window.state}</Mark>
-                  </td>
-                  <td>
-                    {window.host ? (
-                      <a href={to("hosts", window.region, window.host)}>
-                        {window.region}/{window.host}
-                      </a>
-                    ) : (
-                      <a href={to("regions", window.region)}>{window.region}</a>
-                    )}
-                  </td>
-                  <td>
-                    {format.utc(window.starts_at_ms)}{" "}
-                    <span class="muted">
-                      <When at={window.starts_at_ms} />
-                    </span>
-                  </td>
-                  <td class="num">{format.duration(window.ends_at_ms - window.starts_at_ms)}</td>
-                  <td>{window.no_placement ? "stops" : "goes on"}</td>
-                  <td class="wrap">{window.reason}</td>
-                  <td>{window.by}</td>
-                  <td>{window.notice}</td>
-                  <td>
-                    {window.state === "planned" || window.state === "running" ? <ActionButton action={cancelWindow(window)} /> : <span class="muted">none</span>}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-        <More paged={paged} none="None is planned." />
-      </Panel>
+      <PagedTable title="Windows" label="Maintenance windows" paged={paged} cells={CELLS} rowKey={(one) => one.window} none="None is planned." />
     </>
   );
 }

@@ -10,8 +10,8 @@ import { useNow } from "../store";
 import { ActionButton } from "../ui/action";
 import { Choice } from "../ui/filters";
 import { Id, Progress, State, When } from "../ui/marks";
-import { More } from "../ui/more";
 import { Age, Heading, Notes, Panel, ProblemView, Waiting } from "../ui/panel";
+import { type Cell, PagedTable } from "../ui/table";
 
 const ENDED: OperationState[] = ["done", "partly", "failed", "cancelled"];
 const STATES = ["waiting", "running", "cancelling", ...ENDED];
@@ -37,64 +37,42 @@ export function Operations() {
       <div class="filters">
         <Choice label="State" value={state} options={STATES} change={(value) => change({ state: value })} />
       </div>
-      <Panel title="Work" answer={paged.answer} wide>
-        <div class="scroll" tabIndex={0} role="group" aria-label="Operations">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">State</th>
-                <th scope="col">What</th>
-                <th scope="col">Progress</th>
-                <th scope="col">Step</th>
-                <th scope="col">By</th>
-                <th scope="col">Started</th>
-                <th scope="col">Took</th>
-                <th scope="col">Id</th>
-              </tr>
-            </thead>
-            <tbody>
-              {paged.items.map((operation) => (
-                <Line key={operation.operation} operation={operation} />
-              ))}
-            </tbody>
-          </table>
-        </div>
-        <More paged={paged} none="No operation is like that." />
-      </Panel>
+      <PagedTable title="Work" label="Operations" paged={paged} cells={CELLS} rowKey={(one) => one.operation} none="No operation is like that." />
     </>
   );
 }
 
-function Line({ operation }: { operation: Operation }) {
+function Doing({ operation }: { operation: Operation }) {
   const step = operation.steps.find((one) => one.state === "running") ?? operation.steps.find((one) => one.state === "failed");
-  return (
-    <tr>
-      <td>
-        <State name={operation.state} work />
-      </td>
-      <th scope="row">
-        <a href={to("operations", operation.operation)}>
-          {format.words(operation.kind)} {operation.subject}
-        </a>
-      </th>
-      <td>
-        <Progress done={operation.done} total={operation.total} label={`Progress of ${operation.operation}`} />
-        {operation.failed > 0 && <span class="stale"> {format.count(operation.failed)} failed</span>}
-      </td>
-      <td>{step ? format.words(step.name) : <span class="muted">{ended(operation) ? "ended" : "none yet"}</span>}</td>
-      <td>{operation.by}</td>
-      <td>
-        <When at={operation.started_at_ms} />
-      </td>
-      <td class="num">
-        <Took operation={operation} />
-      </td>
-      <td>
-        <Id>{operation.operation}</Id>
-      </td>
-    </tr>
-  );
+  return step ? <>{format.words(step.name)}</> : <span class="muted">{ended(operation) ? "ended" : "none yet"}</span>;
 }
+
+const CELLS: Cell<Operation>[] = [
+  { title: "State", cell: (one) => <State name={one.state} work /> },
+  {
+    title: "What",
+    head: true,
+    cell: (one) => (
+      <a href={to("operations", one.operation)}>
+        {format.words(one.kind)} {one.subject}
+      </a>
+    ),
+  },
+  {
+    title: "Progress",
+    cell: (one) => (
+      <>
+        <Progress done={one.done} total={one.total} label={`Progress of ${one.operation}`} />
+        {one.failed > 0 && <span class="stale"> {format.count(one.failed)} failed</span>}
+      </>
+    ),
+  },
+  { title: "Step", cell: (one) => <Doing operation={one} /> },
+  { title: "By", cell: (one) => one.by },
+  { title: "Started", cell: (one) => <When at={one.started_at_ms} /> },
+  { title: "Took", cell: (one) => <span class="num"><Took operation={one} /></span> },
+  { title: "Id", cell: (one) => <Id>{one.operation}</Id> },
+];
 
 function Took({ operation }: { operation: Operation }) {
   const now = useNow();

@@ -123,10 +123,14 @@ function Figures({ status }: { status: FederationStatus }) {
         <Three of={status.routing} />
       </Tile>
       <Tile name="SLA" note="this month">
-        <Value v={status.sla_percent} as={format.percent} why="not measured" />
+        <a href={to("slas")}>
+          <Value v={status.sla_percent} as={format.percent} why="not measured" />
+        </a>
       </Tile>
-      <Tile name="Open incidents">
-        <Value v={status.open_incidents} />
+      <Tile name="Open incidents" tone={(status.open_incidents ?? 0) > 0 ? "warn" : ""}>
+        <a href={to("incidents")}>
+          <Value v={status.open_incidents} />
+        </a>
       </Tile>
       <Tile name="Freeze switch" note={status.leader ? `federation led by ${status.leader}` : "no leader known"}>
         <State name={freeze} />

@@ -1,14 +1,12 @@
 /** `/d/vms`: every VM, filtered here; the filters are the page's query. */
 
-import { useMemo, useState } from "preact/hooks";
-import { FleetList, type Found, search, useFleet } from "../api/fleet";
+import { FleetList, type Found } from "../api/fleet";
 import type { Vm } from "../api/work_types";
 import * as format from "../format";
-import { navigate, to, useFilters } from "../router";
-import { Choice, SearchBox } from "../ui/filters";
+import { navigate, to } from "../router";
 import { Mark, State } from "../ui/marks";
-import { Age, Empty, Heading, ProblemView, Waiting } from "../ui/panel";
-import { type Column, readSorting, Rows, sorted } from "../ui/rows";
+import type { Column } from "../ui/rows";
+import { type Filter, FleetPage } from "../ui/table";
 
 const words = (vm: Vm) =>
   [vm.name, vm.vm, vm.region, vm.zone, vm.host, vm.image, vm.address, ...Object.entries(vm.labels).map(([k, v]) => `${k}=${v}`)].join(" ");
@@ -93,62 +91,23 @@ const COLUMNS: Column<Line>[] = [
   },
 ];
 
+const FILTERS: Filter<Vm>[] = [
+  { name: "region", label: "Region", of: (vm) => vm.region },
+  { name: "state", label: "State", of: (vm) => vm.state, options: STATES },
+  { name: "host", label: "host", of: (vm) => vm.host ?? "", linked: true },
+];
+
 export function Vms() {
-  const [filters, change] = useFilters();
-  const [query, setQuery] = useState(filters["q"] ?? "");
-  const fleet = useFleet(vms);
-  const { region = "", state = "", host = "", sort } = filters;
-  const regions = useMemo(() => [...new Set(fleet.items.map(({ item }) => item.region))].sort(), [fleet]);
-  const rows = useMemo(() => {
-    const found = search(fleet.items, query).filter(
-      ({ item }) =>
-        (region === "" || item.region === region) && (state === "" || item.state === state) && (host === "" || item.host === host),
-    );
-    return sorted(found, COLUMNS, readSorting(sort));
-  }, [fleet, query, region, state, host, sort]);
-  const filtered = rows.length !== fleet.items.length;
   return (
-    <div class="full">
-      <Heading
-        title="VMs"
-        about={
-          fleet.at > 0 && (
-            <>
-              <span class="num" role="status">
-                {format.count(rows.length)}
-                {filtered && ` of ${format.count(fleet.items.length)}`} VMs
-              </span>{", "}
-              {!fleet.whole && "so far, more is coming; "}
-              <Age asOf={fleet.asOf} at={fleet.at} />
-            </>
-          )
-        }
-      />
-      <div class="filters" role="search">
-        <SearchBox label="Search" value={query} change={setQuery} url={(q) => change({ q })} />
-        <Choice label="Region" value={region} options={regions} change={(value) => change({ region: value })} />
-        <Choice label="State" value={state} options={STATES} change={(value) => change({ state: value })} />
-        {host !== "" && (
-          <button type="button" onClick={() => change({ host: "" })}>
-            host {host} ✕
-          </button>
-        )}
-      </div>
-      {fleet.problem && <ProblemView problem={fleet.problem} kept={fleet.at > 0} />}
-      {fleet.at === 0 && !fleet.problem && <Waiting />}
-      {fleet.at > 0 && rows.length === 0 && <Empty>No VM is like that.</Empty>}
-      {rows.length > 0 && (
-        <Rows
-          label="VMs"
-          rows={rows}
-          columns={COLUMNS}
-          rowKey={({ item }) => item.vm}
-          mark={({ item }) => (item.state === "failed" || item.healthy === false ? "alarm" : "")}
-          open={({ item }) => navigate(to("vms", item.vm))}
-          sorting={readSorting(sort)}
-          sort={(by) => change({ sort: by ? `${by.down ? "-" : ""}${by.name}` : "" })}
-        />
-      )}
-    </div>
+    <FleetPage
+      title="VMs"
+      noun="VM"
+      list={vms}
+      columns={COLUMNS}
+      filters={FILTERS}
+      rowKey={(vm) => vm.vm}
+      alarm={(vm) => vm.state === "failed" || vm.healthy === false}
+      open={(vm) => navigate(to("vms", vm.vm))}
+    />
   );
 }

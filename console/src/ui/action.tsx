@@ -14,7 +14,7 @@ import { Notes, ProblemView } from "./panel";
 export interface Field {
   name: string;
   label: string;
-  kind: "text" | "number" | "check" | "choice" | "many" | "time";
+  kind: "text" | "lines" | "number" | "check" | "choice" | "many" | "time";
   /** What it is when the dialog opens. */
   initial?: string;
   choices?: { value: string; label: string }[];
@@ -281,6 +281,8 @@ function Input({ field, value, change }: { field: Field; value: string; change: 
             </option>
           ))}
         </select>
+      ) : kind === "lines" ? (
+        <textarea rows={4} value={value} required={field.required} spellcheck={false} onInput={(e) => change(e.currentTarget.value)} />
       ) : (
         <input
           type={INPUT[kind] as "text"}

@@ -32,14 +32,14 @@ export function SearchBox(props: { label: string; value: string; change: (text: 
   );
 }
 
-export function Choice(props: { label: string; value: string; options: string[]; change: (value: string) => void }) {
-  const { label, value, options, change } = props;
+export function Choice(props: { label: string; value: string; options: string[]; change: (value: string) => void; unset?: string }) {
+  const { label, value, options, change, unset = "all" } = props;
   const all = value === "" || options.includes(value) ? options : [value, ...options];
   return (
     <label class="inline">
       <span>{label}</span>
       <select value={value} onChange={(event) => change(event.currentTarget.value)}>
-        <option value="">all</option>
+        <option value="">{unset}</option>
         {all.map((option) => (
           <option key={option} value={option}>
             {option.replaceAll("_", " ")}
