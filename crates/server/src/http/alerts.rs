@@ -128,7 +128,7 @@ impl Serve for AlertList {
             call.find(move |view| names::region(view, &region).map(drop)).await?;
         }
         let found = wanted(&look(call).await?, &request)?;
-        let as_of = call.look(|view| names::as_of_federation(view)).await?;
+        let as_of = call.look(names::as_of_federation).await?;
         page::cut(found, request.limit, request.cursor.as_deref(), as_of)
     }
 }
@@ -147,7 +147,7 @@ impl Serve for AlertRead {
             return Err(Problem::from(&refusal.try_this(list)));
         };
         let earlier = all.collect();
-        let as_of = call.look(|view| names::as_of_federation(view)).await?;
+        let as_of = call.look(names::as_of_federation).await?;
         Ok(AlertDetail { alert, earlier, as_of })
     }
 }
@@ -213,7 +213,7 @@ impl Serve for AlertRuleList {
         let complaint =
             |(file, why): &(String, String)| RuleComplaint { file: file.clone(), message: why.clone() };
         let complaints = in_force.complaints.iter().map(complaint).collect();
-        let as_of = call.look(|view| names::as_of_federation(view)).await?;
+        let as_of = call.look(names::as_of_federation).await?;
         Ok(AlertRules { rules, complaints, as_of })
     }
 }

@@ -175,7 +175,7 @@ async fn change(
 }
 
 async fn answer(call: &Call, incident: &Incident) -> Result<IncidentAnswer, Problem> {
-    let as_of = call.look(|view| names::as_of_federation(view)).await?;
+    let as_of = call.look(names::as_of_federation).await?;
     Ok(IncidentAnswer { incident: shown(incident, clock::wall_ms()), as_of })
 }
 

@@ -56,7 +56,7 @@ impl Serve for OnCallRead {
         }
         let (_, schedule) = look(call).await?;
         let duty = [Role::Primary, Role::Secondary].map(|role| on_duty(&schedule, &role, at_ms));
-        let as_of = call.look(|view| names::as_of_federation(view)).await?;
+        let as_of = call.look(names::as_of_federation).await?;
         Ok(OnCall { at_ms: at(at_ms), duty: duty.to_vec(), as_of })
     }
 }
@@ -99,7 +99,7 @@ impl Serve for OnCallSchedule {
         let overrides = seen.all::<Override>(DocumentKind::OnCall).map_err(problem)?;
         let lasting = overrides.into_iter().filter(|(_, one)| one.until_ms > now_ms);
         let overrides = lasting.map(|(id, one)| stand_in(&seen, id, &one)).collect();
-        let as_of = call.look(|view| names::as_of_federation(view)).await?;
+        let as_of = call.look(names::as_of_federation).await?;
         Ok(OnCallDays { shifts: shifts.collect(), overrides, as_of })
     }
 }

@@ -92,7 +92,7 @@ impl Serve for SilenceList {
         let mut items: Vec<_> =
             wanted.map(|(id, of)| (key(id, of), shown(id, of, &seen.alerts, seen.now_ms))).collect();
         items.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let as_of = call.look(|view| names::as_of_federation(view)).await?;
+        let as_of = call.look(names::as_of_federation).await?;
         page::cut(items, request.limit, request.cursor.as_deref(), as_of)
     }
 }

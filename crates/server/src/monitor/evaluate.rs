@@ -41,10 +41,12 @@ struct Kept {
     written_ms: i64,
 }
 
+/// What an expression gives at a moment, ms since 1970; a single number as a series without labels.
+pub type Ask<'a> = &'a dyn Fn(&str, i64) -> Result<Vec<(Labels, Value)>, String>;
+
 /// What an evaluation is made over.
 pub struct Over<'a> {
-    /// What an expression gives at a moment, ms since 1970; a single number as a series without labels.
-    pub ask: &'a dyn Fn(&str, i64) -> Result<Vec<(Labels, Value)>, String>,
+    pub ask: Ask<'a>,
     /// Regions that did not answer so far.
     pub unseen: &'a dyn Fn() -> BTreeSet<String>,
     pub now_ms: i64,

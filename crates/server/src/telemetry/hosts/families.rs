@@ -204,7 +204,7 @@ fn agent(out: &mut Figures, own: &Own, of: &AgentFigures) {
             of.processes.iter().map(move |one| (with(own, [("process", &one.kind)]), value(&one.used)));
         points.collect::<Vec<_>>()
     };
-    let known = |points: Vec<(Vec<(&'static str, String)>, Option<f64>)>| {
+    let known = |points: Vec<(_, Option<f64>)>| {
         points.into_iter().filter_map(|(labels, value)| Some((labels, value?)))
     };
     out.counter(
