@@ -48,7 +48,7 @@ function updateIncident(state: State, asked: Asked, id: string) {
 function postMortem(state: State, _: Asked, id: string) {
   const { incident, timeline } = incidentOf(state, id);
   const lines = timeline.map((one) => `| ${new Date(one.at_ms).toISOString()} | ${one.who ?? ""} | ${one.what} |`);
-  const markdown = [`# ${incident.incident}: ${incident.title}`, "", "## Timeline", "", "| When | Who | What |", "|---|---|---|", ...lines, "", "## Root cause", "", "TODO"];
+  const markdown = [`# ${incident.incident}: ${incident.title}`, "", "## Timeline", "", "| When | Who | What |", "|---|---|---|", ...lines, "", "## Root cause", "", "Why did it happen?"];
   return { incident: id, markdown: markdown.join("\n") };
 }
 

@@ -5,6 +5,40 @@ use serde_json::{Value, json};
 use super::answers::problem;
 use super::fake::{Arrived, Reply};
 
+/// What is typed about metrics, logs and traces.
+pub const COMMANDS: [&str; 30] = [
+    "metrics query 'histogram_quantile(0.99, dwcp_federation_placement_latency_ms)' --range 24h",
+    "metrics query 'histogram_quantile(0.99, dwcp_federation_*_latency_ms)'",
+    "metrics query 'avg(dwcp_federation_cpu_utilization) by (region)' --range 7d --step 1h",
+    "metrics query 'avg(dwcp_federation_cpu_utilization) by (region)' --range 7d --step 1h --format csv",
+    "metrics query nothing",
+    "metrics query 'sum(up'",
+    "metrics query up --step 1h",
+    "metrics query up --at +2h",
+    "metrics query up --range soon",
+    "metrics export --metrics vm_count,cpu_usage --range 90d",
+    "metrics export --metrics vm_count,cpu_usage --range 90d --format json",
+    "metrics export --metrics vm_count",
+    "dashboards export --output dashboards --dry-run",
+    "dashboards export --output dashboards",
+    "dashboards export --output dashboards --format json",
+    "dashboards export --output /dev/null/dashboards",
+    "logs query --component security --level warning,error --since 24h",
+    "logs query --component security --format json",
+    "logs query --component database",
+    "logs query --level loud",
+    "federation region logs --region us-east-1 --since 2h",
+    "federation region logs --region eu-west-1",
+    "federation region logs --region mars",
+    "trace show --request-id req_4bf92f3577b34da6a3ce929d0e0e4736",
+    "trace show --request-id req_4bf92f3577b34da6a3ce929d0e0e4736 --format json",
+    "trace show --request-id req_4bf92f3577b34da6a3ce929d0e0e4736 --format csv",
+    "trace show --failover failover-001",
+    "trace show --request-id req_unknown",
+    "trace show --request-id a --trace-id b",
+    "trace show",
+];
+
 /// 2026-11-23T14:05:09Z, ms.
 const AT_MS: u64 = 1_795_442_709_000;
 const HOUR_MS: u64 = 3_600_000;

@@ -55,13 +55,12 @@ fn pages_once(stage: &Stage, receivers: &Receivers) -> Result<(), Failure> {
     let before = receivers.accepted().len();
     stage.kill(&lost)?;
     stage.say(&format!("{lost} is killed; {monitor} monitors"));
-    let about = |text: &str, region: &str| text.contains(&format!("Region {region} is down"));
     if !wait_until(PAGED_WITHIN, Duration::from_millis(50), || receivers.tried(&lost) > 0) {
         return Err(Failure::new(format!("nobody was told of {lost} within {} s", PAGED_WITHIN.as_secs())));
     }
     stage.kill(&monitor)?;
     stage.say(&format!("{monitor} is killed while it tells people"));
-    let paged = |region: &str| receivers.pages("trigger").iter().filter(|text| about(text, region)).count();
+    let paged = |region: &str| keys(receivers, region).len();
     let both =
         wait_until(PAGED_WITHIN, Duration::from_millis(200), || paged(&lost) > 0 && paged(&monitor) > 0);
     let incidents = open(stage, &witness)?;
@@ -88,7 +87,11 @@ fn pages_once(stage: &Stage, receivers: &Receivers) -> Result<(), Failure> {
         }
     }
     stage.heal(&[&lost, &monitor])?;
-    let ended = |region: &str| receivers.pages("resolve").iter().filter(|text| about(text, region)).count();
+    // An end has no text of its own: the page's key is all that it carries.
+    let ended = |region: &str| {
+        let keys = keys(receivers, region);
+        receivers.pages("resolve").iter().filter(|(key, _)| keys.contains(key)).count()
+    };
     wait_until(ENDED_WITHIN, Duration::from_millis(500), || ended(&lost) > 0 && ended(&monitor) > 0);
     std::thread::sleep(QUIET);
     for region in [&lost, &monitor] {
@@ -102,6 +105,17 @@ fn pages_once(stage: &Stage, receivers: &Receivers) -> Result<(), Failure> {
     }
     stage.say(&format!("{lost} and {monitor} are back: each page has ended once"));
     Ok(())
+}
+
+/// The keys of the pages that say that a region is down.
+fn keys(receivers: &Receivers, region: &str) -> Vec<String> {
+    let about = format!("Region {region} is down");
+    receivers
+        .pages("trigger")
+        .into_iter()
+        .filter(|(_, text)| text.contains(&about))
+        .map(|(key, _)| key)
+        .collect()
 }
 
 /// The test message of every receiver arrives.

@@ -106,17 +106,7 @@ pub fn families(
     };
     let measured =
         |one: &SlaStanding| one.measured.filter(|_| availability(one)).map(|percent| percent / 100.0);
-    let mut last: BTreeMap<&str, f64> = BTreeMap::new();
-    let mut lossy: BTreeMap<&str, f64> = BTreeMap::new();
-    for one in failovers {
-        let ended = one.outcome.ended.filter(|ended| now.ms_since(*ended) < FAILOVER_NEWS_MS);
-        if ended.is_some() {
-            last.insert(&one.from_region, one.outcome.took_ms(now) as f64 / 1e3);
-        }
-        let lost = matches!(one.outcome.loss, Loss::Writes(ms) if ms > 0);
-        *lossy.entry(&one.from_region).or_default() += f64::from(u8::from(lost));
-    }
-    vec![
+    let mut all = vec![
         of(
             "dwcp_federation_sla_events_total",
             "Seconds of VMs that count for an SLA, since the observer keeps the account.",
@@ -147,6 +137,24 @@ pub fn families(
             false,
             &left,
         ),
+    ];
+    all.extend(of_failovers(failovers, observer, now));
+    all
+}
+
+/// How long failovers took, and which lost something.
+fn of_failovers(failovers: &[Failover], observer: &str, now: Wall) -> [Family; 2] {
+    let mut last: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut lossy: BTreeMap<&str, f64> = BTreeMap::new();
+    for one in failovers {
+        let ended = one.outcome.ended.filter(|ended| now.ms_since(*ended) < FAILOVER_NEWS_MS);
+        if ended.is_some() {
+            last.insert(&one.from_region, one.outcome.took_ms(now) as f64 / 1e3);
+        }
+        let lost = matches!(one.outcome.loss, Loss::Writes(ms) if ms > 0);
+        *lossy.entry(&one.from_region).or_default() += f64::from(u8::from(lost));
+    }
+    [
         family(
             "dwcp_federation_failover_last_duration_seconds",
             "How long the newest failover of a region took that ended within an hour; drills are none.",

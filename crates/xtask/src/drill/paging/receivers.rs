@@ -98,21 +98,18 @@ impl Receivers {
         self.told().into_iter().filter(|told| told.taken).map(|told| told.body).collect()
     }
 
-    /// What PagerDuty has taken of a kind: one each `dedup_key`, as it folds them.
-    pub fn pages(&self, action: &str) -> Vec<String> {
-        let mut keys = Vec::new();
-        let of_kind =
-            self.told().into_iter().filter(|told| told.taken && told.path.starts_with("/pagerduty"));
-        let of_kind = of_kind.filter(|told| told.body["event_action"] == action);
-        let mut texts = Vec::new();
-        for told in of_kind {
-            let key = told.body["dedup_key"].to_string();
-            if !keys.contains(&key) {
-                keys.push(key);
-                texts.push(told.body.to_string());
+    /// What PagerDuty has taken of a kind: key and text, one each `dedup_key`, as it folds them.
+    pub fn pages(&self, action: &str) -> Vec<(String, String)> {
+        let mut pages: Vec<(String, String)> = Vec::new();
+        for told in self.told() {
+            let taken =
+                told.taken && told.path.starts_with("/pagerduty") && told.body["event_action"] == action;
+            let key = told.body["dedup_key"].as_str().unwrap_or_default().to_owned();
+            if taken && pages.iter().all(|(known, _)| *known != key) {
+                pages.push((key, told.body.to_string()));
             }
         }
-        texts
+        pages
     }
 }
 
