@@ -178,7 +178,7 @@ impl Exporting {
     fn counted(&self, signal: &str, outcome: &str) -> f64 {
         let families = self.instruments.gather(vec![]).families;
         let shown = String::from_utf8(encode(Format::Text, &families)).expect("text");
-        let name = format!("dwcp_otlp_items_total{{signal=\"{signal}\",outcome=\"{outcome}\"}} ");
+        let name = format!("dwcp_otlp_items_total{{outcome=\"{outcome}\",signal=\"{signal}\"}} ");
         let line = shown.lines().find_map(|line| line.strip_prefix(&name));
         line.map_or(0.0, |value| value.parse().expect("a number"))
     }
