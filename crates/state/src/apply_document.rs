@@ -55,7 +55,10 @@ impl Core {
             }
         }
         let kept: usize = self.documents.values().map(|document| document.text.len()).sum();
-        if texts > 0 && kept + texts > Document::TEXTS_MOST {
+        let changed = asked.changes.iter().filter_map(|change| self.documents.get(&change.key));
+        let replaced: usize = changed.map(|document| document.text.len()).sum();
+        // What makes room is always taken.
+        if texts > replaced && kept - replaced + texts > Document::TEXTS_MOST {
             return Err(Refusal::new(Code::WrongState, "monitoring has no room for more documents")
                 .because(format!("{} MiB are kept", kept >> 20))
                 .then("the oldest incidents and deliveries make room as they grow old"));

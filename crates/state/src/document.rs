@@ -80,13 +80,13 @@ pub struct Document {
 
 impl Document {
     /// Longest text, bytes.
-    pub const TEXT_MOST: usize = 256 << 10;
+    pub const TEXT_MOST: usize = 1 << 20;
     /// Texts of all documents together, bytes.
     pub const TEXTS_MOST: usize = 64 << 20;
     /// Changes of one command.
-    pub const CHANGES_MOST: usize = 1_000;
+    pub const CHANGES_MOST: usize = 5_000;
     /// Texts of one command together, bytes.
-    pub const CHANGED_MOST: usize = 768 << 10;
+    pub const CHANGED_MOST: usize = 4 << 20;
 }
 
 /// A change of one document.

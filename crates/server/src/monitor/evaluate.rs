@@ -11,6 +11,8 @@ use super::rules::InForce;
 
 /// Alerts that one rule may give, where its group says nothing else.
 const MOST_ALERTS: usize = 1_000;
+/// Records that are written down as one piece.
+const WRITTEN_AT_ONCE: usize = 15;
 /// How often a group is evaluated that does not say it, ms.
 const EVERY_MS: i64 = 15_000;
 /// A record whose values alone have changed is written so long after the last time, ms.
@@ -39,6 +41,17 @@ struct Kept {
     /// What is written down is older than this.
     changed: bool,
     written_ms: i64,
+}
+
+impl Timed {
+    fn every_ms(&self) -> i64 {
+        self.group.interval_ms.map_or(EVERY_MS, |ms| ms.min(86_400_000) as i64)
+    }
+
+    /// Whether its time has come, or a clock that was set back makes it wait for longer than it ever should.
+    fn is_due(&self, now_ms: i64) -> bool {
+        self.next_ms <= now_ms || self.next_ms - now_ms > self.every_ms()
+    }
 }
 
 /// What an expression gives at a moment, ms since 1970; a single number as a series without labels.
@@ -90,14 +103,14 @@ impl Evaluator {
 
     /// Whether the time of a group has come.
     pub fn is_due(&self, now_ms: i64) -> bool {
-        self.groups.iter().any(|timed| timed.next_ms <= now_ms)
+        self.groups.iter().any(|timed| timed.is_due(now_ms))
     }
 
     /// Evaluates the groups whose time has come.
     pub fn evaluate(&mut self, over: &Over<'_>) -> Brought {
         let mut brought = Brought::default();
-        for timed in self.groups.iter_mut().filter(|timed| timed.next_ms <= over.now_ms) {
-            let every_ms = timed.group.interval_ms.map_or(EVERY_MS, |ms| ms.min(86_400_000) as i64);
+        for timed in self.groups.iter_mut().filter(|timed| timed.is_due(over.now_ms)) {
+            let every_ms = timed.every_ms();
             timed.next_ms = over.now_ms + every_ms - over.now_ms.rem_euclid(every_ms);
             let at_ms = over.now_ms - timed.group.query_offset_ms.min(86_400_000) as i64;
             let limit = timed.group.limit;
@@ -123,15 +136,15 @@ impl Evaluator {
         alerts.filter(|alert| alert.phase == Phase::Firing).cloned().collect()
     }
 
-    /// Records that are to be written down, by id.
+    /// Records that are to be written down, by id; of many the others come later.
     pub fn to_write(&self, now_ms: i64) -> impl Iterator<Item = (&str, &RuleRecord)> {
-        let due = self.records.iter().filter(move |(_, kept)| kept.is_due(now_ms));
+        let due = self.records.iter().filter(move |(_, kept)| kept.is_due(now_ms)).take(WRITTEN_AT_ONCE);
         due.map(|(id, kept)| (id.as_str(), &kept.record))
     }
 
     /// Those that [`Evaluator::to_write`] gave are written.
     pub fn written(&mut self, now_ms: i64) {
-        for kept in self.records.values_mut().filter(|kept| kept.is_due(now_ms)) {
+        for kept in self.records.values_mut().filter(|kept| kept.is_due(now_ms)).take(WRITTEN_AT_ONCE) {
             (kept.changed, kept.written_ms) = (false, now_ms);
         }
     }

@@ -23,8 +23,8 @@ use crate::notify::{self, Deliverer, WITHIN};
 const LOOK: Duration = Duration::from_millis(500);
 /// Whoever claimed a message and said nothing for so long has died: it is sent again, ms.
 const CLAIMED_MS: i64 = 60_000;
-/// A message whose receiver has enough to do waits for so long, ms.
-const BUSY_MS: i64 = 2_000;
+/// So many are claimed between two looks, the gravest first: what came of them is written down before there are more.
+const AT_ONCE: usize = 20;
 /// What was delivered or given up is kept for so long, ms.
 const KEPT_MS: i64 = 7 * 86_400_000;
 /// An Alertmanager takes an alert that it has not heard of for so long for over, ms.
@@ -133,6 +133,8 @@ pub async fn keep(monitor: Monitor, log: Log) {
     let mut said = String::new();
     loop {
         let done = tokio::select! {
+            // What came of attempts first: what is not written down would be sent again.
+            biased;
             Some((key, outcome)) = outcomes.recv() => settle(&monitor, &key, &outcome, &log).await,
             _ = ticks.tick() => {
                 let leads = monitor.node.look(|view| view.node.leads(FEDERATION_GROUP)).await;
@@ -162,28 +164,30 @@ pub async fn keep(monitor: Monitor, log: Log) {
 /// Claims what is due, and begins to send it.
 async fn offer(monitor: &Monitor, deliverer: &Deliverer) -> Result<(), Refusal> {
     let seen = Documents::look(&monitor.node, KINDS).await?;
-    let due: Vec<Delivery> = outbox(&seen)?.due(clock::wall_ms()).cloned().collect();
+    let mut due: Vec<Delivery> = outbox(&seen)?.due(clock::wall_ms()).cloned().collect();
+    due.sort_by_key(|delivery| delivery.message.severity);
+    due.truncate(AT_ONCE);
     for delivery in due {
-        if !claim(monitor, &delivery.key, CLAIMED_MS).await? {
+        if !claim(monitor, &delivery.key).await? {
             continue;
         }
         if monitor.is_page(&delivery.receiver) {
             let outcome = monitor.publish(&delivery.message).await;
             settle_with(monitor, &delivery.key, &outcome).await?;
         } else if !deliverer.start(&delivery) {
-            // Its receiver has enough to do.
-            claim(monitor, &delivery.key, BUSY_MS).await?;
+            // Its receiver has enough to do: the claim runs out.
+            continue;
         }
     }
     Ok(())
 }
 
-/// Puts a message off by so many ms, so that nobody else sends it meanwhile. False: it is not to be sent any more.
-async fn claim(monitor: &Monitor, key: &str, for_ms: i64) -> Result<bool, Refusal> {
+/// Puts a message off, so that nobody else sends it meanwhile. False: it is not to be sent any more, or somebody else has claimed it.
+async fn claim(monitor: &Monitor, key: &str) -> Result<bool, Refusal> {
     documents::change(&monitor.node, &own(), KINDS, |seen, draft| {
         let mut outbox = outbox(seen)?;
-        let until_ms = clock::wall_ms().saturating_add(for_ms);
-        let Some(claimed) = outbox.claim(key, until_ms).filter(|claimed| claimed.is_pending()) else {
+        let now_ms = clock::wall_ms();
+        let Some(claimed) = outbox.claim(key, now_ms, now_ms.saturating_add(CLAIMED_MS)) else {
             return Ok(false);
         };
         draft.put(DocumentKind::Delivery, key, claimed)?;

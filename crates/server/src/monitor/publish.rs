@@ -23,7 +23,10 @@ impl Monitor {
         let published = incidents::change(self, &asked, |book, _, now_ms| {
             let Some(id) = about(book, message) else { return Ok((false, Vec::new())) };
             let (status, text) = words(message);
-            let told = Announcement { title: None, status, text };
+            // What people call an incident among themselves is not for the public.
+            let unknown = book.get(&id).is_some_and(|incident| incident.published.is_none());
+            let title = unknown.then_some("Degraded service");
+            let told = Announcement { title, status, text };
             book.publish(&id, &told, "dwcp", now_ms).map_err(|refused| incidents::refusal(&refused))?;
             Ok((true, Vec::new()))
         });

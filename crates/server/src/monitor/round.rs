@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dwcp_roles::node::Asked;
+use dwcp_roles::node::{Asked, Reply, Request};
 use dwcp_state::{DocumentKind, FEDERATION_GROUP};
 use dwcp_telemetry::alerting::{
-    Alert, Inhibition, Muted, Mutes, RuleRecord, Silence, Silences, Window, WindowScope,
+    Alert, Fingerprint, Inhibition, Muted, Mutes, RuleRecord, Silence, Silences, Window, WindowScope,
+    fingerprint,
 };
+use dwcp_telemetry::incidents::{Book, Severity};
 use dwcp_telemetry::model::{Labels, Sample};
 use dwcp_telemetry::store::SeriesRef;
 use dwcp_types::{Code, Refusal};
@@ -25,6 +27,8 @@ use crate::telemetry::intake::Intake;
 
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_secs(1);
+/// So many alerts are new to incidents in one round: what they lead to is written down as one piece.
+const NEW_AT_ONCE: usize = 200;
 /// Incidents that ended, and silences, are kept for so long, ms.
 const INCIDENTS_KEPT_MS: i64 = 100 * 86_400_000;
 const SILENCES_KEPT_MS: i64 = 5 * 86_400_000;
@@ -80,6 +84,10 @@ pub async fn keep(api: Arc<Api>, log: Log) {
 
 /// An evaluator that goes on where the last one stopped.
 async fn begin(api: &Api) -> Result<Evaluator, Refusal> {
+    // Whoever was just elected may not have all that the one before wrote.
+    if let Reply::Refused(refusal) = api.monitor().node.ask(Request::Barrier(FEDERATION_GROUP)).await {
+        return Err(refusal);
+    }
     let seen = Documents::look(&api.monitor().node, &[DocumentKind::Alerts]).await?;
     let mut evaluator = Evaluator::default();
     evaluator.set_records(seen.all::<RuleRecord>(DocumentKind::Alerts)?);
@@ -180,7 +188,6 @@ pub fn windows(view: &View<'_>) -> Vec<Window> {
     open.map(shown).collect()
 }
 
-/// A silenced alert, and one of a planned maintenance, is nobody's incident; one that another explains belongs to that one's.
 fn of_incidents(
     monitor: &Monitor,
     (seen, draft): (&Documents, &mut Draft),
@@ -188,13 +195,9 @@ fn of_incidents(
     muted: &[Option<Muted>],
     now_ms: i64,
 ) -> Result<(), Refusal> {
-    let heard = firing
-        .iter()
-        .zip(muted)
-        .filter(|(_, why)| !matches!(why, Some(Muted::Silenced(_) | Muted::Maintenance(_))));
-    let heard: Vec<Alert> = heard.map(|(alert, _)| alert.clone()).collect();
     let before = incidents::book(seen)?;
     let mut book = before.clone();
+    let heard = heard(&book, firing, muted);
     let decisions = monitor.with_policy(seen, |policy| {
         let mut decisions = book.alerts(&heard, policy, now_ms);
         decisions.extend(book.tick(policy, now_ms));
@@ -203,6 +206,26 @@ fn of_incidents(
     book.prune(INCIDENTS_KEPT_MS, now_ms);
     incidents::keep(draft, &before, &book)?;
     incidents::follow(monitor, (seen, draft), &book, &decisions, now_ms)
+}
+
+/// The alerts that incidents hear of: those that nobody muted, those that one of these explains, and whatever they have heard of
+/// before, so that a silence ends nothing. Of new ones so many at a time, the gravest first: the others come with the next round.
+fn heard(book: &Book, firing: &[Alert], muted: &[Option<Muted>]) -> Vec<Alert> {
+    let all = || firing.iter().zip(muted);
+    let loud: BTreeSet<Fingerprint> =
+        all().filter(|(_, why)| why.is_none()).map(|(alert, _)| fingerprint(&alert.labels)).collect();
+    let counts = |(_, why): &(&Alert, &Option<Muted>)| match why {
+        None => true,
+        Some(Muted::Inhibited(by)) => loud.contains(by),
+        Some(Muted::Silenced(_) | Muted::Maintenance(_)) => false,
+    };
+    let known = |alert: &Alert| book.knows(fingerprint(&alert.labels));
+    let mut heard: Vec<Alert> = all().map(|(alert, _)| alert).filter(|alert| known(alert)).cloned().collect();
+    let mut new: Vec<&Alert> =
+        all().filter(counts).map(|(alert, _)| alert).filter(|alert| !known(alert)).collect();
+    new.sort_by_key(|alert| (alert.region_down().is_none(), Severity::of(&alert.labels)));
+    heard.extend(new.into_iter().take(NEW_AT_ONCE).cloned());
+    heard
 }
 
 /// Silences that ended long ago are forgotten.

@@ -34,11 +34,11 @@ fn a_process_shows_what_it_measures_keeps_it_and_answers_queries() {
     assert_eq!(served.send("GET", "/metrics", &[], b"").status, 401, "not for everybody");
     let shown = served.get("/metrics", VIEWER);
     assert_eq!(shown.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    let text = String::from_utf8(shown.body).expect("text");
-    assert!(
-        text.contains(&format!("dwcp_federation_host_up{{host=\"h1\",region=\"{REGION}\"}} 1")),
-        "{text}"
-    );
+    let text = || String::from_utf8(served.get("/metrics", VIEWER).body).expect("text");
+    // What was gathered just before is shown for half a second.
+    let up = format!("dwcp_federation_host_up{{host=\"h1\",region=\"{REGION}\"}} 1");
+    until("its host is shown", || text().contains(&up));
+    let text = text();
     assert!(text.contains("# TYPE dwcp_api_request_duration_seconds histogram"), "{text}");
 
     until("it is kept", || asked(&served, "up").is_some());

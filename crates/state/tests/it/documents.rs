@@ -60,8 +60,8 @@ fn a_text_or_a_command_that_is_too_long_is_refused() {
     let long = "x".repeat(Document::TEXT_MOST + 1);
     let one = all(vec![change("one", Revision(0), Some(&long))]);
     assert_eq!(world.refuse(FEDERATION_GROUP, one), Code::TooLarge);
-    let four = (0..4).map(|id| change(&id.to_string(), Revision(0), Some(&long[1..]))).collect();
-    assert_eq!(world.refuse(FEDERATION_GROUP, all(four)), Code::TooLarge);
+    let five = (0..5).map(|id| change(&id.to_string(), Revision(0), Some(&long[1..]))).collect();
+    assert_eq!(world.refuse(FEDERATION_GROUP, all(five)), Code::TooLarge);
     let many = (0..=Document::CHANGES_MOST).map(|id| change(&id.to_string(), Revision(0), None)).collect();
     assert_eq!(world.refuse(FEDERATION_GROUP, all(many)), Code::TooLarge);
     assert!(world.view.core.documents.is_empty());
@@ -77,6 +77,8 @@ fn what_is_kept_together_has_a_bound() {
     let more = all(vec![change("more", Revision(0), Some("x"))]);
     assert_eq!(world.refuse(FEDERATION_GROUP, more), Code::WrongState);
     let holds = at(&world, "0").expect("it is there").revision;
+    world.accept(FEDERATION_GROUP, all(vec![change("0", holds, Some("shorter"))]));
+    let holds = at(&world, "0").expect("what makes room is taken").revision;
     world.accept(FEDERATION_GROUP, all(vec![change("0", holds, None)]));
     world.accept(FEDERATION_GROUP, all(vec![change("more", Revision(0), Some("x"))]));
 }

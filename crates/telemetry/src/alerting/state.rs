@@ -10,6 +10,9 @@ use crate::rules::{Alerting, QuerySample, Scope, Template};
 
 use super::{ALERTNAME, Alert, Phase, REGION};
 
+/// An alert about no region in particular fires on for so long while some region can't be read, ms.
+const PARTLY_SEEN_MS: u64 = 300_000;
+
 /// How the last evaluation of a rule went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -108,8 +111,11 @@ impl RuleState {
         }
         for old in known.into_values() {
             let was = Some(old.phase);
-            let unseen = old.region_down().is_none() && context.unseen.contains(old.labels.get(REGION));
-            let alert = if unseen { old } else { absent(rule, old, context.now_ms) };
+            let region = old.labels.get(REGION);
+            let unseen = old.region_down().is_none() && context.unseen.contains(region);
+            // A sum over regions may lack what made it.
+            let partly = region.is_empty() && !context.unseen.is_empty();
+            let alert = if unseen { old } else { absent(rule, old, partly, context.now_ms) };
             self.take_in(alert, was, context.now_ms, &mut evaluation);
         }
         self.alerts.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -208,10 +214,11 @@ fn present(rule: &Alerting, old: Option<Alert>, labels: Labels, seen: Seen, now_
 }
 
 /// An alert that the expression does not give any more.
-fn absent(rule: &Alerting, mut alert: Alert, now_ms: i64) -> Alert {
-    if alert.phase == Phase::Firing && rule.keep_firing_for_ms > 0 {
+fn absent(rule: &Alerting, mut alert: Alert, partly: bool, now_ms: i64) -> Alert {
+    let keep_ms = if partly { rule.keep_firing_for_ms.max(PARTLY_SEEN_MS) } else { rule.keep_firing_for_ms };
+    if alert.phase == Phase::Firing && keep_ms > 0 {
         let since = *alert.absent_since_ms.get_or_insert(now_ms);
-        if !lasted(since, rule.keep_firing_for_ms, now_ms) {
+        if !lasted(since, keep_ms, now_ms) {
             return alert;
         }
     }

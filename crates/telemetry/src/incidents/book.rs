@@ -78,6 +78,11 @@ impl Book {
         Book { incidents, attached }
     }
 
+    /// Whether an alert belongs to an incident.
+    pub fn knows(&self, alert: Fingerprint) -> bool {
+        self.attached.contains_key(&alert)
+    }
+
     /// All of them, in the order of their ids.
     pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
         self.incidents.values()
@@ -442,4 +447,10 @@ pub(super) fn raise(
     incident.due_at_ms = incident.due_at_ms.min(due_at_ms);
     incident.next_step_at_ms = incident.next_step_at_ms.map(|at| at.min(due_at_ms));
     decided.push(Decision::Raised(incident.id.clone(), severity));
+    // Whoever took it took something less grave: it is told anew, as a further step.
+    if incident.acknowledged.take().is_some() {
+        incident.status = Status::Open;
+        incident.steps = incident.steps.max(1);
+        page(incident, policy, now_ms, decided);
+    }
 }

@@ -300,3 +300,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_becomes_graver_after_someone_took_it_is_told_anew() {
+    let mut book = Book::default();
+    let quorum = |severity: &str| alert("Quorum", &[("severity", severity), ("cause", "quorum")]);
+    book.alerts(&[quorum("P1")], &policy(), MONDAY_MS);
+    book.acknowledge(&id(1), "ada", MONDAY_MS + MINUTE_MS).expect("taken");
+    assert_eq!(book.tick(&policy(), MONDAY_MS + 600 * MINUTE_MS), [], "the clock stands");
+    let mut graver = quorum("P0");
+    graver.labels = Labels::new([("alertname", "QuorumLost"), ("severity", "P0"), ("cause", "quorum")]);
+    let at_ms = MONDAY_MS + 601 * MINUTE_MS;
+    let decided = book.alerts(&[quorum("P1"), graver], &policy(), at_ms);
+    let paged =
+        |one: &Decision| matches!(one, Decision::Page { step: 1, who: Some(who), .. } if who == "ben");
+    assert!(decided.iter().any(paged), "{decided:?}");
+    let incident = book.get(&id(1)).expect("it is there");
+    assert_eq!((incident.severity, incident.acknowledged.is_none()), (Severity::P0, true));
+    assert!(!book.tick(&policy(), at_ms + 16 * MINUTE_MS).is_empty(), "the clock runs again");
+}

@@ -259,7 +259,15 @@ impl Outbox {
     fn receivers(&self, settings: &Settings, message: &Message) -> Vec<String> {
         let routed = || settings.receivers_for(&message.labels()).to_vec();
         match message.action {
-            Action::Trigger | Action::Announce => routed(),
+            Action::Announce => routed(),
+            Action::Trigger => {
+                let person = message.person.as_ref().and_then(|name| settings.people.get(name));
+                let mut receivers = routed();
+                let own = person.iter().flat_map(|person| &person.receivers);
+                let more: Vec<String> = own.filter(|name| !receivers.contains(*name)).cloned().collect();
+                receivers.extend(more);
+                receivers
+            }
             Action::Escalate(_) => {
                 let person = message.person.as_ref().and_then(|name| settings.people.get(name));
                 match person {
@@ -302,12 +310,15 @@ impl Outbox {
         heads.into_values()
     }
 
-    /// Puts one that is pending off until then, so that nobody else sends it meanwhile; it is not an attempt. `None`: there is none.
-    pub fn claim(&mut self, key: &str, until_ms: i64) -> Option<&Delivery> {
+    /// Puts one that is pending off until then, so that nobody else sends it meanwhile; it is not an attempt. `None`: it is not due.
+    pub fn claim(&mut self, key: &str, now_ms: i64, until_ms: i64) -> Option<&Delivery> {
         let delivery = self.0.get_mut(key)?;
-        if let State::Pending { next_at_ms, .. } = &mut delivery.state {
-            *next_at_ms = until_ms;
+        let State::Pending { next_at_ms, .. } = &mut delivery.state else { return None };
+        // Somebody else was quicker.
+        if *next_at_ms > now_ms {
+            return None;
         }
+        *next_at_ms = until_ms;
         Some(delivery)
     }
 

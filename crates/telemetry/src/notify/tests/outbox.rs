@@ -118,7 +118,7 @@ fn everyone_is_told_once_and_an_end_only_to_those_who_heard_of_the_beginning() {
     let (mut settings, mut outbox) = (settings(), Outbox::default());
     assert_eq!(receivers(&outbox.add(&settings, &incident(Action::Resolve, "t"), NOW_MS)), [""; 0]);
     let added = outbox.add(&settings, &incident(Action::Trigger, "t"), NOW_MS);
-    assert_eq!(receivers(&added), ["page", "chat"]);
+    assert_eq!(receivers(&added), ["page", "chat", "phone"], "along the route, and whoever is on call");
     assert_eq!(added[0].key, "INC-20261129-001#0/trigger/page");
     assert_ne!(added[0].id, added[1].id);
     assert!(outbox.add(&settings, &incident(Action::Trigger, "other words"), NOW_MS + 5).is_empty());
@@ -135,7 +135,7 @@ fn everyone_is_told_once_and_an_end_only_to_those_who_heard_of_the_beginning() {
     let settings = read::read_or_panic(SETTINGS);
     let mut again = incident(Action::Trigger, "t");
     again.subject = Subject::Incident { id: IncidentId("INC-20261129-001".to_owned()), round: 1 };
-    assert_eq!(receivers(&outbox.add(&settings, &again, NOW_MS)), ["page", "chat"]);
+    assert_eq!(receivers(&outbox.add(&settings, &again, NOW_MS)), ["page", "chat", "phone"]);
     let notices = outbox.add(&settings, &Message { severity: Severity::P0, ..notice("n") }, NOW_MS);
     assert_eq!(receivers(&notices), ["page", "chat"]);
     assert_eq!(notices[0].key, "op_7/announce/page");
@@ -143,7 +143,8 @@ fn everyone_is_told_once_and_an_end_only_to_those_who_heard_of_the_beginning() {
 
 #[test]
 fn an_end_does_not_overtake_its_beginning() {
-    let (settings, mut outbox) = (settings(), Outbox::default());
+    let (mut settings, mut outbox) = (settings(), Outbox::default());
+    settings.people.clear();
     outbox.add(&settings, &incident(Action::Trigger, "t"), NOW_MS);
     outbox.add(&settings, &Message { at_ms: NOW_MS + 1, ..incident(Action::Resolve, "t") }, NOW_MS + 1);
     let (trigger, resolve) = ("INC-20261129-001#0/trigger/page", "INC-20261129-001#0/resolve/page");
@@ -187,7 +188,7 @@ fn what_is_settled_is_forgotten_but_for_what_is_open() {
     assert!(outbox.forget(NOW_MS + 1, &|_| true).is_empty());
     assert!(outbox.forget(NOW_MS, &|_| false).is_empty());
     assert_eq!(outbox.forget(NOW_MS + 1, &|_| false), ["INC-20261129-001#0/trigger/page"]);
-    assert_eq!(outbox.iter().count(), 1, "what is pending stays");
+    assert_eq!(outbox.iter().count(), 2, "what is pending stays");
 }
 
 #[test]
@@ -220,4 +221,15 @@ fn an_incident_is_told_with_what_is_known_of_it() {
     let resolved = told(&book, Action::Resolve, NOW_MS + 95_000);
     assert!(resolved.text.contains("is resolved, 1m30s after it was opened."), "{}", resolved.text);
     assert_eq!(resolved.status, "resolved");
+}
+
+#[test]
+fn of_two_who_claim_a_message_one_sends_it() {
+    let delivery = Delivery::new(&incident(Action::Trigger, "t"), "chat", 1_000);
+    let mut outbox: Outbox = [delivery.clone()].into_iter().collect();
+    assert!(outbox.claim(&delivery.key, 999, 5_000).is_none(), "it is not due");
+    assert!(outbox.claim(&delivery.key, 1_000, 61_000).is_some());
+    assert!(outbox.claim(&delivery.key, 1_500, 61_500).is_none(), "somebody has it");
+    assert!(outbox.claim(&delivery.key, 61_000, 121_000).is_some(), "whoever had it has died");
+    assert!(outbox.claim("none", 0, 1).is_none());
 }
