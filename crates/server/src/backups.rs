@@ -8,7 +8,7 @@ pub mod place;
 use std::time::Duration;
 
 use dwcp_backup::{Create, Head, Kind, Repository, Retention};
-use dwcp_roles::node::{Asked, Reply, Request};
+use dwcp_roles::node::{Reply, Request};
 use dwcp_state::{
     BackupEnd, BackupMark, BackupPlan, BackupRun, BackupTask, FEDERATION_GROUP, OperationState,
 };
@@ -18,7 +18,7 @@ use dwcp_types::{Code, Refusal};
 pub use cut::{Cut, Group, take};
 use place::{Opening, Places, refusal};
 
-use crate::handle::{NodeHandle, View};
+use crate::handle::{NodeHandle, View, own};
 use crate::log::Log;
 
 /// Between two looks for work.
@@ -89,7 +89,7 @@ pub async fn keep(node: NodeHandle, places: Places, log: Log) {
 async fn tell(node: &NodeHandle, end: BackupEnd) {
     let (times, pause) = TELL;
     for _ in 0..times {
-        let asked = Asked { by: "dwcp".to_owned(), ..Asked::default() };
+        let asked = own();
         match node.ask(Request::EndBackup(asked, Box::new(end.clone()))).await {
             Reply::Refused(refusal) if refusal.code.page().kind == Means::Unavailable => {
                 tokio::time::sleep(pause).await;

@@ -1,7 +1,7 @@
 //! The door to the node: requests go in with a reply to wait for, looks are run on its own thread between two steps.
 
 use dwcp_mesh::Room;
-use dwcp_roles::node::{Input, Node, Reply, Request};
+use dwcp_roles::node::{Asked, Input, Node, Reply, Request};
 use dwcp_state::FEDERATION_GROUP;
 use dwcp_types::{Code, GroupId, Now, Refusal};
 use tokio::sync::{mpsc, oneshot};
@@ -103,6 +103,11 @@ impl NodeHandle {
         self.tasks.send(task).ok()?;
         receiver.await.ok()
     }
+}
+
+/// DWCP asks by itself.
+pub(crate) fn own() -> Asked {
+    Asked { by: "dwcp".to_owned(), ..Asked::default() }
 }
 
 /// This region's control plane is going away.

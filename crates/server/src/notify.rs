@@ -61,8 +61,8 @@ impl Deliverer {
     }
 
     /// Goes by other settings from the next attempt on.
-    pub fn set(&self, settings: Settings) {
-        *self.shared.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    pub fn set(&self, settings: Arc<Settings>) {
+        *self.shared.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     /// Starts an attempt. False: it is under way already, or its receiver has enough to do; what is due is to be offered again.

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dwcp_roles::node::{Asked, Request};
+use dwcp_roles::node::Request;
 use dwcp_state::{Drill, DrillMode, DrillNews, DrillState, DrillVm, DrillVmState, FEDERATION_GROUP};
 use dwcp_types::{DrillId, VmId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::handle::{NodeHandle, View};
+use crate::handle::{NodeHandle, View, own};
 
 /// Between two looks at the drills.
 const LOOK: Duration = Duration::from_millis(300);
@@ -112,7 +112,7 @@ fn work(view: &View<'_>) -> BTreeMap<(DrillId, VmId), Work> {
 }
 
 async fn note(node: &NodeHandle, drill: DrillId, vm: DrillVm) {
-    let asked = Asked { by: "dwcp".to_owned(), ..Asked::default() };
+    let asked = own();
     let news = DrillNews { drill, vms: vec![vm], ..DrillNews::default() };
     // Refused or not answered: it is told again at the next look.
     let _ = node.ask(Request::NoteDrill(asked, news)).await;

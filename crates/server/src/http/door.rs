@@ -177,9 +177,7 @@ async fn foreign(
     parts: &Parts,
     incoming: Incoming,
 ) -> Result<Response<Outgoing>, Box<Refused>> {
-    let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
-    let caller = auth::authenticate(api, secret).await?;
-    auth::permit(&caller, Permission::Read)?;
+    admitted(api, parts, Permission::Read).await?;
     if !matches!(parts.method, Method::GET | Method::HEAD | Method::POST) {
         return Err(wrong_method(parts.uri.path(), "GET, HEAD, POST"));
     }
@@ -195,6 +193,14 @@ async fn foreign(
     Ok(response)
 }
 
+/// Who asks, if that one may do what needs this.
+async fn admitted(api: &Api, parts: &Parts, needs: Permission) -> Result<Caller, Box<Refused>> {
+    let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
+    let caller = auth::authenticate(api, secret).await?;
+    auth::permit(&caller, needs)?;
+    Ok(caller)
+}
+
 /// What programs made for Alertmanager ask for.
 async fn silencer(
     api: Arc<Api>,
@@ -203,9 +209,7 @@ async fn silencer(
     id: &str,
 ) -> Result<Response<Outgoing>, Box<Refused>> {
     let (path, method) = (parts.uri.path(), &parts.method);
-    let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
-    let caller = auth::authenticate(&api, secret).await?;
-    auth::permit(&caller, alertmanager::needs(method))?;
+    let caller = admitted(&api, parts, alertmanager::needs(method)).await?;
     let methods = alertmanager::methods(path).ok_or_else(|| alertmanager::unknown(path))?;
     if !methods.split(", ").any(|known| known == method.as_str()) {
         return Err(wrong_method(path, methods));
@@ -228,9 +232,7 @@ async fn announce(
     id: &str,
 ) -> Result<Response<Outgoing>, Box<Refused>> {
     let path = parts.uri.path();
-    let secret = auth::bearer(parts.headers.get(AUTHORIZATION))?;
-    let caller = auth::authenticate(&api, secret).await?;
-    auth::permit(&caller, Permission::Operate)?;
+    let caller = admitted(&api, parts, Permission::Operate).await?;
     if parts.method != hyper::Method::POST {
         return Err(wrong_method(path, "POST"));
     }

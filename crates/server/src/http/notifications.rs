@@ -15,7 +15,7 @@ use super::routes::Serve;
 use super::{names, page};
 use crate::clock;
 use crate::monitor::documents::{self, Documents, Draft};
-use crate::monitor::outbox::{outbox, unsaid};
+use crate::monitor::outbox::{outbox, post};
 
 const KINDS: &[DocumentKind] = &[DocumentKind::Delivery];
 /// Longest text of a request, bytes.
@@ -88,7 +88,7 @@ fn message(call: &Call, settings: &Settings, request: &NotificationSendRequest) 
     };
     let id = call.key.clone().unwrap_or_else(|| call.request_id.clone());
     let made = Message::announcement(settings, &request.template, &id, &facts, clock::wall_ms());
-    made.map_err(|why| Problem::from(&unsaid(why)))
+    made.map_err(|why| Problem::from(&Refusal::new(Code::BadValue, "that can't be said").because(why)))
 }
 
 impl Serve for NotificationSend {
@@ -102,12 +102,7 @@ impl Serve for NotificationSend {
         let made = if request.dry_run {
             Outbox::default().add(&settings, &message, now_ms)
         } else {
-            change(call, |outbox, draft| {
-                let made = outbox.add(&settings, &message, now_ms);
-                put(draft, &made)?;
-                Ok(made)
-            })
-            .await?
+            change(call, |outbox, draft| post(call.api.monitor(), outbox, draft, &message, now_ms)).await?
         };
         let none = "no route of the settings takes this: nobody is told";
         let warnings = if made.is_empty() { vec![none.to_owned()] } else { Vec::new() };

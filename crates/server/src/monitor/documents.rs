@@ -64,6 +64,11 @@ impl Documents {
         of_kind.map(|(key, document)| Ok((key.id.clone(), read(key, document)?))).collect()
     }
 
+    /// The ids of a kind, in their order.
+    pub fn ids(&self, kind: DocumentKind) -> impl Iterator<Item = &str> {
+        self.0.keys().filter(move |key| key.kind == kind).map(|key| key.id.as_str())
+    }
+
     /// A document with who wrote it, when, and at which revision.
     pub fn raw(&self, kind: DocumentKind, id: &str) -> Option<&Document> {
         self.0.get(&DocumentKey::new(kind, id))

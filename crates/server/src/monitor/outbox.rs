@@ -4,18 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dwcp_roles::node::Asked;
 use dwcp_state::{DocumentEvent, DocumentKind, FEDERATION_GROUP, Severity as Weight};
 use dwcp_telemetry::alerting::Alert;
-use dwcp_telemetry::incidents::{Book, Decision};
-use dwcp_telemetry::notify::{Action, Delivery, Kind, Message, Outbox, Outcome, State, Verdict};
-use dwcp_types::{Code, Refusal};
+use dwcp_telemetry::incidents::{Book, Decision, IncidentId};
+use dwcp_telemetry::notify::{Action, Delivery, Kind, Message, Outbox, Outcome, Settings, State, Verdict};
+use dwcp_types::Refusal;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::documents::{self, Documents, Draft};
 use super::{Monitor, incidents};
 use crate::clock;
+use crate::handle::own;
 use crate::log::Log;
 use crate::notify::{self, Deliverer, WITHIN};
 
@@ -31,11 +31,6 @@ const KEPT_MS: i64 = 7 * 86_400_000;
 const FORWARDED_MS: i64 = 4 * 60_000;
 
 const KINDS: &[DocumentKind] = &[DocumentKind::Delivery];
-
-/// Nobody in particular asks.
-pub(super) fn own() -> Asked {
-    Asked { by: "dwcp".to_owned(), ..Asked::default() }
-}
 
 /// All messages.
 ///
@@ -102,7 +97,7 @@ pub fn tell(
 fn said<'a>(
     decision: &'a Decision,
     all: &'a [Decision],
-) -> Option<(&'a dwcp_telemetry::incidents::IncidentId, Action, Option<&'a str>)> {
+) -> Option<(&'a IncidentId, Action, Option<&'a str>)> {
     let paged = |of: &_| {
         all.iter().find_map(|other| match other {
             Decision::Page { id, who, .. } if id == of => who.as_deref(),
@@ -126,8 +121,7 @@ pub async fn keep(monitor: Monitor, log: Log) {
     let (told, mut outcomes) = mpsc::unbounded_channel();
     let publish = |_: &Delivery| Err("it is published by the monitor itself".to_owned());
     let hear = move |key: &str, outcome: Outcome| drop(told.send((key.to_owned(), outcome)));
-    let settings = (*monitor.settings()).clone();
-    let deliverer = Deliverer::new(settings, WITHIN, Box::new(publish), Box::new(hear));
+    let deliverer = Deliverer::new(Settings::default(), WITHIN, Box::new(publish), Box::new(hear));
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut said = String::new();
@@ -142,7 +136,7 @@ pub async fn keep(monitor: Monitor, log: Log) {
                     None => return,
                     Some(false) => Ok(()),
                     Some(true) => {
-                        deliverer.set((*monitor.settings()).clone());
+                        deliverer.set(monitor.settings());
                         offer(&monitor, &deliverer).await
                     }
                 }
@@ -174,9 +168,9 @@ async fn offer(monitor: &Monitor, deliverer: &Deliverer) -> Result<(), Refusal> 
         if monitor.is_page(&delivery.receiver) {
             let outcome = monitor.publish(&delivery.message).await;
             settle_with(monitor, &delivery.key, &outcome).await?;
-        } else if !deliverer.start(&delivery) {
-            // Its receiver has enough to do: the claim runs out.
-            continue;
+        } else {
+            // When its receiver has enough to do, the claim runs out and it is due again.
+            deliverer.start(&delivery);
         }
     }
     Ok(())
@@ -243,9 +237,4 @@ pub fn forward(monitor: &Monitor, alerts: Vec<Alert>, log: &Log) {
             }
         });
     }
-}
-
-/// Why a message can't be made.
-pub fn unsaid(why: String) -> Refusal {
-    Refusal::new(Code::BadValue, "that can't be said").because(why)
 }

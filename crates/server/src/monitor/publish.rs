@@ -5,8 +5,8 @@ use dwcp_telemetry::notify::{Action, Kind, Message, Outcome, Subject, Verdict};
 use dwcp_types::Refusal;
 use dwcp_types::refusal::Kind as Means;
 
-use super::outbox::own;
 use super::{Monitor, incidents};
+use crate::handle::own;
 
 impl Monitor {
     /// Whether a receiver is the federation's own status page.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dwcp_roles::node::{Asked, Reply, Request};
+use dwcp_roles::node::{Reply, Request};
 use dwcp_state::{DocumentKind, FEDERATION_GROUP};
 use dwcp_telemetry::alerting::{
     Alert, Fingerprint, Inhibition, Muted, Mutes, RuleRecord, Silence, Silences, Window, WindowScope,
@@ -20,7 +20,7 @@ use super::documents::{self, Documents, Draft};
 use super::evaluate::{Evaluator, Over};
 use super::{Monitor, incidents, outbox};
 use crate::clock;
-use crate::handle::View;
+use crate::handle::{View, own};
 use crate::http::{Api, reader};
 use crate::log::Log;
 use crate::telemetry::intake::Intake;
@@ -137,8 +137,7 @@ fn keep_samples(intake: &Intake, samples: Vec<(Labels, Sample)>, now_ms: i64) ->
 async fn decide(monitor: &Monitor, evaluator: &Evaluator, now_ms: i64) -> Result<Vec<Alert>, Refusal> {
     let windows = monitor.node.look(windows).await.ok_or_else(crate::handle::stopping)?;
     let firing = evaluator.firing();
-    let asked = Asked { by: "dwcp".to_owned(), ..Asked::default() };
-    documents::change(&monitor.node, &asked, KINDS, |seen, draft| {
+    documents::change(&monitor.node, &own(), KINDS, |seen, draft| {
         let mutes = mutes(seen, windows.clone())?;
         let labels: Vec<Labels> = firing.iter().map(|alert| alert.labels.clone()).collect();
         let muted = mutes.of(&labels, now_ms);
@@ -148,9 +147,7 @@ async fn decide(monitor: &Monitor, evaluator: &Evaluator, now_ms: i64) -> Result
             draft.put(DocumentKind::Alerts, id, record)?;
         }
         let ids = evaluator.ids();
-        for (id, _) in
-            seen.all::<RuleRecord>(DocumentKind::Alerts)?.iter().filter(|(id, _)| !ids.contains(id))
-        {
+        for id in seen.ids(DocumentKind::Alerts).filter(|id| !ids.contains(*id)) {
             draft.remove(DocumentKind::Alerts, id);
         }
         let told = firing.iter().zip(&muted).filter(|(_, why)| why.is_none());

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use dwcp_api::sla::{SlaBreach, SlaPromise};
 use dwcp_decide::sla::{Account, Period, Sights, Subject, sights};
-use dwcp_roles::node::Asked;
 use dwcp_state::{DocumentEvent, DocumentKind, FEDERATION_GROUP, Severity as Weight};
 use dwcp_telemetry::incidents::Severity;
 use dwcp_types::{Code, Refusal, Wall};
@@ -23,6 +22,7 @@ use self::stored::Kept;
 use super::documents::{self, Documents};
 use super::{Monitor, incidents};
 use crate::clock;
+use crate::handle::own;
 use crate::log::Log;
 
 /// Between two looks.
@@ -51,10 +51,6 @@ struct Look {
     sights: Sights,
     failovers: Vec<Failover>,
     now: Wall,
-}
-
-fn asked() -> Asked {
-    Asked { by: "dwcp".to_owned(), ..Asked::default() }
 }
 
 /// Keeps the account while this node leads, until the node has stopped.
@@ -169,7 +165,7 @@ async fn write(monitor: &Monitor, keeper: &mut Keeper, now: Wall) -> Result<(), 
             check_alone(seen, written)?;
             stored::put_outages(draft, chunks)
         };
-        documents::change(node, &asked(), KINDS, draft).await?;
+        documents::change(node, &own(), KINDS, draft).await?;
     }
     let account = &keeper.account;
     let draft = |seen: &Documents, draft: &mut documents::Draft| {
@@ -177,11 +173,11 @@ async fn write(monitor: &Monitor, keeper: &mut Keeper, now: Wall) -> Result<(), 
         stored::put(draft, account)?;
         stored::put_outages(draft, rest)
     };
-    documents::change(node, &asked(), KINDS, draft).await?;
+    documents::change(node, &own(), KINDS, draft).await?;
     (keeper.written, keeper.outages) = (keeper.account.until, outages);
     let today = Period::day(now).from;
     if keeper.folded != Some(today) {
-        while documents::change(node, &asked(), KINDS, |seen, draft| stored::fold(seen, draft, now)).await? {}
+        while documents::change(node, &own(), KINDS, |seen, draft| stored::fold(seen, draft, now)).await? {}
         keeper.folded = Some(today);
         keeper.kept = stored::read(&Documents::look(node, KINDS).await?)?;
     }
@@ -230,7 +226,7 @@ async fn break_news(monitor: &Monitor, keeper: &Keeper, look: &Look, log: &Log) 
         oldest.iter().take(too_many).for_each(|breach| draft.remove(DocumentKind::Breach, &breach.breach));
         Ok(news.found)
     };
-    for breach in documents::change(&monitor.node, &asked(), &kinds, draft).await? {
+    for breach in documents::change(&monitor.node, &own(), &kinds, draft).await? {
         log.warning("monitor", format!("{} ({}): {}", breach.breach, breach.promise.name, breach.measured));
     }
     Ok(())
