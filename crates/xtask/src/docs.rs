@@ -13,10 +13,12 @@ use std::path::Path;
 /// When the CLI cannot be built or a page cannot be written; with `--check` also when one is stale.
 pub fn command(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     if flags.has("check") {
-        check(tree)?;
+        build(tree)?;
+        compare(tree)?;
         println!("docs/reference is fresh");
         return Ok(());
     }
+    build(tree)?;
     let pages = generate(tree)?;
     let folder = tree.root.join("docs/reference");
     let stale: Vec<String> =
@@ -34,11 +36,11 @@ pub fn command(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails when a page differs from what the programs print now.
+/// Fails when a page differs from what the programs print now, as they are built.
 ///
 /// # Errors
 /// Names every page that is stale, missing or left over.
-pub fn check(tree: &Tree) -> Result<(), Failure> {
+pub fn compare(tree: &Tree) -> Result<(), Failure> {
     let wanted = generate(tree)?;
     let present = read_pages(&tree.root.join("docs/reference"))?;
     let differing = differing(&wanted, &present);
@@ -56,10 +58,13 @@ fn differing(wanted: &BTreeMap<String, String>, present: &BTreeMap<String, Strin
     names
 }
 
-fn generate(tree: &Tree) -> Result<BTreeMap<String, String>, Failure> {
+fn build(tree: &Tree) -> Result<(), Failure> {
     run(cargo()
         .args(["build", "--quiet", "--profile", "sim", "-p", "dwcp-cli", "--bin", "dwcp-cli"])
-        .current_dir(&tree.root))?;
+        .current_dir(&tree.root))
+}
+
+fn generate(tree: &Tree) -> Result<BTreeMap<String, String>, Failure> {
     let mut commands =
         String::from("# Commands of dwcp-cli\n\nWritten by `cargo xtask docs` from `--help`.\n");
     describe(tree, &mut Vec::new(), &mut commands)?;

@@ -103,10 +103,11 @@ pub fn test(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
         ))
     });
     report.step("tests", || tests(tree, &["--locked", "--workspace"]));
-    report.step("programs", || up::build(tree, Instant::now()).map(|()| Count::PASSED));
+    let simulator = [("dwcp-sim", "dwcp-sim")];
+    report.step("programs", || up::build(tree, &simulator, Instant::now()).map(|()| Count::PASSED));
     report.step("simulation", || simulation(tree));
     report.step("scenarios", || scenarios(tree));
-    report.step("reference pages", || docs::check(tree).map(|()| Count::PASSED));
+    report.step("reference pages", || docs::compare(tree).map(|()| Count::PASSED));
     if !flags.has("no-e2e") {
         report.step("end to end", || drills(tree));
     }
@@ -199,7 +200,6 @@ fn scenarios(tree: &Tree) -> Result<Count, Failure> {
 }
 
 fn simulation(tree: &Tree) -> Result<Count, Failure> {
-    run(&mut in_tree(tree, &["build", "--quiet", "--locked", "--profile", "sim", "-p", "dwcp-sim"]))?;
     let mut swarm = crate::run::command(tree.binary("dwcp-sim"));
     swarm.args(["swarm", "--seeds", SEEDS]).current_dir(&tree.root);
     run(&mut swarm)?;

@@ -1,17 +1,21 @@
 //! Debian packages that the guest VMs need: which are missing, and how to get them.
 
-use crate::run::{Failure, command, fault, on_path, run, say};
+use crate::run::{Failure, command, fault, on_path, run, say, text_of};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 /// Package, and the file or program that shows it is there however it was installed.
 const NEEDED: [(&str, Proof); 4] = [
-    ("qemu-system-x86", Proof::Program("qemu-system-x86_64")),
-    ("qemu-utils", Proof::Program("qemu-img")),
+    ("qemu-system-x86", Proof::Emulator("qemu-system-x86_64")),
+    ("qemu-utils", Proof::Emulator("qemu-img")),
     ("gcc", Proof::Program("gcc")),
     ("libc6-dev", Proof::File("/usr/include/stdio.h")),
 ];
+
+/// Oldest QEMU whose mirrors can be told to make writes wait, and say when both disks are the same (`block-job-change`,
+/// `actively-synced`; QEMU 8.2): moves and protection need both.
+const OLDEST_QEMU: (u32, u32) = (8, 2);
 
 const SOURCES: &str = "/etc/apt/sources.list.d";
 const OURS: &str = "dwcp-backports.sources";
@@ -19,6 +23,8 @@ const OURS: &str = "dwcp-backports.sources";
 #[derive(Clone, Copy)]
 enum Proof {
     Program(&'static str),
+    /// A program of QEMU that is not too old.
+    Emulator(&'static str),
     File(&'static str),
 }
 
@@ -36,13 +42,15 @@ pub fn ensure(since: Instant) -> Result<(), Failure> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if !on_path("apt-get") {
         return Err(Failure::new(format!(
-            "missing: {list} (Debian's names); no apt-get here to install them"
+            "missing: {list} (Debian's names; QEMU {} or later); no apt-get here to install them",
+            oldest_qemu()
         )));
     }
     if !is_root() {
         return Err(Failure::new(format!(
-            "missing: {list}. Run this once as root, or install them yourself: \
-             sudo apt-get install --no-install-recommends {list} (on Debian 12 with -t bookworm-backports)"
+            "missing or too old (QEMU must be {} or later): {list}. Run this once as root, or install them yourself: \
+             sudo apt-get install --no-install-recommends {list} (on Debian 12 with -t bookworm-backports)",
+            oldest_qemu()
         )));
     }
     say(since, &format!("installing {list}"));
@@ -62,7 +70,13 @@ pub fn ensure(since: Instant) -> Result<(), Failure> {
             apt(&install)?;
         }
     }
-    Ok(())
+    match NEEDED.iter().find(|(_, proof)| !present(*proof)) {
+        Some((package, _)) => Err(Failure::new(format!(
+            "{package} was installed, and is still missing or older than QEMU {}: another one comes first on the PATH",
+            oldest_qemu()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Fetches the lists of packages anew.
@@ -85,8 +99,24 @@ fn is_root() -> bool {
 fn present(proof: Proof) -> bool {
     match proof {
         Proof::Program(name) => on_path(name),
+        Proof::Emulator(name) => on_path(name) && is_new_enough(name),
         Proof::File(path) => Path::new(path).exists(),
     }
+}
+
+fn is_new_enough(program: &str) -> bool {
+    text_of(command(program).arg("--version")).is_ok_and(|text| version_in(&text) >= Some(OLDEST_QEMU))
+}
+
+/// Of "QEMU emulator version 10.0.2 (Debian …)" or "qemu-img version 10.0.2 …".
+fn version_in(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split_once("version ")?.1.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn oldest_qemu() -> String {
+    let (major, minor) = OLDEST_QEMU;
+    format!("{major}.{minor}")
 }
 
 fn apt(arguments: &[&str]) -> Result<(), Failure> {
@@ -188,6 +218,19 @@ mod tests {
     fn a_source_of_another_release_is_not_copied() {
         assert_eq!(derive_source(STANZAS, "trixie", "trixie-backports"), None);
         assert_eq!(derive_source("deb http://mirror.test nodistro main\n", "bookworm", "x"), None);
+    }
+
+    #[test]
+    fn the_version_of_an_emulator_is_read_and_an_old_or_strange_one_is_not_enough() {
+        assert_eq!(
+            version_in("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright"),
+            Some((10, 0))
+        );
+        assert!(version_in("QEMU emulator version 7.2.22 (Debian)") < Some(OLDEST_QEMU));
+        assert!(version_in("qemu-img version 8.2.0") >= Some(OLDEST_QEMU));
+        for strange in ["", "qemu", "version ten"] {
+            assert!(version_in(strange) < Some(OLDEST_QEMU), "{strange}");
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ const DISK_FREE_PERCENT: u64 = 10;
 const MEMORY_FREE_MIB: u64 = 256;
 /// A certificate must hold at least this long, s.
 const CERTIFICATE_LEFT_S: u64 = 2 * 3600;
+/// Oldest QEMU whose mirrors can be told to make writes wait, and say when both disks are the same (`block-job-change`,
+/// `actively-synced`; QEMU 8.2).
+const OLDEST_EMULATOR: (u32, u32) = (8, 2);
 
 /// Looks at disk, memory, certificate, lease, emulator and images. Blocks.
 pub(super) fn check(config: &HostConfig, request: u64, not_after_unix: u64, lease_until_us: u64) -> Checked {
@@ -63,12 +66,28 @@ fn lease(until_us: u64) -> Finding {
 
 fn emulator(program: &str) -> Finding {
     match std::process::Command::new(program).arg("--version").output() {
-        Ok(output) if output.status.success() => {
-            let text = String::from_utf8_lossy(&output.stdout);
-            finding("emulator", true, text.lines().next().unwrap_or_default().to_string())
-        }
+        Ok(output) if output.status.success() => emulator_version(&String::from_utf8_lossy(&output.stdout)),
         Ok(output) => finding("emulator", false, format!("{program}: {}", output.status)),
         Err(error) => finding("emulator", false, format!("{program}: {error}")),
+    }
+}
+
+/// Of what the emulator says of itself, as "QEMU emulator version 10.0.2 (Debian …)".
+fn emulator_version(text: &str) -> Finding {
+    let line = text.lines().next().unwrap_or_default();
+    let mut numbers = line
+        .split_once("version ")
+        .map(|(_, version)| version.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok()))
+        .into_iter()
+        .flatten();
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (major, minor) = OLDEST_EMULATOR;
+    if version >= OLDEST_EMULATOR {
+        finding("emulator", true, line.to_string())
+    } else {
+        let detail =
+            format!("{line}: VMs run, but to move or protect them takes QEMU {major}.{minor} or later");
+        finding("emulator", false, detail)
     }
 }
 
@@ -86,4 +105,18 @@ fn images(dir: &Path) -> Finding {
         broken.join("; ")
     };
     finding("images", passed, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emulator_that_is_too_old_to_move_vms_does_not_pass_and_the_finding_says_so() {
+        let new = emulator_version("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright");
+        assert!(new.passed && new.detail == "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)", "{new:?}");
+        let old = emulator_version("QEMU emulator version 7.2.22 (Debian)");
+        assert!(!old.passed && old.detail.contains("takes QEMU 8.2 or later"), "{old:?}");
+        assert!(!emulator_version("").passed);
+    }
 }

@@ -24,7 +24,7 @@ pub fn up(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     install::ensure(since)?;
     if !flags.has("no-build") {
         console::build(tree, since);
-        build(tree, since)?;
+        build(tree, &[], since)?;
     }
     image::ensure(tree, since)?;
     initialise(tree, flags.value("store"), since)?;
@@ -74,11 +74,12 @@ pub fn start_all(tree: &Tree, program: &str) -> Result<(), Failure> {
     start_missing(tree, &chosen, Instant::now())
 }
 
-/// Builds the three programs with the `sim` profile: release speed, every check on.
+/// Builds the three programs, and `more` of them (package and program), with the `sim` profile: release speed, every
+/// check on. What is built in one go agrees on the features of its dependencies, which then are built once.
 ///
 /// # Errors
 /// When cargo fails.
-pub fn build(tree: &Tree, since: Instant) -> Result<(), Failure> {
+pub fn build(tree: &Tree, more: &[(&str, &str)], since: Instant) -> Result<(), Failure> {
     let first = BINARIES.iter().any(|(_, binary)| !tree.binary(binary).is_file());
     if first {
         say(since, "building dwcpd, dwcp-agentd and dwcp-cli; the first time takes minutes");
@@ -89,7 +90,7 @@ pub fn build(tree: &Tree, since: Instant) -> Result<(), Failure> {
     if !first || !std::io::stderr().is_terminal() {
         build.arg("--quiet");
     }
-    for (package, binary) in BINARIES {
+    for (package, binary) in BINARIES.iter().chain(more) {
         build.args(["-p", package, "--bin", binary]);
     }
     run(&mut build)?;
