@@ -69,9 +69,12 @@ impl World {
         match &slot.node {
             None => VoterState::Dead,
             Some(_) if self.now_us < slot.paused_until_us => VoterState::Silent,
-            Some(machine) if machine.leads(home) => VoterState::Leader,
             Some(machine) => {
-                VoterState::NotLeader { led_ms: machine.led_for_ms(home, self.now_of(node).mono) }
+                let led_ms = machine.led_for_ms(home, self.now_of(node).mono);
+                match machine.leads(home) {
+                    true => VoterState::Leader { led_ms },
+                    false => VoterState::NotLeader { led_ms },
+                }
             }
         }
     }

@@ -27,4 +27,4 @@ pub use level::{LEVEL, PROPOSER_LEVEL, VERSION};
 pub use quantity::{Amount, Priority};
 pub use refusal::{Code, Refusal};
 pub use rng::Rng;
-pub use time::{Mono, Now, Wall};
+pub use time::{CLOCK_DRIFT_PERCENT, Mono, Now, Wall};

@@ -1,5 +1,8 @@
 //! Time as an argument: a monotonic reading for durations and a wall reading for people.
 
+/// The rates of two machines' clocks differ by at most so much, percent.
+pub const CLOCK_DRIFT_PERCENT: u64 = 5;
+
 /// Microseconds on one process's monotonic clock. Never compared across processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub u64);

@@ -96,13 +96,12 @@ fn verdict(group: u64, answer: &str) -> Option<VoterState> {
     if object.get("group")?.as_u64()? != group {
         return None;
     }
-    match object.get("leader")?.as_bool()? {
-        true => Some(VoterState::Leader),
-        // A server of an earlier version does not say it.
-        false => Some(VoterState::NotLeader {
-            led_ms: object.get("led_ms").and_then(serde_json::Value::as_u64).unwrap_or(u64::MAX),
-        }),
-    }
+    // A server of an earlier version does not say it.
+    let led_ms = object.get("led_ms").and_then(serde_json::Value::as_u64).unwrap_or(u64::MAX);
+    Some(match object.get("leader")?.as_bool()? {
+        true => VoterState::Leader { led_ms },
+        false => VoterState::NotLeader { led_ms },
+    })
 }
 
 #[cfg(test)]
@@ -116,7 +115,9 @@ mod tests {
         let not_leader = |led_ms| Some(VoterState::NotLeader { led_ms });
         assert_eq!(said(r#"{"group":3,"leader":false,"term":3,"led_ms":70}"#), not_leader(70));
         assert_eq!(said(r#"{"group":3,"leader":false,"term":3}"#), not_leader(u64::MAX));
-        assert_eq!(said("1f\r\n{\"group\":3,\"leader\":true}\r\n0\r\n\r\n"), Some(VoterState::Leader));
+        let leader = |led_ms| Some(VoterState::Leader { led_ms });
+        assert_eq!(said("1f\r\n{\"group\":3,\"leader\":true}\r\n0\r\n\r\n"), leader(u64::MAX));
+        assert_eq!(said(r#"{"group":3,"leader":true,"term":3,"led_ms":70}"#), leader(70));
         assert_eq!(said(r#"{"group":4,"leader":false}"#), None, "another group");
         assert_eq!(said(r#"{"group":3,"leader":"no"}"#), None);
         assert_eq!(said(r#"{"group":3,"leader":fal"#), None);

@@ -9,13 +9,12 @@ use super::Group;
 use crate::guard::READ_NAME_LEN;
 use crate::turn::Turn;
 use crate::{Config, NodeId};
+use dwcp_types::CLOCK_DRIFT_PERCENT;
 use raft::CAMPAIGN_TRANSFER;
 use raft::eraftpb::{Message, MessageType};
 
 /// A promise is shorter than the silence after which elections begin, so that none waits for it, ticks.
 const SHORTER_TICKS: u64 = 2;
-/// The rates of two clocks differ by at most so much.
-const DRIFT_PERCENT: u64 = 5;
 /// After a read the leader keeps its lease up for so long, in election timeouts.
 const WANTED_ELECTIONS: u64 = 16;
 
@@ -26,7 +25,7 @@ fn promise_us(config: &Config) -> u64 {
 
 /// How long a leader may rely on such promises, µs of its clock from before it asked.
 fn lease_us(config: &Config) -> u64 {
-    let lease_us = promise_us(config) * (100 - DRIFT_PERCENT) / 100;
+    let lease_us = promise_us(config) * (100 - CLOCK_DRIFT_PERCENT) / 100;
     config.mutated_lease_us(lease_us.saturating_sub(config.tick_us))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dwcp_types::NodeId;
+use dwcp_types::{CLOCK_DRIFT_PERCENT, NodeId};
 
 use super::{Agent, Effect, Seen};
 use crate::protocol::{Grant, Welcome};
@@ -27,7 +27,10 @@ pub enum VoterState {
         led_ms: u64,
     },
     /// It answers that it leads the group.
-    Leader,
+    Leader {
+        /// As for [`VoterState::NotLeader`]: it has led for no longer than this.
+        led_ms: u64,
+    },
     /// Nothing, or nothing that can be understood, came in time. Accounts for nothing.
     Silent,
 }
@@ -42,8 +45,8 @@ pub(super) struct Lease {
     /// A grant that waits for intents as new as its pair: pair, end, length.
     pending: Option<((u64, u64), u64, u64)>,
     next_ask_us: u64,
-    /// The newest round of questions that accounted for every voter: since when at most a majority has known any leader, and
-    /// when it ended.
+    /// The newest round of questions in which every voter was dead or did not lead: since when at most a majority has known any
+    /// leader, and when it ended.
     proof_us: Option<(u64, u64)>,
 }
 
@@ -203,20 +206,23 @@ impl Agent {
     /// majority of voters a full lease (with drift and a margin) has passed since they last answered another leader or,
     /// if later, since their process first knew one; each of them said so after it knew this leader. Call E the end of the lease
     /// now: nobody proposes a takeover before E. Two rounds of questions were asked, the first from A1 to N1, the second
-    /// from A2 to N2, with A1 <= N1 <= A2 <= N2 < E. In both rounds every voter was dead or did not lead. In the first,
+    /// from A2 to N2, with A1 <= N1 <= A2 <= N2 < E. In the first every voter was dead or did not lead. In the second every
+    /// voter was dead, did not lead, or leads in a process that knew no leader, so did not lead, before N1. In the first,
     /// every voter of a majority D was dead, or its process had known no leader before S <= A1; the lease is to end at
     /// S + lease. Voters and `lease` are what a leader of the group has said, to this process or to an earlier one;
     /// before it has, nothing is kept. Take any leader L that proposes a takeover:
-    /// * L was elected before the second round reached it. It no longer led then, so it proposed before N2, which is
+    /// * L was elected before the second round reached it, and no longer led then. So it proposed before N2, which is
     ///   before E: it did not.
-    /// * L was elected after that, so after N1. The majority it counts has a voter of D, who speaks as a follower of L, so
-    ///   after N1, of a time since it first knew a leader. Either it was dead, so its process started after A1; or it speaks
-    ///   as the process that was asked or as a later one, which knew no leader before S. A lease later is after S + lease.
+    /// * L was elected after that, or led then and was elected after N1; in either case after N1. The majority it counts has
+    ///   a voter of D, who speaks as a follower of L, so after N1, of a time since it first knew a leader. Either it was
+    ///   dead, so its process started after A1; or it speaks as the process that was asked or as a later one, which knew no
+    ///   leader before S. A lease later is after S + lease.
     ///
     /// The voters may have changed by one since they were told (`node/members`). Then any majority still has a voter of D. One
     /// who votes, and so may lead, only since then was told as one who joins, and was asked in both rounds too.
     ///
-    /// One round is not enough: a voter could hear of the new term, say so, and die, all between A1 and its proof.
+    /// One round is not enough: a voter could hear of the new term, say so, and die, all between A1 and its proof. For the same
+    /// reason a round that met a leader is never a first one.
     /// Silence is no answer, and a lease that ran out is never brought back this way. Voters that had a leader for
     /// longer than a lease prove nothing: they elect the next one by themselves.
     pub(super) fn voter_answers(
@@ -226,7 +232,7 @@ impl Agent {
         answers: &[(NodeId, VoterState)],
         out: &mut Vec<Effect>,
     ) {
-        let Some(since_us) = majority_led_since_us(asked_at_us, &self.seen, answers) else {
+        let Some(round) = Round::of(asked_at_us, &self.seen, answers) else {
             self.lease.proof_us = None;
             return;
         };
@@ -237,28 +243,50 @@ impl Agent {
             if asked_at_us < ended_us {
                 return;
             }
-            let lease_ms = self.seen.lease_ms;
-            let until_us = since_us.saturating_add(lease_ms.saturating_mul(1_000));
-            self.extend_lease(now_us, until_us, lease_ms, out);
+            if round.leads_since_us.is_none_or(|leads_since_us| leads_since_us >= ended_us) {
+                let lease_ms = self.seen.lease_ms;
+                let until_us = since_us.saturating_add(lease_ms.saturating_mul(1_000));
+                self.extend_lease(now_us, until_us, lease_ms, out);
+            }
         }
-        self.lease.proof_us = Some((since_us, now_us));
+        self.lease.proof_us = round.leads_since_us.is_none().then_some((round.led_since_us, now_us));
     }
 }
 
-/// The latest moment of which one round proves that some majority of the voters knew no leader before it in the processes that
-/// they have from then on. `None` unless every voter, and every node that may be one soon, is dead or does not lead.
-fn majority_led_since_us(asked_at_us: u64, seen: &Seen, answers: &[(NodeId, VoterState)]) -> Option<u64> {
-    let mut since_us = Vec::with_capacity(seen.voters.len());
-    for node in seen.voters.iter().chain(&seen.joining) {
-        let led_ms = match answers.iter().find(|(from, _)| from == node).map(|(_, state)| *state) {
-            Some(VoterState::Dead) => 0,
-            Some(VoterState::NotLeader { led_ms }) => led_ms,
-            Some(VoterState::Leader | VoterState::Silent) | None => return None,
-        };
-        if seen.voters.contains(node) {
-            since_us.push(asked_at_us.saturating_sub(led_ms.saturating_mul(1_000)));
+/// What one round proves that accounted for every voter, and for every node that may be one soon.
+struct Round {
+    /// Some majority of the voters knew no leader before this moment, the latest that is proven, in the processes that they have
+    /// from then on.
+    led_since_us: u64,
+    /// Who leads has led in its process since this moment at the earliest; none when nobody leads.
+    leads_since_us: Option<u64>,
+}
+
+impl Round {
+    /// `None` when somebody is silent.
+    fn of(asked_at_us: u64, seen: &Seen, answers: &[(NodeId, VoterState)]) -> Option<Round> {
+        let ago = |led_ms: u64| asked_at_us.saturating_sub(led_ms.saturating_mul(1_000));
+        let (mut led_since_us, mut leads_since_us) = (Vec::with_capacity(seen.voters.len()), None);
+        for node in seen.voters.iter().chain(&seen.joining) {
+            let led_ms = match answers.iter().find(|(from, _)| from == node).map(|(_, state)| *state) {
+                Some(VoterState::Dead) => 0,
+                Some(VoterState::NotLeader { led_ms }) => led_ms,
+                Some(VoterState::Leader { led_ms }) => {
+                    // By its clock; by this one it may be longer ago.
+                    let drift_ms = led_ms / 100 * CLOCK_DRIFT_PERCENT + CLOCK_DRIFT_PERCENT;
+                    let since_us = ago(led_ms.saturating_add(drift_ms));
+                    leads_since_us =
+                        Some(leads_since_us.map_or(since_us, |earlier: u64| earlier.min(since_us)));
+                    led_ms
+                }
+                Some(VoterState::Silent) | None => return None,
+            };
+            if seen.voters.contains(node) {
+                led_since_us.push(ago(led_ms));
+            }
         }
+        led_since_us.sort_unstable_by(|a, b| b.cmp(a));
+        let led_since_us = led_since_us.get(seen.voters.len() / 2).copied()?;
+        Some(Round { led_since_us, leads_since_us })
     }
-    since_us.sort_unstable_by(|a, b| b.cmp(a));
-    since_us.get(seen.voters.len() / 2).copied()
 }

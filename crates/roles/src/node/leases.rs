@@ -15,14 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dwcp_consensus::Input as RaftInput;
 use dwcp_state::HostStanding;
-use dwcp_types::{GroupId, HostId, Mono};
+use dwcp_types::{CLOCK_DRIFT_PERCENT, GroupId, HostId, Mono};
 
 use super::intents::DatedIntents;
 use super::{HostSession, Node};
 use crate::protocol::{ControllerMessage, Grant, Hello, Renew, asked_by};
 
-/// Clocks of two machines may differ by so much over a lease, in percent of it.
-const DRIFT_PERCENT: u64 = 5;
 /// Between the end of a lease and the moment the watchdog has stopped the VMs, ms.
 const FENCE_SLACK_MS: u64 = 150;
 /// A read index without an answer is asked for again, ms.
@@ -189,7 +187,7 @@ impl Node {
         if self.config.mutation == Some(super::Mutation::SkipLeaseWait) {
             return 0;
         }
-        self.config.lease_ms + self.config.lease_ms * DRIFT_PERCENT / 100 + FENCE_SLACK_MS
+        self.config.lease_ms + self.config.lease_ms * CLOCK_DRIFT_PERCENT / 100 + FENCE_SLACK_MS
     }
 
     /// True when no lease of this host (or of any host of the group) can still hold. The caller has made sure that no new

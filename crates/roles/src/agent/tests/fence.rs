@@ -414,8 +414,8 @@ fn one_round_of_answers_keeps_nothing() {
 
 #[test]
 fn silence_a_leader_or_a_living_majority_keep_nothing() {
-    use VoterState::{Dead, Leader, Silent};
-    for states in [[Dead, Dead, Silent], [Dead, Dead, Leader], [Dead, OLD, OLD]] {
+    use VoterState::{Dead, Silent};
+    for states in [[Dead, Dead, Silent], [Dead, Dead, VoterState::Leader { led_ms: 100 }], [Dead, OLD, OLD]] {
         let mut world = World::leased();
         let until_us = world.agent.lease_until_us();
         for _ in 0..2 {
@@ -424,6 +424,31 @@ fn silence_a_leader_or_a_living_majority_keep_nothing() {
             answer(&mut world, at_us, states);
         }
         assert_eq!(world.agent.lease_until_us(), until_us, "{states:?}");
+    }
+}
+
+#[test]
+fn a_leader_that_came_after_the_first_round_lets_that_round_count_and_one_that_came_before_does_not() {
+    for (after_ms, counts) in [(100_u64, true), (0, false)] {
+        let mut world = World::leased();
+        let until_us = world.agent.lease_until_us();
+        let first_us = asked(&mut world);
+        world.pass(30);
+        answer(&mut world, first_us, ALL_DEAD);
+        let ended_us = world.now_us;
+        let second_us = asked(&mut world);
+        // What its clock tells may be short of the time that passed here.
+        let led_ms = (second_us - ended_us) / MS - after_ms;
+        world.pass(30);
+        let leads = |led_ms| [VoterState::Leader { led_ms }, VoterState::NotLeader { led_ms: 0 }, OLD];
+        answer(&mut world, second_us, leads(led_ms));
+        let kept_us = if counts { first_us + 3_000 * MS } else { until_us };
+        assert_eq!(world.agent.lease_until_us(), kept_us, "elected {after_ms} ms after the first round");
+        // Its round is no first one: who led then may count what voters said before.
+        let third_us = asked(&mut world);
+        world.pass(30);
+        answer(&mut world, third_us, ALL_DEAD);
+        assert_eq!(world.agent.lease_until_us(), kept_us);
     }
 }
 
