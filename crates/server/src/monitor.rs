@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod documents;
 pub mod evaluate;
 pub mod glance;
+pub mod heartbeat;
 pub mod incidents;
 pub mod outbox;
 mod publish;
@@ -26,6 +27,7 @@ use jiff::tz::TimeZone;
 use crate::handle::NodeHandle;
 use documents::Documents;
 use glance::Glances;
+use heartbeat::Pulse;
 use rules::Rules;
 
 /// What comes back so soon after it was resolved is the same incident, ms.
@@ -40,6 +42,8 @@ pub struct Monitor {
     pub(crate) rules: Rules,
     /// Incidents as the status of the federation needs them.
     pub(crate) glances: Glances,
+    /// Whether this node's rounds go well.
+    pub(crate) pulse: Pulse,
     /// The federation's name.
     pub(crate) federation: Arc<str>,
     settings: Arc<RwLock<Arc<Settings>>>,
@@ -52,6 +56,7 @@ impl Monitor {
             node,
             rules: Rules::new(&config.monitoring),
             glances: Glances::default(),
+            pulse: Pulse::default(),
             federation: config.federation.as_str().into(),
             settings: Arc::default(),
             promises: sla::series::Exported::default(),

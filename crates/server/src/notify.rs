@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use dwcp_telemetry::alerting::Alert;
 use dwcp_telemetry::notify::{
-    Delivery, Email, Kind, Outcome, Person, Receiver, Settings, Verdict, alertmanager, email, pagerduty,
-    slack, webhook,
+    Delivery, Email, Heartbeat, Kind, Outcome, Person, Receiver, Settings, Verdict, alertmanager, email,
+    pagerduty, slack, webhook,
 };
 use ring::hmac;
 use serde_json::Value;
@@ -140,6 +140,18 @@ pub fn forward(
         }
         _ => Outcome::refused("that is no Alertmanager"),
     }
+}
+
+/// Tells a service outside that the monitor is well.
+pub fn beat(settings: &Settings, heartbeat: &Heartbeat, body: &Value, within: Duration) -> Outcome {
+    let mut revealed = Revealed::default();
+    let url = match reveal(&heartbeat.url) {
+        Ok(url) => revealed.add_url(url),
+        Err(why) => return Outcome::no_answer(&why),
+    };
+    let (body, ca_file) = (body.to_string(), heartbeat.ca_file.as_deref());
+    let post = Post { url: &url, body: body.as_bytes(), headers: &[], ca_file, within, revealed: &revealed };
+    http::post(&post, &settings.allowed)
 }
 
 /// The way to a receiver.

@@ -21,7 +21,7 @@ pub use guard::Allowed;
 pub use message::{Action, Facts, Message, Subject};
 pub use outbox::{Attempt, Delivery, Outbox, Outcome, PATIENCE_MS, State, Verdict};
 pub use read::read;
-pub use settings::{Email, Kind, Person, Receiver, Route, Secret, Security, Settings};
+pub use settings::{Email, Heartbeat, Kind, Person, Receiver, Route, Secret, Security, Settings};
 pub use templates::{BUILT_IN, Templates, Wording};
 
 /// A moment as RFC 3339 writes it, UTC, to the second.

@@ -14,19 +14,22 @@ use dwcp_telemetry::incidents::{Book, Severity};
 use dwcp_telemetry::model::{Labels, Sample};
 use dwcp_telemetry::store::SeriesRef;
 use dwcp_types::{Code, Refusal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::documents::{self, Documents, Draft};
 use super::evaluate::{Evaluator, Over};
 use super::{Monitor, incidents, outbox};
 use crate::clock;
-use crate::handle::{View, own};
+use crate::handle::{View, own, stopping};
 use crate::http::{Api, reader};
 use crate::log::Log;
 use crate::telemetry::intake::Intake;
 
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_secs(1);
+/// While rules are evaluated, incidents are looked at so often.
+const ESCALATED: Duration = Duration::from_secs(5);
 /// So many alerts are new to incidents in one round: what they lead to is written down as one piece.
 const NEW_AT_ONCE: usize = 200;
 /// Incidents that ended, and silences, are kept for so long, ms.
@@ -55,6 +58,7 @@ pub async fn keep(api: Arc<Api>, log: Log) {
         };
         if !leads {
             duty = None;
+            api.monitor().pulse.rests();
             continue;
         }
         let begun = match duty.take() {
@@ -115,14 +119,52 @@ async fn go(api: &Arc<Api>, mut evaluator: Evaluator, log: &Log) -> Result<Evalu
         }
         (evaluator, problems)
     });
+    let evaluated = meanwhile(api.monitor(), evaluated, log).await;
     let (mut evaluator, problems) =
-        evaluated.await.map_err(|_| Refusal::new(Code::NotReady, "an assertion failed"))?;
+        evaluated.map_err(|_| Refusal::new(Code::NotReady, "an assertion failed"))?;
     problems.into_iter().for_each(|problem| log.warning("monitor", problem));
     let now_ms = clock::wall_ms();
     let told = decide(api.monitor(), &evaluator, now_ms).await?;
     evaluator.written(now_ms);
+    api.monitor().pulse.beats(now_ms);
     outbox::forward(api.monitor(), told, log);
     Ok(evaluator)
+}
+
+/// Waits for the rules. Who pages next, time decides alone: a store of metrics that is slow to answer holds no escalation up.
+async fn meanwhile<T>(monitor: &Monitor, mut evaluated: JoinHandle<T>, log: &Log) -> Result<T, JoinError> {
+    loop {
+        match timeout(ESCALATED, &mut evaluated).await {
+            Ok(done) => return done,
+            Err(_) => {
+                if let Err(refusal) = escalate(monitor, clock::wall_ms()).await {
+                    log.error("monitor", format!("incidents do not escalate: {refusal}"));
+                }
+            }
+        }
+    }
+}
+
+/// What becomes of incidents by time alone.
+async fn escalate(monitor: &Monitor, now_ms: i64) -> Result<(), Refusal> {
+    still_leads(monitor).await?;
+    documents::change(&monitor.node, &own(), KINDS, |seen, draft| {
+        let before = incidents::book(seen)?;
+        let mut book = before.clone();
+        let decisions = monitor.with_policy(seen, |policy| book.tick(policy, now_ms))?;
+        incidents::keep(draft, &before, &book)?;
+        incidents::follow(monitor, (seen, draft), &book, &decisions, now_ms)
+    })
+    .await
+}
+
+/// What was evaluated before the lead was lost is not written over what the next monitor found since.
+async fn still_leads(monitor: &Monitor) -> Result<(), Refusal> {
+    let leads = monitor.node.look(|view| view.node.leads(FEDERATION_GROUP)).await;
+    match leads.ok_or_else(stopping)? {
+        true => Ok(()),
+        false => Err(Refusal::new(Code::NotReady, "another region monitors now")),
+    }
 }
 
 /// Keeps what rules recorded, and the series of alerts, among this region's metrics.
@@ -135,7 +177,8 @@ fn keep_samples(intake: &Intake, samples: Vec<(Labels, Sample)>, now_ms: i64) ->
 
 /// Decides what the alerts mean, and writes it down with where they stand. The alerts that nothing mutes come back.
 async fn decide(monitor: &Monitor, evaluator: &Evaluator, now_ms: i64) -> Result<Vec<Alert>, Refusal> {
-    let windows = monitor.node.look(windows).await.ok_or_else(crate::handle::stopping)?;
+    still_leads(monitor).await?;
+    let windows = monitor.node.look(windows).await.ok_or_else(stopping)?;
     let firing = evaluator.firing();
     documents::change(&monitor.node, &own(), KINDS, |seen, draft| {
         let mutes = mutes(seen, windows.clone())?;

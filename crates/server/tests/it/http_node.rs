@@ -392,7 +392,8 @@ impl Served {
             let (monitor, log) = (api.monitor().clone(), Log::new(REGION));
             runtime.spawn(monitor::round::keep(api.clone(), log.clone()));
             runtime.spawn(monitor::settings::keep(monitor.clone(), monitoring.notifications, log.clone()));
-            runtime.spawn(monitor::outbox::keep(monitor, log));
+            runtime.spawn(monitor::outbox::keep(monitor.clone(), log.clone()));
+            runtime.spawn(monitor::heartbeat::keep(monitor, log));
         }
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("bind");
         let address = listener.local_addr().expect("address");

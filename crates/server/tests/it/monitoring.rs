@@ -27,7 +27,7 @@ fn rules(expression: &str) -> String {
     )
 }
 
-fn settings(url: &str) -> String {
+fn settings(url: &str, beat: &str) -> String {
     format!(
         "receivers:\n\
          \x20 - {{name: page, pagerduty: {{routing_key: 0123456789abcdef0123456789abcdef, url: \"{url}\"}}}}\n\
@@ -37,6 +37,8 @@ fn settings(url: &str) -> String {
          \x20 - {{name: ada, email: ada@example.com}}\n\
          on_call:\n\
          \x20 - {{role: primary, people: [ada], start: \"2026-01-05T09:00\"}}\n\
+         heartbeats:\n\
+         \x20 - {{name: outside, url: \"{beat}\", every: 10s}}\n\
          allow_private_addresses: [127.0.0.0/8]\n"
     )
 }
@@ -75,7 +77,8 @@ fn an_alert_opens_one_incident_pages_once_and_its_end_is_told_once() {
         _ => Say::answer(202, &[], "{}"),
     });
     write(&rule_file, &rules("vector(1)"));
-    write(&settings_file, &settings(&mock.url("/v2")));
+    let outside = Mock::start(|_, _| Say::answer(200, &[], "OK"));
+    write(&settings_file, &settings(&mock.url("/v2"), &outside.url("/beat/key")));
     let monitoring = Monitoring {
         rules: vec![rule_file.display().to_string()],
         capacity_thresholds: scratch.path().join("none").display().to_string(),
@@ -99,6 +102,15 @@ fn an_alert_opens_one_incident_pages_once_and_its_end_is_told_once() {
     assert_eq!(open[0]["severity"], "P1");
     let triggers = actions("trigger");
     assert!(triggers.iter().all(|body| body["dedup_key"] == triggers[0]["dedup_key"]), "{triggers:?}");
+
+    // Somebody outside hears that the monitor is well.
+    until("two beats", || outside.requests().len() >= 2);
+    assert!(
+        outside
+            .requests()
+            .iter()
+            .all(|beat| beat.path == "/beat/key" && beat.json()["status"] == "monitoring")
+    );
 
     // A silence ends nothing that was told; an end of the cause does.
     write(&rule_file, &rules("vector(1) == 0"));

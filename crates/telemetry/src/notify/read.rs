@@ -14,11 +14,14 @@ use crate::rules::Template;
 use super::guard::{self, Network};
 use super::templates::KNOWN;
 use super::{
-    Allowed, Email, Kind, Person, Receiver, Route, Secret, Security, Settings, Templates, Wording, email,
-    pagerduty,
+    Allowed, Email, Heartbeat, Kind, Person, Receiver, Route, Secret, Security, Settings, Templates, Wording,
+    email, pagerduty,
 };
 
 const DAY_MS: u64 = 86_400_000;
+/// How often a beat may be wanted, ms, and how often it is when nothing is said.
+const BEATS_MS: std::ops::RangeInclusive<u64> = 10_000..=3_600_000;
+const BEAT_MS: u64 = 60_000;
 
 /// Reads the file. An empty one tells nobody anything.
 ///
@@ -36,6 +39,7 @@ fn settings(fields: &mut Fields<'_>) -> Settings {
     let routes = routes(fields, &receiver_names);
     let escalation = escalation(fields, &people_names);
     let layers = layers(fields, &people_names);
+    let heartbeats = heartbeats(fields, &allowed);
     let templates = templates(fields);
     let zone = fields.optional("business_zone", |text| {
         TimeZone::get(text).map(|_| text.to_owned()).map_err(|_| format!("'{text}' is not a time zone"))
@@ -50,6 +54,7 @@ fn settings(fields: &mut Fields<'_>) -> Settings {
         escalation,
         people,
         layers,
+        heartbeats,
         business_zone: zone.unwrap_or_else(|| "UTC".to_owned()),
         templates,
         allowed,
@@ -335,6 +340,21 @@ fn layers(fields: &mut Fields<'_>, people: &BTreeSet<String>) -> Vec<Layer> {
         }
         layer
     })
+}
+
+fn heartbeats(fields: &mut Fields<'_>, allowed: &Allowed) -> Vec<Heartbeat> {
+    let (found, _) = named(fields, "heartbeats", |fields| {
+        let url = secret(fields, "url", "url_file", |text| url(text, allowed));
+        needed(fields, "url", "url_file");
+        let every_ms = fields.optional("every", |text| match units::duration_ms(text)? {
+            ms if BEATS_MS.contains(&ms) => Ok(ms),
+            _ => Err(format!("'{text}' is not from 10s to 1h")),
+        });
+        let ca_file = fields.optional("ca_file", absolute);
+        let every_ms = every_ms.unwrap_or(BEAT_MS);
+        Some(Heartbeat { name: String::new(), url: url?, every_ms, ca_file })
+    });
+    found.into_iter().map(|(name, heartbeat)| Heartbeat { name, ..heartbeat }).collect()
 }
 
 fn templates(fields: &mut Fields<'_>) -> Templates {

@@ -22,6 +22,8 @@ pub struct Settings {
     pub people: BTreeMap<String, Person>,
     /// Who is on call when.
     pub layers: Vec<Layer>,
+    /// Who is to hear that the monitor is well, and pages somebody when it is not heard.
+    pub heartbeats: Vec<Heartbeat>,
     /// The time zone in which business days are counted.
     pub business_zone: String,
     pub templates: Templates,
@@ -66,6 +68,19 @@ pub struct Person {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Receiver {
     pub kind: Kind,
+    /// A PEM file with the authority that its certificate is checked with; the system's without one.
+    pub ca_file: Option<String>,
+}
+
+/// A service outside of the federation that misses the monitor when it is silent: what no alert can tell, as alerts come from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heartbeat {
+    /// Each name once.
+    pub name: String,
+    /// What is posted to. It often has a key in its path, so it is a secret.
+    pub url: Secret,
+    /// Between two beats, ms.
+    pub every_ms: u64,
     /// A PEM file with the authority that its certificate is checked with; the system's without one.
     pub ca_file: Option<String>,
 }

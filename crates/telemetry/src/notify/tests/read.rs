@@ -28,6 +28,9 @@ fn the_example_of_the_handbook_is_read_with_all_it_says() {
     let roles = [Role::Primary, Role::Secondary, Role::Person("grace".to_owned())];
     assert_eq!(settings.escalation, roles);
     assert_eq!(settings.routes[0].name, "announcements");
+    let beats: Vec<(&str, u64)> =
+        settings.heartbeats.iter().map(|one| (one.name.as_str(), one.every_ms)).collect();
+    assert_eq!(beats, [("outside", 60_000)]);
     assert!(!settings.layers.is_empty() && settings.templates.knows("region-failover"));
     assert!(settings.people["ada"].slack.is_some(), "{:?}", settings.people);
 }
@@ -92,6 +95,11 @@ templates:
     text: a
 allow_private_addresses: [10.0.0.0/40]
 rutes: []
+heartbeats:
+  - name: beat
+    url: http://127.0.0.1/ping
+    every: 1s
+  - name: beat
 "#;
 
 #[test]
@@ -125,6 +133,10 @@ fn every_error_is_told_at_once_with_its_line_and_column() {
         "allow_private_addresses: '10.0.0.0/40' is neither a network such as 10.20.0.0/16 nor an address",
         "templates[1].title: $labels has no 'regoin'; did you mean 'region'?",
         "line 38, column 1: unknown key 'rutes'; did you mean 'routes'?",
+        "heartbeats[0].url: 127.0.0.1 is loopback",
+        "heartbeats[0].every: '1s' is not from 10s to 1h",
+        "heartbeats[1].name: 'beat' is there already",
+        "heartbeats[1].url: 'url' or 'url_file' is missing",
     ] {
         assert!(
             found.iter().any(|line| line.contains(wanted)),
