@@ -1,5 +1,6 @@
 //! Streams: the answer again whenever it changed, one JSON value a line.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use dwcp_api::Problem;
@@ -55,45 +56,77 @@ fn settle(value: &mut Value) {
     }
 }
 
+/// What a stream asks again and again. One loop serves all endpoints: one for each was a twentieth of the program, and of the
+/// time that it takes to build.
+trait Watched: Send {
+    /// The line to send now, when nothing was sent for `quiet`; none when nothing is new.
+    fn line(&mut self, quiet: Duration) -> Result<Option<Vec<u8>>, Problem>;
+
+    /// Nothing more will come.
+    fn ended(&self) -> bool;
+
+    fn ask<'a>(&'a mut self, call: &'a Call) -> Asking<'a>;
+}
+
+type Asking<'a> = Pin<Box<dyn Future<Output = Result<(), Problem>> + Send + 'a>>;
+
+struct Watching<E: Serve> {
+    request: E::Request,
+    before: Option<E::Response>,
+    now: E::Response,
+}
+
+impl<E: Serve> Watched for Watching<E> {
+    fn line(&mut self, quiet: Duration) -> Result<Option<Vec<u8>>, Problem> {
+        let repeat = E::REPEATS && quiet >= REPEAT_AFTER;
+        let news = E::news(self.before.as_ref(), &self.now).or_else(|| repeat.then(|| self.now.clone()));
+        let Some(news) = news else { return Ok(None) };
+        let mut line = json(&news)?;
+        line.push(b'\n');
+        E::advance(&mut self.request, &news);
+        Ok(Some(line))
+    }
+
+    fn ended(&self) -> bool {
+        E::ended(&self.now)
+    }
+
+    fn ask<'a>(&'a mut self, call: &'a Call) -> Asking<'a> {
+        Box::pin(async move {
+            let next = E::answer(call, self.request.clone()).await?;
+            self.before = Some(std::mem::replace(&mut self.now, next));
+            Ok(())
+        })
+    }
+}
+
 /// Answers with a stream. What can be refused is refused before it begins.
 pub async fn stream<E: Serve>(
     call: Call,
     request: E::Request,
     interval_ms: u64,
 ) -> Result<Answered, Problem> {
-    let first = E::answer(&call, request.clone()).await?;
+    let now = E::answer(&call, request.clone()).await?;
     let (lines, receiver) = mpsc::channel(LINES_WAITING);
-    tokio::spawn(follow::<E>(call, request, first, interval_ms, lines));
+    let watched = Box::new(Watching::<E> { request, before: None, now });
+    tokio::spawn(follow(call, watched, interval_ms, lines));
     Ok(Answered::Stream(receiver))
 }
 
-async fn follow<E: Serve>(
-    call: Call,
-    mut request: E::Request,
-    first: E::Response,
-    interval_ms: u64,
-    lines: mpsc::Sender<Bytes>,
-) {
+async fn follow(call: Call, mut watched: Box<dyn Watched>, interval_ms: u64, lines: mpsc::Sender<Bytes>) {
     let mut stopping = call.api.stopping.subscribe();
     let (mut sent_at, mut token_at) = (Instant::now(), Instant::now());
-    let mut before: Option<E::Response> = None;
-    let mut now = first;
     loop {
-        let repeat = E::REPEATS && sent_at.elapsed() >= REPEAT_AFTER;
-        let news = E::news(before.as_ref(), &now).or_else(|| repeat.then(|| now.clone()));
-        if let Some(news) = news {
-            let Ok(mut line) = json(&news) else { return };
-            line.push(b'\n');
+        let Ok(line) = watched.line(sent_at.elapsed()) else { return };
+        if let Some(line) = line {
             if lines.send(Bytes::from(line)).await.is_err() {
                 return;
             }
-            E::advance(&mut request, &news);
             sent_at = Instant::now();
         }
-        if E::ended(&now) {
+        if watched.ended() {
             return;
         }
-        before = Some(now);
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(interval_ms)) => {}
             () = lines.closed() => return,
@@ -106,9 +139,8 @@ async fn follow<E: Serve>(
                 return;
             }
         }
-        match E::answer(&call, request.clone()).await {
-            Ok(next) => now = next,
-            Err(_) => return,
+        if watched.ask(&call).await.is_err() {
+            return;
         }
     }
 }
