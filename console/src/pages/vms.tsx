@@ -36,7 +36,7 @@ const COLUMNS: Column<Line>[] = [
   {
     name: "name",
     title: "Name",
-    width: "minmax(150px, 2fr)",
+    width: "minmax(150px, 1.6fr)",
     key: ({ item }) => item.name,
     cell: ({ item }) => <a href={to("vms", item.vm)}>{item.name}</a>,
   },
@@ -56,7 +56,7 @@ const COLUMNS: Column<Line>[] = [
   {
     name: "host",
     title: "Host",
-    width: "minmax(90px, 1fr)",
+    width: "minmax(90px, 1.3fr)",
     key: ({ item }) => item.host ?? "",
     minor: true,
     cell: ({ item }) => (item.host ? <a href={to("hosts", item.region, item.host)}>{item.host}</a> : <span class="muted">none</span>),
@@ -76,7 +76,7 @@ const COLUMNS: Column<Line>[] = [
   {
     name: "protection",
     title: "Disk copy",
-    width: "150px",
+    width: "128px",
     key: ({ item }) => item.protection?.state ?? "",
     cell: ({ item }) => protection(item),
     minor: true,
@@ -84,7 +84,7 @@ const COLUMNS: Column<Line>[] = [
   {
     name: "address",
     title: "Address",
-    width: "minmax(170px, 1.4fr)",
+    width: "minmax(170px, 1.9fr)",
     key: ({ item }) => item.address ?? "",
     cell: ({ item }) => item.address ?? <span class="unknown">unknown</span>,
     minor: true,

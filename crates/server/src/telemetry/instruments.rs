@@ -12,6 +12,10 @@ use super::keeper;
 use super::sender::Receiver;
 use crate::clock;
 
+/// What a region's own process logs as.
+const COMPONENTS: [&str; 5] =
+    ["federation-controller", "state-manager", "global-router", "monitor", "security"];
+
 /// Upper bounds of the classic buckets of short times, ms: about two in each doubling up to ten seconds.
 const SHORT_MS: [f64; 16] =
     [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1_000.0, 10_000.0];
@@ -133,6 +137,14 @@ impl Instruments {
             ["region", "endpoint", "status"],
             &ANSWERS_SECONDS,
         );
+        let counters = Counters::new(&registry);
+        // A series that begins above 0 shows no increase: the first error would be in no rate.
+        for component in COMPONENTS {
+            let _ = (
+                counters.lines.with([region, component, "error"]),
+                counters.lines.with([region, component, "warning"]),
+            );
+        }
         let figures: Arc<Mutex<Vec<Family>>> = Arc::default();
         let shown = figures.clone();
         registry.collect(move || shown.lock().unwrap_or_else(PoisonError::into_inner).clone());
@@ -142,7 +154,7 @@ impl Instruments {
             sync: sync.expect(MADE),
             commit: commit.expect(MADE).with([region]),
             answers: answers.expect(MADE),
-            counters: Counters::new(&registry),
+            counters,
             region: region.into(),
             registry: Arc::new(registry),
         }
