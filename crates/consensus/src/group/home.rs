@@ -5,10 +5,12 @@ use crate::config::Config;
 use crate::turn::Turn;
 use crate::{GroupId, NodeId};
 use raft::ProgressState;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Entries that home may lack when leadership is handed to it. The hand-over waits for them.
 const LAG_LIMIT: u64 = 64;
+/// Home has on its drive what the log held this part of an election time ago: a slow one would campaign for too long.
+const KEEPS_UP: u32 = 2;
 /// The back-off doubles this often.
 const DOUBLINGS: u32 = 6;
 
@@ -19,16 +21,40 @@ pub(super) struct Home {
     not_before: u64,
     /// Since when home leads, in ticks.
     leads_since: Option<u64>,
+    /// Where the log of this leader ended at some ticks, the oldest first: one that is [`KEEPS_UP`] old, and those since.
+    ended: VecDeque<(u64, u64)>,
+    /// Since when leadership is being handed over, in ticks.
+    hands_over_since: Option<u64>,
 }
 
 impl Home {
     pub fn new(config: &Config, node: Option<NodeId>) -> Self {
         let first_backoff = u64::from(config.home_backoff_ticks);
-        Self { node, first_backoff, backoff: first_backoff, not_before: 0, leads_since: None }
+        Self {
+            node,
+            first_backoff,
+            backoff: first_backoff,
+            not_before: 0,
+            leads_since: None,
+            ended: VecDeque::new(),
+            hands_over_since: None,
+        }
     }
 
     pub fn became_leader(&mut self, ticks: u64) {
         self.not_before = ticks + self.backoff;
+        self.ended.clear();
+    }
+
+    /// Notes where the log ends, and says where it ended `ago` ticks ago; at its beginning when that is not known.
+    fn ended_at(&mut self, ticks: u64, last: u64, ago: u64) -> u64 {
+        if self.ended.back().is_none_or(|(_, index)| *index != last) {
+            self.ended.push_back((ticks, last));
+        }
+        while self.ended.get(1).is_some_and(|(tick, _)| tick + ago <= ticks) {
+            self.ended.pop_front();
+        }
+        self.ended.front().map_or(0, |(_, index)| *index)
     }
 }
 
@@ -123,10 +149,30 @@ impl Group {
         able.map(|peer| peer.node).min_by_key(|node| order(config.seed, self.id, self.home.node, *node))
     }
 
-    /// A leader that is not home hands over when home is alive, caught up and could lead. Home that could not keep leadership
+    /// A transfer that is under way takes no proposals, and must not be given up while the one that it goes to may campaign: with
+    /// proposals that came since, nobody would vote for it, and nobody would lead for an election time and more. The Raft crate gives
+    /// it up after one election time, which a slow drive takes. Here it lasts as long as the other one is heard, and three times that
+    /// at most.
+    pub(super) fn keep_hand_over(&mut self, config: &Config) {
+        let election = u64::from(config.election_ticks);
+        let Some(to) = self.raft.raft.lead_transferee.filter(|_| self.leads()) else {
+            self.home.hands_over_since = None;
+            return;
+        };
+        let since = *self.home.hands_over_since.get_or_insert(self.ticks);
+        let heard = self.heard.get(&to).is_some_and(|heard| heard + election > self.ticks);
+        if heard && self.ticks < since + 3 * election {
+            self.raft.raft.election_elapsed = 0;
+        }
+    }
+
+    /// A leader that is not home hands over when home is alive, keeps up and could lead. Home that could not keep leadership
     /// gets it again only after a growing pause.
     pub(super) fn tick_home(&mut self, turn: &Turn) {
         let Some(home) = self.home.node else { return };
+        let last = self.raft.raft.raft_log.last_index();
+        let ago = u64::from(turn.config.election_ticks / KEEPS_UP);
+        let ended = self.home.ended_at(self.ticks, last, ago);
         if self.leader() == Some(home) {
             let since = *self.home.leads_since.get_or_insert(self.ticks);
             if self.ticks - since > 20 * self.home.first_backoff {
@@ -144,11 +190,11 @@ impl Group {
             return;
         }
         let raft = &self.raft.raft;
-        let last = raft.raft_log.last_index();
         let ready = raft.prs().get(home).is_some_and(|progress| {
             progress.recent_active
                 && progress.state == ProgressState::Replicate
                 && progress.matched + LAG_LIMIT >= last
+                && progress.matched >= ended
         });
         let joint = !self.members().voters_outgoing.is_empty();
         if !ready || joint || !raft.prs().conf().voters().contains(home) || raft.lead_transferee.is_some() {

@@ -17,6 +17,7 @@ impl Group {
         self.make_room_when_stuck(turn.config);
         self.make_room_when_alone(turn.config);
         self.keep_window(turn.config);
+        self.keep_hand_over(turn.config);
         self.tick_home(turn);
         self.tick_joint();
         self.tick_snapshots(turn);

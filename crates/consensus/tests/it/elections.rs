@@ -274,3 +274,38 @@ fn a_long_night_of_elections() {
         show(&format!("home {group} dies"), (0..600).map(|seed| led_after_a_death(group, seed)).collect());
     }
 }
+
+/// How long nobody led while leadership went back to a home that had been away, us; none when it did not go back in 40 s.
+fn gap_of_going_home(seed: u64, sync_us: u64) -> Option<u64> {
+    let mut world = World::new(seed, defaults);
+    world.run_for(10_000_000);
+    world.crash(1);
+    world.run_until(10_000_000, "another leader", |world| world.leader(1).is_some_and(|leader| leader != 1));
+    world.run_for(2_000_000);
+    world.sync_us = sync_us;
+    world.start(1);
+    let (end, mut led_at, mut longest) = (world.now_us + 40_000_000, world.now_us, 0);
+    while world.now_us < end && world.leader(1) != Some(1) {
+        match world.leader(1) {
+            Some(leader) => {
+                led_at = world.now_us;
+                world.propose(leader, 1);
+            }
+            None => longest = longest.max(world.now_us - led_at),
+        }
+        world.run_for(50_000);
+    }
+    (world.leader(1) == Some(1)).then_some(longest)
+}
+
+#[test]
+fn leadership_goes_home_without_a_pause_also_when_drives_are_slow() {
+    for sync_us in [3_000, 300_000, 600_000] {
+        for seed in 0..10 {
+            let gap_us = gap_of_going_home(seed, sync_us);
+            // A vote is on a drive within one and a half times `sync_us`, and half a round trip away.
+            let most_us = 200_000 + sync_us * 3 / 2;
+            assert!(gap_us.is_some_and(|us| us <= most_us), "seed {seed}, {sync_us} us: {gap_us:?}");
+        }
+    }
+}
