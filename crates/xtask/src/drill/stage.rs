@@ -93,7 +93,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When it cannot start.
     pub fn cli(&self, words: &[&str]) -> Result<Output, Failure> {
-        capture(demo::cli(self.tree).args(["--timeout", "15s"]).args(words))
+        capture(demo::cli(self.tree).args(["--timeout", "45s"]).args(words))
     }
 
     /// The same at one region, which must succeed and print JSON.
