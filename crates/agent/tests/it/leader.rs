@@ -79,21 +79,30 @@ impl Leader {
         ca.issue(&region, &[San::Ip(listen.ip())], day).expect("leaf").store(pki, "region").expect("store");
         let host = PeerId::Host { region: names.0.into(), host: names.1.into() };
         ca.issue(&host, &[], day).expect("leaf").store(pki, "host").expect("store");
-        let (events_in, mut events) = mpsc::channel(64);
-        let config = MeshConfig {
-            me: NodeId(1),
-            federation: FEDERATION.into(),
-            listen,
-            identity: Identity::load(pki, "region").expect("identity"),
-            peers: Vec::new(),
-            limits: Limits::default(),
-            seed: 1,
-            wan: None,
+        let on = |listen: SocketAddr, events_in| {
+            let config = MeshConfig {
+                me: NodeId(1),
+                federation: FEDERATION.into(),
+                listen,
+                identity: Identity::load(pki, "region").expect("identity"),
+                peers: Vec::new(),
+                limits: Limits::default(),
+                seed: 1,
+                wan: None,
+            };
+            Mesh::start(config, events_in)
         };
-        let mesh = Mesh::start(config, events_in).expect("mesh");
+        // A port that is free for TCP may be somebody's for UDP: then another one.
+        let (api, mesh, mut events) = (0..20)
+            .find_map(|_| {
+                let api = std::net::TcpListener::bind(listen).expect("a port for TCP");
+                let (events_in, events) = mpsc::channel(64);
+                let mesh = on(api.local_addr().expect("an address"), events_in).ok()?;
+                Some((api, mesh, events))
+            })
+            .expect("the same port for UDP");
         let address = mesh.local_addr().expect("address");
         let state = Arc::new(Mutex::new(State::default()));
-        let api = std::net::TcpListener::bind(address).expect("the same port for TCP");
         let api = Arc::new(Mutex::new(Some(api)));
         let leader = Leader { state: state.clone(), address, host: names.1.into(), api };
         tokio::spawn(async move {
