@@ -49,7 +49,8 @@ pub fn make_link(tree: &Tree, since: Instant) -> Result<(), Failure> {
 fn make_link_at(dev: &Path, link: &Path, target: &Path) -> Result<bool, Failure> {
     match fs::read_link(link) {
         Ok(present) if present == target => {}
-        Ok(_) if ours(dev, link) => {
+        // A link to what is gone serves nobody: the folder of its federation was removed without `down`.
+        Ok(present) if ours(dev, link) || !present.exists() => {
             fs::remove_file(link).map_err(|e| fault("cannot replace", link, &e))?;
             symlink(target, link).map_err(|e| fault("cannot link", link, &e))?;
         }
@@ -153,6 +154,19 @@ mod tests {
         fs::write(&link, "theirs").unwrap();
         assert!(!make_link_at(&dev, &link, Path::new("/target/dwcp-cli")).unwrap());
         assert_eq!(fs::read_to_string(&link).unwrap(), "theirs");
+        fs::remove_dir_all(dev).unwrap();
+    }
+
+    #[test]
+    fn a_link_to_a_program_that_is_gone_is_replaced_and_one_to_a_program_is_left() {
+        let dev = scratch("dangling");
+        let (link, program) = (dev.join("bin-dwcp-cli"), dev.join("theirs"));
+        symlink(&program, &link).unwrap();
+        fs::write(&program, "a program").unwrap();
+        assert!(!make_link_at(&dev, &link, Path::new("/target/dwcp-cli")).unwrap());
+        fs::remove_file(&program).unwrap();
+        assert!(make_link_at(&dev, &link, Path::new("/target/dwcp-cli")).unwrap());
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("/target/dwcp-cli"));
         fs::remove_dir_all(dev).unwrap();
     }
 
