@@ -12,13 +12,12 @@ use std::path::Path;
 /// # Errors
 /// When the CLI cannot be built or a page cannot be written; with `--check` also when one is stale.
 pub fn command(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
+    build(tree)?;
     if flags.has("check") {
-        build(tree)?;
         compare(tree)?;
         println!("docs/reference is fresh");
         return Ok(());
     }
-    build(tree)?;
     let pages = generate(tree)?;
     let folder = tree.root.join("docs/reference");
     let stale: Vec<String> =

@@ -75,12 +75,10 @@ fn emulator(program: &str) -> Finding {
 /// Of what the emulator says of itself, as "QEMU emulator version 10.0.2 (Debian …)".
 fn emulator_version(text: &str) -> Finding {
     let line = text.lines().next().unwrap_or_default();
-    let mut numbers = line
-        .split_once("version ")
-        .map(|(_, version)| version.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok()))
-        .into_iter()
-        .flatten();
-    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let version = line.split_once("version ").map_or("", |(_, version)| version);
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
+    let version = (number(), number());
     let (major, minor) = OLDEST_EMULATOR;
     if version >= OLDEST_EMULATOR {
         finding("emulator", true, line.to_string())

@@ -170,9 +170,6 @@ impl Group {
     /// gets it again only after a growing pause.
     pub(super) fn tick_home(&mut self, turn: &Turn) {
         let Some(home) = self.home.node else { return };
-        let last = self.raft.raft.raft_log.last_index();
-        let ago = u64::from(turn.config.election_ticks / KEEPS_UP);
-        let ended = self.home.ended_at(self.ticks, last, ago);
         if self.leader() == Some(home) {
             let since = *self.home.leads_since.get_or_insert(self.ticks);
             if self.ticks - since > 20 * self.home.first_backoff {
@@ -181,7 +178,14 @@ impl Group {
             return;
         }
         self.home.leads_since = None;
-        if !self.leads() || self.ticks < self.home.not_before || self.repairing.contains_key(&home) {
+        if !self.leads() {
+            return;
+        }
+        // Also while the back-off lasts: what is noted now says later whether home keeps up.
+        let last = self.raft.raft.raft_log.last_index();
+        let ago = u64::from(turn.config.election_ticks / KEEPS_UP);
+        let ended = self.home.ended_at(self.ticks, last, ago);
+        if self.ticks < self.home.not_before || self.repairing.contains_key(&home) {
             return;
         }
         // One that answers this leader and not enough of the others would be elected by nobody, and then nobody leads for a

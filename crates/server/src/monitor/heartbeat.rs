@@ -47,10 +47,14 @@ pub async fn keep(monitor: Monitor, log: Log) {
     let mut due = Due::default();
     loop {
         ticks.tick().await;
-        let Some(leads) = monitor.node.look(|view| view.node.leads(FEDERATION_GROUP)).await else { return };
         let now_ms = clock::wall_ms();
         let settings = monitor.settings();
-        if !leads || !monitor.pulse.is_well(now_ms) {
+        // Most nodes have nothing to tell: the node's loop is not asked for that.
+        if settings.heartbeats.is_empty() || !monitor.pulse.is_well(now_ms) {
+            continue;
+        }
+        let Some(leads) = monitor.node.look(|view| view.node.leads(FEDERATION_GROUP)).await else { return };
+        if !leads {
             continue;
         }
         for heartbeat in due.of(&settings, now_ms) {

@@ -137,7 +137,7 @@ async fn meanwhile<T>(monitor: &Monitor, mut evaluated: JoinHandle<T>, log: &Log
         match timeout(ESCALATED, &mut evaluated).await {
             Ok(done) => return done,
             Err(_) => {
-                if let Err(refusal) = escalate(monitor, clock::wall_ms()).await {
+                if let Err(refusal) = escalate(monitor).await {
                     log.error("monitor", format!("incidents do not escalate: {refusal}"));
                 }
             }
@@ -146,16 +146,9 @@ async fn meanwhile<T>(monitor: &Monitor, mut evaluated: JoinHandle<T>, log: &Log
 }
 
 /// What becomes of incidents by time alone.
-async fn escalate(monitor: &Monitor, now_ms: i64) -> Result<(), Refusal> {
+async fn escalate(monitor: &Monitor) -> Result<(), Refusal> {
     still_leads(monitor).await?;
-    documents::change(&monitor.node, &own(), KINDS, |seen, draft| {
-        let before = incidents::book(seen)?;
-        let mut book = before.clone();
-        let decisions = monitor.with_policy(seen, |policy| book.tick(policy, now_ms))?;
-        incidents::keep(draft, &before, &book)?;
-        incidents::follow(monitor, (seen, draft), &book, &decisions, now_ms)
-    })
-    .await
+    incidents::change(monitor, &own(), |book, policy, now_ms| Ok(((), book.tick(policy, now_ms)))).await
 }
 
 /// What was evaluated before the lead was lost is not written over what the next monitor found since.
