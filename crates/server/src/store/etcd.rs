@@ -141,10 +141,20 @@ impl Etcd {
             client,
             keys,
             index,
-            revision: self.committed,
+            revision: self.newest(),
             held_us: began.elapsed().as_micros() as u64,
             _reading: self.reading.clone(),
         }
+    }
+
+    /// The cluster's revision now, between two commits: what others changed since the last one is to be seen as well. While
+    /// nobody tells it, that of the last commit.
+    fn newest(&self) -> u64 {
+        let owner = self.keys.owner();
+        let end = [owner.as_slice(), &[0]].concat();
+        let answer = self.client.ask(&client::range(&owner, &end, 1, 0));
+        let header = answer.as_ref().ok().and_then(|answer| answer.get("header"));
+        header.map_or(0, |header| client::number(header, "revision")).max(self.committed)
     }
 
     /// Records with `from <= key < to`, from a member whose copy of them is what this process wrote: nobody else writes, but a

@@ -2,9 +2,9 @@
 
 use super::stage::{Stage, told};
 use super::writer::Writer;
-use crate::federation::{api_url, demo, process};
-use crate::run::{Failure, capture, fault, wait_until};
-use serde_json::Value;
+use crate::federation::{api_url, demo, planned, process};
+use crate::run::{Failure, capture, command, fault, wait_until};
+use serde_json::{Value, json};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -16,6 +16,12 @@ use std::time::Duration;
 const IN_RECORDS: &[u8] = b"demo-";
 /// A page of the file.
 const PAGE: usize = 4_096;
+/// `/records/` in Base64, by where in a group of three bytes it begins.
+const IN_RECORD_KEYS: [&str; 3] = ["L3JlY29yZHMv", "9yZWNvcmRzL", "vcmVjb3Jkcy"];
+/// A record in etcd that is changed is longer than this, as text.
+const IN_ETCD_LEAST: usize = 200;
+/// Records that are tried: one that the server writes anew is whole again.
+const IN_ETCD_TRIES: usize = 8;
 /// So many changed bytes are to be found, each mended before the next.
 const FOUND: usize = 2;
 /// Damage that is there after this long is not mended by chance.
@@ -107,6 +113,9 @@ fn store(stage: &Stage, region: &str) -> PathBuf {
 
 /// Changes bytes until one of them was in use.
 fn rot(stage: &Stage, victim: &str) -> Result<(), Failure> {
+    if planned(stage.tree)?.iter().any(|entry| entry.program == "etcd") {
+        return rot_in_etcd(stage, victim);
+    }
     let path = store(stage, victim);
     let bytes = std::fs::read(&path).map_err(|e| fault("cannot read", &path, &e))?;
     let found = bytes.windows(IN_RECORDS.len()).enumerate().filter(|(_, part)| *part == IN_RECORDS);
@@ -132,6 +141,53 @@ fn rotten(stage: &Stage, victim: &str, at: u64) -> Result<bool, Failure> {
     file.read_exact_at(&mut byte, at).map_err(failed)?;
     file.write_all_at(&[byte[0] ^ 0x10], at).map_err(failed)?;
     file.sync_all().map_err(failed)?;
+    found(stage, victim, &format!("byte {at} of {length}"))
+}
+
+/// Changes a character of a record in a region's etcd, past the server: each is in use, until the server writes it anew.
+fn rot_in_etcd(stage: &Stage, victim: &str) -> Result<(), Failure> {
+    // From the first key to the last one.
+    let all = in_etcd(stage, victim, "range", &json!({"key": "AA==", "range_end": "AA=="}))?;
+    let records = all["kvs"].as_array().cloned().unwrap_or_default();
+    let text = |of: &Value, name: &str| of[name].as_str().unwrap_or_default().to_owned();
+    let record = |of: &Value| (text(of, "key"), text(of, "value"));
+    let is_record = |key: &str| IN_RECORD_KEYS.iter().any(|part| key.contains(part));
+    let mut records: Vec<(String, String)> = records.iter().map(record).collect();
+    records.retain(|(key, value)| is_record(key) && value.len() > IN_ETCD_LEAST);
+    records.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+    for (key, before) in records.into_iter().take(IN_ETCD_TRIES) {
+        let at = before.len() * 2 / 3;
+        let other = if before.as_bytes()[at] == b'A' { "B" } else { "A" };
+        let after = format!("{}{other}{}", &before[..at], &before[at + 1..]);
+        in_etcd(stage, victim, "put", &json!({"key": key, "value": after}))?;
+        if found(stage, victim, &format!("a byte of a record of {} in etcd", before.len() / 4 * 3))? {
+            return Ok(());
+        }
+        let now = in_etcd(stage, victim, "range", &json!({"key": key}))?;
+        if now["kvs"][0]["value"] == after.as_str() {
+            return Err(Failure::new(format!(
+                "a byte that changed in the etcd of {victim} was not found: {key}"
+            )));
+        }
+        stage.say("it was written anew before anybody looked");
+    }
+    Err(Failure::new(format!("no changed byte in the etcd of {victim} stayed until somebody looked")))
+}
+
+/// Asks a region's etcd by HTTP, with its clients' certificate.
+fn in_etcd(stage: &Stage, region: &str, what: &str, body: &Value) -> Result<Value, Failure> {
+    let pki = stage.tree.dev.join(format!("pki/etcd-{region}"));
+    let url = format!("https://127.77.{}.1:2379/v3/kv/{what}", stage.number(region));
+    let mut curl = command("curl");
+    curl.args(["--silent", "--show-error", "--fail", "--max-time", "20", "--cacert"]).arg(pki.join("ca.pem"));
+    curl.arg("--cert").arg(pki.join("etcd.pem")).arg("--key").arg(pki.join("etcd.key"));
+    let output = capture(curl.args(["--data", &body.to_string(), &url]))?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|_| Failure::new(format!("curl {url}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
+/// True when a change was found, there and nowhere else, and is still there a while later.
+fn found(stage: &Stage, victim: &str, changed: &str) -> Result<bool, Failure> {
     let output = verify(stage)?;
     let verdict = read(&output)?;
     if verdict["state"] == "equal" {
@@ -142,10 +198,10 @@ fn rotten(stage: &Stage, victim: &str, at: u64) -> Result<bool, Failure> {
     for region in &regions {
         let wanted = if region["region"] == victim { "damaged" } else { "equal" };
         if region["state"] != wanted {
-            return Err(Failure::new(format!("byte {at} of {victim} changed, and {region} is said")));
+            return Err(Failure::new(format!("{changed} of {victim} changed, and {region} is said")));
         }
         if region["region"] == victim {
-            stage.say(&format!("byte {at} of {length} of {victim}: {}", region["store"]["flaws"][0]["what"]));
+            stage.say(&format!("{changed} of {victim}: {}", region["store"]["flaws"][0]["what"]));
         }
     }
     std::thread::sleep(STAYS);
