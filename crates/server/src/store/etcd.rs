@@ -148,11 +148,11 @@ impl Etcd {
     }
 
     /// The cluster's revision now, between two commits: what others changed since the last one is to be seen as well. While
-    /// nobody tells it, that of the last commit.
+    /// nobody tells it, that of the last commit. The writer waits for it, so not as long as for a long answer.
     fn newest(&self) -> u64 {
         let owner = self.keys.owner();
         let end = [owner.as_slice(), &[0]].concat();
-        let answer = self.client.ask(&client::range(&owner, &end, 1, 0));
+        let answer = self.client.ask(&Asked { long: false, ..client::range(&owner, &end, 1, 0) });
         let header = answer.as_ref().ok().and_then(|answer| answer.get("header"));
         header.map_or(0, |header| client::number(header, "revision")).max(self.committed)
     }

@@ -2,7 +2,7 @@
 
 use super::stage::{Stage, told};
 use super::writer::Writer;
-use crate::federation::{api_url, demo, planned, process};
+use crate::federation::{api_url, demo, planned, process, up};
 use crate::run::{Failure, capture, command, fault, wait_until};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -113,7 +113,7 @@ fn store(stage: &Stage, region: &str) -> PathBuf {
 
 /// Changes bytes until one of them was in use.
 fn rot(stage: &Stage, victim: &str) -> Result<(), Failure> {
-    if planned(stage.tree)?.iter().any(|entry| entry.program == "etcd") {
+    if up::in_etcd(&planned(stage.tree)?) {
         return rot_in_etcd(stage, victim);
     }
     let path = store(stage, victim);

@@ -113,7 +113,7 @@ fn initialise(tree: &Tree, store: Option<&str>, since: Instant) -> Result<(), Fa
 }
 
 /// Whether the servers keep their state in etcd.
-fn in_etcd(planned: &[Planned]) -> bool {
+pub fn in_etcd(planned: &[Planned]) -> bool {
     planned.iter().any(|entry| entry.program == "etcd")
 }
 
