@@ -44,6 +44,7 @@ pub mod promises;
 pub mod protection;
 pub mod region;
 pub mod restoration;
+pub mod routing;
 pub mod server;
 pub mod session;
 pub mod settings;

@@ -62,6 +62,7 @@ rows! {
     preflight: RegionPreflight;
     inspection: RegionInspect ProcessList;
     site: RegionConfigure EndpointList EndpointSet RegionDecommission;
+    routing: RoutingRead RoutingConfigure ServiceList ServiceSet ServiceRemove ServiceDrain RouterList RouteSimulate;
     upgrade: ReleaseList ReleaseUpload ReleasePublish RegionUpgrade;
     failover: FailoverStart FailoverList FailoverRead;
     configuration: ConfigurationRead;

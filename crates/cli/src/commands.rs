@@ -32,6 +32,8 @@ mod protection;
 mod regions;
 mod replication;
 mod restoration;
+mod routes;
+mod routing;
 mod runbook;
 mod site;
 mod sla;
@@ -102,7 +104,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Trace(command) => traces::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
-        Command::Routing(command) => site::routing(session, command),
+        Command::Routing(command) => routing::run(session, command),
         Command::Runbook(command) => runbook::run(session, command),
         Command::Dev(DevCommand::Link(command)) => links::run(session, command),
     }

@@ -17,7 +17,6 @@ pub const UNAVAILABLE: &[&str] = &[
     "federation region scale-plan",
     "network check-congestion",
     "network optimize",
-    "routing configure",
     "routing ddos action add",
     "routing ddos blacklist add",
     "routing ddos blacklist list",

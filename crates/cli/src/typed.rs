@@ -15,6 +15,7 @@ mod monitoring;
 mod moves;
 mod notification;
 pub mod restoration;
+mod routing;
 mod runbook;
 mod site;
 mod sla;
@@ -41,6 +42,7 @@ pub use metrics::*;
 pub use monitoring::*;
 pub use moves::*;
 pub use notification::*;
+pub use routing::*;
 pub use runbook::*;
 pub use site::*;
 pub use sla::*;
@@ -177,7 +179,7 @@ pub enum Command {
     /// Links between regions.
     #[command(subcommand)]
     Network(NetworkCommand),
-    /// Where users reach the regions.
+    /// Where users' requests go: services, routers, how they decide.
     #[command(subcommand)]
     Routing(RoutingCommand),
     /// Runbooks of the operations guide.

@@ -17,6 +17,7 @@ mod it {
     mod membership_answers;
     mod move_answers;
     mod restoration_answers;
+    mod routing_answers;
     mod runbooks;
     mod settings_answers;
     mod site_answers;

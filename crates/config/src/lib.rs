@@ -2,7 +2,7 @@
 //!
 //! [`tree`] reads YAML into nodes that know where they stand; [`reader`] turns nodes into settings and collects every
 //! complaint. Each file kind has a module: [`capacity`] (`capacity-thresholds.yaml`), [`cli`] (contexts of `dwcp-cli`), [`region`]
-//! (`dwcpd.yaml`), [`host`] (`host.yaml`),
+//! (`dwcpd.yaml`), [`host`] (`host.yaml`), [`router`] (`router.yaml`),
 //! [`settings`] (what operators say of a region).
 
 pub mod capacity;
@@ -12,6 +12,7 @@ pub mod emit;
 pub mod host;
 pub mod reader;
 pub mod region;
+pub mod router;
 pub mod settings;
 pub mod spelling;
 pub mod tree;

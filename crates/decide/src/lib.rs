@@ -4,6 +4,7 @@
 //! every replica: ties go to the higher score, then to the region of higher priority, then to the smaller id. What is
 //! decided here is only a proposal: `apply` checks it again at the position of the log where it takes effect.
 
+pub mod ddos;
 mod expansion;
 mod failover;
 mod health;
@@ -23,6 +24,7 @@ mod relations;
 mod replica;
 mod report;
 mod reservations;
+pub mod route;
 mod score;
 mod search;
 mod seen;

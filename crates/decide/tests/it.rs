@@ -3,6 +3,11 @@
 mod it {
     mod arrivals;
     mod cache;
+    mod ddos_counting;
+    mod ddos_detects;
+    mod ddos_lists;
+    mod ddos_merge;
+    mod ddos_world;
     mod expansion;
     mod failover;
     mod health;
@@ -14,6 +19,11 @@ mod it {
     mod properties;
     mod rebalance;
     mod replicas;
+    mod routing;
+    mod routing_explain;
+    mod routing_properties;
+    mod routing_table;
+    mod routing_world;
     mod rules;
     mod scores;
     mod shaky;

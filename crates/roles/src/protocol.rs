@@ -16,6 +16,7 @@ mod image;
 mod process;
 mod question;
 mod replica;
+mod router;
 mod switch;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,10 @@ pub use question::{
 pub use replica::{
     AppliedEntry, DecideAsk, Decided, Placed, ReplicaHello, ReplicaSaid, ReplicaTold, Reserved,
     SNAPSHOT_PART, SnapshotPart,
+};
+pub use router::{
+    FlowWord, ROUTER_SLOTS, RouterAsk, RouterBeat, RouterFigures, RouterWord, RoutersTold, SHIELD_BYTES_MOST,
+    TimesWord,
 };
 pub use switch::{least_downtime_ms, memory_downtime_ms};
 

@@ -101,6 +101,8 @@ impl Replica {
             ReplicaTold::Measured(measured) => self.measured = *measured,
             ReplicaTold::Reserved(reserved) => self.reserve(&reserved),
             ReplicaTold::Unreserved(vm) => drop(self.reserved.remove(vm)),
+            // A router's shell looks at these itself.
+            ReplicaTold::Routers(_) | ReplicaTold::AskRouter(_) => {}
             ReplicaTold::Decide(ask) => return Ok(Some(self.decide(now, &ask))),
         }
         Ok(None)
@@ -109,6 +111,11 @@ impl Replica {
     /// How many frames were taken: for [`ReplicaSaid::Taken`].
     pub fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// What was measured, as this replica was told.
+    pub fn measured(&self) -> &Measured {
+        &self.measured
     }
 
     /// The facts as this replica knows them.

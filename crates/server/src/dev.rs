@@ -121,10 +121,18 @@ pub fn init(dir: &Path, plan: DevPlan) -> Result<(), String> {
     for folder in ["config", "log", "data", "regions"] {
         fs::create_dir_all(dir.join(folder)).map_err(|e| format!("{}: {e}", dir.join(folder).display()))?;
     }
+    // What all routers share: 64 hexadecimal digits of which nobody knows anything.
+    let secret = http::secret_hash(&http::fresh_secret()?);
+    write_new(&dir.join("router.key"), 0o600, || format!("{secret}\n"))?;
     write_new(&dir.join("wan.toml"), 0o644, || wan(regions.iter().chain(&pools)).to_text())?;
     for region in &regions {
         let path = region_file(&dir, region);
         write_new(&path, 0o644, || texts::region(&dir, &regions, region, (&token_hash, &release_key)))?;
+        let settings = dir.join("regions").join(format!("{}.yaml", region.name));
+        write_new(&settings, 0o644, || texts::settings(region))?;
+        if let Some(host) = region.hosts.first() {
+            write_new(&router_file(&dir, region), 0o644, || texts::router(&dir, &regions, region, host))?;
+        }
         for host in &region.hosts {
             write_new(&host_file(&dir, host), 0o644, || texts::host(&dir, &regions, region, host))?;
         }
@@ -143,6 +151,10 @@ pub fn init(dir: &Path, plan: DevPlan) -> Result<(), String> {
 
 pub(crate) fn region_file(dir: &Path, region: &DevRegion) -> PathBuf {
     dir.join("config").join(format!("{}.yaml", region.name))
+}
+
+pub(crate) fn router_file(dir: &Path, region: &DevRegion) -> PathBuf {
+    dir.join("config").join(format!("router-{}.yaml", region.name))
 }
 
 pub(crate) fn host_file(dir: &Path, host: &DevHost) -> PathBuf {
@@ -171,6 +183,7 @@ fn certificates(pki: &Path, regions: &[DevRegion], pools: &[DevRegion]) -> Resul
             etcd_certificate(&pki.join(format!("etcd-{}", region.name)), region)?;
         }
     }
+    router_certificate(&ca, &pki.join("router"), regions)?;
     for region in regions.iter().chain(pools) {
         for host in &region.hosts {
             let peer = PeerId::Host { region: region.name.to_owned(), host: host.name.clone() };
@@ -178,6 +191,18 @@ fn certificates(pki: &Path, regions: &[DevRegion], pools: &[DevRegion]) -> Resul
         }
     }
     Ok(())
+}
+
+/// What every router shows to users: for the names of the zone, and for the addresses of all routers.
+fn router_certificate(ca: &Ca, folder: &Path, regions: &[DevRegion]) -> Result<(), String> {
+    let Some(region) = regions.first() else { return Ok(()) };
+    let addresses = regions.iter().map(|region| San::Ip(Ipv4Addr::new(127, 77, region.number, 1).into()));
+    let names = [texts::ZONE.to_owned(), format!("*.{}", texts::ZONE)].map(San::Dns);
+    let sans: Vec<San> = names.into_iter().chain(addresses).collect();
+    fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    // It opens no door of the federation: no host has that name.
+    let peer = PeerId::Host { region: region.name.to_owned(), host: "for-users".to_owned() };
+    leaf(ca, folder, "default", &peer, &sans)
 }
 
 /// An authority of its own for a region's etcd cluster: whoever has a certificate of it may write what the region remembers.

@@ -55,6 +55,7 @@ mod replication;
 mod restoration;
 mod restore;
 pub mod routes;
+mod routing;
 mod server;
 mod settings;
 mod silences;

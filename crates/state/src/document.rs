@@ -1,5 +1,6 @@
-//! Documents: what monitoring writes down so that any region goes on where another one stopped. The federation keeps their text and
-//! says whose change comes first; what they mean is known to the monitor alone.
+//! Documents: what monitoring writes down so that any region goes on where another one stopped, and what operators say about
+//! routing. The federation keeps their text and says whose change comes first; what they mean is known to the monitor and to
+//! routers alone.
 
 use std::fmt;
 
@@ -27,6 +28,16 @@ pub enum DocumentKind {
     Availability,
     /// A promise that was not kept.
     Breach,
+    /// How routers decide.
+    Routing,
+    /// What users reach under a name.
+    Service,
+    /// How routers keep attackers out.
+    Guard,
+    /// Somebody whom routers don't serve.
+    Block,
+    /// An attack.
+    Attack,
 }
 
 impl DocumentKind {
@@ -41,6 +52,11 @@ impl DocumentKind {
             DocumentKind::Sla => "sla",
             DocumentKind::Availability => "availability",
             DocumentKind::Breach => "breach",
+            DocumentKind::Routing => "routing",
+            DocumentKind::Service => "service",
+            DocumentKind::Guard => "guard",
+            DocumentKind::Block => "block",
+            DocumentKind::Attack => "attack",
         }
     }
 }

@@ -179,7 +179,8 @@ wire_struct!(Core {
 });
 
 wire_enum!(DocumentKind {
-    1 Incident, 2 Silence, 3 Alerts, 5 Delivery, 6 OnCall, 7 Sla, 8 Availability, 9 Breach
+    1 Incident, 2 Silence, 3 Alerts, 5 Delivery, 6 OnCall, 7 Sla, 8 Availability, 9 Breach, 10 Routing, 11 Service,
+    12 Guard, 13 Block, 14 Attack
 });
 wire_struct!(DocumentKey { 1 kind, 2 id });
 wire_struct!(Document { 1 text, 2 by, 3 at, 4 revision });

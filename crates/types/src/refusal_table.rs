@@ -35,6 +35,12 @@ codes! {
         "No silence has that id, or it was over so long ago that it is forgotten. `dwcp-cli federation monitoring silence list --all` lists them.";
     UnknownAlert "DWCP-R0094" NotFound "no such alert"
         "No alert of that fingerprint is pending, fires, or fired in the last 7 days. `dwcp-cli federation monitoring alerts list --since 7d` lists them.";
+    UnknownService "DWCP-R0095" NotFound "no such service"
+        "No service has that name. `dwcp-cli routing service list` lists those that users reach, with the names that lead to them.";
+    UnknownAttack "DWCP-R0096" NotFound "no such attack"
+        "No attack has that id, or it was over so long ago that it is forgotten. `dwcp-cli routing ddos detections --since 24h` lists them.";
+    UnknownBlock "DWCP-R0097" NotFound "no such block"
+        "Nothing is blocked or let through under that id or address. `dwcp-cli routing ddos blacklist list` and `dwcp-cli routing ddos whitelist list` list what is.";
     UnknownNotification "DWCP-R0077" NotFound "no such message"
         "No message to people has that key. `dwcp-cli notification list` lists them; those that were delivered or given up a week ago are forgotten.";
     AmbiguousName "DWCP-R0018" Usage "the name fits several VMs"

@@ -36,6 +36,18 @@ const BENCHMARKS: &[Named] = &[
         ]),
     },
     Named {
+        name: "route",
+        about: "a routing decision up to 100 regions of 1,000 endpoints, by each algorithm, against a scan of all",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-decide",
+            "--example=bench-route",
+            "--",
+        ]),
+    },
+    Named {
         name: "failover-plan",
         about: "the plan for 100,000 VMs of a lost region",
         work: Work::Cargo(&[
@@ -56,6 +68,18 @@ const BENCHMARKS: &[Named] = &[
             "--profile=sim",
             "-p=dwcp-decide",
             "--example=bench-drain",
+            "--",
+        ]),
+    },
+    Named {
+        name: "ddos",
+        about: "look-ups in 5 million blocked addresses and networks, against a plain set and map; what watching costs a request",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-decide",
+            "--example=bench-ddos",
             "--",
         ]),
     },
@@ -202,6 +226,23 @@ const BENCHMARKS: &[Named] = &[
         ]),
     },
     Named {
+        name: "dns",
+        about: "DNS questions a second on one thread, decided between five regions, against Knot and NSD where they are installed",
+        work: Work::Cargo(&["run", "--quiet", "--profile=sim", "-p=dwcp-edge", "--example=bench-dns", "--"]),
+    },
+    Named {
+        name: "proxy",
+        about: "requests and new TLS connections a second through the router's proxy, their processor time and memory, against nginx and haproxy",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-edge",
+            "--example=bench-proxy",
+            "--",
+        ]),
+    },
+    Named {
         name: "store",
         about: "a commit in the region's etcd cluster, of one member and of three, against one in the embedded store",
         work: Work::Own(store::measure),
@@ -230,6 +271,7 @@ const FUZZ: &[&str] = &["run", "--quiet", "--profile=sim"];
 const FUZZED: &[(&str, &str, &str)] = &[
     ("agent", "dwcp-agent", "fuzz-agent"),
     ("backup", "dwcp-backup", "fuzz-backup"),
+    ("dns", "dwcp-edge", "fuzz-dns"),
     ("exposition", "dwcp-telemetry", "fuzz-exposition"),
     ("logs", "dwcp-telemetry", "fuzz-logs"),
     ("metrics", "dwcp-telemetry", "fuzz-metrics"),

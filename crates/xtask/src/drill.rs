@@ -23,6 +23,7 @@ mod partitions;
 mod probe;
 mod regions;
 mod restore;
+mod routing;
 mod runbook;
 mod script;
 mod single;
@@ -50,7 +51,7 @@ const ETCD: &str = "etcd";
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 28] = [
+const DRILLS: [(&str, &str, bool, Run); 29] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",
@@ -69,6 +70,12 @@ const DRILLS: [(&str, &str, bool, Run); 28] = [
         "a region dies, and the monitor that pages: one incident, one page, one end each",
         false,
         paging::paging,
+    ),
+    (
+        "routing",
+        "users reach VMs through every router while a VM moves, every server is dead, and a region dies",
+        false,
+        routing::routing,
     ),
     ("kill-each", "every region dies in its turn, also the one the CLI asks", false, regions::kill_each),
     ("kill-many", "a region with 30 VMs dies", false, regions::kill_many),

@@ -10,6 +10,7 @@ pub mod down;
 pub mod image;
 pub mod link;
 pub mod process;
+mod traffic;
 pub mod up;
 
 use crate::flags::Flags;
@@ -36,7 +37,7 @@ pub struct Planned {
     pub name: String,
     /// The region's name.
     pub region: String,
-    /// The program: `dwcpd`, `dwcp-agentd` or `etcd`.
+    /// The program: `dwcpd`, `dwcp-agentd`, `dwcp-routerd` or `etcd`.
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
@@ -59,6 +60,7 @@ pub fn parse_processes(text: &str) -> Result<Vec<Planned>, Failure> {
             let program = match kind {
                 "dwcpd" => "dwcpd",
                 "agentd" | "dwcp-agentd" => "dwcp-agentd",
+                "routerd" => "dwcp-routerd",
                 "etcd" => "etcd",
                 other => return Err(wrong(&format!("unknown kind {other:?}"))),
             };

@@ -11,6 +11,7 @@ mod etcd;
 mod federation;
 mod flags;
 mod gates;
+mod geo;
 mod guest;
 mod install;
 mod run;
@@ -33,6 +34,7 @@ the development federation (five regions, ten hosts, real processes and VMs on t
   kill  --region R [--only dwcpd|agents|vms]   kill -9, for experiments
   guest                                        build the guest image only
   etcd                                         fetch the etcd program only
+  geo                                          fetch the database of addresses by country
 
 gates
   quick   format, tidy, clippy of what changed, tests of the pure packages
@@ -51,9 +53,9 @@ exit codes: 0 done, 1 failed, 2 wrong usage
 ";
 
 /// Every command, for the check that the pages name none that is not there.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "help", "up", "down", "status", "kill", "guest", "quick", "test", "ci", "tidy", "deny", "docs", "drill",
-    "bench", "fuzz", "etcd",
+    "bench", "fuzz", "etcd", "geo",
 ];
 
 fn main() -> ExitCode {
@@ -88,6 +90,7 @@ fn dispatch(command: &str, arguments: Vec<String>) -> Result<(), Failure> {
         "kill" => federation::down::kill(&tree, &Flags::parse(arguments, &["region", "only"], &[])?),
         "guest" => federation::image::guest(&tree, &Flags::parse(arguments, &[], &[])?),
         "etcd" => etcd::ensure(&tree, std::time::Instant::now()).map(|path| println!("{}", path.display())),
+        "geo" => geo::ensure(&tree, std::time::Instant::now()).map(|path| println!("{}", path.display())),
         "test" | "ci" => gates::test(&tree, &Flags::parse(arguments, &[], &["no-e2e"])?),
         "quick" => gates::quick(&tree, &Flags::parse(arguments, &[], &[])?),
         "tidy" => tidy::command(&tree, &Flags::parse(arguments, &[], &[])?),

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use dwcp_api::site::{
     DecommissionRequest, EndpointChanged, EndpointList, EndpointListRequest, EndpointSet, EndpointSetRequest,
-    PublicEndpoint, RegionConfigure, RegionConfigureRequest, RegionDecommission,
+    PublicEndpoint, RegionConfigure, RegionConfigureRequest, RegionDecommission, Setting,
 };
 use dwcp_config::settings::RegionSettings;
 use dwcp_config::units::Moment;
@@ -16,15 +16,27 @@ use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
-use crate::typed::{
-    AnnounceDecommission, EndpointArgs, EndpointCommand, RegionConfigureArgs, RoutingCommand,
-};
+use crate::typed::{AnnounceDecommission, EndpointArgs, RegionConfigureArgs};
 
 /// What a file says of a region; every mistake in it is told.
 pub fn settings(file: &Path, region: &str) -> Result<RegionSettings, Failure> {
     let text = read_file(file)?;
     RegionSettings::parse(&text, Some(region))
         .map_err(|found| complained(file, "settings of a region", &found))
+}
+
+/// Settings before and after a change.
+pub fn before_and_after(settings: &[Setting]) -> Table {
+    let mut table = Table::new(&["SETTING", "BEFORE", "AFTER"]);
+    for setting in settings {
+        let dash = |text: &String| words::or_dash(Some(text).filter(|text| !text.is_empty()));
+        let after = match setting.before == setting.after {
+            true => Cell::from("(the same)"),
+            false => dash(&setting.after),
+        };
+        table.row(vec![Cell::from(&setting.name), dash(&setting.before), after]);
+    }
+    table
 }
 
 /// Sets what a file says, and shows each setting before and after.
@@ -47,15 +59,7 @@ pub fn configure(session: &Session, wanted: &RegionConfigureArgs) -> Ended {
         dry_run: session.global.dry_run,
     };
     let answer = session.call::<RegionConfigure>(&request)?;
-    let mut table = Table::new(&["SETTING", "BEFORE", "AFTER"]);
-    for setting in &answer.settings {
-        let dash = |text: &String| words::or_dash(Some(text).filter(|text| !text.is_empty()));
-        let after = match setting.before == setting.after {
-            true => Cell::from("(the same)"),
-            false => dash(&setting.after),
-        };
-        table.row(vec![Cell::from(&setting.name), dash(&setting.before), after]);
-    }
+    let table = before_and_after(&answer.settings);
     let region = &answer.region;
     let line = match (session.global.dry_run, answer.changed) {
         (true, true) => format!("{region} would be configured{}", dry(session)),
@@ -65,15 +69,6 @@ pub fn configure(session: &Session, wanted: &RegionConfigureArgs) -> Ended {
     session.show(&Document::of(&answer).table(table).text_block(line))?;
     session.warn(&answer.warnings);
     Ok(Exit::Done)
-}
-
-pub fn routing(session: &Session, command: &RoutingCommand) -> Ended {
-    match command {
-        RoutingCommand::Endpoint(EndpointCommand::Add(wanted)) => set(session, wanted, false),
-        RoutingCommand::Endpoint(EndpointCommand::Remove(wanted)) => set(session, wanted, true),
-        RoutingCommand::Endpoint(EndpointCommand::List { region }) => list(session, region),
-        RoutingCommand::Address { region } => address(session, region),
-    }
 }
 
 fn text(endpoint: &PublicEndpoint) -> String {
@@ -88,7 +83,7 @@ fn texts(endpoints: &[PublicEndpoint]) -> Option<String> {
     (!all.is_empty()).then(|| all.join(", "))
 }
 
-fn set(session: &Session, wanted: &EndpointArgs, remove: bool) -> Ended {
+pub fn set(session: &Session, wanted: &EndpointArgs, remove: bool) -> Ended {
     let request = EndpointSetRequest {
         region: wanted.region.clone(),
         ip: wanted.ip.clone(),
@@ -109,7 +104,7 @@ fn set(session: &Session, wanted: &EndpointArgs, remove: bool) -> Ended {
     Ok(Exit::Done)
 }
 
-fn list(session: &Session, region: &Option<String>) -> Ended {
+pub fn list(session: &Session, region: &Option<String>) -> Ended {
     read(session, || {
         let found = session.call::<EndpointList>(&EndpointListRequest { region: region.clone() })?;
         let mut table = Table::new(&["REGION", "ENDPOINTS", "NODE"]);
@@ -125,7 +120,7 @@ fn list(session: &Session, region: &Option<String>) -> Ended {
 }
 
 /// The bare address, so that `$(…)` works.
-fn address(session: &Session, region: &str) -> Ended {
+pub fn address(session: &Session, region: &str) -> Ended {
     read(session, || {
         let ip = address_of(session, region)?;
         let value = serde_json::json!({ "region": region, "ip": ip });

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use dwcp_config::units::{self, Moment};
 
 #[derive(Debug, Args)]
@@ -41,48 +41,6 @@ pub struct AnnounceDecommission {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
         hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub cancel: bool,
-    /// Why; it stands in the events and in the audit log.
-    #[arg(long)]
-    pub reason: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum RoutingCommand {
-    /// Where users reach the regions.
-    #[command(subcommand)]
-    Endpoint(EndpointCommand),
-    /// Print the address where a region's traffic arrives, bare: its first public endpoint, else its node's. As `get-region-ip R`.
-    Address {
-        /// The region.
-        region: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum EndpointCommand {
-    /// Add a public endpoint of a region.
-    Add(EndpointArgs),
-    /// Take one away.
-    Remove(EndpointArgs),
-    /// List them.
-    List {
-        /// Only of this region.
-        #[arg(long)]
-        region: Option<String>,
-    },
-}
-
-#[derive(Debug, Args)]
-pub struct EndpointArgs {
-    /// The region.
-    #[arg(long)]
-    pub region: String,
-    /// Its address.
-    #[arg(long)]
-    pub ip: String,
-    /// Its TCP port.
-    #[arg(long)]
-    pub port: u16,
     /// Why; it stands in the events and in the audit log.
     #[arg(long)]
     pub reason: Option<String>,

@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 20] = [
+const FILES: [(&str, &[&str]); 21] = [
     ("alerts", &super::alert_answers::COMMANDS),
     ("telemetry", &super::telemetry_answers::COMMANDS),
     (
@@ -224,6 +224,7 @@ const FILES: [(&str, &[&str]); 20] = [
             "federation region announce-decommission --region sa-east-1",
         ],
     ),
+    ("routing", &super::routing_answers::COMMANDS),
     (
         "vms",
         &[
@@ -506,6 +507,11 @@ fn commands_about_what_is_promised_print_what_their_transcript_says() {
 #[test]
 fn region_commands_print_what_their_transcript_says() {
     holds("regions");
+}
+
+#[test]
+fn routing_commands_print_what_their_transcript_says() {
+    holds("routing");
 }
 
 #[test]

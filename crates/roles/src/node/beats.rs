@@ -11,7 +11,7 @@ use super::{
     Class, ControllersBeat, HostWord, Level, Measures, MeshMessage, Node, NodeConfig, PoolHost, Program,
     SyncReading,
 };
-use crate::protocol::Usage;
+use crate::protocol::{RouterBeat, Usage};
 
 /// What the transport measured on the link to a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,26 +105,29 @@ pub struct Beat {
     pub program: Program,
     /// The sender's controllers, and room for them.
     pub controllers: Option<Box<ControllersBeat>>,
+    /// The routers that are linked to the sender.
+    pub routers: Vec<RouterBeat>,
     /// Without soft state: the links, measures, usage and times of the beat that had them last still hold.
     pub thin: bool,
 }
 wire_struct!(Beat {
     1 incarnation, 2 seq, 3 uptime_ms, 4 wall, 5 version, 6 groups, 7 silent_ms, 8 heard_ms, 9 hosts_heard, 10 links,
     11 measures, 12 ailments, 13 usage, 14 sync, 15 hosts, 160 pools,
-    161 issues, 180 program; 210 controllers, 220 thin
+    161 issues, 180 program; 210 controllers, 220 thin, 230 routers
 });
 
 impl Beat {
     /// What must come with every beat: who is heard, and how far the groups are.
     fn without_soft_state(self) -> Beat {
-        let (links, usage, sync) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Beat { links, measures: Measures::default(), usage, sync, controllers: None, thin: true, ..self }
+        let (links, usage, sync, routers) = (Vec::new(), BTreeMap::new(), Vec::new(), Vec::new());
+        let measures = Measures::default();
+        Beat { links, measures, usage, sync, controllers: None, routers, thin: true, ..self }
     }
 
     /// With the soft state of an earlier beat of the same process.
     fn with_soft_state_of(self, last: Beat) -> Beat {
-        let Beat { links, measures, usage, sync, controllers, .. } = last;
-        Beat { links, measures, usage, sync, controllers, ..self }
+        let Beat { links, measures, usage, sync, controllers, routers, .. } = last;
+        Beat { links, measures, usage, sync, controllers, routers, ..self }
     }
 }
 
@@ -264,6 +267,7 @@ impl Node {
             links: self.beats.links.clone(),
             measures: self.beats.measures.clone(),
             controllers: Some(Box::new(self.own_controllers())),
+            routers: self.routers_here().map(|word| word.beat.clone()).collect(),
             ailments: Vec::new(),
             usage: self.led_usages(),
             sync: self.sync.readings(),

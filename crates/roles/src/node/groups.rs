@@ -165,6 +165,8 @@ impl Node {
             MeshMessage::FromAgent(relayed) => self.hear_agent(from, relayed),
             MeshMessage::ToAgent(relayed) => self.pass_to_agent(relayed.session, relayed.bytes.0),
             MeshMessage::AskHost(ask) => self.ask_host_for(from, ask),
+            MeshMessage::AskRouter(ask) => self.ask_router_for(from, *ask),
+            MeshMessage::RouterAnswer(answer) => self.router_told(*answer),
             MeshMessage::AskPool(ask) => self.ask_pool_for(from, ask),
             MeshMessage::HostAnswer(answer) => self.host_answered(answer),
             MeshMessage::PingFor(ping) => self.ping_for(ping),

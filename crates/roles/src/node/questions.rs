@@ -9,7 +9,9 @@ use dwcp_types::{Code, GroupId, HostId, Mono, NodeId, Refusal, RegionId, VmId, W
 use super::pool_checks::{MEASURED_WITHIN_MS, MOST_OVER_MS};
 use super::wire::{AskHost, HostAnswer, Opaque, PingFor, PingReport};
 use super::{Asked, Class, ImageOffer, MeshMessage, Node, NodeConfig, PoolCheck, Reply};
-use crate::protocol::{AgentMessage, ControllerMessage, ProbeRequest, ProbeResult, ReadConsole, ReadImage};
+use crate::protocol::{
+    AgentMessage, ControllerMessage, ProbeRequest, ProbeResult, ReadConsole, ReadImage, RouterAsk,
+};
 
 /// A question is answered with what came in by then, ms.
 const LIMIT_MS: u64 = 2_500;
@@ -43,6 +45,7 @@ pub(super) enum Question {
     Barrier { ticket: u64 },
     Image { ticket: u64, asked: Box<Asked>, offer: Box<ImageOffer> },
     Pool { ticket: u64, asked_at: Wall },
+    Router { ticket: u64 },
 }
 
 impl Question {
@@ -77,6 +80,12 @@ impl Questions {
         self.open.insert(self.next, (question, deadline));
         self.next
     }
+}
+
+fn no_router() -> Refusal {
+    Refusal::new(Code::NotReady, "no router of the region is linked to its node")
+        .because("only a router knows where it would send somebody")
+        .try_this("dwcp-cli routing routers")
 }
 
 impl Node {
@@ -265,6 +274,52 @@ impl Node {
         }
     }
 
+    /// Takes a router's answer, or passes it on to the node that asked. An empty one: there is no router.
+    pub(super) fn router_answered(&mut self, answer: RouterAsk) {
+        if let Some((node, id, _)) = self.questions.passed.remove(&answer.id) {
+            let answer = RouterAsk { id, ..answer };
+            return self.send(node, Class::Operations, &MeshMessage::RouterAnswer(Box::new(answer)));
+        }
+        self.router_told(answer);
+    }
+
+    /// Takes a router's answer to a question of this node.
+    pub(super) fn router_told(&mut self, answer: RouterAsk) {
+        if let Some((Question::Router { ticket }, _)) = self.questions.open.get(&answer.id) {
+            let ticket = *ticket;
+            self.questions.open.remove(&answer.id);
+            match answer.text.is_empty() {
+                true => self.refuse(ticket, no_router()),
+                false => self.reply(ticket, Reply::RouterAnswered(answer.text)),
+            }
+        }
+    }
+
+    /// Asks a router of a region, by way of that region's node.
+    pub(super) fn ask_router(&mut self, ticket: u64, region: &RegionId, text: String) {
+        let Some(node) = self.facts.group_of(region) else {
+            self.refuse(ticket, Refusal::new(Code::UnknownRegion, format!("no region {region}")));
+            return;
+        };
+        let deadline = self.now.mono.plus_ms(LIMIT_MS);
+        let ask = RouterAsk { id: self.questions.open(Question::Router { ticket }, deadline), text };
+        if node != self.config.me {
+            return self.send(node, Class::Operations, &MeshMessage::AskRouter(Box::new(ask)));
+        }
+        let id = ask.id;
+        if !self.ask_router_here(ask) {
+            self.router_answered(RouterAsk { id, text: String::new() });
+        }
+    }
+
+    /// Asks a router linked here for another node.
+    pub(super) fn ask_router_for(&mut self, from: NodeId, ask: RouterAsk) {
+        let id = self.questions.pass(from, ask.id, self.now.mono.plus_ms(LIMIT_MS));
+        if !self.ask_router_here(RouterAsk { id, ..ask }) {
+            self.router_answered(RouterAsk { id, text: String::new() });
+        }
+    }
+
     /// Waits until this node's facts of a group are at least as new as this moment.
     pub(super) fn ask_barrier(&mut self, ticket: u64, group: GroupId) {
         let deadline = self.now.mono.plus_ms(self.config.commit_timeout_ms);
@@ -306,6 +361,10 @@ impl Node {
                 self.refuse(ticket, refusal);
             }
             Question::Probes { ticket, results, .. } => self.reply(ticket, Reply::Probed(results)),
+            Question::Router { ticket } => {
+                let refusal = Refusal::new(Code::TimedOut, "the router does not answer");
+                self.refuse(ticket, refusal.then("nothing was changed"));
+            }
             Question::Pool { ticket, .. } => self.reply(ticket, Reply::PoolChecked(None)),
             Question::Image { ticket, offer, .. } => {
                 let what = format!("host {}/{} does not answer", offer.region, offer.host);

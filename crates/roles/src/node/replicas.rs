@@ -7,6 +7,7 @@
 
 mod feed;
 mod orders;
+mod routers;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +16,7 @@ use dwcp_state::Lifecycle;
 use dwcp_types::{HostId, LEVEL, Mono, NodeId, Refusal, RegionId, wire_struct};
 
 use super::{Asked, CreateVm, Effect, Level, Node, Reply};
-use crate::protocol::{DecideAsk, Decided, ReplicaHello, ReplicaSaid, ReplicaTold};
+use crate::protocol::{DecideAsk, Decided, ROUTER_SLOTS, ReplicaHello, ReplicaSaid, ReplicaTold, RouterWord};
 use crate::replica::{Desk, Places};
 use feed::Feed;
 
@@ -125,6 +126,8 @@ struct Ask {
 
 /// A connected replica.
 struct Session {
+    /// The region of its host.
+    region: RegionId,
     host: HostId,
     slot: u8,
     hello: Option<ReplicaHello>,
@@ -133,6 +136,22 @@ struct Session {
     decided: u64,
     failed: u64,
     total_us: u64,
+    /// What it says of itself when it is a router; none: it is a controller.
+    router: Option<Box<RouterWord>>,
+}
+
+impl Session {
+    /// What it is and where, for the log.
+    fn name(&self) -> String {
+        match self.router {
+            Some(_) => format!("router {} of host {}", self.slot - ROUTER_SLOTS, self.host),
+            None => format!("controller {} of host {}", self.slot, self.host),
+        }
+    }
+
+    fn component(&self) -> &'static str {
+        if self.router.is_some() { "global-router" } else { "federation-controller" }
+    }
 }
 
 /// Every replica, and what they are asked.
@@ -163,7 +182,8 @@ impl Node {
             mean_us: session.total_us / session.decided.max(1),
             lag_ms: session.feed.lag_ms(now),
         };
-        let mut all: Vec<ReplicaView> = self.replicas.sessions.values().map(view).collect();
+        let controllers = self.replicas.sessions.values().filter(|session| session.router.is_none());
+        let mut all: Vec<ReplicaView> = controllers.map(view).collect();
         all.sort_by(|a, b| (&a.host, a.slot).cmp(&(&b.host, b.slot)));
         all
     }
@@ -222,14 +242,25 @@ impl Node {
         let wanted =
             record.is_some_and(|region| region.controllers() > 1 && region.lifecycle != Lifecycle::Leaving);
         let known = self.facts.regions.get(region).is_some_and(|facts| facts.hosts.contains_key(&host));
-        let why = if *region != self.config.region {
+        let router = slot >= ROUTER_SLOTS;
+        let why = if router && known {
+            let (hello, feed) = (None, Feed::default());
+            let (open, decided, failed, total_us, router) = (0, 0, 0, 0, Some(Box::default()));
+            let region = region.clone();
+            let new = Session { region, host, slot, hello, feed, open, decided, failed, total_us, router };
+            self.replicas.sessions.insert(session, new);
+            return;
+        } else if router {
+            format!("{region} has no host {host}")
+        } else if *region != self.config.region {
             format!("host {host} is of {region}: replicas run on hosts of {}", self.config.region)
         } else if !wanted || !known {
             format!("{region} is to have no controller on {host}")
         } else {
             let feed = Feed::default();
-            let (hello, open, decided, failed, total_us) = (None, 0, 0, 0, 0);
-            let new = Session { host, slot, hello, feed, open, decided, failed, total_us };
+            let (hello, open, decided, failed, total_us, router) = (None, 0, 0, 0, 0, None);
+            let region = region.clone();
+            let new = Session { region, host, slot, hello, feed, open, decided, failed, total_us, router };
             self.replicas.sessions.insert(session, new);
             return;
         };
@@ -238,11 +269,7 @@ impl Node {
 
     pub(super) fn replica_down(&mut self, session: u64) {
         let Some(gone) = self.replicas.sessions.remove(&session) else { return };
-        self.log(
-            "federation-controller",
-            Level::Info,
-            format!("controller {} of host {} is gone", gone.slot, gone.host),
-        );
+        self.log(gone.component(), Level::Info, format!("{} is gone", gone.name()));
         let lost: Vec<u64> =
             self.replicas.asks.iter().filter(|(_, ask)| ask.session == session).map(|(id, _)| *id).collect();
         for id in lost {
@@ -268,12 +295,11 @@ impl Node {
                 self.end_replica(session, why);
             }
             ReplicaSaid::Hello(hello) => {
-                let text = format!(
-                    "controller {} of host {} is there: version {}, process {}",
-                    known.slot, known.host, hello.version, hello.pid
-                );
+                let name = known.name();
+                let text = format!("{name} is there: version {}, process {}", hello.version, hello.pid);
+                let component = known.component();
                 known.hello = Some(hello);
-                self.log("federation-controller", Level::Info, text);
+                self.log(component, Level::Info, text);
                 self.feed_facts(session);
             }
             ReplicaSaid::Taken(frames) => {
@@ -281,6 +307,8 @@ impl Node {
                 self.feed_facts(session);
             }
             ReplicaSaid::Decided(decided) => self.replica_decided(session, *decided),
+            ReplicaSaid::Router(word) => self.router_said(session, *word),
+            ReplicaSaid::RouterAnswer(answer) => self.router_answered(*answer),
         }
     }
 
@@ -377,6 +405,7 @@ impl Node {
         let now = self.now.mono;
         let fit = self.replicas.sessions.iter().filter(|(_, session)| {
             session.hello.is_some()
+                && session.router.is_none()
                 && session.open < OPEN_MOST
                 && session.feed.lag_ms(now) <= BEHIND_MS
                 && self.knows_all(&session.feed)
@@ -410,11 +439,13 @@ impl Node {
             record.is_none_or(|region| region.controllers() < 2 || region.lifecycle == Lifecycle::Leaving);
         let sessions: Vec<u64> = self.replicas.sessions.keys().copied().collect();
         for session in sessions {
-            match alone {
+            let router = self.replicas.sessions.get(&session).is_some_and(|known| known.router.is_some());
+            match alone && !router {
                 true => self.end_replica(session, format!("{} has one controller", self.config.region)),
                 false => self.feed_facts(session),
             }
         }
+        self.feed_routers();
         let late: Vec<u64> = self
             .replicas
             .asks

@@ -149,6 +149,8 @@ pub enum Request {
     RemoveImage(Asked, String),
     /// Read a VM's console.
     Console(VmId, u64),
+    /// Ask a router of a region: where it would send somebody, what it sees; JSON.
+    AskRouter(RegionId, String),
     /// Ask VMs' own probes; all when empty.
     Probe(Vec<VmId>),
     /// Move VMs of one region.
@@ -217,6 +219,8 @@ pub enum Reply {
         /// Where to go on.
         next_offset: u64,
     },
+    /// What a router answered, JSON.
+    RouterAnswered(String),
     /// Answers of VMs' own probes.
     Probed(Vec<ProbeResult>),
     /// A region as the others see it.
@@ -233,12 +237,15 @@ pub enum Reply {
     UpgradePlanned(Upgrade),
 }
 
+fn unheard_of() -> Refusal {
+    Refusal::new(Code::NotReady, "this region has not heard of its federation yet")
+        .then("it catches up as soon as a majority of regions is there")
+}
+
 impl Node {
     pub(super) fn take_request(&mut self, ticket: u64, request: Request) {
         if self.facts.core.regions.is_empty() {
-            let refusal = Refusal::new(Code::NotReady, "this region has not heard of its federation yet");
-            self.refuse(ticket, refusal.then("it catches up as soon as a majority of regions is there"));
-            return;
+            return self.refuse(ticket, unheard_of());
         }
         if let Some(refusal) = self.left_out().or_else(|| self.restoring(&request)) {
             self.refuse(ticket, refusal);
@@ -279,6 +286,7 @@ impl Node {
             }
             Request::RemoveImage(asked, name) => self.remove_image(ticket, &asked, name),
             Request::Console(vm, offset) => self.ask_console(ticket, vm, offset),
+            Request::AskRouter(region, text) => self.ask_router(ticket, &region, text),
             Request::Probe(vms) => self.ask_probes(ticket, &vms),
             Request::Migrate(asked, migrate) => self.migrate(ticket, &asked, migrate),
             Request::Drain(asked, region, drain) => self.begin_drain(ticket, &asked, &region, drain),

@@ -4,6 +4,7 @@ use dwcp_state::Children;
 use dwcp_types::{GroupId, HostId, NodeId, OperationId, RegionId, wire_enum, wire_struct};
 
 use super::{Beat, CertifiedFor, CertifyFor, SelfAsk, SelfTell, StoreCheck, SwitchOrder};
+use crate::protocol::RouterAsk;
 
 /// How urgent a frame between nodes is; a frame never waits behind one of a lower class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +70,10 @@ pub enum MeshMessage {
     ProgramPart(ProgramPart),
     /// Ask a host that waits for its region, and that is connected to the receiver, something.
     AskPool(AskHost),
+    /// Asks a router of the receiver's region something.
+    AskRouter(Box<RouterAsk>),
+    /// Answers [`MeshMessage::AskRouter`]; an empty one: there is no router.
+    RouterAnswer(Box<RouterAsk>),
     /// What is your process like? Between shells, in the class of bulk.
     SelfAsk(Box<SelfAsk>),
     /// That.
@@ -81,7 +86,7 @@ wire_enum!(MeshMessage {
     9 PingFor(m), 10 Ping(m), 11 Pong(m), 12 PingReport(m), 30 DigestAsk(m), 31 DigestTell(m),
     32 StoreAsk(m), 33 StoreTell(m), 34 RebuildAsk(m), 35 RebuildTell(m), 36 Yield(m), 160 Certify(m), 161 Certified(m),
     180 Switch(m), 181 ProgramAsk(m), 182 ProgramPart(m), 190 AskPool(m), 170 Restored(m),
-    220 SelfAsk(m), 221 SelfTell(m)
+    220 SelfAsk(m), 221 SelfTell(m), 240 AskRouter(m), 241 RouterAnswer(m)
 });
 
 impl MeshMessage {

@@ -8,6 +8,7 @@ use dwcp_decide::{Measured, PlaceReport, PlaceRequest, Placement};
 use dwcp_state::Vm;
 use dwcp_types::{GroupId, Refusal, RegionId, VmId, wire_enum, wire_struct};
 
+use super::{RouterAsk, RouterWord, RoutersTold};
 use crate::node::Opaque;
 
 /// Bytes of a snapshot in one frame.
@@ -30,10 +31,14 @@ pub enum ReplicaTold {
     Unreserved(VmId),
     /// Decide this.
     Decide(Box<DecideAsk>),
+    /// To a router: what all routers say.
+    Routers(Box<RoutersTold>),
+    /// To a router: answer this.
+    AskRouter(Box<RouterAsk>),
 }
 wire_enum!(ReplicaTold {
     1 Snapshot(part), 2 Applied(entry), 3 Closed(group), 4 Measured(measured), 5 Reserved(reserved), 6 Unreserved(vm),
-    7 Decide(ask)
+    7 Decide(ask), 8 Routers(told), 9 AskRouter(ask)
 });
 
 /// A part of a snapshot; parts of one snapshot come one after the other.
@@ -97,8 +102,12 @@ pub enum ReplicaSaid {
     Taken(u64),
     /// What was decided.
     Decided(Box<Decided>),
+    /// From a router: what it is doing.
+    Router(Box<RouterWord>),
+    /// From a router: what it was asked.
+    RouterAnswer(Box<RouterAsk>),
 }
-wire_enum!(ReplicaSaid { 1 Hello(hello), 2 Taken(frames), 3 Decided(decided) });
+wire_enum!(ReplicaSaid { 1 Hello(hello), 2 Taken(frames), 3 Decided(decided), 4 Router(word), 5 RouterAnswer(answer) });
 
 /// Who a replica is. Its host is what its certificate says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

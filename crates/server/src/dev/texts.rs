@@ -5,7 +5,7 @@ use std::path::Path;
 
 use dwcp_config::emit::scalar;
 
-use super::{DevHost, DevRegion, FEDERATION, host_file, region_file};
+use super::{DevHost, DevRegion, FEDERATION, host_file, region_file, router_file};
 
 const PORT: u16 = 7443;
 /// Of the first member of a region's etcd cluster, for clients; the next port is for members, and each further member has the
@@ -81,8 +81,13 @@ const BIRTHS: [Birth; 8] = [
     },
 ];
 
-/// Names and places of regions that come in later: the cities that cloud providers name their regions of these names after.
-const PLACES: [(&str, &str, f64, f64); 3] = [
+/// Names and places of regions: the cities that cloud providers name their regions of these names after.
+const PLACES: [(&str, &str, f64, f64); 8] = [
+    ("us-east-1", "US East (Virginia)", 38.9519, -77.4481),
+    ("eu-west-1", "Europe (Dublin)", 53.3498, -6.2603),
+    ("ap-south-1", "Asia Pacific (Mumbai)", 19.0760, 72.8777),
+    ("sa-east-1", "South America (São Paulo)", -23.5505, -46.6333),
+    ("au-southeast-1", "Australia (Sydney)", -33.8688, 151.2093),
     ("eu-central-1", "Europe (Frankfurt)", 50.1109, 8.6821),
     ("ap-northeast-1", "Asia Pacific (Tokyo)", 35.6762, 139.6503),
     ("ca-central-1", "Canada (Central)", 45.5019, -73.5674),
@@ -283,6 +288,47 @@ pub(super) fn pool_host(dir: &Path, regions: &[DevRegion], pool: &DevRegion, of:
     format!("{}control_plane:\n  address: \"{address}\"\n", host(dir, regions, pool, of))
 }
 
+/// The zone that the routers answer for.
+pub(super) const ZONE: &str = "dwcp.test";
+
+/// `router.yaml` of the router of a region, which runs on its first host.
+pub(super) fn router(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: &DevHost) -> String {
+    let path = |rest: &str| scalar(&dir.join(rest).to_string_lossy());
+    // Who may not have the usual ports gets others.
+    let (http, https, dns) = if may_bind_low_ports() { (80, 443, 53) } else { (8080, 8443, 5353) };
+    let own = format!("127.77.{}.1", region.number);
+    let mut text = format!(
+        "# The router of {0} in a development federation; written once by `dwcpd dev init`, yours to change.\n\
+         federation: {FEDERATION}\nregion: {0}\nhost: {1}\ndata_dir: {2}\npki:\n  dir: {3}\n  name: {1}\n\
+         bind: \"127.77.{4}.9:0\"\nwan_file: {5}\nhttp: [\"{own}:{http}\"]\nhttps: [\"{own}:{https}\"]\n\
+         dns: [\"{own}:{dns}\"]\nzone: {ZONE}\ncertificates: {6}\nsecret: {7}\ngeo: {8}\n\
+         trusted_proxies: [\"127.77.250.0/24\"]\nregions:\n",
+        region.name,
+        host.name,
+        path(&format!("data/router-{}", region.name)),
+        path("pki"),
+        region.number,
+        path("wan.toml"),
+        path("pki/router"),
+        path("router.key"),
+        path("cache/geo"),
+    );
+    for peer in regions {
+        let address = format!("127.77.{}.1:{PORT}", peer.number);
+        let _ = writeln!(
+            text,
+            "  - region: {}\n    node: {}\n    mesh: \"{address}\"\n    api: \"{address}\"",
+            peer.name, peer.number
+        );
+    }
+    text
+}
+
+/// Whether ports below 1024 are this user's to listen at.
+fn may_bind_low_ports() -> bool {
+    std::net::UdpSocket::bind("127.77.255.1:53").is_ok()
+}
+
 /// What `cargo xtask up` starts: name, region, kind, arguments, TAB between them.
 pub(super) fn processes(dir: &Path, regions: &[DevRegion], pools: &[DevRegion]) -> String {
     let mut text = String::from("# name\tregion\tkind\targuments\n");
@@ -290,6 +336,10 @@ pub(super) fn processes(dir: &Path, regions: &[DevRegion], pools: &[DevRegion]) 
         text.push_str(&etcd_processes(dir, region));
         let file = region_file(dir, region);
         let _ = writeln!(text, "dwcpd-{0}\t{0}\tdwcpd\trun\t--config\t{1}", region.name, file.display());
+        if !region.hosts.is_empty() {
+            let file = router_file(dir, region);
+            let _ = writeln!(text, "routerd-{0}\t{0}\trouterd\t--config\t{1}", region.name, file.display());
+        }
     }
     for region in regions.iter().chain(pools) {
         for host in &region.hosts {

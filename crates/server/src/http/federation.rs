@@ -39,8 +39,7 @@ fn status(view: &View<'_>, name: String, lately: &Lately) -> FederationStatus {
         regions,
         placement: placement(view),
         state_sync: state_sync(view),
-        // Nothing routes traffic in this version: not measured, not zero.
-        routing: Quantiles::default(),
+        routing: routing(view),
         sla_percent: None,
         open_incidents: None,
         freeze: freeze::shown(core.freeze),
@@ -73,6 +72,16 @@ fn placement(view: &View<'_>) -> Quantiles {
         p95_ms: ms(measures.placement_us.1),
         p99_ms: ms(measures.placement_p99_us),
     }
+}
+
+/// Decisions of the slowest router that is heard, as it measured them since its process began.
+fn routing(view: &View<'_>) -> Quantiles {
+    let routers = view.node.routers();
+    let rank = |index: usize| {
+        let ns = routers.iter().filter_map(|router| router.decision_ns.get(index)).max();
+        ns.map(|ns| *ns as f64 / 1e6)
+    };
+    Quantiles { p50_ms: rank(0), p95_ms: rank(1), p99_ms: rank(2) }
 }
 
 /// From when a home's leader took a command until it was readable in a region, over all groups and regions, as the leaders

@@ -119,6 +119,7 @@ routes! {
     preflight: RegionPreflight;
     inspection: RegionInspect ProcessList;
     site: RegionConfigure EndpointList EndpointSet RegionDecommission;
+    routing: RoutingRead RoutingConfigure ServiceList ServiceSet ServiceRemove ServiceDrain RouterList RouteSimulate;
     upgrade: ReleaseList ReleaseUpload ReleasePublish RegionUpgrade;
     failover: FailoverStart FailoverList FailoverRead;
     configuration: ConfigurationRead;

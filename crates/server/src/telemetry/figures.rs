@@ -3,12 +3,13 @@
 //! What is a region's own (its VMs, hosts, what they use) is shown by its own process alone, so that sums over the federation
 //! count it once. What one region sees of another has the label `observer`, or `from` and `to`.
 
+pub(in crate::telemetry) mod routers;
 mod seen;
 
 use dwcp_api::region::{Lifecycle, RegionSummary, Usage};
 use dwcp_api::vm::VmState;
 use dwcp_roles::node::LinkReading;
-use dwcp_telemetry::exposition::Family;
+use dwcp_telemetry::exposition::{Family, Observed};
 use dwcp_telemetry::model::Labels;
 use dwcp_types::{VERSION, Wall};
 
@@ -31,6 +32,11 @@ impl Figures {
     ) {
         let known = points.into_iter().filter_map(|(labels, value)| Some((Labels::new(labels), value?)));
         self.families.push(Family::gauge(name, help, known.collect()));
+    }
+
+    /// How observations are distributed.
+    pub fn histogram(&mut self, name: &str, help: &str, points: Vec<(Labels, Observed)>) {
+        self.families.push(Family::histogram(name, help, points));
     }
 
     /// What only goes up while this process lives.
@@ -85,6 +91,7 @@ pub fn families(seen: &Seen, beside: Beside) -> Vec<Family> {
     groups(&mut out, &seen.groups, own);
     process(&mut out, seen);
     failovers(&mut out, &seen.failovers, own);
+    routers::families(&mut out, &seen.routers);
     if let Some((from_s, until_s)) = beside.certificate_s {
         let labels = [("region", own.to_owned()), ("component", "dwcpd".to_owned())];
         out.certificate(&labels, from_s, until_s);

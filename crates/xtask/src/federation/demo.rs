@@ -183,6 +183,7 @@ pub fn tell_what_to_try() {
 try:
   dwcp-cli federation status --global
   dwcp-cli vm list
+  curl http://127.77.2.1/                    # a VM, by eu-west-1's router
   cargo xtask kill --region us-east-1        # a region dies; its VMs start elsewhere
   dwcp-cli vm list
   cargo xtask up --region us-east-1          # and comes back

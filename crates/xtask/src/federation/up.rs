@@ -1,18 +1,24 @@
 //! `up`: from a bare machine to five running regions with six VMs that answer.
 
 use super::process::{recorded, start};
-use super::{Lock, Planned, api_address, console, demo, image, known_region, link, planned, regions};
+use super::{
+    Lock, Planned, api_address, console, demo, image, known_region, link, planned, regions, traffic,
+};
 use crate::flags::Flags;
 use crate::run::{Failure, cargo, command, run, say, wait_until};
 use crate::tree::Tree;
-use crate::{etcd, install};
+use crate::{etcd, geo, install};
 use std::fs;
 use std::io::IsTerminal as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-const BINARIES: [(&str, &str); 3] =
-    [("dwcp-server", "dwcpd"), ("dwcp-agent", "dwcp-agentd"), ("dwcp-cli", "dwcp-cli")];
+const BINARIES: [(&str, &str); 4] = [
+    ("dwcp-server", "dwcpd"),
+    ("dwcp-agent", "dwcp-agentd"),
+    ("dwcp-edge", "dwcp-routerd"),
+    ("dwcp-cli", "dwcp-cli"),
+];
 
 /// Starts what is missing of the federation, or of one region.
 ///
@@ -27,6 +33,10 @@ pub fn up(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
         build(tree, &[], since)?;
     }
     image::ensure(tree, since)?;
+    // Routers go on without it.
+    if let Err(why) = geo::ensure(tree, since) {
+        say(since, &format!("routers will not know where addresses are: {}", why.message));
+    }
     initialise(tree, flags.value("store"), since)?;
     let planned = planned(tree)?;
     known_store(&planned, flags)?;
@@ -44,6 +54,7 @@ pub fn up(tree: &Tree, flags: &Flags) -> Result<(), Failure> {
     demo::wait_for_status(tree, since)?;
     if region.is_none() && !flags.has("no-vms") {
         demo::ensure_vms(tree, regions(&planned).len(), since)?;
+        traffic::ensure(tree, &planned, &regions(&planned), since)?;
     }
     say(since, "up");
     demo::tell_what_to_try();
@@ -74,7 +85,7 @@ pub fn start_all(tree: &Tree, program: &str) -> Result<(), Failure> {
     start_missing(tree, &chosen, Instant::now())
 }
 
-/// Builds the three programs, and `more` of them (package and program), with the `sim` profile: release speed, every
+/// Builds the four programs, and `more` of them (package and program), with the `sim` profile: release speed, every
 /// check on. What is built in one go agrees on the features of its dependencies, which then are built once.
 ///
 /// # Errors
@@ -82,7 +93,7 @@ pub fn start_all(tree: &Tree, program: &str) -> Result<(), Failure> {
 pub fn build(tree: &Tree, more: &[(&str, &str)], since: Instant) -> Result<(), Failure> {
     let first = BINARIES.iter().any(|(_, binary)| !tree.binary(binary).is_file());
     if first {
-        say(since, "building dwcpd, dwcp-agentd and dwcp-cli; the first time takes minutes");
+        say(since, "building dwcpd, dwcp-agentd, dwcp-routerd and dwcp-cli; the first time takes minutes");
     }
     let mut build = cargo();
     build.args(["build", "--locked", "--profile", "sim"]).current_dir(&tree.root);

@@ -3,7 +3,7 @@
 use super::TextFile;
 
 /// Package folder, its level, and the packages it may use. ARCHITECTURE.md draws the same.
-pub const EDGES: [(&str, u8, &[&str]); 16] = [
+pub const EDGES: [(&str, u8, &[&str]); 17] = [
     ("types", 0, &[]),
     ("state", 0, &["types"]),
     ("consensus", 0, &["types"]),
@@ -15,6 +15,7 @@ pub const EDGES: [(&str, u8, &[&str]); 16] = [
     ("machine", 3, &["types", "roles"]),
     ("backup", 3, &["types"]),
     ("telemetry", 3, &["types", "config"]),
+    ("edge", 4, &["types", "state", "decide", "roles", "api", "config", "mesh"]),
     (
         "server",
         4,

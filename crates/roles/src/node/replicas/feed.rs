@@ -145,16 +145,22 @@ impl Node {
         }
     }
 
+    /// Tells a replica what was measured, if it differs from what it was told.
+    pub(super) fn feed_measured(&mut self, session: u64) {
+        let measured = self.measured_lately();
+        let Some(known) = self.replicas.sessions.get_mut(&session) else { return };
+        let told = known.feed.measured.replace(measured.clone());
+        if told.is_none_or(|told| *told != *measured) {
+            self.tell_replica(session, ReplicaTold::Measured(Box::new((*measured).clone())));
+        }
+    }
+
     /// Tells a replica what was measured and what is reserved, as far as it differs from what it was told.
     pub(super) fn feed_soft(&mut self, session: u64) {
-        let measured = self.measured_lately();
+        self.feed_measured(session);
         let Some(known) = self.replicas.sessions.get_mut(&session) else { return };
         let mut news = Vec::new();
         let feed = &mut known.feed;
-        if !feed.measured.as_ref().is_some_and(|told| **told == *measured) {
-            news.push(ReplicaTold::Measured(Box::new((*measured).clone())));
-        }
-        feed.measured = Some(measured);
         let mut now_reserved = BTreeMap::new();
         for (region, vm, coming) in self.reserved.all() {
             let place = (region.clone(), vm.host.clone(), vm.generation.0);

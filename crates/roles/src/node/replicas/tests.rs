@@ -8,7 +8,7 @@ use dwcp_types::{Amount, Code, Mono, NodeId, Now, RegionId, TokenId, Wall, encod
 
 use super::super::{Asked, CreateVm, Effect, Input, Node, NodeConfig, Reply, Request};
 use super::*;
-use crate::protocol::{AgentMessage, Hello};
+use crate::protocol::{AgentMessage, Hello, ROUTER_SLOTS, RouterAsk, RouterBeat, RouterWord};
 use crate::replica::Replica;
 
 const HOSTS: [&str; 2] = ["h1", "h2"];
@@ -379,4 +379,59 @@ fn a_replica_that_is_behind_is_asked_nothing() {
     bench.run_ms(100);
     assert!(bench.host(ticket).is_some(), "nobody waited for it: {:?}", bench.replies.get(&ticket));
     assert_eq!(bench.node.decisions().late, 1);
+}
+
+#[test]
+fn a_router_knows_all_facts_decides_nothing_and_answers_for_its_region() {
+    // Also where the region has one controller alone.
+    let mut bench = Bench::new(1);
+    let session = u64::from(ROUTER_SLOTS) + 1;
+    let ask = |ticket: u64, region: &str| Input::Request {
+        ticket,
+        request: Box::new(Request::AskRouter(region.into(), "where?".into())),
+    };
+    bench.give(ask(50, "a"));
+    assert!(matches!(&bench.replies[&50], Reply::Refused(refusal) if refusal.code == Code::NotReady));
+    bench.connect(session);
+    bench.run_ms(1_000);
+    assert!(bench.ended.is_empty(), "{:?}", bench.ended);
+    assert!(bench.node.replicas().is_empty(), "it is no controller");
+    assert_eq!(bench.replicas[&session].facts().snapshot(1), bench.node.facts().snapshot(1));
+    let whole = bench.told.iter().position(|told| matches!(told, ReplicaTold::Routers(_))).expect("told");
+    let last = bench.told.iter().rposition(|told| matches!(told, ReplicaTold::Snapshot(_))).expect("told");
+    assert!(whole > last, "the facts are whole before routers are told of each other");
+
+    let ticket = bench.create("web", 128);
+    bench.run_ms(100);
+    assert!(bench.host(ticket).is_some(), "decided here");
+    assert!(!bench.told.iter().any(|told| matches!(told, ReplicaTold::Decide(_))));
+
+    let beat = RouterBeat { pid: 7, region: "forged".into(), requests: 3, ..RouterBeat::default() };
+    let word = RouterWord { beat, ..RouterWord::default() };
+    bench.give(Input::ReplicaSaid { session, said: Box::new(ReplicaSaid::Router(Box::new(word))) });
+    let known = bench.node.routers();
+    assert_eq!(known.len(), 1);
+    assert_eq!((known[0].region.as_str(), known[0].host.as_str(), known[0].number), ("a", "h1", 1));
+    assert_eq!(bench.node.own_beat().routers, known, "the other regions hear of it");
+
+    bench.give(ask(51, "a"));
+    let asked = bench.told.iter().rev().find_map(|told| match told {
+        ReplicaTold::AskRouter(ask) => Some(ask.clone()),
+        _ => None,
+    });
+    let asked = asked.expect("it is asked");
+    let answer = RouterAsk { text: "there".into(), ..*asked };
+    bench.give(Input::ReplicaSaid { session, said: Box::new(ReplicaSaid::RouterAnswer(Box::new(answer))) });
+    assert!(matches!(&bench.replies[&51], Reply::RouterAnswered(text) if text == "there"));
+    bench.give(ask(52, "a"));
+    bench.run_ms(3_000);
+    assert!(matches!(&bench.replies[&52], Reply::Refused(refusal) if refusal.code == Code::TimedOut));
+}
+
+#[test]
+fn a_router_on_an_unknown_host_is_turned_away() {
+    let mut bench = Bench::new(1);
+    let (region, host) = (RegionId::from("a"), HostId::from("elsewhere"));
+    bench.give(Input::ReplicaUp { session: 9, region, host, slot: ROUTER_SLOTS });
+    assert_eq!(bench.ended.pop().map(|(session, _)| session), Some(9));
 }

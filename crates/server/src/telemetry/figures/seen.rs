@@ -3,7 +3,7 @@
 use dwcp_api::region::RegionSummary;
 use dwcp_api::vm::VmState;
 use dwcp_roles::node::{Decisions, HostNow, LinkReading, Measures};
-use dwcp_roles::protocol::Usage;
+use dwcp_roles::protocol::{RouterWord, Usage};
 use dwcp_state::{
     DiskProof, FEDERATION_GROUP, Failover, FailoverVm, GuardState, HostStanding, MoveState, ProtectionMode,
     RegionFacts,
@@ -32,6 +32,8 @@ pub struct Seen {
     pub process: Measures,
     pub uptime_ms: u64,
     pub decisions: Decisions,
+    /// The routers that are linked to this node, with the region of each.
+    pub routers: Vec<RouterWord>,
     /// The last failover of each region that had one.
     pub failovers: Vec<SeenFailover>,
     /// Only where the federation's group is led.
@@ -105,6 +107,7 @@ impl Seen {
             process: beat.measures,
             uptime_ms: view.now.mono.ms_since(view.node.started()),
             decisions: view.node.decisions().clone(),
+            routers: view.node.routers_here().cloned().collect(),
             failovers: last_failovers(all.core.failovers.values()),
             federation: view.node.leads(FEDERATION_GROUP).then(|| federation(view)),
         }

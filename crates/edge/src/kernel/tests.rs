@@ -1,0 +1,201 @@
+use std::process::Output;
+
+use super::*;
+
+fn net(text: &str) -> Net {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_table_names_addresses_and_ports_and_nothing_else() {
+    let listens =
+        [("10.0.0.1", 80, false), ("10.0.0.1", 443, false), ("10.0.0.1", 53, true), ("::", 80, false)];
+    let listens = listens.map(|(ip, port, udp)| Listen { address: ip.parse().unwrap(), port, udp });
+    let text = render::table("dwcp-r1", &listens);
+    assert!(
+        text.starts_with("add table inet dwcp-r1\ndelete table inet dwcp-r1\ntable inet dwcp-r1 {\n"),
+        "{text}"
+    );
+    for line in [
+        "    type filter hook prerouting priority -300; policy accept;\n",
+        "    ip daddr 10.0.0.1 tcp dport { 80, 443 } goto guard\n",
+        "    ip daddr 10.0.0.1 udp dport { 53 } goto guard\n",
+        "    fib daddr type local tcp dport { 80 } goto guard\n",
+        "    ip saddr @white4 return\n    ip6 saddr @white6 return\n",
+        "    ip6 saddr @nets6 counter name nets6 drop\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn sets_have_nothing_that_overlaps_and_only_what_lasts() {
+    let blocked = [
+        ("10.0.0.0/8", 90_000),
+        ("10.1.0.0/16", 99_000),
+        ("10.0.0.0/8", 95_000),
+        ("11.0.0.0/8", 1_500),
+        ("10.1.2.3", 70_000),
+        ("2001:db8::/64", 80_000),
+    ];
+    let blocked = blocked.map(|(text, until)| (net(text), until));
+    let (filter, left_out) = Filter::new(&blocked, &[net("10.1.0.0/16"), net("10.1.2.0/24")], 1_000);
+    assert_eq!(left_out, 0);
+    assert_eq!(filter.nets4, [(net("10.0.0.0/8"), 95_000)]);
+    assert_eq!(filter.hosts4, [(net("10.1.2.3"), 70_000)]);
+    assert_eq!(filter.nets6, [(net("2001:db8::/64"), 80_000)]);
+    assert_eq!(filter.white4, [net("10.1.0.0/16")]);
+    let many: Vec<(Net, u64)> = (0..filter::MOST as u32 + 5)
+        .map(|i| (Net::host(std::net::Ipv4Addr::from_bits(i * 3).into()), 10_000 + u64::from(i)))
+        .collect();
+    let (filter, left_out) = Filter::new(&many, &[], 0);
+    assert_eq!((filter.networks(), left_out), (filter::MOST, 5));
+    assert!(filter.hosts4.iter().all(|(_, until)| *until >= 10_005), "the shortest were left out");
+}
+
+#[test]
+fn only_changes_are_told() {
+    let of = |blocked: &[(&str, u64)]| {
+        Filter::new(&blocked.iter().map(|(text, until)| (net(text), *until)).collect::<Vec<_>>(), &[], 0).0
+    };
+    let one = of(&[("10.0.0.1", 60_000)]);
+    let two = of(&[("10.0.0.1", 60_000), ("10.0.0.2", 61_900)]);
+    assert_eq!(render::changes("t", &one, &one, 0), "");
+    assert_eq!(render::changes("t", &one, &two, 0), "add element inet t hosts4 { 10.0.0.2 timeout 61s }\n");
+    let less = render::changes("t", &two, &one, 0);
+    assert_eq!(less, "flush set inet t hosts4\nadd element inet t hosts4 { 10.0.0.1 timeout 60s }\n");
+    assert_eq!(
+        render::changes("t", &one.lasting(59_500), &Filter::default(), 59_500),
+        "",
+        "the kernel ended it"
+    );
+}
+
+#[test]
+fn a_missing_or_failing_nft_is_an_error_that_says_so() {
+    let start = |name: &str, words: &[&str]| {
+        Kernel::start(name, Vec::new(), words.iter().map(|word| (*word).to_owned()).collect()).err().unwrap()
+    };
+    assert!(start("r1", &["/nowhere/nft"]).contains("cannot run /nowhere/nft"));
+    assert!(start("r1", &["false"]).contains("false refuses"));
+    assert!(start("r1", &[]).contains("no command"));
+    assert!(start("r1; flush ruleset", &["nft"]).contains("cannot be a table's name"));
+}
+
+#[test]
+fn counters_are_read() {
+    let text = r#"{"nftables":[{"metainfo":{}},{"counter":{"family":"inet","name":"hosts4","table":"t","handle":1,"packets":3,"bytes":180}}]}"#;
+    assert_eq!(read_counters(text).unwrap()["hosts4"], Dropped { packets: 3, bytes: 180 });
+    assert_eq!(read_counters("{}"), None);
+    assert_eq!(read_counters("x"), None);
+}
+
+/// A router and a client in network namespaces of their own, joined by a pair of interfaces.
+struct Two {
+    router: String,
+    client: String,
+}
+
+fn run(words: &str) -> Output {
+    let mut words = words.split(' ');
+    Command::new(words.next().unwrap()).args(words).output().unwrap()
+}
+
+impl Two {
+    fn new() -> Option<Two> {
+        let router = format!("dwcp-t-{}", std::process::id());
+        let client = format!("{router}c");
+        let made = |name: &str| match Command::new("ip").args(["netns", "add", name]).output() {
+            Ok(out) if out.status.success() => true,
+            other => {
+                println!("skipped: no network namespace here: {other:?}");
+                false
+            }
+        };
+        if !made(&router) {
+            return None;
+        }
+        let two = Two { router, client };
+        if !made(&two.client) {
+            return None;
+        }
+        let Two { router, client } = &two;
+        for words in [
+            format!("ip link add v0 netns {router} type veth peer name v1 netns {client}"),
+            format!("ip -n {router} addr add 10.99.0.1/24 dev v0"),
+            format!("ip -n {client} addr add 10.99.0.2/24 dev v1"),
+            format!("ip -n {client} addr add 10.99.0.3/24 dev v1"),
+            format!("ip -n {router} addr add fd99::1/64 dev v0 nodad"),
+            format!("ip -n {client} addr add fd99::2/64 dev v1 nodad"),
+            format!("ip -n {router} link set v0 up"),
+            format!("ip -n {client} link set v1 up"),
+            format!("ip -n {router} link set lo up"),
+        ] {
+            let out = run(&words);
+            assert!(out.status.success(), "{words}: {}", String::from_utf8_lossy(&out.stderr));
+        }
+        Some(two)
+    }
+
+    fn nft(&self) -> Vec<String> {
+        ["ip", "netns", "exec", &self.router, "nft"].map(str::to_owned).to_vec()
+    }
+
+    /// The client reaches a port: it is told at once that nobody is there. Otherwise it hears nothing.
+    fn reaches(&self, to: &str, port: u16) -> bool {
+        let connect = format!("exec 3<>/dev/tcp/{to}/{port}");
+        let out = Command::new("ip")
+            .args(["netns", "exec", &self.client, "timeout", "1", "bash", "-c", &connect])
+            .output()
+            .unwrap();
+        out.status.code() != Some(124)
+    }
+
+    fn tables(&self) -> String {
+        let out = Command::new("ip")
+            .args(["netns", "exec", &self.router, "nft", "list", "tables"])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+}
+
+impl Drop for Two {
+    fn drop(&mut self) {
+        run(&format!("ip netns del {}", self.router));
+        run(&format!("ip netns del {}", self.client));
+    }
+}
+
+#[test]
+fn the_kernel_drops_who_is_blocked_at_the_routers_ports_only_and_nobody_whitelisted() {
+    let Some(two) = Two::new() else { return };
+    let at = |ip: &str, port| Listen { address: ip.parse().unwrap(), port, udp: false };
+    let listens = vec![at("10.99.0.1", 80), at("::", 443)];
+    let mut kernel = Kernel::start("test", listens, two.nft()).unwrap();
+    assert!(two.reaches("10.99.0.1", 80) && two.reaches("fd99::1", 443));
+    let until = 1_000_000;
+    let synced = kernel.sync(&[(net("10.99.0.0/24"), until), (net("fd99::/64"), until)], &[], 0).unwrap();
+    assert_eq!(synced, Synced { networks: 2, left_out: 0 });
+    assert!(!two.reaches("10.99.0.1", 80), "blocked");
+    assert!(!two.reaches("fd99::1", 443), "blocked");
+    assert!(two.reaches("10.99.0.1", 22), "not a port of the router");
+    let dropped = kernel.dropped().unwrap();
+    assert!(dropped["nets4"].packets > 0 && dropped["nets6"].packets > 0, "{dropped:?}");
+    assert_eq!(dropped["hosts4"], Dropped::default());
+    kernel.sync(&[(net("10.99.0.0/24"), until)], &[net("10.99.0.2")], 0).unwrap();
+    assert!(two.reaches("10.99.0.1", 80), "whitelisted");
+    assert!(two.reaches("fd99::1", 443), "no longer blocked");
+    assert_eq!(kernel.dropped().unwrap()["nets4"], dropped["nets4"], "counts go on");
+    kernel.sync(&[(net("10.99.0.2"), 2_000)], &[], 0).unwrap();
+    assert!(!two.reaches("10.99.0.1", 80), "blocked by itself");
+    std::thread::sleep(std::time::Duration::from_millis(2_200));
+    assert!(two.reaches("10.99.0.1", 80), "the kernel ends it by itself");
+    run(&format!("ip netns exec {} nft flush ruleset", two.router));
+    assert!(kernel.sync(&[(net("10.99.0.2"), 90_000)], &[], 0).is_err(), "somebody took the table");
+    kernel.sync(&[(net("10.99.0.2"), 90_000)], &[], 0).unwrap();
+    assert!(!two.reaches("10.99.0.1", 80), "the table was made again");
+    assert!(two.tables().contains("dwcp-test"));
+    drop(kernel);
+    assert!(!two.tables().contains("dwcp-test") && two.reaches("10.99.0.1", 80));
+}

@@ -1,0 +1,159 @@
+//! A connection that speaks HTTP.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use dwcp_decide::route::Place;
+use hyper::header::HeaderValue;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::line::{Due, Line, Watched};
+use super::pace::Paces;
+use super::shared::{Closing, Shared};
+use super::turn;
+
+/// HTTP/2's windows, bytes: of one request's body, and of all of a connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// The most that is read or written ahead for one client, bytes.
+const BUFFER: usize = 128 * 1024;
+const SEND_BUFFER: usize = 128 * 1024;
+/// How long an orderly end may take when nothing is under way, ms.
+const FAREWELL_MS: u64 = 1_000;
+
+/// What all requests of a connection have in common.
+pub(super) struct Conversation {
+    pub shared: Arc<Shared>,
+    pub line: Arc<Line>,
+    pub place: Option<Place>,
+    /// It came by TLS.
+    pub secure: bool,
+    pub http2: bool,
+    /// The other side is a balancer whose word about clients counts.
+    pub trusted: bool,
+    /// The other side's address.
+    pub peer_text: HeaderValue,
+    /// Of HTTP/2.
+    pub paces: Paces,
+}
+
+impl Conversation {
+    pub fn new(shared: &Arc<Shared>, line: Line, secure: bool, trusted: bool) -> Conversation {
+        let text = line.client.to_string();
+        Conversation {
+            shared: Arc::clone(shared),
+            place: shared.placing.place(line.client),
+            line: Arc::new(line),
+            secure,
+            http2: false,
+            trusted,
+            peer_text: HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown")),
+            paces: Paces::default(),
+        }
+    }
+
+    /// Serves HTTP/1.1 until its end.
+    pub async fn http1<T>(self, io: T)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let talk = Arc::new(self);
+        let limits = &talk.shared.limits;
+        let io = Watched::http1(io, Arc::clone(&talk.line), limits.header_bytes);
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(None::<Duration>);
+        builder.max_headers(limits.headers).max_header_size(limits.header_bytes).max_buf_size(BUFFER);
+        let turns = Arc::clone(&talk);
+        let service = service_fn(move |request| turn::take(Arc::clone(&turns), request));
+        let conn = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
+        run(&talk, conn, |conn| conn.graceful_shutdown()).await;
+    }
+
+    /// Serves HTTP/2 until its end.
+    pub async fn http2<T>(mut self, io: T)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.http2 = true;
+        let talk = Arc::new(self);
+        let limits = &talk.shared.limits;
+        let io = Watched::http2(io, Arc::clone(&talk.line));
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_pending_accept_reset_streams(limits.resets)
+            .max_local_error_reset_streams(limits.resets)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER);
+        let turns = Arc::clone(&talk);
+        let service = service_fn(move |request| turn::take(Arc::clone(&turns), request));
+        let conn = builder.serve_connection(TokioIo::new(io), service);
+        run(&talk, conn, |conn| conn.graceful_shutdown()).await;
+    }
+
+    fn due(&self) -> Due {
+        let limits = &self.shared.limits;
+        if self.http2 && self.paces.rests_ms() >= limits.write_ms {
+            return Due::Cut;
+        }
+        self.line.due(limits)
+    }
+}
+
+/// Drives a connection, and ends it when it is time.
+async fn run<C: Future>(talk: &Conversation, conn: C, farewell: impl Fn(std::pin::Pin<&mut C>)) {
+    let mut conn = std::pin::pin!(conn);
+    let mut closing = talk.shared.closing.clone();
+    let first_ms = talk.shared.limits.header_ms.min(talk.shared.limits.idle_ms);
+    let mut timer = std::pin::pin!(tokio::time::sleep(Duration::from_millis(first_ms)));
+    let mut leaving = false;
+    if *closing.borrow_and_update() != Closing::No {
+        farewell(conn.as_mut());
+    }
+    loop {
+        tokio::select! {
+            biased;
+            _ = conn.as_mut() => return,
+            () = timer.as_mut() => {
+                let wait_ms = match talk.due() {
+                    Due::Later(wait_ms) => wait_ms,
+                    Due::Idle if leaving => return,
+                    Due::Idle => {
+                        leaving = true;
+                        farewell(conn.as_mut());
+                        FAREWELL_MS
+                    }
+                    Due::Cut => {
+                        talk.line.admitted.slow.store(1, Relaxed);
+                        return;
+                    }
+                };
+                timer.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms));
+            }
+            changed = closing.changed() => {
+                if changed.is_err() || *closing.borrow() == Closing::Now {
+                    return;
+                }
+                farewell(conn.as_mut());
+            }
+        }
+    }
+}
+
+/// A hash of where a client is.
+pub(super) fn spread(ip: IpAddr, port: u16) -> u64 {
+    let bits = match ip {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64 ^ v6.to_bits() as u64,
+    };
+    super::shared::mix(super::shared::mix(bits) ^ u64::from(port))
+}

@@ -1,0 +1,58 @@
+//! `router.yaml`, with paths made whole.
+
+use std::path::{Path, PathBuf};
+
+use dwcp_config::router::RouterConfig;
+
+/// Settings of a router, ready for use.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// As the file says.
+    pub config: RouterConfig,
+    pub pki: PathBuf,
+    pub data_dir: PathBuf,
+    pub wan_file: Option<PathBuf>,
+    pub certificates: PathBuf,
+    pub geo: Option<PathBuf>,
+    /// What all routers of the federation share.
+    pub secret: [u8; 32],
+}
+
+impl Settings {
+    /// Reads and checks the file. Relative paths are taken from the file's directory.
+    ///
+    /// # Errors
+    /// Every complaint, one a line, with the file, line and column.
+    pub fn load(path: &Path) -> Result<Settings, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let config = RouterConfig::parse(&text).map_err(|complaints| {
+            let all = complaints.to_string();
+            all.lines().map(|line| format!("{}: {line}", path.display())).collect::<Vec<_>>().join("\n")
+        })?;
+        let full = std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let base = full.parent().unwrap_or(Path::new("/"));
+        Ok(Settings {
+            pki: base.join(&config.pki.dir),
+            data_dir: base.join(&config.data_dir),
+            wan_file: config.wan_file.as_ref().map(|file| base.join(file)),
+            certificates: base.join(&config.certificates),
+            geo: config.geo.as_ref().map(|folder| base.join(folder)),
+            secret: secret(&base.join(&config.secret))?,
+            config,
+        })
+    }
+}
+
+fn secret(path: &Path) -> Result<[u8; 32], String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let text = text.trim();
+    let digits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !digits {
+        return Err(format!("{}: not 64 hexadecimal digits", path.display()));
+    }
+    let mut secret = [0; 32];
+    for (byte, at) in secret.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).unwrap_or_default();
+    }
+    Ok(secret)
+}

@@ -1,0 +1,28 @@
+//! The data path over real sockets, with endpoints in the same process.
+
+#[path = "it/certificates.rs"]
+mod certificates;
+#[path = "it/dns.rs"]
+mod dns;
+#[path = "it/dns_abuse.rs"]
+mod dns_abuse;
+#[path = "it/dns_stage.rs"]
+mod dns_stage;
+#[path = "it/dns_storm.rs"]
+mod dns_storm;
+#[path = "it/endpoint.rs"]
+mod endpoint;
+#[path = "it/failing.rs"]
+mod failing;
+#[path = "it/gate.rs"]
+mod gate;
+#[path = "it/geo.rs"]
+mod geo;
+#[path = "it/passing.rs"]
+mod passing;
+#[path = "it/serving.rs"]
+mod serving;
+#[path = "it/stage.rs"]
+mod stage;
+#[path = "it/strict.rs"]
+mod strict;
