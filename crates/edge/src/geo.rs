@@ -3,11 +3,12 @@
 //! `cargo xtask geo` fetches the database. Without one the places of clients are not known, and routing goes on without.
 
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use dwcp_decide::route::Place;
 use maxminddb::{Reader, path};
@@ -55,8 +56,9 @@ struct Base {
     stamps: Vec<Stamp>,
 }
 
-/// When a file was written, and its length; none: it is not there.
-type Stamp = Option<(SystemTime, u64)>;
+/// Which file is under a name (its inode, when that last changed in seconds and nanoseconds, its length in
+/// bytes); none: no file. When it was written says nothing: archives date all their files alike.
+type Stamp = Option<(u64, i64, i64, u64)>;
 
 impl Geo {
     /// Of the files in a folder.
@@ -180,7 +182,7 @@ impl Base {
 fn stamps(folder: &Path) -> Vec<Stamp> {
     let stamp = |name: &str| {
         let about = std::fs::metadata(folder.join(name)).ok()?;
-        Some((about.modified().ok()?, about.len()))
+        Some((about.ino(), about.ctime(), about.ctime_nsec(), about.len()))
     };
     [COUNTRIES, SYSTEMS, OWN].map(stamp).to_vec()
 }

@@ -2,9 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use dwcp_decide::route::{Algorithm, EndpointRow, Place, RegionRow, ServiceRow, Table};
@@ -15,6 +13,8 @@ use dwcp_edge::routes::Current;
 use hickory_proto::op::{Edns, Message, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
 use hickory_proto::rr::{Name, RData, RecordType};
+
+use crate::stage::Folder;
 
 const EU: usize = 0;
 const BARE: usize = 1;
@@ -29,7 +29,7 @@ const SHORT: Duration = Duration::from_millis(400);
 pub struct Stage {
     pub dns: Dns,
     pub current: Arc<Current>,
-    folder: PathBuf,
+    _folder: Folder,
 }
 
 impl Stage {
@@ -42,10 +42,10 @@ impl Stage {
     }
 
     pub fn guarded(change: impl FnOnce(&mut DnsConfig), guard: Arc<dyn Guard>) -> Stage {
-        let folder = new_folder();
+        let folder = Folder::new();
         let own = format!("{DUBLIN},53.3,-6.3\n{VIRGINIA},38.9,-77.4\n2001:db8:1::/48,53.3,-6.3\n");
-        std::fs::write(folder.join(OWN), own).expect("a file");
-        let geo = Arc::new(Geo::open(&folder).expect("networks of our own"));
+        std::fs::write(folder.0.join(OWN), own).expect("a file");
+        let geo = Arc::new(Geo::open(&folder.0).expect("networks of our own"));
         let current = Arc::new(Current::new(table()));
         let mut config = DnsConfig::new("dwcp.test.", IpAddr::from([192, 0, 2, 99])).expect("a zone");
         config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
@@ -56,7 +56,7 @@ impl Stage {
         config.nsid = "router-1".into();
         change(&mut config);
         let dns = Dns::start(&config, Arc::clone(&current), Some(geo), guard).expect("it starts");
-        Stage { dns, current, folder }
+        Stage { dns, current, _folder: folder }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -101,21 +101,6 @@ impl Stage {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time");
         stream
     }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// An empty folder.
-pub fn new_folder() -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Relaxed);
-    let folder = std::env::temp_dir().join(format!("dwcp-edge-{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    folder
 }
 
 pub fn framed(request: &[u8]) -> Vec<u8> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use dwcp_edge::geo::{COUNTRIES, Geo, OWN, SYSTEMS};
 
-use crate::dns_stage::new_folder;
+use crate::stage::Folder;
 
 /// A database in MaxMind's form with IPv4 networks of 8 bits: each with a value that is written already.
 fn database(networks: &[(u8, Vec<u8>)]) -> Vec<u8> {
@@ -69,15 +69,15 @@ fn ip(text: &str) -> IpAddr {
 
 #[test]
 fn a_client_is_where_people_of_its_country_live() {
-    let folder = new_folder();
+    let folder = Folder::new();
     std::fs::write(
-        folder.join(COUNTRIES),
+        folder.0.join(COUNTRIES),
         database(&[(5, country("DE")), (9, country("AU")), (11, country("ZZ"))]),
     )
     .expect("a file");
     let system = map(&[[text("autonomous_system_number"), number32(64_500)].concat()]);
-    std::fs::write(folder.join(SYSTEMS), database(&[(5, system)])).expect("a file");
-    let geo = Geo::open(&folder).expect("a database");
+    std::fs::write(folder.0.join(SYSTEMS), database(&[(5, system)])).expect("a file");
+    let geo = Geo::open(&folder.0).expect("a database");
     let german = geo.look(ip("5.6.7.8"));
     assert_eq!((german.country, german.asn), (Some(*b"DE"), Some(64_500)));
     let place = german.place.expect("a place");
@@ -93,11 +93,20 @@ fn a_client_is_where_people_of_its_country_live() {
 
 #[test]
 fn a_file_that_changes_is_read_again_and_a_damaged_one_is_not_used() {
-    let folder = new_folder();
-    let file = folder.join(COUNTRIES);
+    let folder = Folder::new();
+    let file = folder.0.join(COUNTRIES);
     std::fs::write(&file, database(&[(5, country("DE"))])).expect("a file");
-    let geo = Geo::open(&folder).expect("a database");
-    std::fs::write(&file, database(&[(5, country("FR")), (6, country("DE"))])).expect("a file");
+    let geo = Geo::open(&folder.0).expect("a database");
+    // Another file of the same length that is said to have been written at the same time, as archives do.
+    let next = folder.0.join("next");
+    std::fs::write(&next, database(&[(5, country("FR"))])).expect("a file");
+    let written = std::fs::metadata(&file).and_then(|about| about.modified()).expect("a time");
+    std::fs::File::options()
+        .write(true)
+        .open(&next)
+        .and_then(|next| next.set_modified(written))
+        .expect("set");
+    std::fs::rename(&next, &file).expect("a file");
     geo.look_again();
     assert_eq!(geo.look(ip("5.6.7.8")).country, Some(*b"FR"));
     std::fs::write(&file, "damaged").expect("a file");
@@ -111,21 +120,21 @@ fn a_file_that_changes_is_read_again_and_a_damaged_one_is_not_used() {
 
 #[test]
 fn a_folder_without_a_database_says_how_to_get_one() {
-    let reason = Geo::open(&new_folder()).err().expect("there is none");
+    let reason = Geo::open(&Folder::new().0).err().expect("there is none");
     assert!(reason.contains("cargo xtask geo"), "{reason}");
 }
 
 #[test]
 fn networks_of_our_own_go_before_countries_and_the_narrowest_first() {
-    let folder = new_folder();
-    std::fs::write(folder.join(COUNTRIES), database(&[(10, country("DE"))])).expect("a file");
-    std::fs::write(folder.join(OWN), "# offices\n10.0.0.0/8, 1.0, 2.0\n10.7.0.0/16,3.5,4.5\n")
+    let folder = Folder::new();
+    std::fs::write(folder.0.join(COUNTRIES), database(&[(10, country("DE"))])).expect("a file");
+    std::fs::write(folder.0.join(OWN), "# offices\n10.0.0.0/8, 1.0, 2.0\n10.7.0.0/16,3.5,4.5\n")
         .expect("a file");
-    let geo = Geo::open(&folder).expect("a database");
+    let geo = Geo::open(&folder.0).expect("a database");
     let at = |text: &str| geo.look(ip(text)).place.map(|place| (place.latitude, place.longitude));
     assert_eq!((at("10.1.0.1"), at("10.7.0.1")), (Some((1.0, 2.0)), Some((3.5, 4.5))));
     for wrong in ["10.0.0.0/33,1,2", "10.0.0.0,1,2", "10.0.0.0/8,91,2", "x/8,1,2", "10.0.0.0/8,1"] {
-        std::fs::write(folder.join(OWN), wrong).expect("a file");
-        assert!(Geo::open(&folder).is_err(), "{wrong}");
+        std::fs::write(folder.0.join(OWN), wrong).expect("a file");
+        assert!(Geo::open(&folder.0).is_err(), "{wrong}");
     }
 }

@@ -256,7 +256,8 @@ async fn answers_that_two_could_read_in_two_ways_are_no_answers() {
     let shop = Endpoint::raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await;
     let stage = Stage::of(vec![service("shop", &[&shop])]).await;
     let cut = stage.raw("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
-    assert!(cut.contains("content-length: 10\r\n") && cut.ends_with("abc"), "{cut}");
+    // The connection ends before the tenth byte, whether or not the first three were on their way.
+    assert!(cut.is_empty() || cut.contains("content-length: 10\r\n") && cut.ends_with("abc"), "{cut}");
     let shop = Endpoint::raw(b"HTTP/1.1 200 OK\r\n\r\nuntil the end").await;
     let stage = Stage::of(vec![service("shop", &[&shop])]).await;
     assert_eq!(stage.get("shop.test", "/").await.body, "until the end");
