@@ -20,6 +20,7 @@ pub mod event;
 pub mod failover;
 pub mod federation;
 pub mod freeze;
+pub mod guard;
 pub mod host;
 pub mod image;
 pub mod incident;

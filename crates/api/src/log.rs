@@ -8,7 +8,7 @@ endpoint! {
 request! {
     /// Which lines: those that fulfil everything that is given.
     pub struct LogQueryRequest {
-        /// `federation-controller`, `state-manager`, `global-router`, `monitor`, `security`, `agent`; several separated by commas.
+        /// `federation-controller`, `state-manager`, `global-router`, `firewall`, `monitor`, `security`, `agent`; several separated by commas.
         pub component: Option<String>,
         /// `info`, `warning`, `error`; several separated by commas.
         pub level: Option<String>,

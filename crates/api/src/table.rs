@@ -63,6 +63,7 @@ rows! {
     inspection: RegionInspect ProcessList;
     site: RegionConfigure EndpointList EndpointSet RegionDecommission;
     routing: RoutingRead RoutingConfigure ServiceList ServiceSet ServiceRemove ServiceDrain RouterList RouteSimulate;
+    guard: GuardRead GuardConfigure BlockAdd BlockRemove WhitelistChange AttackList AttackValidate TrafficRead;
     upgrade: ReleaseList ReleaseUpload ReleasePublish RegionUpgrade;
     failover: FailoverStart FailoverList FailoverRead;
     configuration: ConfigurationRead;

@@ -8,6 +8,7 @@ mod context;
 mod control;
 mod controllers;
 mod dashboards;
+mod ddos;
 mod drill;
 mod events;
 mod failover;
@@ -41,6 +42,7 @@ mod state_sync;
 mod survivability;
 mod tokens;
 mod traces;
+mod traffic;
 mod upgrades;
 mod verify;
 mod vms;
@@ -104,6 +106,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Trace(command) => traces::run(session, command),
         Command::Network(_) => federation::latency_matrix(session),
         Command::Security(SecurityCommand::Token(command)) => tokens::run(session, command),
+        Command::Security(SecurityCommand::FirewallLogs(wanted)) => logs::firewall(session, wanted),
         Command::Routing(command) => routing::run(session, command),
         Command::Runbook(command) => runbook::run(session, command),
         Command::Dev(DevCommand::Link(command)) => links::run(session, command),

@@ -3,6 +3,7 @@
 mod alerting;
 mod backup;
 mod configuration;
+mod ddos;
 mod drill;
 mod federation;
 mod image;
@@ -31,6 +32,7 @@ use dwcp_config::units;
 pub use alerting::*;
 pub use backup::*;
 pub use configuration::*;
+pub use ddos::*;
 pub use drill::*;
 pub use federation::*;
 pub use image::*;
@@ -185,7 +187,7 @@ pub enum Command {
     /// Runbooks of the operations guide.
     #[command(subcommand)]
     Runbook(RunbookCommand),
-    /// Tokens.
+    /// Tokens, and who was kept out.
     #[command(subcommand)]
     Security(SecurityCommand),
     /// Development federations: emulated links.

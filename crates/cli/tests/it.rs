@@ -11,6 +11,7 @@ mod it {
     mod endpoints;
     mod exits;
     mod fake;
+    mod guard_answers;
     mod guide;
     mod incident_answers;
     mod looks;

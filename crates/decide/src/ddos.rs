@@ -8,6 +8,7 @@
 mod attack;
 mod baseline;
 mod detect;
+mod journal;
 mod lists;
 mod merge;
 mod net;
@@ -18,8 +19,9 @@ mod validate;
 pub use attack::{Attack, AttackKind, Evidence, Judgement, Status, Verdict, attack_name};
 pub use baseline::{Baseline, Hour, Sample, Shares, Typical};
 pub use detect::{Detection, Detector, Event, Kind, Learned, Phase, ServiceTraffic, Talker, Traffic};
+pub use journal::{JournalChange, journal};
 pub use lists::{Lists, Matches};
 pub use merge::{BlockSeen, Merged, RouterReport, Sighting, merge};
 pub use net::{Country, Net, hash_text};
-pub use settings::{Action, Block, GuardPolicy, Target, Whitelisted};
+pub use settings::{Action, Block, GuardPolicy, Pardon, Target, Whitelisted, block_id};
 pub use validate::validate;

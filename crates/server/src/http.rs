@@ -20,6 +20,7 @@ mod failover_record;
 mod failovers;
 mod federation;
 mod freeze;
+mod guard;
 mod hosts;
 mod images;
 mod incidents;

@@ -2,6 +2,7 @@
 //! it; what it decides is a document of the federation before anybody is told, so that the next leader goes on there.
 
 pub mod alerts;
+pub mod attacks;
 pub mod documents;
 pub mod evaluate;
 pub mod glance;

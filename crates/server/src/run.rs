@@ -161,6 +161,7 @@ fn answering(config: &RegionConfig, region: &Region, log: &Log) -> Arc<Api> {
     let notifications = config.monitoring.notifications.clone();
     tokio::spawn(monitor::settings::keep(api.monitor().clone(), notifications, log.clone()));
     tokio::spawn(monitor::outbox::keep(api.monitor().clone(), log.clone()));
+    tokio::spawn(monitor::attacks::keep(api.monitor().clone(), log.clone()));
     tokio::spawn(monitor::heartbeat::keep(api.monitor().clone(), log.clone()));
     tokio::spawn(records::keep(region.node.clone()));
     tokio::spawn(backups::keep(region.node.clone(), Places::new(config), log.clone()));

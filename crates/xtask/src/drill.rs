@@ -4,6 +4,7 @@
 //! federation. The federation is the drill's own and goes with it, also when a drill fails.
 
 mod async_loss;
+mod attack;
 mod backup;
 mod bitrot;
 mod breaks;
@@ -76,6 +77,12 @@ const DRILLS: [(&str, &str, bool, Run); 29] = [
         "users reach VMs through every router while a VM moves, every server is dead, and a region dies",
         false,
         routing::routing,
+    ),
+    (
+        "attack",
+        "floods are found, judged and kept out at every router, and users notice nothing",
+        false,
+        attack::attack,
     ),
     ("kill-each", "every region dies in its turn, also the one the CLI asks", false, regions::kill_each),
     ("kill-many", "a region with 30 VMs dies", false, regions::kill_many),

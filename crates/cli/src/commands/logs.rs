@@ -9,10 +9,10 @@ use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
-use crate::typed::{Format, LogsCommand, LogsQuery, RegionLogs, Words};
+use crate::typed::{FirewallLogs, Format, LogsCommand, LogsQuery, RegionLogs, Words};
 
-const COMPONENTS: [&str; 6] =
-    ["federation-controller", "state-manager", "global-router", "monitor", "security", "agent"];
+const COMPONENTS: [&str; 7] =
+    ["federation-controller", "state-manager", "global-router", "firewall", "monitor", "security", "agent"];
 const LEVELS: [&str; 3] = ["info", "warning", "error"];
 /// Between two looks for what is new.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
@@ -43,11 +43,29 @@ pub fn run(session: &Session, command: &LogsCommand) -> Ended {
     if wanted.follow {
         return follow(session, wanted, request);
     }
+    show(session, &request)
+}
+
+/// Who was kept out at the routers.
+pub fn firewall(session: &Session, wanted: &FirewallLogs) -> Ended {
+    let request = LogQueryRequest {
+        component: Some("firewall".to_owned()),
+        level: of("--level", &wanted.level, &LEVELS)?,
+        since_ms: wanted.since,
+        region: wanted.region.clone(),
+        grep: wanted.grep.clone(),
+        limit: wanted.limit,
+        ..Default::default()
+    };
+    show(session, &request)
+}
+
+fn show(session: &Session, request: &LogQueryRequest) -> Ended {
     read(session, || {
-        let mut found = session.call::<LogQuery>(&request)?;
+        let mut found = session.call::<LogQuery>(request)?;
         // The newest were asked for; people read from the top down.
         found.lines.reverse();
-        Ok((document(&found), without(&found.missing, wanted.region.as_ref())))
+        Ok((document(&found), without(&found.missing, request.region.as_ref())))
     })
 }
 

@@ -6,7 +6,7 @@ use dwcp_api::routing::{
     ServiceListRequest, ServiceRemove, ServiceRemoveRequest, ServiceSet, ServiceSetRequest,
 };
 
-use super::{Ended, dry, read, routes, site};
+use super::{Ended, ddos, dry, read, routes, site, traffic};
 use crate::Exit;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, Tone, words};
@@ -39,6 +39,8 @@ pub fn run(session: &Session, command: &RoutingCommand) -> Ended {
         RoutingCommand::Config(RoutingConfigCommand::Show) => config(session),
         RoutingCommand::Cache(RoutingCacheCommand::Stats) => cache(session),
         RoutingCommand::Routers { region } => routers(session, region),
+        RoutingCommand::Ddos(command) => ddos::run(session, command),
+        RoutingCommand::TrafficAnalysis(wanted) => traffic::run(session, wanted),
         RoutingCommand::Simulate(wanted) => routes::simulate(session, wanted),
         RoutingCommand::Scores { destination, region } => routes::scores(session, destination, region),
     }

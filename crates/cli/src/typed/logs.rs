@@ -15,7 +15,7 @@ pub enum LogsCommand {
 
 #[derive(Debug, Args)]
 pub struct LogsQuery {
-    /// federation-controller, state-manager, global-router, monitor, security, agent; several with commas.
+    /// federation-controller, state-manager, global-router, firewall, monitor, security, agent; several with commas.
     #[arg(long, value_name = "NAME[,NAME…]", value_parser = super::words)]
     pub component: Option<Words>,
     /// info, warning, error; several with commas.

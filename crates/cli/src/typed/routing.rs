@@ -3,6 +3,8 @@
 use clap::{Args, Subcommand, ValueEnum};
 use dwcp_config::units;
 
+use super::{DdosCommand, TrafficAnalysisArgs};
+
 #[derive(Debug, Subcommand)]
 pub enum RoutingCommand {
     /// Where users reach the regions, and endpoints of services.
@@ -37,6 +39,11 @@ pub enum RoutingCommand {
     ///
     /// Example: dwcp-cli routing simulate --source-ip 203.0.113.7 --destination demo.dwcp.test
     Simulate(SimulateArgs),
+    /// Attackers: detected, judged, kept out.
+    #[command(subcommand)]
+    Ddos(DdosCommand),
+    /// Who sends how much to which service, and what was kept out.
+    TrafficAnalysis(TrafficAnalysisArgs),
     /// Every region as a router compares them for a service, the best first.
     Scores {
         /// The service, or one of its names.

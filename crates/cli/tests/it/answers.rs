@@ -424,6 +424,7 @@ fn refused(request: &Arrived) -> Option<Reply> {
         .or_else(|| super::backup_answers::refused(request))
         .or_else(|| super::site_answers::answer(request))
         .or_else(|| super::routing_answers::answer(request))
+        .or_else(|| super::guard_answers::answer(request))
         .or_else(|| super::membership_answers::answer(request))
         .or_else(|| super::controllers_answers::answer(request))
         .or_else(|| super::telemetry_answers::answer(request))

@@ -38,7 +38,7 @@ fn no_command_is_both_available_and_not() {
 #[test]
 fn a_group_without_its_command_is_told_as_typed() {
     let told = |line: &str| guide::unavailable(&words(line));
-    assert_eq!(told("dwcp-cli routing ddos").as_deref(), Some("routing ddos"));
+    assert_eq!(told("dwcp-cli billing credit").as_deref(), Some("billing credit"));
     assert_eq!(
         told("dwcp-cli --format json federation monitoring sla report").as_deref(),
         Some("federation monitoring sla report")

@@ -224,6 +224,7 @@ const FILES: [(&str, &[&str]); 21] = [
             "federation region announce-decommission --region sa-east-1",
         ],
     ),
+    ("ddos", &super::guard_answers::COMMANDS),
     ("routing", &super::routing_answers::COMMANDS),
     (
         "vms",

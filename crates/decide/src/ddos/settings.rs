@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Country, Net};
+use super::{Country, Net, hash_text};
 
 /// What may be done with somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +83,41 @@ impl fmt::Display for Target {
     }
 }
 
+impl FromStr for Target {
+    type Err = String;
+
+    /// An address or network, `AS64500`, a country's two letters, `service:NAME` or `service:NAME/path`.
+    fn from_str(text: &str) -> Result<Target, String> {
+        if let Some(rest) = text.strip_prefix("service:") {
+            let (service, path) =
+                rest.split_once('/').map_or((rest, None), |(name, path)| (name, Some(path)));
+            let (service, path) = (service.to_owned(), path.map(|path| format!("/{path}")));
+            return match (service.is_empty(), path) {
+                (true, _) => Err(format!("{text:?} names no service")),
+                (false, Some(path)) => Ok(Target::Path { service, path }),
+                (false, None) => Ok(Target::Service(service)),
+            };
+        }
+        if let Some(number) = text.strip_prefix("AS").or_else(|| text.strip_prefix("as"))
+            && !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            let asn = number.parse().ok().filter(|asn| *asn > 0);
+            return asn.map(Target::Asn).ok_or_else(|| format!("{text:?} is no autonomous system"));
+        }
+        if text.len() == 2 && text != "--" {
+            return text.parse().map(Target::Country);
+        }
+        let net: Net = text.parse()?;
+        Ok(if net.is_host() { Target::Ip(net) } else { Target::Cidr(net) })
+    }
+}
+
+/// The id of the federation's block of somebody: the same again for the same, so that there is one of it.
+pub fn block_id(what: &Target, action: Action) -> String {
+    format!("block-{:016x}", hash_text(0, &format!("{} {what:?}", action.name())))
+}
+
 /// Somebody is kept out, or slowed down, for a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Block {
@@ -114,6 +150,14 @@ pub struct Whitelisted {
     /// none: until it is removed.
     #[serde(default)]
     pub until_ms: Option<u64>,
+}
+
+/// People took back what routers did by themselves: they don't do it again until then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pardon {
+    pub what: Target,
+    pub owner: String,
+    pub until_ms: u64,
 }
 
 /// What is too much, and what is done then.
@@ -153,6 +197,7 @@ pub struct GuardPolicy {
     /// For how long a solved challenge counts, ms.
     pub clearance_ms: u64,
     pub whitelist: Vec<Whitelisted>,
+    pub pardons: Vec<Pardon>,
 }
 
 impl Default for GuardPolicy {
@@ -175,11 +220,12 @@ impl Default for GuardPolicy {
             challenge_bits: 16,
             clearance_ms: 1_800_000,
             whitelist: Vec::new(),
+            pardons: Vec::new(),
         }
     }
 }
 
-/// The most entries of a policy's whitelist.
+/// The most entries of a policy's whitelist, and the most pardons.
 const MOST_WHITELISTED: usize = 10_000;
 const DAY_MS: u64 = 86_400_000;
 
@@ -207,6 +253,7 @@ impl GuardPolicy {
         within("challenge_bits", self.challenge_bits.into(), 1, 24);
         within("clearance_ms", self.clearance_ms, 10_000, DAY_MS);
         within("whitelist's length", self.whitelist.len() as u64, 0, MOST_WHITELISTED as u64);
+        within("pardons' number", self.pardons.len() as u64, 0, MOST_WHITELISTED as u64);
         let odd = |entry: &&Whitelisted| entry.what.net().is_none() && !matches!(entry.what, Target::Asn(_));
         for entry in self.whitelist.iter().filter(odd) {
             wrong.push(format!(
@@ -215,5 +262,40 @@ impl GuardPolicy {
             ));
         }
         wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_as_people_write_them() {
+        let net = |text: &str| text.parse::<Net>().expect("a network");
+        let service = || "shop".to_owned();
+        for (text, target) in [
+            ("203.0.113.7", Target::Ip(net("203.0.113.7"))),
+            ("203.0.113.0/24", Target::Cidr(net("203.0.113.0/24"))),
+            ("2001:db8::/32", Target::Cidr(net("2001:db8::/32"))),
+            ("AS64500", Target::Asn(64_500)),
+            ("cn", Target::Country(Country::of(*b"CN"))),
+            ("as", Target::Country(Country::of(*b"AS"))),
+            ("service:shop", Target::Service(service())),
+            ("service:shop/login", Target::Path { service: service(), path: "/login".to_owned() }),
+        ] {
+            assert_eq!(text.parse(), Ok(target), "{text}");
+        }
+        for wrong in ["", "AS0", "AS99999999999", "203.0.113.7/24", "service:", "service:/x", "--", "C1", "x"]
+        {
+            assert!(wrong.parse::<Target>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_block_has_one_id_for_the_same_and_others_for_others() {
+        let id = |text: &str, action| block_id(&text.parse().expect("a target"), action);
+        assert_eq!(id("203.0.113.7", Action::Blacklist), id("203.0.113.7/32", Action::Blacklist));
+        assert_ne!(id("203.0.113.7", Action::Blacklist), id("203.0.113.7", Action::Tarpit));
+        assert_ne!(id("203.0.113.7", Action::Blacklist), id("203.0.113.8", Action::Blacklist));
     }
 }

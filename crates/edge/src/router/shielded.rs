@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dwcp_decide::ddos::{Block, Country, GuardPolicy, RouterReport, Status};
+use dwcp_decide::ddos::{Action, Block, Country, GuardPolicy, Net, RouterReport, Status};
 use dwcp_roles::protocol::RouterBeat;
 use dwcp_state::{DocumentKind, Federation};
 use dwcp_types::Revision;
@@ -16,12 +16,16 @@ use super::link::wall_ms;
 use super::{Settings, Shared};
 use crate::geo::Geo;
 use crate::kernel::{Kernel, Listen};
-use crate::shield::{Secrets, Setup, Shield};
+use crate::shield::{DropRecord, Secrets, Setup, Shield};
 
 /// The document that says what is too much.
 const POLICY_ID: &str = "policy";
 /// Between two times at which the kernel is handed what it may drop.
 const KERNEL_EVERY: Duration = Duration::from_millis(500);
+
+/// Between two times at which it is logged who was not served, s, and the lines that tell of one source each.
+const LOG_EVERY_S: u64 = 10;
+const LOGGED: usize = 32;
 
 /// What was said last about whom to keep out.
 #[derive(Default)]
@@ -37,6 +41,8 @@ pub struct Heard {
     /// Attacks of the last report, and how many there were in all.
     attacks: BTreeSet<String>,
     detected: u64,
+    /// Up to which second it was said who was not served, since 1970.
+    logged_s: u64,
 }
 
 /// A key for one purpose, of the secret that all routers share.
@@ -96,7 +102,12 @@ pub fn read(shared: &Shared, facts: &Federation) -> Vec<String> {
             wrong.push(format!("{key} can't be read: {error}"));
         }
     }
+    let pardons = policy.pardons.clone();
     shared.shield.set_policy(policy);
+    let now_ms = wall_ms();
+    for pardon in pardons.iter().filter(|pardon| pardon.until_ms > now_ms) {
+        shared.shield.pardon(&pardon.what, pardon.until_ms);
+    }
     put(shared, &heard);
     wrong
 }
@@ -109,6 +120,41 @@ pub fn attacks(shared: &Shared, report: &RouterReport) -> (u64, u64) {
     heard.attacks = known;
     let active = report.attacks.iter().filter(|attack| attack.status == Status::Active).count();
     (active as u64, heard.detected)
+}
+
+/// Who was not served since that was said last, as lines for the log: those that came most often, then how many others.
+pub fn kept_out(shared: &Shared) -> Vec<String> {
+    let now_s = wall_ms() / 1_000;
+    let mut heard = shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
+    if heard.logged_s + LOG_EVERY_S > now_s {
+        return Vec::new();
+    }
+    let since_s = std::mem::replace(&mut heard.logged_s, now_s);
+    drop(heard);
+    lines(&shared.shield.drops(since_s), now_s)
+}
+
+/// The seconds before `until_s` as lines.
+fn lines(drops: &[DropRecord], until_s: u64) -> Vec<String> {
+    let mut sums: BTreeMap<(Option<Net>, &str, Action), (u64, u64)> = BTreeMap::new();
+    for one in drops.iter().filter(|one| one.at_s < until_s) {
+        let (count, seconds) = sums.entry((one.source, one.rule.as_str(), one.action)).or_default();
+        *count += one.count;
+        *seconds += 1;
+    }
+    let mut all: Vec<_> = sums.into_iter().collect();
+    all.sort_by_key(|((source, ..), (count, _))| (source.is_none(), std::cmp::Reverse(*count)));
+    let line = |((source, rule, action), (count, seconds)): &((Option<Net>, &str, Action), (u64, u64))| {
+        let who = source.map_or_else(|| "others were".to_owned(), |net| format!("{net} was"));
+        format!("{who} kept out {count} times in {seconds} s: {} ({rule})", action.name())
+    };
+    let mut lines: Vec<String> = all.iter().take(LOGGED).map(line).collect();
+    let rest = all.get(LOGGED..).unwrap_or_default();
+    if !rest.is_empty() {
+        let count: u64 = rest.iter().map(|(_, (count, _))| count).sum();
+        lines.push(format!("{} further sources were kept out {count} times", rest.len()));
+    }
+    lines
 }
 
 /// Takes what other routers say of attackers.
@@ -178,5 +224,41 @@ impl Drop for InKernel {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_not_served_is_told_once_the_most_frequent_first_and_briefly() {
+        let drop = |at_s, source: Option<&str>, count| DropRecord {
+            at_s,
+            source: source.and_then(|text| text.parse().ok()),
+            rule: "block-1".to_owned(),
+            action: Action::Blacklist,
+            count,
+        };
+        let drops = [
+            drop(5, Some("10.0.0.1"), 3),
+            drop(6, Some("10.0.0.1"), 4),
+            drop(6, Some("10.0.0.2"), 90),
+            drop(6, None, 500),
+            drop(7, Some("10.0.0.3"), 1),
+        ];
+        assert_eq!(
+            lines(&drops, 7),
+            [
+                "10.0.0.2 was kept out 90 times in 1 s: blacklist (block-1)",
+                "10.0.0.1 was kept out 7 times in 2 s: blacklist (block-1)",
+                "others were kept out 500 times in 1 s: blacklist (block-1)",
+            ]
+        );
+        let many: Vec<DropRecord> =
+            (0..100).map(|n| drop(1, Some(format!("10.0.1.{n}").as_str()), n + 1)).collect();
+        let told = lines(&many, 2);
+        assert_eq!(told.len(), LOGGED + 1);
+        assert_eq!(told[LOGGED], "68 further sources were kept out 2346 times");
     }
 }

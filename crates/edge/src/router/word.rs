@@ -31,7 +31,8 @@ pub fn word(shared: &Shared) -> RouterWord {
     let spilled = figures.spilled.load(Relaxed);
     let attacks = shielded::attacks(shared, &report);
     let beat = beat(shared, &flows, &decisions, &report);
-    RouterWord { beat, figures: RouterFigures { decisions, flows, dns, kept_out, spilled, attacks } }
+    let lines = shielded::kept_out(shared);
+    RouterWord { beat, figures: RouterFigures { decisions, flows, dns, kept_out, spilled, attacks }, lines }
 }
 
 fn beat(shared: &Shared, flows: &[FlowWord], decisions: &TimesWord, report: &RouterReport) -> RouterBeat {

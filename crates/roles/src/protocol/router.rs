@@ -10,6 +10,9 @@ use crate::node::Opaque;
 
 /// Routers connect as replicas whose number is this or more; controllers have lower ones.
 pub const ROUTER_SLOTS: u8 = 0x80;
+/// The most [`RouterWord::lines`] that are taken at a time, and the longest of them, bytes.
+pub const LINES_MOST: usize = 64;
+pub const LINE_BYTES_MOST: usize = 512;
 /// The longest [`RouterBeat::shield`] that is passed on, bytes.
 pub const SHIELD_BYTES_MOST: usize = 64 << 10;
 
@@ -108,8 +111,10 @@ wire_struct!(RouterFigures { 1 decisions, 2 flows, 3 dns, 4 kept_out, 5 spilled,
 pub struct RouterWord {
     pub beat: RouterBeat,
     pub figures: RouterFigures,
+    /// Whom it did not serve since it said that last, for the log.
+    pub lines: Vec<String>,
 }
-wire_struct!(RouterWord { 1 beat, 2 figures });
+wire_struct!(RouterWord { 1 beat, 2 figures, 3 lines });
 
 /// A question to a router; it answers in the form that it was asked in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

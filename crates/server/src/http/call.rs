@@ -162,6 +162,11 @@ pub fn reason(given: Option<&str>) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
+/// Why, as the end of a sentence.
+pub fn told(because: &str) -> String {
+    if because.is_empty() { String::new() } else { format!(" ({because})") }
+}
+
 /// Refuses what expects another revision than its record has here; `read` is the command that shows the record. Only for
 /// what is answered without a commit: where a change is applied, the group's own facts decide, and a request that was
 /// carried out before is answered as then.

@@ -13,8 +13,8 @@ use super::sender::Receiver;
 use crate::clock;
 
 /// What a region's own process logs as.
-const COMPONENTS: [&str; 5] =
-    ["federation-controller", "state-manager", "global-router", "monitor", "security"];
+const COMPONENTS: [&str; 6] =
+    ["federation-controller", "state-manager", "global-router", "firewall", "monitor", "security"];
 
 /// Upper bounds of the classic buckets of short times, ms: about two in each doubling up to ten seconds.
 const SHORT_MS: [f64; 16] =

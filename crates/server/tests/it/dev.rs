@@ -62,5 +62,6 @@ fn a_development_federation_may_keep_its_state_in_etcd() {
     assert_eq!(setup::etcd(&load("eu-west-1")).expect("in etcd").endpoints, ["https://127.77.2.1:2379"]);
     let processes = fs::read_to_string(scratch.path().join("processes.txt")).expect("list");
     let kinds: Vec<&str> = processes.lines().skip(1).filter_map(|line| line.split('\t').nth(2)).collect();
-    assert_eq!(kinds, ["etcd", "etcd", "etcd", "dwcpd", "etcd", "dwcpd", "agentd", "agentd", "agentd"]);
+    let of_regions = ["etcd", "etcd", "etcd", "dwcpd", "routerd", "etcd", "dwcpd", "routerd"];
+    assert_eq!(kinds, [&of_regions[..], &["agentd"; 3]].concat());
 }

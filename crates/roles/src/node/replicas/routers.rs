@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 use dwcp_types::{HostId, RegionId};
 
+use super::super::Level;
 use super::Node;
 use crate::protocol::{
-    ROUTER_SLOTS, ReplicaTold, RouterAsk, RouterBeat, RouterWord, RoutersTold, SHIELD_BYTES_MOST,
+    LINE_BYTES_MOST, LINES_MOST, ROUTER_SLOTS, ReplicaTold, RouterAsk, RouterBeat, RouterWord, RoutersTold,
+    SHIELD_BYTES_MOST,
 };
 
 /// Between two times at which routers are told what the others say, ms.
@@ -40,15 +42,20 @@ impl Node {
         all.into_values().collect()
     }
 
-    pub(in crate::node) fn router_said(&mut self, session: u64, word: RouterWord) {
+    pub(in crate::node) fn router_said(&mut self, session: u64, mut word: RouterWord) {
         let Some(known) = self.replicas.sessions.get_mut(&session) else { return };
         let Some(router) = &mut known.router else { return };
         // Who it is says its certificate and the number that it connected with.
         let (host, number) = (known.host.clone(), known.slot - ROUTER_SLOTS);
         let region = known.region.clone();
+        let lines = std::mem::take(&mut word.lines);
+        let name = format!("router {host}/{number}");
         **router = RouterWord { beat: RouterBeat { region, host, number, ..word.beat }, ..word };
         if router.beat.shield.0.len() > SHIELD_BYTES_MOST {
             router.beat.shield.0.clear();
+        }
+        for line in lines.iter().filter(|line| line.len() <= LINE_BYTES_MOST).take(LINES_MOST) {
+            self.log("firewall", Level::Warning, format!("{name}: {line}"));
         }
     }
 

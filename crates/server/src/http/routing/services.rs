@@ -10,10 +10,9 @@ use dwcp_decide::route::{self, Protocol, Qos, Service, Table};
 use dwcp_state::{DocumentEvent, DocumentKind, Severity};
 use dwcp_types::{Code, Refusal};
 
-use super::super::call::{Call, bad_value, reason};
+use super::super::call::{Call, bad_value, reason, told};
 use super::super::names;
 use super::super::routes::Serve;
-use super::settings::told;
 use crate::handle::View;
 use crate::monitor::documents::{self, Documents};
 

@@ -9,7 +9,7 @@ use dwcp_api::site::Setting;
 use dwcp_decide::route::{Algorithm, RoutingPolicy};
 use dwcp_state::{DocumentEvent, DocumentKind, Severity};
 
-use super::super::call::{Call, bad_value, not_offered, reason};
+use super::super::call::{Call, bad_value, not_offered, reason, told};
 use super::super::names;
 use super::super::routes::Serve;
 use crate::monitor::documents::{self, Documents};
@@ -158,11 +158,6 @@ impl Serve for RoutingConfigure {
             .collect();
         Ok(RoutingConfigured { changed: next != before, settings, notes: notes(&next) })
     }
-}
-
-/// Why, as the end of a sentence.
-pub fn told(because: &str) -> String {
-    if because.is_empty() { String::new() } else { format!(" ({because})") }
 }
 
 fn notes(policy: &RoutingPolicy) -> Vec<String> {
