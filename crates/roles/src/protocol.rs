@@ -45,8 +45,8 @@ pub use replica::{
     SNAPSHOT_PART, SnapshotPart,
 };
 pub use router::{
-    FlowWord, ROUTER_SLOTS, RouterAsk, RouterBeat, RouterFigures, RouterWord, RoutersTold, SHIELD_BYTES_MOST,
-    TimesWord,
+    FlowWord, LINE_BYTES_MOST, LINES_MOST, ROUTER_SLOTS, RouterAsk, RouterBeat, RouterFigures, RouterWord,
+    RoutersTold, SHIELD_BYTES_MOST, TimesWord,
 };
 pub use switch::{least_downtime_ms, memory_downtime_ms};
 

@@ -52,7 +52,7 @@ const ETCD: &str = "etcd";
 type Run = fn(&Stage) -> Result<(), Failure>;
 
 /// Every drill: its name, what it shows, and whether CI runs it.
-const DRILLS: [(&str, &str, bool, Run); 29] = [
+const DRILLS: [(&str, &str, bool, Run); 30] = [
     (
         "kill-one",
         "a region dies; its VMs answer elsewhere in 30 s and no write is lost",

@@ -130,7 +130,7 @@ fn blocks(all: &[&Blocked]) -> Table {
 fn exceptions(all: &[Excepted]) -> Table {
     let mut table = Table::new(&["WHO", "UNTIL", "BY", "REASON"]).or("nobody is excepted");
     for one in all {
-        let until = one.until_ms.map_or_else(|| "removed".to_owned(), words::instant);
+        let until = one.until_ms.map_or_else(|| "no end".to_owned(), words::instant);
         table.row(vec![
             Cell::from(&one.who),
             Cell::from(until),

@@ -14,6 +14,7 @@ pub fn run(session: &Session, wanted: &TrafficAnalysisArgs) -> Ended {
         let found = session.call::<TrafficRead>(&request)?;
         session.warn(&found.warnings);
         let document = Document::of(&found)
+            .pairs(vec![("looks back", words::duration(Some(found.since_ms)))])
             .section("where requests went since then", flows(&found))
             .section("services in the last second", services(&found))
             .section("sources", talkers(&found.sources))

@@ -6,7 +6,7 @@ use super::answers::answer;
 use super::fake::{Fake, Home};
 
 /// File of the transcripts, and the command lines in it.
-const FILES: [(&str, &[&str]); 21] = [
+const FILES: [(&str, &[&str]); 22] = [
     ("alerts", &super::alert_answers::COMMANDS),
     ("telemetry", &super::telemetry_answers::COMMANDS),
     (
@@ -508,6 +508,11 @@ fn commands_about_what_is_promised_print_what_their_transcript_says() {
 #[test]
 fn region_commands_print_what_their_transcript_says() {
     holds("regions");
+}
+
+#[test]
+fn commands_about_attacks_print_what_their_transcript_says() {
+    holds("ddos");
 }
 
 #[test]

@@ -142,15 +142,15 @@ mod tests {
     #[test]
     fn an_attack_keeps_its_number_and_is_written_only_when_there_is_news() {
         let first = attack("a", 1_000, 10_000, 10_000);
-        let known = after(Vec::new(), journal(&[], &[first.clone()], 10_100));
+        let known = after(Vec::new(), journal(&[], std::slice::from_ref(&first), 10_100));
         assert_eq!(known[0].id, "attack-001");
         let goes_on = Attack { last_ms: 11_000, peak_rate: 1_100, ..first.clone() };
         assert_eq!(journal(&known, &[goes_on], 11_100), JournalChange::default());
         let larger = Attack { last_ms: 12_000, ..attack("a", 9_000, 10_000, 12_000) };
-        let known = after(known, journal(&known_of("a", 1_000), &[larger.clone()], 12_100));
+        let known = after(known, journal(&known_of("a", 1_000), std::slice::from_ref(&larger), 12_100));
         assert_eq!((known[0].peak_rate, known[0].evidence.rate, known.len()), (9_000, 9_000, 1));
         let over = Attack { status: Status::Over, ..larger };
-        let known = after(known.clone(), journal(&known, &[over.clone()], 22_000));
+        let known = after(known.clone(), journal(&known, std::slice::from_ref(&over), 22_000));
         assert_eq!(known[0].status, Status::Over);
         assert_eq!(journal(&known, &[over], 23_000), JournalChange::default());
         // Back within ten minutes it is the same, later it is another one.

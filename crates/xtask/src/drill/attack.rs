@@ -4,7 +4,7 @@ use super::stage::{Stage, told};
 use crate::run::{Failure, wait_until};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::FromRawFd as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,7 +108,8 @@ fn bound(from: SocketAddrV4, to: SocketAddrV4) -> std::io::Result<TcpStream> {
 /// The status of one request; none: there was no answer.
 fn ask(region: usize, balancer: u8, client: Ipv4Addr, path: &str) -> Option<u16> {
     let mut stream = connect(region, balancer, client).ok()?;
-    let agent = if client.octets()[3] % 2 == 0 { "Mozilla/5.0 (X11)" } else { "Mozilla/5.0 (Macintosh)" };
+    let agent =
+        if client.octets()[3].is_multiple_of(2) { "Mozilla/5.0 (X11)" } else { "Mozilla/5.0 (Macintosh)" };
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: demo.dwcp.test\r\nUser-Agent: {agent}\r\nConnection: close\r\n\r\n"
     );
@@ -242,7 +243,7 @@ fn newest(stage: &Stage, target: &str) -> Result<Value, Failure> {
                 found = attacks.into_iter().find(|one| one["target"].as_str() == Some(target));
                 why = all.to_string();
             }
-            Err(failure) => why = failure.to_string(),
+            Err(failure) => why = failure.message,
         }
         found.is_some()
     });

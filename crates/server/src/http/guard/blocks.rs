@@ -7,7 +7,7 @@ use dwcp_api::guard::{
     BlockAdd, BlockAddRequest, BlockRemove, BlockRemoveRequest, BlocksChanged, WhitelistChange,
     WhitelistChangeRequest,
 };
-use dwcp_decide::ddos::{Action, Attack, Block, GuardPolicy, Net, Pardon, Target, Whitelisted, block_id};
+use dwcp_decide::ddos::{Action, Block, GuardPolicy, Net, Pardon, Target, Whitelisted, block_id};
 use dwcp_state::{DocumentEvent, DocumentKind, Severity};
 use dwcp_types::{Code, Refusal};
 

@@ -188,6 +188,7 @@ pub fn one() -> RouterWord {
     RouterWord {
         beat: RouterBeat { region: "us".into(), host: "h1".into(), ..RouterBeat::default() },
         figures,
+        lines: Vec::new(),
     }
 }
 
