@@ -49,6 +49,29 @@ fn a_flood_of_one_source_is_told_within_a_second_with_its_evidence() {
 }
 
 #[test]
+fn a_flood_of_one_source_is_one_attack_also_when_it_is_turned_away_and_its_service_is_not_limited_for_others()
+{
+    let mut world = World::new(GuardPolicy { service_factor: 2, ..GuardPolicy::default() });
+    let (web, bad) = (world.web, ip("203.0.113.7"));
+    // A connection for each request, which is of no service yet.
+    let both = &mut |_: &mut _| {
+        let request = request(bad, web, "/login", "curl");
+        vec![Event { kind: Kind::Connection, service: 0, path: 0, agent: 0, ..request }, request]
+    };
+    world.run(3_000, &mut [Source { per_s: 12_000, event: both }]);
+    // Blocked, it is turned away as soon as it connects.
+    let knocks = &mut |_: &mut _| {
+        vec![Event { kind: Kind::Connection, service: 0, path: 0, agent: 0, ..request(bad, web, "", "") }]
+    };
+    world.run(5_000, &mut [Source { per_s: 12_000, event: knocks }]);
+    let keys: BTreeSet<&str> = world.told.iter().map(|(_, one)| one.attack.key.as_str()).collect();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    let whom: BTreeSet<String> =
+        world.told.iter().flat_map(|(_, one)| &one.blocks).map(|block| block.what.to_string()).collect();
+    assert_eq!(whom, BTreeSet::from(["203.0.113.7".to_owned()]));
+}
+
+#[test]
 fn a_source_just_above_the_threshold_is_told_within_a_second_and_a_quarter() {
     let mut world = World::new(GuardPolicy::default());
     world.people(100, 5_000);

@@ -12,9 +12,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Requests a second that a source may send while this goes on. VMs without acceleration bear no more of an attack.
-const THRESHOLD: &str = "40";
-/// Of a service that is not known well: twice as much.
-const SERVICE_FACTOR: &str = "2";
+const THRESHOLD: &str = "20";
+/// Of a service that is not known well: four times as much.
+const SERVICE_FACTOR: &str = "4";
 /// From begin to detection, and to the refusal at every router.
 const DETECTED: Duration = Duration::from_secs(1);
 const MITIGATED: Duration = Duration::from_secs(5);

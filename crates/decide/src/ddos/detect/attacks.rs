@@ -108,7 +108,7 @@ impl Detector {
     fn tell(&mut self, finding: &Finding, now_ms: u64) -> Option<Detection> {
         let service = self.services.get(usize::from(finding.service)).cloned().unwrap_or_default();
         let target = self.target(finding, &service);
-        let key = key(finding, &service, &target);
+        let key = self.goes_on_as(finding, &service).unwrap_or_else(|| key(finding, &service, &target));
         if !self.open.contains_key(&key) && self.open.len() >= MOST_OPEN {
             return None;
         }
@@ -130,6 +130,16 @@ impl Detector {
         let attack = open.attack.clone();
         self.open.insert(key, open);
         tells.then_some(Detection { phase, attack, blocks })
+    }
+
+    /// The attack that sources are blocked for already: who is not served any more and only knocks has not begun another one.
+    fn goes_on_as(&self, finding: &Finding, service: &str) -> Option<String> {
+        let blocked = |open: &Open| {
+            (service.is_empty() || open.service() == service)
+                && finding.sources.iter().all(|hot| open.blocked.contains_key(&Target::Ip(hot.net)))
+        };
+        let of_sources = finding.scope == Scope::Sources && !finding.sources.is_empty();
+        self.open.iter().find(|(_, open)| of_sources && blocked(open)).map(|(key, _)| key.clone())
     }
 
     /// Whom an attack comes from; of many sources, and of what has no other name, what it goes to.

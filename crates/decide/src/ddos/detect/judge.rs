@@ -105,7 +105,12 @@ impl Detector {
         let older = before.sources.all().filter(|one| now.sources.get(one.key, one.hash).is_none());
         now.sources.all().chain(older).map(move |one| {
             let rates = self.sum(now_ms, &now.of_source(one.hash), &before.of_source(one.hash));
-            (one.key, *one.kept, rates)
+            let mut trace = *one.kept;
+            if trace.service == 0 {
+                // A pane that has just begun knows its connections only.
+                trace.service = before.sources.get(one.key, one.hash).map_or(0, |trace| trace.service);
+            }
+            (one.key, trace, rates)
         })
     }
 

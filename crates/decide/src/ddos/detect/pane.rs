@@ -68,7 +68,7 @@ pub struct Trace {
 /// What is kept of a network, a country or a path.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
-    /// Of its last event.
+    /// Of its last event; the service of its last one that had any.
     pub country: Country,
     pub asn: u32,
     pub service: u16,
@@ -195,7 +195,8 @@ pub fn percent_of(part: u64, whole: u64) -> f64 {
 
 impl Trace {
     fn follow(&mut self, event: &Event) {
-        (self.country, self.asn, self.service) = (event.country, event.asn, event.service);
+        (self.country, self.asn) = (event.country, event.asn);
+        self.service = later(self.service, event);
         if event.kind == super::Kind::Request {
             self.requests = self.requests.saturating_add(event.times);
             if event.path == self.path {
@@ -204,6 +205,11 @@ impl Trace {
             (self.path, self.agent) = (event.path, event.agent);
         }
     }
+}
+
+/// The service that somebody is known to come for: what comes before a request, such as a connection, is of none.
+fn later(known: u16, event: &Event) -> u16 {
+    if event.service == 0 { known } else { event.service }
 }
 
 /// What an event adds to a group.
@@ -223,8 +229,8 @@ impl Amounts<'_> {
     }
 
     fn count(&self, group: &mut Group) {
-        let Event { country, asn, service, .. } = *self.event;
-        (group.country, group.asn, group.service) = (country, asn, service);
+        (group.country, group.asn) = (self.event.country, self.event.asn);
+        group.service = later(group.service, self.event);
         self.rates(&mut group.counts);
         group.sources.add(self.source);
     }
