@@ -259,7 +259,7 @@ fn crowd(stage: &Stage) -> Result<(), Failure> {
         let (seen, mut round) = (seen.clone(), usize::from(number));
         users.add(move || {
             round += 1;
-            let client = Ipv4Addr::new(192, 0, 2, number + 1);
+            let client = Ipv4Addr::new(100, 64 + number % 60, number, number);
             let status = ask(2, 1 + number, client, paths[round % paths.len()]);
             seen.lock().unwrap_or_else(PoisonError::into_inner).push(status);
             std::thread::sleep(Duration::from_millis(900));
