@@ -38,6 +38,8 @@ struct Target {
     endpoint: u32,
     look: Arc<Look>,
     failures: u32,
+    /// In another region: requests and the federation's facts tell of it sooner than checks over the distance.
+    far: bool,
 }
 
 /// What is asked of it.
@@ -123,7 +125,9 @@ impl Checks {
                 let known = key(&routes.table, service, at).and_then(|key| before.remove(&key));
                 let number = known.as_ref().map_or(self.next, |(number, _)| *number);
                 let failures = known.as_ref().map_or(0, |(_, target)| target.failures);
-                self.targets.insert(number, Target { service, endpoint: at, look, failures });
+                let region = routes.table.regions.get(usize::from(endpoint.region));
+                let far = region.is_none_or(|row| row.region != routes.table.here);
+                self.targets.insert(number, Target { service, endpoint: at, look, failures, far });
                 if known.is_none() {
                     self.next += 1;
                     let first = self.shared.now_ms() + self.shared.fresh() % every_ms.max(1);
@@ -184,7 +188,8 @@ impl Checks {
             }
         }
         // A quarter more or less, so that they don't come in step.
-        let every = limits.check_every_ms;
+        let rests = target.far && target.failures == 0;
+        let every = if rests { limits.check_far_every_ms } else { limits.check_every_ms };
         let next = now + every * 3 / 4 + self.shared.fresh() % (every / 2).max(1);
         let queue = if target.failures == 0 { &mut self.well } else { &mut self.ill };
         queue.push(Reverse((next, done.number)));

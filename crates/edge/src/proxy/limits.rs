@@ -43,8 +43,9 @@ pub struct Limits {
     pub kept_per_endpoint: usize,
     pub kept: usize,
     pub kept_ms: u64,
-    /// Each endpoint is looked at so often.
+    /// Each endpoint is looked at so often; those of other regions, while they are well, more seldom.
     pub check_every_ms: u64,
+    pub check_far_every_ms: u64,
     pub check_ms: u64,
     /// Endpoints that are looked at at a time.
     pub checks_at_once: usize,
@@ -83,6 +84,7 @@ impl Default for Limits {
             kept: 4_096,
             kept_ms: 30_000,
             check_every_ms: 1_000,
+            check_far_every_ms: 5_000,
             check_ms: 1_000,
             checks_at_once: 64,
             check_failures: 2,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use dwcp_decide::route::Live;
+use dwcp_decide::route::{Live, Table};
 use http_body_util::Full;
 use hyper::Request;
 use hyper::header::HOST;
@@ -170,4 +170,21 @@ async fn ten_thousand_endpoints_are_looked_at_by_few_hands() {
     let after = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     assert!(after < before + 1_000, "{before} tasks, then {after}");
     assert_eq!(stage.current.routes().pools[0].ready(), 10_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_well_in_another_region_is_looked_at_more_seldom() {
+    let shop = Endpoint::start("shop").await;
+    let mut setting = Setting::default();
+    (setting.limits.check_every_ms, setting.limits.check_far_every_ms) = (50, 3_600_000);
+    let stage = Stage::with(vec![service("shop", &[&shop])], Folder::new(), setting).await;
+    let checks = || stage.proxy.counts().checks.load(Relaxed);
+    until("it is looked at often", || checks() > 10).await;
+    let table = stage.current.routes().table.clone();
+    stage.current.replace(Table { here: "another".to_owned(), ..table });
+    // The look that was planned still comes.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = checks();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(checks(), before);
 }
