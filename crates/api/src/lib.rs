@@ -11,6 +11,7 @@ mod endpoint;
 
 pub mod alert;
 pub mod backup;
+pub mod capacity;
 pub mod configuration;
 pub mod controller;
 pub mod controllers;

@@ -51,6 +51,7 @@ rows! {
     image: ImageList ImageRead ImagePublish ImageRemove;
     federation: FederationRead;
     survivability: SurvivabilityRead;
+    capacity: CapacityRead;
     promises: PromisesRead;
     backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList BackupRestore;
     restoration: RestorationRead RestorationWriteOff RestorationDecide;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod backup;
+mod capacity;
 mod checks;
 mod configuration;
 mod context;
@@ -61,8 +62,8 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::Document;
 use crate::typed::{
-    Command, DevCommand, FederationCommand, FederationVmCommand, InfrastructureCommand, MonitoringCommand,
-    ProtectionCommand, SecurityCommand,
+    CapacityCommand, Command, DevCommand, FederationCommand, FederationVmCommand, InfrastructureCommand,
+    MonitoringCommand, ProtectionCommand, SecurityCommand,
 };
 
 /// How long the federation may be away while something is followed: controllers may die meanwhile.
@@ -118,6 +119,9 @@ fn federation(session: &Session, command: &FederationCommand) -> Ended {
         FederationCommand::Status { .. } => federation::status(session),
         FederationCommand::Region(command) => regions::run(session, command),
         FederationCommand::Promises { region } => promises::run(session, region),
+        FederationCommand::Capacity(CapacityCommand::Summary { region }) => {
+            capacity::summary(session, region)
+        }
         FederationCommand::Survivability { region } => survivability::run(session, region),
         FederationCommand::DrDrill(command) => drill::run(session, command),
         FederationCommand::Failover(failover) => failover::run(session, failover),

@@ -8,7 +8,6 @@ pub const UNAVAILABLE: &[&str] = &[
     "compliance violations",
     "federation capacity forecast",
     "federation capacity report",
-    "federation capacity summary",
     "federation cost breakdown",
     "federation cost optimize",
     "federation cost trend",

@@ -9,6 +9,7 @@ mod auth;
 mod backups;
 mod body;
 mod call;
+mod capacity;
 mod configuration;
 mod console;
 mod controller;

@@ -44,6 +44,9 @@ pub enum FederationCommand {
     /// The fullest gives to the emptiest that the VM's rules allow, while a move lowers its load by 3 % or more, until all lie
     /// within 15 %. A second time moves nothing. VMs with a protected disk stay.
     Rebalance(Rebalance),
+    /// What regions have, and for how long it lasts.
+    #[command(subcommand)]
+    Capacity(CapacityCommand),
     /// Which VMs would have no place elsewhere if a region were lost, or any two at once; exit 7 when the loss of one would
     /// leave any.
     ///
@@ -407,4 +410,14 @@ pub struct PolicySet {
 pub enum NetworkCommand {
     /// Per ordered pair of regions: round trip, loss, throughput.
     LatencyMatrix,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CapacityCommand {
+    /// Each region's resources: what is there, given away, left and used, against the thresholds, and in how many days the use is critical.
+    Summary {
+        /// Only this region.
+        #[arg(long)]
+        region: Option<String>,
+    },
 }

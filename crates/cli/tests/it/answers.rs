@@ -281,6 +281,33 @@ fn promises() -> Value {
     })
 }
 
+fn capacity() -> Value {
+    let row = |resource: &str,
+               unit: &str,
+               used: Option<f64>,
+               state: &str,
+               growth: Option<f64>,
+               days: Option<f64>| {
+        let amount = (!unit.is_empty()).then_some(64);
+        json!({
+            "region": "us-east-1", "resource": resource, "unit": unit, "capacity": amount,
+            "allocated": amount.map(|_| 24), "headroom": amount.map(|_| 40), "used_percent": used,
+            "warning_percent": 70.0, "critical_percent": 85.0, "state": state, "growth_per_day": growth,
+            "days_to_critical": days,
+        })
+    };
+    json!({
+        "rows": [
+            row("cpu", "vCPU", Some(65.25), "ok", Some(0.5), Some(39.5)),
+            row("memory", "MiB", Some(80.0), "warning", Some(1.0), Some(5.0)),
+            row("storage", "GiB", Some(91.0), "critical", Some(-0.25), Some(0.0)),
+            row("network", "", None, "unknown", None, None),
+            row("vm_count", "VMs", Some(37.5), "ok", None, None),
+        ],
+        "warnings": ["eu-west-1 is missing: it does not answer"], "as_of": as_of(),
+    })
+}
+
 fn survivability() -> Value {
     json!({
         "losses": [
@@ -327,6 +354,7 @@ fn regions_and_federation(request: &Arrived) -> Option<Value> {
     Some(match request.route().as_str() {
         "GET /v1/federation" => federation(),
         "GET /v1/survivability" => survivability(),
+        "GET /v1/capacity" => capacity(),
         "GET /v1/promises" => promises(),
         "GET /v1/regions" => page(vec![region("us-east-1", true), region("eu-west-1", false)]),
         "GET /v1/regions/us-east-1" => json!({

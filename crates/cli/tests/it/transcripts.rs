@@ -39,6 +39,8 @@ const FILES: [(&str, &[&str]); 22] = [
         &[
             "federation status --global",
             "federation status --global --format csv",
+            "federation capacity summary",
+            "federation capacity summary --region us-east-1 --format csv",
             "federation survivability",
             "federation survivability --region us-east-1 --format csv",
             "federation promises",

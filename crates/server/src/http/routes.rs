@@ -108,6 +108,7 @@ routes! {
     image: ImageList ImageRead ImagePublish ImageRemove;
     federation: FederationRead;
     survivability: SurvivabilityRead;
+    capacity: CapacityRead;
     promises: PromisesRead;
     backup: BackupStatusRead BackupConfigure BackupCreate BackupVerify BackupList BackupRestore;
     restoration: RestorationRead RestorationWriteOff RestorationDecide;

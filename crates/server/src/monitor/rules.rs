@@ -31,6 +31,8 @@ pub struct InForce {
     pub files: Vec<(String, RuleFile)>,
     /// What is wrong with files, by path: for what is not valid, its last valid version is in force, if there was one.
     pub complaints: Vec<(String, String)>,
+    /// From which use on a region is short of something.
+    pub thresholds: Thresholds,
 }
 
 impl InForce {
@@ -116,7 +118,7 @@ impl Held {
             complaints
                 .push(("monitoring.rules".to_owned(), format!("only the first {MOST_FILES} files count")));
         }
-        self.in_force = Arc::new(InForce { files, complaints });
+        self.in_force = Arc::new(InForce { files, complaints, thresholds: self.thresholds.clone() });
     }
 }
 

@@ -243,21 +243,27 @@ impl<'a> Stage<'a> {
 
     /// Where a region is in its life, as any other region sees it; empty when nobody says.
     pub fn lifecycle(&self, region: &str) -> String {
-        self.lifecycle_at(&self.other_than(&[region]), region)
+        let lifecycles = self.lifecycles_at(&self.other_than(&[region]));
+        lifecycles.get(region).cloned().unwrap_or_default()
     }
 
     /// The regions that not everybody knows to be active. Who was cut off may not know yet that it was declared lost.
     pub fn not_active(&self) -> Vec<&String> {
-        let known = |region: &String| self.regions.iter().all(|at| self.lifecycle_at(at, region) == "active");
-        self.regions.iter().filter(|region| !known(region)).collect()
+        // One question for each region: the processes that ask take from what VMs boot with.
+        let told: Vec<BTreeMap<String, String>> =
+            self.regions.iter().map(|at| self.lifecycles_at(at)).collect();
+        let active = |region: &String| {
+            told.iter().all(|told| told.get(region).is_some_and(|lifecycle| lifecycle == "active"))
+        };
+        self.regions.iter().filter(|region| !active(region)).collect()
     }
 
-    fn lifecycle_at(&self, at: &str, region: &str) -> String {
-        let status = self.json_at(at, &["federation", "region", "status", "--region", region]);
-        status
-            .ok()
-            .and_then(|value| value["summary"]["lifecycle"].as_str().map(str::to_owned))
-            .unwrap_or_default()
+    /// Each region's lifecycle as one region tells it; empty when it does not answer.
+    fn lifecycles_at(&self, at: &str) -> BTreeMap<String, String> {
+        let told = self.json_at(at, &["federation", "region", "list"]).unwrap_or_default();
+        let named =
+            |one: &Value| Some((one["region"].as_str()?.to_owned(), one["lifecycle"].as_str()?.to_owned()));
+        told["items"].as_array().into_iter().flatten().filter_map(named).collect()
     }
 
     /// That these VMs went on under the same boot all the while, never silent for long; returns the longest silence.

@@ -184,7 +184,7 @@ mod tests {
     fn rules_and_alerts_have_prometheus_form() {
         let text = "groups:\n- name: g\n  interval: 30s\n  rules:\n  - alert: Hot\n    expr: cpu > 85\n    for: 5m\n    labels: {severity: P2}\n    annotations: {summary: 'at {{ $value }}'}\n  - record: r\n    expr: up\n";
         let file = read(text, &|_| Ok(())).expect("a rule file");
-        let in_force = InForce { files: vec![("/etc/a.yaml".into(), file)], complaints: Vec::new() };
+        let in_force = InForce { files: vec![("/etc/a.yaml".into(), file)], ..InForce::default() };
         let alert = Alert {
             labels: Labels::new([("alertname", "Hot"), ("region", "eu")]),
             annotations: BTreeMap::from([("summary".into(), "at 90".into())]),
