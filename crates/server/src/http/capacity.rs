@@ -33,6 +33,8 @@ const DAY_S: f64 = 86_400.0;
 const FLAT: f64 = 1e-3;
 
 type ByRegion = BTreeMap<String, f64>;
+/// What can be given away, and what is.
+type Amounts = (Option<u64>, Option<u64>);
 
 /// What was measured.
 #[derive(Default)]
@@ -105,7 +107,7 @@ fn rows(region: &RegionSummary, measured: &Measured, thresholds: &[Threshold; 5]
         ("", (None, None)),
         ("VMs", (amount(&measured.vm_capacity), amount(&measured.vms))),
     ];
-    let row = |(at, (unit, (capacity, allocated))): (usize, (&str, (Option<u64>, Option<u64>)))| {
+    let row = |(at, (unit, (capacity, allocated))): (usize, (&str, Amounts))| {
         let threshold = &thresholds[at];
         let used = measured.used[at].get(name).copied();
         let growth = measured.growth[at].get(name).copied();
