@@ -5,6 +5,34 @@ use serde_json::{Value, json};
 use super::answers::{NINE, as_of, problem};
 use super::fake::{Arrived, Reply};
 
+/// Commands about incidents.
+pub const COMMANDS: [&str; 24] = [
+    "federation monitoring incidents create --title 'Region us-east-1 failure' --severity critical --status investigating",
+    "federation monitoring incidents create --title 'odd noises' --severity P3 --dry-run",
+    "federation monitoring incidents create --title 'odd noises' --severity extreme",
+    "federation monitoring incidents create --title 'odd noises'",
+    "federation monitoring incidents list --status open",
+    "federation monitoring incidents list --all --format csv",
+    "federation monitoring incidents list --status resolved --severity P0,high --since 7d",
+    "federation monitoring incidents show --incident-id INC-20261123-001",
+    "federation monitoring incidents show --incident-id INC-20261123-001 --format csv",
+    "federation monitoring incidents show --incident-id INC-20261123-009",
+    "federation monitoring incidents update --incident-id INC-20261123-001 --root-cause 'High controller CPU' --resolution 'Scaled controller nodes from 3 to 5'",
+    "federation monitoring incidents update --incident-id INC-20261123-001 --public-title 'Slow writes'",
+    "federation monitoring incidents acknowledge --incident-id INC-20261123-001",
+    "federation monitoring incidents assign --incident-id INC-20261123-001 --to ada --dry-run",
+    "federation monitoring incidents resolve --incident-id INC-20261123-001 --resolution 'power is back'",
+    "federation monitoring incidents post-mortem --incident-id INC-20261123-001",
+    "federation monitoring incidents post-mortem --incident-id INC-20261123-001 --output draft.md",
+    "federation monitoring oncall show",
+    "federation monitoring oncall show --at 2026-11-29T02:00Z --format yaml",
+    "federation monitoring oncall schedule --days 7",
+    "federation monitoring oncall override --role primary --who ben --from 2026-11-23T09:00Z --until 2026-11-23T17:00Z",
+    "federation monitoring oncall override --role primary --who ben --from +1h --until soon",
+    "federation monitoring oncall remove --id override-001",
+    "federation monitoring oncall calendar --output shifts.ics",
+];
+
 const MINUTE_MS: u64 = 60_000;
 
 fn incident(number: u32, status: &str) -> Value {

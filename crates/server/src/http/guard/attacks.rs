@@ -140,7 +140,7 @@ fn suggested(attack: &Attack, policy: &GuardPolicy) -> Option<Named> {
         Target::Path { .. } => policy.path_factor,
         Target::Service(_) => policy.service_factor,
     };
-    let room = attack.peak_rate.saturating_add(attack.peak_rate * ROOM_PERCENT / 100);
+    let room = attack.peak_rate.saturating_add(attack.peak_rate.saturating_mul(ROOM_PERCENT).div_ceil(100));
     let value = room.div_ceil(u64::from(factor.max(1)));
     // Two digits are as exact as such a number is.
     let step = 10_u64.pow(value.max(1).ilog10().saturating_sub(1));
