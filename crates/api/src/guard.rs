@@ -284,6 +284,7 @@ wire! {
     }
 
     /// What went to a region.
+    #[derive(Default)]
     pub struct TrafficFlow {
         pub service: String,
         pub region: String,
@@ -298,7 +299,7 @@ wire! {
     }
 
     /// What a service has in a second.
-    #[derive(Eq)]
+    #[derive(Eq, Default)]
     pub struct TrafficService {
         pub service: String,
         pub requests: u64,
@@ -313,7 +314,7 @@ wire! {
     }
 
     /// One of the heaviest, with what it has in a second.
-    #[derive(Eq)]
+    #[derive(Eq, Default)]
     pub struct TrafficTalker {
         pub who: String,
         pub requests: u64,

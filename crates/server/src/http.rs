@@ -44,6 +44,7 @@ mod page;
 mod placement;
 mod planning;
 mod policies;
+mod policy_document;
 mod preflight;
 mod processes;
 mod prometheus;

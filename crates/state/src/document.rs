@@ -127,6 +127,13 @@ pub struct DocumentEvent {
     pub text: String,
 }
 
+impl DocumentEvent {
+    /// One that nobody need look at.
+    pub fn info(kind: &str, subject: &str, text: String) -> DocumentEvent {
+        DocumentEvent { severity: Severity::Info, kind: kind.to_owned(), subject: subject.to_owned(), text }
+    }
+}
+
 /// Changes of documents: all or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DocumentChanges {

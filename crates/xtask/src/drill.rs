@@ -10,6 +10,7 @@ mod bitrot;
 mod breaks;
 mod closely;
 mod control_plane;
+mod crew;
 mod cut;
 mod dr;
 mod etcd;

@@ -117,6 +117,12 @@ pub fn wait_until(limit: Duration, every: Duration, mut probe: impl FnMut() -> b
     }
 }
 
+/// Milliseconds since 1970.
+pub fn wall_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -45,7 +45,7 @@ fn table(rows: &[CapacityRow]) -> Table {
             words::or_dash(row.capacity),
             words::or_dash(row.allocated),
             words::or_dash(row.headroom),
-            words::or_dash(Some(&row.unit).filter(|unit| !unit.is_empty())),
+            words::text_or_dash(&row.unit),
             words::or_dash(row.used_percent.map(|used| format!("{used:.1}"))),
             Cell::from(format!("{}", row.warning_percent)),
             Cell::from(format!("{}", row.critical_percent)),

@@ -32,14 +32,13 @@ fn verdict(check: &Check) -> Cell {
 pub fn table(checks: &[Check]) -> Table {
     let mut table = Table::new(&["CHECK", "OF", "VERDICT", "MEASURED", "LIMIT", "WHAT TO DO"]);
     for check in checks {
-        let dash = |text: &String| words::or_dash(Some(text).filter(|text| !text.is_empty()));
         table.row(vec![
             Cell::from(&check.check),
             words::or_dash(check.subject.as_ref()),
             verdict(check),
-            dash(&check.measured),
-            dash(&check.limit),
-            dash(&check.advice),
+            words::text_or_dash(&check.measured),
+            words::text_or_dash(&check.limit),
+            words::text_or_dash(&check.advice),
         ]);
     }
     table

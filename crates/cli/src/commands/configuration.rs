@@ -274,14 +274,13 @@ fn show(session: &Session, input: &Path, federation: &str, rows: &[Row]) -> Ende
         "changes": rows, "left": left });
     let mut table = Table::new(&["WHAT", "SETTING", "NOW", "BACKUP", "OUTCOME"]);
     for row in rows {
-        let dash = |text: &String| words::or_dash(Some(text).filter(|text| !text.is_empty()));
         let outcome = match row.outcome {
             Became::Done => Cell::toned("done", Tone::Good),
             Became::WouldChange => Cell::from("would change"),
             Became::Refused => Cell::toned(format!("refused: {}", row.why), Tone::Bad),
             Became::Cannot => Cell::toned(format!("stays: {}", row.why), Tone::Warn),
         };
-        let (before, after) = (dash(&row.field.before), dash(&row.field.after));
+        let (before, after) = (words::text_or_dash(&row.field.before), words::text_or_dash(&row.field.after));
         table.row(vec![Cell::from(&row.subject), Cell::from(&row.field.setting), before, after, outcome]);
     }
     let settings =

@@ -61,10 +61,6 @@ fn who(args: &WhoArgs) -> Vec<String> {
     [all(&args.ip), all(&args.cidr), all(&args.asn).into_iter().map(system).collect()].concat()
 }
 
-fn text_or_dash(text: &str) -> Cell {
-    words::or_dash(Some(text).filter(|text| !text.is_empty()))
-}
-
 fn verdict(of: &str) -> Cell {
     match of {
         "real" => Cell::toned("real", Tone::Bad),
@@ -88,14 +84,14 @@ fn attacks(all: &[Attack]) -> Table {
             Cell::from(&attack.attack),
             Cell::from(&attack.kind),
             Cell::from(&attack.target),
-            text_or_dash(&attack.service),
+            words::text_or_dash(&attack.service),
             Cell::from(attack.peak_rate.to_string()),
             Cell::from(attack.sources.to_string()),
             Cell::from(words::instant(attack.first_ms)),
             state,
             verdict(&attack.verdict),
             Cell::from(attack.blocks.to_string()),
-            text_or_dash(&attack.routers.join(", ")),
+            words::text_or_dash(&attack.routers.join(", ")),
         ]);
     }
     table
@@ -110,7 +106,7 @@ fn detections(session: &Session, since_ms: Option<u64>) -> Ended {
     })
 }
 
-fn blocks(all: &[&Blocked]) -> Table {
+fn blocks<'a>(all: impl IntoIterator<Item = &'a Blocked>) -> Table {
     let names = ["WHO", "ACTION", ">LIMIT/S", "UNTIL", "BY", "ATTACK", "REASON"];
     let mut table = Table::new(&names).or("nobody is kept out");
     for block in all {
@@ -121,7 +117,7 @@ fn blocks(all: &[&Blocked]) -> Table {
             Cell::from(words::instant(block.until_ms)),
             Cell::from(&block.by),
             words::or_dash(block.attack.as_ref()),
-            text_or_dash(&block.reason),
+            words::text_or_dash(&block.reason),
         ]);
     }
     table
@@ -135,7 +131,7 @@ fn exceptions(all: &[Excepted]) -> Table {
             Cell::from(&one.who),
             Cell::from(until),
             Cell::from(&one.by),
-            text_or_dash(&one.reason),
+            words::text_or_dash(&one.reason),
         ]);
     }
     table
@@ -184,7 +180,7 @@ fn routers(found: &Guard) -> Table {
             Cell::from(router.blocks.to_string()),
         ];
         row.extend(COUNTS.iter().map(count).map(Cell::from));
-        row.push(text_or_dash(&rest.join(", ")));
+        row.push(words::text_or_dash(&rest.join(", ")));
         table.row(row);
     }
     table
@@ -204,15 +200,14 @@ fn validate(session: &Session, attack: &str) -> Ended {
         let pairs = vec![
             ("attack", Cell::from(format!("{}: {} at {}", seen.attack, seen.kind, seen.target))),
             ("verdict", verdict(&seen.verdict)),
-            ("because", text_or_dash(&found.reasons.join("; "))),
+            ("because", words::text_or_dash(&found.reasons.join("; "))),
             ("state", Cell::from(if seen.active { "active" } else { "over" })),
         ];
-        let because: Vec<&Blocked> = found.blocks.iter().collect();
         let mut document = Document::of(&found)
             .pairs(pairs)
             .section("at its peak", rows(&found.evidence))
             .section("usual at this hour", rows(&found.typical))
-            .section("kept out because of it", blocks(&because));
+            .section("kept out because of it", blocks(&found.blocks));
         if let Some(setting) = &found.suggested {
             let flag = setting.name.replace('_', "-");
             document = document.text_block(format!(
@@ -331,11 +326,10 @@ fn geo_block(session: &Session, wanted: &GeoBlockArgs) -> Ended {
 
 fn add_block(session: &Session, request: BlockAddRequest) -> Ended {
     let answer = session.call::<BlockAdd>(&BlockAddRequest { dry_run: session.global.dry_run, ..request })?;
-    let all: Vec<&Blocked> = answer.blocks.iter().collect();
     changed(
         session,
         &answer,
-        blocks(&all),
+        blocks(&answer.blocks),
         if session.global.dry_run { "would be in force" } else { "in force" },
     )
 }
@@ -367,9 +361,8 @@ fn blacklist(session: &Session, command: &BlacklistCommand) -> Ended {
     match command {
         BlacklistCommand::List => read(session, || {
             let found = session.call::<GuardRead>(&GuardReadRequest {})?;
-            let all: Vec<&Blocked> = found.blocks.iter().collect();
             session.warn(&found.complaints);
-            let document = Document::of(&found.blocks).table(blocks(&all));
+            let document = Document::of(&found.blocks).table(blocks(&found.blocks));
             Ok((document.text_block(words::as_of(&found.as_of)), Exit::Done))
         }),
         BlacklistCommand::Add { who: of, duration, attack_id, reason } => add_block(
@@ -418,8 +411,7 @@ fn whitelist(session: &Session, command: &WhitelistCommand) -> Ended {
 fn rate_limits(session: &Session) -> Ended {
     read(session, || {
         let found = session.call::<GuardRead>(&GuardReadRequest {})?;
-        let limits: Vec<&Blocked> =
-            found.blocks.iter().filter(|block| block.action == "rate_limit").collect();
+        let limits = found.blocks.iter().filter(|block| block.action == "rate_limit");
         let thresholds: Vec<Named> = found
             .settings
             .iter()
@@ -428,7 +420,7 @@ fn rate_limits(session: &Session) -> Ended {
             .collect();
         session.warn(&found.complaints);
         let document =
-            Document::of(&found).table(rows(&thresholds)).section("limits in force", blocks(&limits));
+            Document::of(&found).table(rows(&thresholds)).section("limits in force", blocks(limits));
         Ok((document.text_block(words::as_of(&found.as_of)), Exit::Done))
     })
 }

@@ -183,7 +183,6 @@ fn document(detail: &IncidentDetail) -> Document {
         (Some(who), Some(at_ms)) => Cell::from(format!("by {who}, {}", words::instant(at_ms))),
         _ => words::or_dash(None::<String>),
     };
-    let some = |text: &String| words::or_dash(Some(text).filter(|text| !text.is_empty()));
     let pairs = vec![
         ("incident", Cell::from(&incident.incident)),
         ("title", Cell::from(&incident.title)),
@@ -197,8 +196,8 @@ fn document(detail: &IncidentDetail) -> Document {
         ("resolved", words::or_dash(incident.resolved_at_ms.map(words::instant))),
         ("came back", Cell::from(incident.reopened)),
         ("alerts firing", Cell::from(incident.alerts_firing)),
-        ("root cause", some(&detail.root_cause)),
-        ("resolution", some(&detail.resolution)),
+        ("root cause", words::text_or_dash(&detail.root_cause)),
+        ("resolution", words::text_or_dash(&detail.resolution)),
         ("on the status page", words::or_dash(detail.public_title.as_ref())),
     ];
     let mut document = Document::of(detail).pairs(pairs).section("timeline", timeline(detail));

@@ -9,7 +9,7 @@ use crate::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
-use crate::typed::{FirewallLogs, Format, LogsCommand, LogsQuery, RegionLogs, Words};
+use crate::typed::{Format, LogsCommand, RegionLogs, WantedLines, Words};
 
 const COMPONENTS: [&str; 7] =
     ["federation-controller", "state-manager", "global-router", "firewall", "monitor", "security", "agent"];
@@ -32,32 +32,30 @@ pub fn run(session: &Session, command: &LogsCommand) -> Ended {
     let LogsCommand::Query(wanted) = command;
     let request = LogQueryRequest {
         component: of("--component", &wanted.component, &COMPONENTS)?,
-        level: of("--level", &wanted.level, &LEVELS)?,
-        since_ms: wanted.since,
-        region: wanted.region.clone(),
-        grep: wanted.grep.clone(),
         request_id: wanted.request.clone(),
-        limit: wanted.limit,
-        ..Default::default()
+        ..request(&wanted.lines)?
     };
     if wanted.follow {
-        return follow(session, wanted, request);
+        return follow(session, &wanted.lines, request);
     }
     show(session, &request)
 }
 
 /// Who was kept out at the routers.
-pub fn firewall(session: &Session, wanted: &FirewallLogs) -> Ended {
-    let request = LogQueryRequest {
-        component: Some("firewall".to_owned()),
+pub fn firewall(session: &Session, wanted: &WantedLines) -> Ended {
+    let component = Some("firewall".to_owned());
+    show(session, &LogQueryRequest { component, ..request(wanted)? })
+}
+
+fn request(wanted: &WantedLines) -> Result<LogQueryRequest, Failure> {
+    Ok(LogQueryRequest {
         level: of("--level", &wanted.level, &LEVELS)?,
         since_ms: wanted.since,
         region: wanted.region.clone(),
         grep: wanted.grep.clone(),
         limit: wanted.limit,
         ..Default::default()
-    };
-    show(session, &request)
+    })
 }
 
 fn show(session: &Session, request: &LogQueryRequest) -> Ended {
@@ -118,7 +116,7 @@ fn shown(session: &Session, line: &LogLine) -> String {
 }
 
 /// What is there, then what comes, until it is interrupted or nobody reads any more.
-fn follow(session: &Session, wanted: &LogsQuery, mut request: LogQueryRequest) -> Ended {
+fn follow(session: &Session, wanted: &WantedLines, mut request: LogQueryRequest) -> Ended {
     let mut newest_first = true;
     request.limit = wanted.limit.or(Some(10));
     let mut missing: Vec<String> = Vec::new();

@@ -86,7 +86,7 @@ fn document(found: &Processes, metric: &str) -> Document {
         ];
         row.extend(cells(metric, of));
         row.push(words::age(of.age_ms));
-        row.push(words::or_dash(Some(&of.trouble).filter(|text| !text.is_empty())));
+        row.push(words::text_or_dash(&of.trouble));
         table.row(row);
     }
     let document = Document::of(found).table(table);

@@ -70,7 +70,7 @@ fn scored(regions: &[RouteScore]) -> Table {
             Cell::from(format!("{:.1}", region.load_percent)),
             Cell::from(format!("{}/{}", region.endpoints_up, region.endpoints)),
             words::or_dash((!terms.is_empty()).then(|| terms.join(", "))),
-            words::or_dash(Some(&region.note).filter(|note| !note.is_empty())),
+            words::text_or_dash(&region.note),
         ]);
     }
     table

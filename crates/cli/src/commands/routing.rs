@@ -98,7 +98,7 @@ fn config(session: &Session) -> Ended {
         let routing: Routing = session.call::<RoutingRead>(&RoutingReadRequest {})?;
         let mut table = Table::new(&["SETTING", "VALUE"]);
         for setting in &routing.settings {
-            table.row(vec![Cell::from(&setting.name), text_or_dash(&setting.value)]);
+            table.row(vec![Cell::from(&setting.name), words::text_or_dash(&setting.value)]);
         }
         let last = match routing.by.is_empty() {
             true => "nobody has changed them".to_owned(),
@@ -108,10 +108,6 @@ fn config(session: &Session) -> Ended {
         let document = Document::of(&routing).table(table).text_block(last);
         Ok((document.text_block(words::as_of(&routing.as_of)), Exit::Done))
     })
-}
-
-fn text_or_dash(text: &str) -> Cell {
-    words::or_dash(Some(text).filter(|text| !text.is_empty()))
 }
 
 fn set(session: &Session, wanted: &ServiceSetArgs) -> Ended {
@@ -254,15 +250,15 @@ fn routers(session: &Session, region: &Option<String>) -> Ended {
             table.row(vec![
                 Cell::from(&router.region),
                 Cell::from(format!("{}/{}", router.host, router.number)),
-                text_or_dash(&router.http),
-                text_or_dash(&router.https),
-                text_or_dash(&router.dns),
+                words::text_or_dash(&router.http),
+                words::text_or_dash(&router.https),
+                words::text_or_dash(&router.dns),
                 words::age(Some(router.table_age_ms)),
                 Cell::from(format!("{}/{}", router.endpoints_up, router.endpoints)),
                 Cell::from(router.requests.to_string()),
                 Cell::from(router.failures.to_string()),
                 Cell::from(router.dns_answers.to_string()),
-                text_or_dash(&router.trouble),
+                words::text_or_dash(&router.trouble),
             ]);
         }
         for region in &found.without {

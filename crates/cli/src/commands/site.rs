@@ -29,12 +29,11 @@ pub fn settings(file: &Path, region: &str) -> Result<RegionSettings, Failure> {
 pub fn before_and_after(settings: &[Setting]) -> Table {
     let mut table = Table::new(&["SETTING", "BEFORE", "AFTER"]);
     for setting in settings {
-        let dash = |text: &String| words::or_dash(Some(text).filter(|text| !text.is_empty()));
         let after = match setting.before == setting.after {
             true => Cell::from("(the same)"),
-            false => dash(&setting.after),
+            false => words::text_or_dash(&setting.after),
         };
-        table.row(vec![Cell::from(&setting.name), dash(&setting.before), after]);
+        table.row(vec![Cell::from(&setting.name), words::text_or_dash(&setting.before), after]);
     }
     table
 }

@@ -49,13 +49,13 @@ fn services(found: &TrafficSeen) -> Table {
     let mut table = Table::new(&names).or("no requests");
     for service in &found.services {
         table.row(vec![
-            words::or_dash(Some(&service.service).filter(|name| !name.is_empty())),
+            words::text_or_dash(&service.service),
             Cell::from(service.requests.to_string()),
             words::or_dash(service.usual),
             Cell::from(service.errors.to_string()),
             Cell::from(service.bytes.to_string()),
             Cell::from(service.sources.to_string()),
-            words::or_dash(Some(&service.top_path).filter(|path| !path.is_empty())),
+            words::text_or_dash(&service.top_path),
             Cell::from(service.top_path_percent.to_string()),
         ]);
     }

@@ -24,6 +24,11 @@ pub fn or_dash<T: ToString>(value: Option<T>) -> Cell {
     value.map_or_else(|| Cell::toned("-", Tone::Faint), Cell::from)
 }
 
+/// A text that may be empty.
+pub fn text_or_dash(text: &str) -> Cell {
+    or_dash(Some(text).filter(|text| !text.is_empty()))
+}
+
 /// `40%`.
 pub fn percent(value: Option<f64>) -> Cell {
     known(value.map(|value| format!("{value:.0}%")))

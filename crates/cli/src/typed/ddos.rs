@@ -254,22 +254,3 @@ pub struct TrafficAnalysisArgs {
     #[arg(long)]
     pub region: Option<String>,
 }
-
-#[derive(Debug, Args)]
-pub struct FirewallLogs {
-    /// info, warning, error; several with commas.
-    #[arg(long, value_name = "LEVEL[,LEVEL…]", value_parser = super::words)]
-    pub level: Option<Words>,
-    /// Only lines not older than this: 24h.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
-    pub since: Option<u64>,
-    /// One region.
-    #[arg(long)]
-    pub region: Option<String>,
-    /// A regular expression that the text matches.
-    #[arg(long, value_name = "RE")]
-    pub grep: Option<String>,
-    /// The newest so many [default: 1000].
-    #[arg(long, value_parser = units::count)]
-    pub limit: Option<u32>,
-}

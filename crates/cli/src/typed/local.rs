@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use dwcp_config::units;
 
-use super::{BackupCommand, DrainHost, FirewallLogs, NetworkCommand, words};
+use super::{BackupCommand, DrainHost, NetworkCommand, WantedLines, words};
 
 #[derive(Debug, Subcommand)]
 pub enum ContextCommand {
@@ -117,7 +117,7 @@ pub enum SecurityCommand {
     /// Who was kept out at the routers: lines of every region, merged by time, the oldest first.
     ///
     /// Such as: dwcp-cli security firewall-logs --level warning,error --since 24h
-    FirewallLogs(FirewallLogs),
+    FirewallLogs(WantedLines),
     /// Tokens: create, list, revoke.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -152,6 +152,13 @@ pub struct Whitelisted {
     pub until_ms: Option<u64>,
 }
 
+impl Whitelisted {
+    /// It still holds at a moment.
+    pub fn lasts(&self, now_ms: u64) -> bool {
+        self.until_ms.is_none_or(|until| until > now_ms)
+    }
+}
+
 /// People took back what routers did by themselves: they don't do it again until then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pardon {

@@ -7,9 +7,9 @@ use dwcp_api::capacity::{CapacityRead, CapacityReadRequest, CapacityRow, Capacit
 use dwcp_api::region::{RegionSummary, Usage};
 use dwcp_config::capacity::{RESOURCES, Threshold};
 use dwcp_telemetry::model::Value;
-use dwcp_types::{Code, Refusal};
 
 use super::call::Call;
+use super::metrics::blocking;
 use super::routes::Serve;
 use super::{names, reader, regions};
 use crate::clock;
@@ -37,7 +37,6 @@ type ByRegion = BTreeMap<String, f64>;
 type Amounts = (Option<u64>, Option<u64>);
 
 /// What was measured.
-#[derive(Default)]
 struct Measured {
     used: [ByRegion; 5],
     growth: [ByRegion; 5],
@@ -147,9 +146,7 @@ impl Serve for CapacityRead {
             .await?;
         let reader = reader(&call.api).await?;
         let thresholds = call.api.monitor().rules.in_force().thresholds.0;
-        let reading = tokio::task::spawn_blocking(move || Measured::read(&reader, clock::wall_ms()));
-        let measured =
-            reading.await.map_err(|_| Problem::from(&Refusal::new(Code::NotReady, "an assertion failed")))?;
+        let measured = blocking(move || Ok(Measured::read(&reader, clock::wall_ms()))).await?;
         let rows = regions.iter().flat_map(|region| rows(region, &measured, &thresholds)).collect();
         Ok(CapacitySummary { rows, warnings: measured.warnings, as_of })
     }

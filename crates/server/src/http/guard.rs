@@ -5,42 +5,55 @@ mod blocks;
 mod settings;
 mod traffic;
 
-use dwcp_api::Problem;
 use dwcp_api::guard::{Blocked, Excepted, Guard, GuardRead, GuardReadRequest, GuardRouter};
-use dwcp_api::routing::Named;
-use dwcp_decide::ddos::{Attack, Block, RouterReport, Status, Whitelisted};
+use dwcp_api::{Freshness, Problem};
+use dwcp_decide::ddos::{Attack, Block, GuardPolicy, RouterReport, Status, Whitelisted};
 use dwcp_state::DocumentKind;
 use dwcp_types::RegionId;
 
 use super::call::Call;
 use super::names;
+use super::policy_document::{self, ID};
 use super::routes::Serve;
 use crate::clock;
 use crate::handle::View;
-use crate::monitor::attacks::reports;
+use crate::monitor::attacks::said;
 use crate::monitor::documents::Documents;
 
 /// All that concerns who is kept out.
 const KINDS: &[DocumentKind] = &[DocumentKind::Guard, DocumentKind::Block, DocumentKind::Attack];
 
-/// The federation's blocks and those that routers made, in force at a moment; with what can't be read.
-fn in_force(
-    seen: &Documents,
-    reports: &[(RegionId, RouterReport)],
+/// What is known of attackers at a moment.
+struct Seen {
+    documents: Documents,
+    /// What routers say, with their regions.
+    reports: Vec<(RegionId, RouterReport)>,
     now_ms: u64,
-) -> (Vec<Block>, Vec<String>) {
-    let mut complaints = Vec::new();
-    let mut blocks: Vec<Block> = Vec::new();
-    for id in seen.ids(DocumentKind::Block) {
-        match seen.get::<Block>(DocumentKind::Block, id) {
-            Ok(block) => blocks.extend(block),
-            Err(refusal) => complaints.push(refusal.to_string()),
-        }
+    as_of: Vec<Freshness>,
+}
+
+impl Seen {
+    async fn now(call: &Call) -> Result<Seen, Problem> {
+        let look = |view: &View<'_>| (Documents::of(view, KINDS), said(view), names::as_of_federation(view));
+        let (documents, said, as_of) = call.look(look).await?;
+        Ok(Seen { documents, reports: said.read(), now_ms: clock::wall().0, as_of })
     }
-    blocks.extend(reports.iter().flat_map(|(_, report)| report.blocks.iter().cloned()));
-    blocks.retain(|block| block.until_ms > now_ms);
-    blocks.sort_by(|a, b| (b.at_ms, &a.what, &a.by).cmp(&(a.at_ms, &b.what, &b.by)));
-    (blocks, complaints)
+
+    /// The federation's blocks and those that routers made, that are in force; with what can't be read.
+    fn blocks(&self) -> (Vec<Block>, Vec<String>) {
+        let (mut blocks, complaints) = self.documents.readable::<Block>(DocumentKind::Block);
+        blocks.extend(self.reports.iter().flat_map(|(_, report)| report.blocks.iter().cloned()));
+        blocks.retain(|block| block.until_ms > self.now_ms);
+        blocks.sort_by(|a, b| (b.at_ms, &a.what, &a.by).cmp(&(a.at_ms, &b.what, &b.by)));
+        (blocks, complaints)
+    }
+
+    /// The recorded attacks, the oldest first; with what can't be read.
+    fn attacks(&self) -> (Vec<Attack>, Vec<String>) {
+        let (mut attacks, complaints) = self.documents.readable::<Attack>(DocumentKind::Attack);
+        attacks.sort_by(|a, b| (a.first_ms, &a.id).cmp(&(b.first_ms, &b.id)));
+        (attacks, complaints)
+    }
 }
 
 /// A block as it is told; `attacks` gives the ids of attacks that routers only know by key.
@@ -71,19 +84,6 @@ fn excepted(of: &Whitelisted) -> Excepted {
     }
 }
 
-/// The recorded attacks, the oldest first; with what can't be read.
-fn recorded(seen: &Documents) -> (Vec<Attack>, Vec<String>) {
-    let (mut attacks, mut complaints) = (Vec::new(), Vec::new());
-    for id in seen.ids(DocumentKind::Attack) {
-        match seen.get::<Attack>(DocumentKind::Attack, id) {
-            Ok(attack) => attacks.extend(attack),
-            Err(refusal) => complaints.push(refusal.to_string()),
-        }
-    }
-    attacks.sort_by(|a, b| (a.first_ms, &a.id).cmp(&(b.first_ms, &b.id)));
-    (attacks, complaints)
-}
-
 fn router(region: &RegionId, report: RouterReport) -> GuardRouter {
     let active = report.attacks.iter().filter(|attack| attack.status == Status::Active).count();
     GuardRouter {
@@ -96,37 +96,28 @@ fn router(region: &RegionId, report: RouterReport) -> GuardRouter {
     }
 }
 
-fn look(view: &View<'_>) -> Guard {
-    let seen = Documents::of(view, KINDS);
-    let (reports, now_ms) = (reports(view), clock::wall().0);
-    let (policy, mut complaints) = settings::policy(&seen);
-    let (blocks, unread) = in_force(&seen, &reports, now_ms);
-    complaints.extend(unread);
-    let (attacks, unread) = recorded(&seen);
-    complaints.extend(unread);
-    let raw = seen.raw(DocumentKind::Guard, settings::ID);
-    let excepting = policy.whitelist.iter().filter(|one| one.until_ms.is_none_or(|until| until > now_ms));
-    Guard {
-        automatic: policy.automatic,
-        actions: policy.actions.iter().map(|action| action.name().to_owned()).collect(),
-        settings: settings::named(&policy)
-            .into_iter()
-            .map(|(name, value)| Named { name: name.to_owned(), value })
-            .collect(),
-        revision: raw.map_or(0, |raw| raw.revision.0),
-        by: raw.map_or(String::new(), |raw| raw.by.clone()),
-        at_ms: raw.map_or(0, |raw| raw.at.0),
-        attacks_active: attacks.iter().filter(|attack| attack.status == Status::Active).count() as u64,
-        blocks: blocks.iter().map(|block| shown(block, &attacks)).collect(),
-        whitelist: excepting.map(excepted).collect(),
-        routers: reports.into_iter().map(|(region, report)| router(&region, report)).collect(),
-        complaints,
-        as_of: names::as_of_federation(view),
-    }
-}
-
 impl Serve for GuardRead {
     async fn answer(call: &Call, _: GuardReadRequest) -> Result<Guard, Problem> {
-        call.look(look).await
+        let seen = Seen::now(call).await?;
+        let (policy, mut complaints) = policy_document::in_force::<GuardPolicy>(&seen.documents);
+        let (blocks, unread) = seen.blocks();
+        complaints.extend(unread);
+        let (attacks, unread) = seen.attacks();
+        complaints.extend(unread);
+        let raw = seen.documents.raw(DocumentKind::Guard, ID);
+        Ok(Guard {
+            automatic: policy.automatic,
+            actions: policy.actions.iter().map(|action| action.name().to_owned()).collect(),
+            settings: policy_document::shown(&policy),
+            revision: raw.map_or(0, |raw| raw.revision.0),
+            by: raw.map_or(String::new(), |raw| raw.by.clone()),
+            at_ms: raw.map_or(0, |raw| raw.at.0),
+            attacks_active: attacks.iter().filter(|attack| attack.status == Status::Active).count() as u64,
+            blocks: blocks.iter().map(|block| shown(block, &attacks)).collect(),
+            whitelist: policy.whitelist.iter().filter(|one| one.lasts(seen.now_ms)).map(excepted).collect(),
+            routers: seen.reports.into_iter().map(|(region, report)| router(&region, report)).collect(),
+            complaints,
+            as_of: seen.as_of,
+        })
     }
 }

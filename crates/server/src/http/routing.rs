@@ -1,6 +1,6 @@
 //! Where users' requests go: services, how routers decide, what routers are doing.
 
-mod services;
+pub mod services;
 mod settings;
 
 use dwcp_api::Problem;

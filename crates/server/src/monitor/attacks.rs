@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dwcp_decide::ddos::{Attack, Block, RouterReport, Status, Verdict, journal, merge};
+use dwcp_roles::node::Opaque;
 use dwcp_state::{DocumentEvent, DocumentKind, FEDERATION_GROUP, Severity};
 use dwcp_types::{Refusal, RegionId};
 use tokio::time::{MissedTickBehavior, interval};
@@ -20,11 +21,20 @@ const SWEEP_MS: u64 = 60_000;
 /// Blocks that are forgotten at a time.
 const SWEPT: usize = 1_000;
 
-/// What every router that is heard of says of attackers, with its region. What a later version writes is left out.
-pub fn reports(view: &View<'_>) -> Vec<(RegionId, RouterReport)> {
-    let read = |text: &[u8]| serde_json::from_slice::<RouterReport>(text).ok();
-    let routers = view.node.routers().into_iter();
-    routers.filter_map(|beat| read(&beat.shield.0).map(|report| (beat.region, report))).collect()
+/// What routers said last of attackers, by region, as they wrote it.
+pub struct Said(Vec<(RegionId, Opaque)>);
+
+/// What every router that is heard of says of attackers. It is long: it is read outside of the node's loop.
+pub fn said(view: &View<'_>) -> Said {
+    Said(view.node.routers().into_iter().map(|beat| (beat.region, beat.shield)).collect())
+}
+
+impl Said {
+    /// With its region each; what a later version writes is left out.
+    pub fn read(self) -> Vec<(RegionId, RouterReport)> {
+        let read = |(region, text): (RegionId, Opaque)| Some((region, serde_json::from_slice(&text.0).ok()?));
+        self.0.into_iter().filter_map(read).collect()
+    }
 }
 
 /// Keeps the record whenever this node leads the federation's group, for as long as it runs.
@@ -37,12 +47,13 @@ pub async fn keep(monitor: Monitor, log: Log) {
     let mut said = String::new();
     loop {
         ticks.tick().await;
-        let look = |view: &View<'_>| view.node.leads(FEDERATION_GROUP).then(|| reports(view));
+        let look = |view: &View<'_>| view.node.leads(FEDERATION_GROUP).then(|| self::said(view));
         let Some(leads) = monitor.node.look(look).await else { return };
-        let Some(reports) = leads else {
+        let Some(told) = leads else {
             active = true;
             continue;
         };
+        let reports = told.read();
         let now_ms = clock::wall().0;
         let sweeps = swept_ms + SWEEP_MS <= now_ms;
         let told = reports.iter().any(|(_, report)| !report.attacks.is_empty());
@@ -82,12 +93,9 @@ async fn record(monitor: &Monitor, seen: &[Attack], sweeps: bool, now_ms: u64) -
         if sweeps {
             sweep(documents, draft, now_ms)?;
         }
-        let after = |one: &Attack| change.put.iter().find(|put| put.id == one.id).unwrap_or(one).status;
-        Ok(known
-            .iter()
-            .map(after)
-            .chain(change.put.iter().map(|put| put.status))
-            .any(|is| is == Status::Active))
+        let put = |one: &&Attack| change.put.iter().any(|put| put.id == one.id);
+        let unchanged = known.iter().filter(|one| !put(one));
+        Ok(unchanged.chain(&change.put).any(|one| one.status == Status::Active))
     })
     .await
 }

@@ -64,6 +64,18 @@ impl Documents {
         of_kind.map(|(key, document)| Ok((key.id.clone(), read(key, document)?))).collect()
     }
 
+    /// All documents of a kind that can be read, in their order; and of each other one, why not.
+    pub fn readable<T: DeserializeOwned>(&self, kind: DocumentKind) -> (Vec<T>, Vec<String>) {
+        let (mut all, mut complaints) = (Vec::new(), Vec::new());
+        for (key, document) in self.0.iter().filter(|(key, _)| key.kind == kind) {
+            match read(key, document) {
+                Ok(value) => all.push(value),
+                Err(refusal) => complaints.push(refusal.to_string()),
+            }
+        }
+        (all, complaints)
+    }
+
     /// The ids of a kind, in their order.
     pub fn ids(&self, kind: DocumentKind) -> impl Iterator<Item = &str> {
         self.0.keys().filter(move |key| key.kind == kind).map(|key| key.id.as_str())

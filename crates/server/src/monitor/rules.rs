@@ -53,7 +53,6 @@ pub struct Rules {
 struct Held {
     /// Of what is in force.
     stamps: Option<Vec<Stamp>>,
-    thresholds: Thresholds,
     valid: BTreeMap<PathBuf, RuleFile>,
     in_force: Arc<InForce>,
 }
@@ -83,19 +82,22 @@ impl Held {
     fn read(&mut self, settings: &Monitoring, stamps: &[Stamp]) {
         let mut complaints = Vec::new();
         let place = Path::new(&settings.capacity_thresholds);
-        if !place.exists() {
-            self.thresholds = Thresholds::default();
-        } else {
+        // One that is not valid leaves those in force that were before.
+        let mut thresholds = Thresholds::default();
+        if place.exists() {
             let read = text_of(place).and_then(|text| Thresholds::parse(&text).map_err(|e| e.to_string()));
             match read {
-                Ok(thresholds) => self.thresholds = thresholds,
-                Err(why) => complaints.push((settings.capacity_thresholds.clone(), why)),
+                Ok(read) => thresholds = read,
+                Err(why) => {
+                    thresholds = self.in_force.thresholds.clone();
+                    complaints.push((settings.capacity_thresholds.clone(), why));
+                }
             }
         }
         let mut files = Vec::new();
         for (name, text) in SHIPPED {
             // A test reads them all; whatever the thresholds are, they are numbers.
-            let read = read(&capacity(name, text, &self.thresholds), &check);
+            let read = read(&capacity(name, text, &thresholds), &check);
             files.push((format!("{SHIPPED_FOLDER}{name}"), read.unwrap_or_default()));
         }
         let paths: Vec<&PathBuf> = stamps.iter().skip(1).map(|(path, _)| path).collect();
@@ -118,7 +120,7 @@ impl Held {
             complaints
                 .push(("monitoring.rules".to_owned(), format!("only the first {MOST_FILES} files count")));
         }
-        self.in_force = Arc::new(InForce { files, complaints, thresholds: self.thresholds.clone() });
+        self.in_force = Arc::new(InForce { files, complaints, thresholds });
     }
 }
 

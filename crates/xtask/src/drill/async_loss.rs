@@ -2,9 +2,9 @@
 //! written before the point that was told is there afterwards, and no more is lost than was said.
 
 use super::single::kill_workers;
-use super::stage::Stage;
-use super::sync_loss::{PROMISED, Record, Writer, back, missing, must, proven, vm, wait_whole, wall_ms};
-use crate::run::Failure;
+use super::stage::{Stage, must};
+use super::sync_loss::{PROMISED, Record, Writer, back, missing, proven, vm, wait_whole};
+use crate::run::{Failure, wall_ms};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;

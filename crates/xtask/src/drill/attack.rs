@@ -1,14 +1,14 @@
 //! Floods through the routers: found within a second, kept out at every router within five, and users who notice nothing.
 
-use super::stage::{Stage, told};
-use crate::run::{Failure, wait_until};
+use super::crew::Crew;
+use super::stage::{Stage, must, told};
+use crate::run::{Failure, wait_until, wall_ms};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::FromRawFd as _;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Requests a second that a source may send while this goes on. VMs without acceleration bear no more of an attack.
@@ -44,21 +44,6 @@ pub fn attack(stage: &Stage) -> Result<(), Failure> {
     // A development federation goes on with what is usual.
     configure(stage, &["--threshold-requests", "1000", "--service-factor", "100"])?;
     done
-}
-
-/// Milliseconds since 1970.
-fn wall_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
-}
-
-fn must(stage: &Stage, words: &[&str]) -> Result<(), Failure> {
-    let ran = stage.cli(words)?;
-    if ran.status.success() {
-        Ok(())
-    } else {
-        Err(Failure::new(format!("{}: {}", words.join(" "), told(&ran))))
-    }
 }
 
 fn configure(stage: &Stage, flags: &[&str]) -> Result<(), Failure> {
@@ -122,34 +107,6 @@ fn ask(region: usize, balancer: u8, client: Ipv4Addr, path: &str) -> Option<u16>
 
 fn routers(stage: &Stage) -> std::ops::RangeInclusive<usize> {
     1..=stage.regions.len()
-}
-
-/// Threads that go on until they are stopped.
-struct Crew {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Crew {
-    fn new() -> Crew {
-        Crew { stop: Arc::default(), threads: Vec::new() }
-    }
-
-    fn add(&mut self, mut work: impl FnMut() + Send + 'static) {
-        let stop = self.stop.clone();
-        self.threads.push(std::thread::spawn(move || {
-            while !stop.load(Relaxed) {
-                work();
-            }
-        }));
-    }
-}
-
-impl Drop for Crew {
-    fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
-    }
 }
 
 /// Users who ask now and then, through all routers: how long each answer took, none for those that were not served.

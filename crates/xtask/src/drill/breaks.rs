@@ -4,8 +4,7 @@
 mod cell;
 mod sight;
 
-use super::stage::{Stage, told};
-use super::sync_loss::must;
+use super::stage::{Stage, must, told};
 use crate::federation::demo::{self, Vm};
 use crate::federation::{api_url, up};
 use crate::run::{Failure, wait_until};

@@ -1,8 +1,8 @@
 //! Running VMs move between regions under a guest that writes, watched from outside every few milliseconds; and a region is
 //! emptied and filled again.
 
-use super::stage::{Stage, told};
-use super::sync_loss::{self, must};
+use super::stage::{Stage, must, told};
+use super::sync_loss;
 use crate::federation::demo::{self, Vm};
 use crate::run::{Failure, wait_until};
 use serde_json::Value;

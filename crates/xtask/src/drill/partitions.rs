@@ -1,7 +1,7 @@
 //! Partitions of real processes: links break in six ways, heal, and everything must be as it should within a minute.
 
 use super::probe;
-use super::stage::{Stage, told};
+use super::stage::{Stage, must};
 use super::writer::Writer;
 use crate::federation::api_url;
 use crate::federation::demo::{self, Vm};
@@ -85,7 +85,7 @@ impl Places {
 /// # Errors
 /// Says what did not hold, and of which partition.
 pub fn partitions(stage: &Stage) -> Result<(), Failure> {
-    cli(stage, &["federation", "policy", "set", "--failovers-per-hour", FAILOVERS])?;
+    must(stage, &["federation", "policy", "set", "--failovers-per-hour", FAILOVERS])?;
     let mut table = vec![format!(
         "{:<12} {:>9} {:>12} {:>12} {:>8}",
         "partition", "VMs moved", "converged", "writes kept", "failed"
@@ -183,17 +183,9 @@ fn turn(stage: &Stage, case: &Case, what: &str) -> Result<(), Failure> {
         if case.one_way {
             words.push("--one-way");
         }
-        cli(stage, &words)?;
+        must(stage, &words)?;
     }
     Ok(())
-}
-
-fn cli(stage: &Stage, words: &[&str]) -> Result<(), Failure> {
-    let output = stage.cli(words)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("{}: {}", words.join(" "), told(&output))))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! the VMs that run all the while. What was changed since the backup is named as lost.
 
 use super::backup::place::{Objects, Place};
-use super::stage::{Stage, told};
-use super::sync_loss::{self, Record, must};
+use super::stage::{Stage, must, told};
+use super::sync_loss::{self, Record};
 use crate::federation::{demo, demo::Vm, planned, process, up};
 use crate::run::{Failure, capture, command, fault, text_of, wait_until};
 use serde_json::Value;

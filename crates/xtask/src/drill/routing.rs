@@ -1,11 +1,11 @@
 //! Users reach VMs through every region's router: while a VM moves, while a region dies, and while every server is dead.
 
-use super::stage::{Stage, told};
+use super::crew::Crew;
+use super::stage::{Stage, must, told};
 use crate::federation::{demo, process, up};
 use crate::run::{Failure, wait_until};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,9 +38,8 @@ struct Count {
 
 /// Clients that ask through routers, one request after the other.
 struct Load {
-    stop: Arc<AtomicBool>,
+    crew: Crew,
     count: Arc<Mutex<Count>>,
-    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 fn router(region: usize) -> SocketAddr {
@@ -56,31 +55,27 @@ fn ask(region: usize) -> Result<String, String> {
 
 impl Load {
     fn start(routers: impl Iterator<Item = usize>) -> Load {
-        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Count::default())));
-        let client = |router: usize| {
-            let (stop, count) = (stop.clone(), count.clone());
-            std::thread::spawn(move || {
-                while !stop.load(Relaxed) {
-                    let at = Instant::now();
-                    let answer = ask(router);
-                    let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
-                    count.longest = count.longest.max(at.elapsed());
-                    match answer {
-                        Ok(vm) => *count.answers.entry(vm).or_default() += 1,
-                        Err(why) => count.failed.push(Failed { at, router, why }),
-                    }
-                    drop(count);
-                    std::thread::sleep(Duration::from_millis(20));
+        let mut load = Load { crew: Crew::new(), count: Arc::default() };
+        for router in routers.flat_map(|router| [router; CLIENTS]) {
+            let count = load.count.clone();
+            load.crew.add(move || {
+                let at = Instant::now();
+                let answer = ask(router);
+                let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+                count.longest = count.longest.max(at.elapsed());
+                match answer {
+                    Ok(vm) => *count.answers.entry(vm).or_default() += 1,
+                    Err(why) => count.failed.push(Failed { at, router, why }),
                 }
-            })
-        };
-        let threads = routers.flat_map(|router| [router; CLIENTS]).map(client).collect();
-        Load { stop, count, threads }
+                drop(count);
+                std::thread::sleep(Duration::from_millis(20));
+            });
+        }
+        load
     }
 
     fn end(self) -> Count {
-        self.stop.store(true, Relaxed);
-        self.threads.into_iter().for_each(|thread| drop(thread.join()));
+        drop(self.crew);
         std::mem::take(&mut self.count.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -149,18 +144,7 @@ fn split(stage: &Stage) -> Result<(), Failure> {
     let vms = demo::vms(stage.tree)?;
     let here = |id: &str| vms.values().any(|vm| vm.id == id && vm.region == *region);
     for percent in ["50", "100"] {
-        let set = stage.cli(&[
-            "federation",
-            "region",
-            "set-traffic",
-            "--region",
-            region,
-            "--percentage",
-            percent,
-        ])?;
-        if !set.status.success() {
-            return Err(Failure::new(format!("set-traffic: {}", told(&set))));
-        }
+        must(stage, &["federation", "region", "set-traffic", "--region", region, "--percentage", percent])?;
         std::thread::sleep(Duration::from_secs(2));
         let answers: Vec<String> = (0..SPLIT).filter_map(|_| ask(2).ok()).collect();
         let share = answers.iter().filter(|id| here(id)).count() as f64 * 100.0 / answers.len().max(1) as f64;

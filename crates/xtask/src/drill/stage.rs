@@ -332,6 +332,15 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// Runs a command that must succeed.
+///
+/// # Errors
+/// With what it said.
+pub fn must(stage: &Stage, words: &[&str]) -> Result<(), Failure> {
+    let output = stage.cli(words)?;
+    if output.status.success() { Ok(()) } else { Err(Failure::new(format!("{words:?}: {}", told(&output)))) }
+}
+
 /// Splits a line of words.
 pub fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()

@@ -2,9 +2,9 @@
 //! afterwards, in another region, each looked for on its own.
 
 use super::probe;
-use super::stage::{Stage, told};
+use super::stage::{Stage, must};
 use crate::federation::demo::{self, Vm};
-use crate::run::{Failure, text_of, wait_until};
+use crate::run::{Failure, text_of, wait_until, wall_ms};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The VM; drills take away what begins so.
 const NAME: &str = "drill-sync";
@@ -47,15 +47,6 @@ pub fn sync_loss(stage: &Stage) -> Result<(), Failure> {
     ));
     must(stage, &["federation", "policy", "set", "--failovers-per-hour", "6"])?;
     stage.check_no_doubles()
-}
-
-/// Runs a command that must succeed.
-///
-/// # Errors
-/// With what it said.
-pub fn must(stage: &Stage, words: &[&str]) -> Result<(), Failure> {
-    let output = stage.cli(words)?;
-    if output.status.success() { Ok(()) } else { Err(Failure::new(format!("{words:?}: {}", told(&output)))) }
 }
 
 /// The VM of this name.
@@ -219,11 +210,6 @@ impl Writer {
         }
         self.written.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
-}
-
-/// Now, ms since the Unix epoch.
-pub fn wall_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Asks for a record or writes one: status and body, or nothing in time.

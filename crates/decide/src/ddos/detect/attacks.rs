@@ -134,12 +134,14 @@ impl Detector {
 
     /// The attack that sources are blocked for already: who is not served any more and only knocks has not begun another one.
     fn goes_on_as(&self, finding: &Finding, service: &str) -> Option<String> {
+        if finding.scope != Scope::Sources || finding.sources.is_empty() {
+            return None;
+        }
         let blocked = |open: &Open| {
             (service.is_empty() || open.service() == service)
                 && finding.sources.iter().all(|hot| open.blocked.contains_key(&Target::Ip(hot.net)))
         };
-        let of_sources = finding.scope == Scope::Sources && !finding.sources.is_empty();
-        self.open.iter().find(|(_, open)| of_sources && blocked(open)).map(|(key, _)| key.clone())
+        self.open.iter().find(|(_, open)| blocked(open)).map(|(key, _)| key.clone())
     }
 
     /// Whom an attack comes from; of many sources, and of what has no other name, what it goes to.

@@ -3,22 +3,21 @@
 use dwcp_api::Problem;
 use dwcp_api::guard::{
     Attack as ApiAttack, AttackList, AttackListRequest, AttackValidate, AttackValidateRequest, AttackVerdict,
-    Attacks, Blocked,
+    Attacks,
 };
 use dwcp_api::routing::Named;
 use dwcp_decide::ddos::{
     Attack, AttackKind, Block, Evidence, GuardPolicy, RouterReport, Status, Target, Typical, Verdict, merge,
     validate,
 };
+use dwcp_state::DocumentKind;
 use dwcp_types::RegionId;
 
 use super::super::call::Call;
-use super::super::names;
+use super::super::policy_document;
 use super::super::routes::Serve;
 use super::blocks::unknown_attack;
-use super::{KINDS, in_force, recorded, settings, shown};
-use crate::clock;
-use crate::monitor::attacks::reports;
+use super::{Seen, shown};
 use crate::monitor::documents::Documents;
 
 /// By which share a suggested threshold lies above what was seen, in percent.
@@ -60,26 +59,18 @@ fn told(attack: &Attack, reports: &[(RegionId, RouterReport)], blocks: &[Block])
 
 impl Serve for AttackList {
     async fn answer(call: &Call, request: AttackListRequest) -> Result<Attacks, Problem> {
-        call.look(move |view| {
-            let (seen, reports, now_ms) = (Documents::of(view, KINDS), reports(view), clock::wall().0);
-            let (attacks, complaints) = recorded(&seen);
-            let (blocks, _) = in_force(&seen, &reports, now_ms);
-            let oldest = request.since_ms.map_or(0, |since| now_ms.saturating_sub(since));
-            let wanted =
-                attacks.iter().rev().filter(|one| one.status == Status::Active || one.last_ms >= oldest);
-            Attacks {
-                attacks: wanted.map(|attack| told(attack, &reports, &blocks)).collect(),
-                complaints,
-                as_of: names::as_of_federation(view),
-            }
-        })
-        .await
+        let seen = Seen::now(call).await?;
+        let ((attacks, complaints), (blocks, _)) = (seen.attacks(), seen.blocks());
+        let oldest = request.since_ms.map_or(0, |since| seen.now_ms.saturating_sub(since));
+        let wanted = attacks.iter().rev().filter(|one| one.status == Status::Active || one.last_ms >= oldest);
+        let attacks = wanted.map(|attack| told(attack, &seen.reports, &blocks)).collect();
+        Ok(Attacks { attacks, complaints, as_of: seen.as_of })
     }
 }
 
 /// The record of an attack, or what routers see of it now where that is more.
-fn largest(recorded: Attack, reports: Vec<(RegionId, RouterReport)>) -> Attack {
-    let seen = merge(reports.into_iter().map(|(_, report)| report)).attacks();
+fn largest(recorded: Attack, reports: &[(RegionId, RouterReport)]) -> Attack {
+    let seen = merge(reports.iter().map(|(_, report)| report.clone())).attacks();
     let now = seen.into_iter().find(|one| one.key == recorded.key && one.peak_rate > recorded.peak_rate);
     match now {
         Some(now) if recorded.status == Status::Active => {
@@ -149,32 +140,31 @@ fn suggested(attack: &Attack, policy: &GuardPolicy) -> Option<Named> {
 
 impl Serve for AttackValidate {
     async fn answer(call: &Call, request: AttackValidateRequest) -> Result<AttackVerdict, Problem> {
+        let unknown = |id: &str| Problem::from(&unknown_attack(id));
+        let (id, key) = (request.attack, DocumentKind::Attack);
+        let named = id.clone();
         call.find(move |view| {
-            let (seen, reports, now_ms) = (Documents::of(view, KINDS), reports(view), clock::wall().0);
-            let (attacks, _) = recorded(&seen);
-            let known = attacks.iter().find(|one| one.id == request.attack).cloned();
-            let known = known.ok_or_else(|| Problem::from(&unknown_attack(&request.attack)))?;
-            let mut attack = largest(known, reports.clone());
-            attack.judgement = validate(attack.kind, &attack.evidence, &attack.typical);
-            let (blocks, _) = in_force(&seen, &reports, now_ms);
-            let because: Vec<Blocked> = blocks
-                .iter()
-                .filter(|block| is_because_of(block, &attack))
-                .map(|block| shown(block, &attacks))
-                .collect();
-            let (policy, _) = settings::policy(&seen);
-            let is_crowd = attack.judgement.verdict == Verdict::FalsePositive;
-            Ok(AttackVerdict {
-                attack: told(&attack, &reports, &blocks),
-                reasons: attack.judgement.reasons.clone(),
-                evidence: evidence(&attack.evidence),
-                typical: typical(&attack.typical),
-                blocks: because,
-                suggested: if is_crowd { suggested(&attack, &policy) } else { None },
-                as_of: names::as_of_federation(view),
-            })
+            let known = Documents::of(view, &[key]).raw(key, &named).is_some();
+            if known { Ok(()) } else { Err(unknown(&named)) }
         })
-        .await
+        .await?;
+        let seen = Seen::now(call).await?;
+        let ((attacks, _), (blocks, _)) = (seen.attacks(), seen.blocks());
+        let known = attacks.iter().find(|one| one.id == id).cloned().ok_or_else(|| unknown(&id))?;
+        let mut attack = largest(known, &seen.reports);
+        attack.judgement = validate(attack.kind, &attack.evidence, &attack.typical);
+        let because = blocks.iter().filter(|block| is_because_of(block, &attack));
+        let (policy, _) = policy_document::in_force::<GuardPolicy>(&seen.documents);
+        let is_crowd = attack.judgement.verdict == Verdict::FalsePositive;
+        Ok(AttackVerdict {
+            attack: told(&attack, &seen.reports, &blocks),
+            reasons: attack.judgement.reasons.clone(),
+            evidence: evidence(&attack.evidence),
+            typical: typical(&attack.typical),
+            blocks: because.map(|block| shown(block, &attacks)).collect(),
+            suggested: if is_crowd { suggested(&attack, &policy) } else { None },
+            as_of: seen.as_of,
+        })
     }
 }
 
@@ -211,10 +201,10 @@ mod tests {
                 report(Attack { id: String::new(), ..attack("10.0.0.1", rate) }),
             )]
         };
-        assert_eq!(largest(attack("10.0.0.1", 500), told(900)).peak_rate, 900);
-        assert_eq!(largest(attack("10.0.0.1", 500), told(900)).id, "attack-001");
-        assert_eq!(largest(attack("10.0.0.1", 500), told(100)).peak_rate, 500);
+        assert_eq!(largest(attack("10.0.0.1", 500), &told(900)).peak_rate, 900);
+        assert_eq!(largest(attack("10.0.0.1", 500), &told(900)).id, "attack-001");
+        assert_eq!(largest(attack("10.0.0.1", 500), &told(100)).peak_rate, 500);
         let over = Attack { status: Status::Over, ..attack("10.0.0.1", 500) };
-        assert_eq!(largest(over, told(900)).peak_rate, 500);
+        assert_eq!(largest(over, &told(900)).peak_rate, 500);
     }
 }

@@ -8,15 +8,16 @@ use dwcp_api::guard::{
     WhitelistChangeRequest,
 };
 use dwcp_decide::ddos::{Action, Block, GuardPolicy, Net, Pardon, Target, Whitelisted, block_id};
-use dwcp_state::{DocumentEvent, DocumentKind, Severity};
+use dwcp_state::{DocumentEvent, DocumentKind};
 use dwcp_types::{Code, Refusal};
 
 use super::super::call::{Call, bad_value, reason, told};
+use super::super::policy_document::{self, ID};
 use super::super::routes::Serve;
-use super::settings::{self, ID, action};
-use super::{KINDS, excepted, in_force, shown};
+use super::super::routing::services::unknown;
+use super::settings::action;
+use super::{KINDS, Seen, excepted, shown};
 use crate::clock;
-use crate::monitor::attacks::reports;
 use crate::monitor::documents::{self, Documents};
 
 /// Blocks of the federation.
@@ -74,6 +75,12 @@ fn fits(target: &Target, action: Action, limit: Option<u32>) -> Result<(), Probl
     }
 }
 
+/// Something may last so long.
+fn lasts(duration_ms: u64) -> Result<(), Problem> {
+    let fits = (SHORTEST_MS..=LONGEST_MS).contains(&duration_ms);
+    if fits { Ok(()) } else { Err(bad_value("duration_ms", "1 s to 366 days")) }
+}
+
 /// The services that targets name are there.
 fn known(seen: &Documents, targets: &[Target]) -> Result<(), Refusal> {
     let named = targets.iter().filter_map(|target| match target {
@@ -82,14 +89,9 @@ fn known(seen: &Documents, targets: &[Target]) -> Result<(), Refusal> {
     });
     let services: BTreeSet<&str> = seen.ids(DocumentKind::Service).collect();
     match named.into_iter().find(|name| !services.contains(name.as_str())) {
-        Some(name) => Err(Refusal::new(Code::UnknownService, format!("no service {name}"))
-            .try_this("dwcp-cli routing service list")),
+        Some(name) => Err(unknown(name)),
         None => Ok(()),
     }
-}
-
-fn event(kind: &str, subject: &str, text: String) -> DocumentEvent {
-    DocumentEvent { severity: Severity::Info, kind: kind.to_owned(), subject: subject.to_owned(), text }
 }
 
 fn listed<T: ToString>(all: &[T]) -> String {
@@ -102,7 +104,7 @@ fn listed<T: ToString>(all: &[T]) -> String {
 
 /// Whom an exception keeps from what is done.
 fn spared(policy: &GuardPolicy, targets: &[Target], now_ms: u64) -> Vec<String> {
-    let lasting = || policy.whitelist.iter().filter(|one| one.until_ms.is_none_or(|until| until > now_ms));
+    let lasting = || policy.whitelist.iter().filter(|one| one.lasts(now_ms));
     let by = |target: &Target| {
         lasting().find(|one| match (one.what.net(), target.net()) {
             (Some(white), Some(net)) => white.covers(&net) || net.covers(&white),
@@ -122,9 +124,7 @@ impl Serve for BlockAdd {
         let because = reason(request.reason.as_deref())?;
         let (who, action) = (targets(&request.who)?, action(&request.action)?);
         who.iter().try_for_each(|target| fits(target, action, request.limit))?;
-        if !(SHORTEST_MS..=LONGEST_MS).contains(&request.duration_ms) {
-            return Err(bad_value("duration_ms", "1 s to 366 days"));
-        }
+        lasts(request.duration_ms)?;
         let at_ms = clock::wall().0;
         let block = |what: &Target| Block {
             id: block_id(what, action),
@@ -164,12 +164,16 @@ impl Serve for BlockAdd {
                     draft.put(DocumentKind::Block, &block.id, block)?;
                 }
                 let (verb, whom) = (action.name(), listed(&who));
-                draft.event(event("ddos.blocked", &whom, format!("{verb} of {whom}{}", told(&because))));
+                draft.event(DocumentEvent::info(
+                    "ddos.blocked",
+                    &whom,
+                    format!("{verb} of {whom}{}", told(&because)),
+                ));
                 Ok(())
             });
             done.await.map_err(|refusal| Problem::from(&refusal))?;
         }
-        let (policy, _) = settings::policy(&seen);
+        let (policy, _) = policy_document::in_force::<GuardPolicy>(&seen);
         let blocks = blocks.iter().map(|block| shown(block, &[])).collect();
         let notes = spared(&policy, &who, at_ms);
         Ok(BlocksChanged { changed: true, blocks, excepted: Vec::new(), ended: Vec::new(), notes })
@@ -196,9 +200,9 @@ impl Serve for BlockRemove {
             only.is_none_or(|action| action == block.action)
                 && named.iter().any(|(id, what)| block.id == *id || what.as_ref() == Some(&block.what))
         };
-        let at_ms = clock::wall().0;
-        let (seen, reports) = call.look(|view| (Documents::of(view, KINDS), reports(view))).await?;
-        let (blocks, _) = in_force(&seen, &reports, at_ms);
+        let seen = Seen::now(call).await?;
+        let (blocks, _) = seen.blocks();
+        let at_ms = seen.now_ms;
         let ending: Vec<&Block> = blocks.iter().filter(|block| is_named(block)).collect();
         let missed = named.iter().find(|(id, what)| {
             !ending.iter().any(|block| block.id == *id || what.as_ref() == Some(&block.what))
@@ -211,7 +215,7 @@ impl Serve for BlockRemove {
         // What routers did by themselves has no document: they are told to take it back.
         let automatic: BTreeSet<Target> = ending
             .iter()
-            .filter(|block| seen.raw(DocumentKind::Block, &block.id).is_none())
+            .filter(|block| seen.documents.raw(DocumentKind::Block, &block.id).is_none())
             .map(|block| block.what.clone())
             .collect();
         let ended: Vec<String> =
@@ -234,7 +238,11 @@ impl Serve for BlockRemove {
                     draft.put(DocumentKind::Guard, ID, &policy)?;
                 }
                 let whom = listed(&ended);
-                draft.event(event("ddos.unblocked", &whom, format!("{whom} is let in{}", told(&because))));
+                draft.event(DocumentEvent::info(
+                    "ddos.unblocked",
+                    &whom,
+                    format!("{whom} is let in{}", told(&because)),
+                ));
                 Ok(())
             });
             done.await.map_err(|refusal| Problem::from(&refusal))?;
@@ -258,7 +266,7 @@ fn whitelist(
     (owner, because, now_ms): (&str, &str, u64),
 ) -> Result<GuardPolicy, Problem> {
     let mut next = policy.clone();
-    next.whitelist.retain(|one| one.until_ms.is_none_or(|until| until > now_ms));
+    next.whitelist.retain(|one| one.lasts(now_ms));
     if request.remove
         && let Some(target) = who.iter().find(|target| !next.whitelist.iter().any(|one| one.what == **target))
     {
@@ -284,9 +292,7 @@ impl Serve for WhitelistChange {
         const SEEN: &[DocumentKind] = &[DocumentKind::Guard];
         let because = reason(request.reason.as_deref())?;
         let who = targets(&request.who)?;
-        if request.duration_ms.is_some_and(|ms| !(SHORTEST_MS..=LONGEST_MS).contains(&ms)) {
-            return Err(bad_value("duration_ms", "1 s to 366 days"));
-        }
+        request.duration_ms.map_or(Ok(()), lasts)?;
         let (user, now_ms) = (call.caller.user.clone(), clock::wall().0);
         let seen = call.look(|view| Documents::of(view, SEEN)).await?;
         let before: Option<GuardPolicy> =
@@ -302,7 +308,7 @@ impl Serve for WhitelistChange {
                 draft.put(DocumentKind::Guard, ID, &next)?;
                 let (whom, is) = (listed(&who), if request.remove { "no longer" } else { "now" });
                 let text = format!("{whom} is {is} whitelisted{}", told(&because));
-                draft.event(event("ddos.whitelisted", &whom, text));
+                draft.event(DocumentEvent::info("ddos.whitelisted", &whom, text));
                 Ok(())
             });
             done.await.map_err(|refusal| Problem::from(&refusal))?;

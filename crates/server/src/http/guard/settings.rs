@@ -4,46 +4,38 @@ use std::collections::BTreeSet;
 
 use dwcp_api::Problem;
 use dwcp_api::guard::{GuardConfigure, GuardConfigureRequest, GuardConfigured};
-use dwcp_api::site::Setting;
 use dwcp_decide::ddos::{Action, GuardPolicy};
-use dwcp_state::{DocumentEvent, DocumentKind, Severity};
+use dwcp_state::DocumentKind;
 
-use super::super::call::{Call, bad_value, reason, told};
+use super::super::call::{Call, bad_value};
+use super::super::policy_document::{self, Policy};
 use super::super::routes::Serve;
-use crate::monitor::documents::{self, Documents};
 
-const KINDS: &[DocumentKind] = &[DocumentKind::Guard];
-/// The one document of its kind.
-pub const ID: &str = "policy";
+impl Policy for GuardPolicy {
+    const KIND: DocumentKind = DocumentKind::Guard;
+    const SUBJECT: &'static str = "ddos";
+    const SAID: &'static str = "attackers are kept out anew";
 
-/// A policy as names and values, for people.
-pub fn named(policy: &GuardPolicy) -> Vec<(&'static str, String)> {
-    let actions: Vec<&str> = policy.actions.iter().map(|action| action.name()).collect();
-    vec![
-        ("automatic", if policy.automatic { "on" } else { "off" }.to_owned()),
-        ("actions", actions.join(", ")),
-        ("threshold_requests", policy.threshold_requests.to_string()),
-        ("threshold_connections", policy.threshold_connections.to_string()),
-        ("threshold_bytes", policy.threshold_bytes.to_string()),
-        ("prefix_factor", policy.prefix_factor.to_string()),
-        ("asn_factor", policy.asn_factor.to_string()),
-        ("country_factor", policy.country_factor.to_string()),
-        ("path_factor", policy.path_factor.to_string()),
-        ("service_factor", policy.service_factor.to_string()),
-        ("error_percent", policy.error_percent.to_string()),
-        ("slow_clients", policy.slow_clients.to_string()),
-        ("resets", policy.resets.to_string()),
-        ("block_ms", policy.block_ms.to_string()),
-        ("challenge_bits", policy.challenge_bits.to_string()),
-        ("clearance_ms", policy.clearance_ms.to_string()),
-    ]
-}
-
-/// The policy in force; one that a later version wrote is told, and the usual one counts.
-pub fn policy(seen: &Documents) -> (GuardPolicy, Vec<String>) {
-    match seen.get::<GuardPolicy>(DocumentKind::Guard, ID) {
-        Ok(policy) => (policy.unwrap_or_default(), Vec::new()),
-        Err(refusal) => (GuardPolicy::default(), vec![refusal.to_string()]),
+    fn named(&self) -> Vec<(&'static str, String)> {
+        let actions: Vec<&str> = self.actions.iter().map(|action| action.name()).collect();
+        vec![
+            ("automatic", if self.automatic { "on" } else { "off" }.to_owned()),
+            ("actions", actions.join(", ")),
+            ("threshold_requests", self.threshold_requests.to_string()),
+            ("threshold_connections", self.threshold_connections.to_string()),
+            ("threshold_bytes", self.threshold_bytes.to_string()),
+            ("prefix_factor", self.prefix_factor.to_string()),
+            ("asn_factor", self.asn_factor.to_string()),
+            ("country_factor", self.country_factor.to_string()),
+            ("path_factor", self.path_factor.to_string()),
+            ("service_factor", self.service_factor.to_string()),
+            ("error_percent", self.error_percent.to_string()),
+            ("slow_clients", self.slow_clients.to_string()),
+            ("resets", self.resets.to_string()),
+            ("block_ms", self.block_ms.to_string()),
+            ("challenge_bits", self.challenge_bits.to_string()),
+            ("clearance_ms", self.clearance_ms.to_string()),
+        ]
     }
 }
 
@@ -92,36 +84,10 @@ fn changed(policy: &GuardPolicy, asked: &GuardConfigureRequest) -> Result<GuardP
 
 impl Serve for GuardConfigure {
     async fn answer(call: &Call, request: GuardConfigureRequest) -> Result<GuardConfigured, Problem> {
-        let because = reason(request.reason.as_deref())?;
-        let seen = call.look(|view| Documents::of(view, KINDS)).await?;
-        let before: Option<GuardPolicy> =
-            seen.get(DocumentKind::Guard, ID).map_err(|refusal| Problem::from(&refusal))?;
-        let before = before.unwrap_or_default();
-        let next = changed(&before, &request)?;
-        if !request.dry_run && next != before {
-            let asked = call.asked_because(because.clone(), None);
-            let done = documents::change(&call.api.node, &asked, KINDS, |seen, draft| {
-                let now: GuardPolicy = seen.get(DocumentKind::Guard, ID)?.unwrap_or_default();
-                // What was refused for what was there is refused for what is there now.
-                let next = changed(&now, &request).unwrap_or_else(|_| next.clone());
-                draft.put(DocumentKind::Guard, ID, &next)?;
-                let differ = named(&now).into_iter().zip(named(&next)).filter(|(a, b)| a != b);
-                let said: Vec<String> = differ.map(|(_, (name, value))| format!("{name} {value}")).collect();
-                draft.event(DocumentEvent {
-                    severity: Severity::Info,
-                    kind: "ddos.configured".to_owned(),
-                    subject: "ddos".to_owned(),
-                    text: format!("attackers are kept out anew: {}{}", said.join(", "), told(&because)),
-                });
-                Ok(())
-            });
-            done.await.map_err(|refusal| Problem::from(&refusal))?;
-        }
-        let both = named(&before).into_iter().zip(named(&next));
-        let settings = both
-            .map(|((name, before), (_, after))| Setting { name: name.to_owned(), before, after })
-            .collect();
-        Ok(GuardConfigured { changed: next != before, settings, notes: notes(&next) })
+        let how = (request.reason.as_deref(), request.dry_run);
+        let done = policy_document::configure(call, how, |policy| changed(policy, &request)).await?;
+        let notes = notes(&done.policy);
+        Ok(GuardConfigured { changed: done.changed, settings: done.settings, notes })
     }
 }
 

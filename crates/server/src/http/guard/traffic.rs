@@ -8,13 +8,14 @@ use dwcp_api::guard::{
 };
 use dwcp_decide::ddos::{ServiceTraffic, Talker, Traffic};
 use dwcp_telemetry::model::{Labels, Value};
-use dwcp_types::{Code, Refusal};
+use dwcp_types::RegionId;
 
 use super::super::call::{Call, bad_value};
+use super::super::metrics::blocking;
 use super::super::routes::Serve;
 use super::super::{names, reader};
 use crate::clock;
-use crate::monitor::attacks::reports;
+use crate::monitor::attacks::said;
 use crate::telemetry::reader::Reader;
 
 /// What is looked back on without an own wish, and at most, ms.
@@ -54,12 +55,7 @@ fn flows(counted: &Counted<'_>) -> Result<Vec<TrafficFlow>, String> {
                 let flow = flows.entry((service.clone(), region.clone())).or_insert_with(|| TrafficFlow {
                     service,
                     region,
-                    requests: 0,
-                    errors: 0,
-                    rate: 0.0,
-                    share_percent: 0.0,
-                    bytes_up: 0,
-                    bytes_down: 0,
+                    ..TrafficFlow::default()
                 });
                 put(flow, &labels, count);
             }
@@ -108,19 +104,7 @@ fn together(all: &[Traffic]) -> (Vec<TrafficService>, [Vec<TrafficTalker>; 4]) {
 fn services<'a>(all: impl Iterator<Item = &'a ServiceTraffic>) -> Vec<TrafficService> {
     let mut found: BTreeMap<&str, (TrafficService, u64)> = BTreeMap::new();
     for one in all {
-        let empty = || {
-            let service = TrafficService {
-                service: one.service.clone(),
-                requests: 0,
-                errors: 0,
-                bytes: 0,
-                sources: 0,
-                usual: None,
-                top_path: String::new(),
-                top_path_percent: 0,
-            };
-            (service, 0)
-        };
+        let empty = || (TrafficService { service: one.service.clone(), ..TrafficService::default() }, 0);
         let (sum, most) = found.entry(&one.service).or_insert_with(empty);
         sum.requests += one.requests;
         sum.errors += one.errors;
@@ -142,14 +126,9 @@ fn services<'a>(all: impl Iterator<Item = &'a ServiceTraffic>) -> Vec<TrafficSer
 fn heaviest<'a>(all: impl Iterator<Item = &'a Talker>, requests: u64) -> Vec<TrafficTalker> {
     let mut found: BTreeMap<&str, TrafficTalker> = BTreeMap::new();
     for one in all {
-        let sum = found.entry(&one.who).or_insert_with(|| TrafficTalker {
-            who: one.who.clone(),
-            requests: 0,
-            connections: 0,
-            bytes: 0,
-            errors: 0,
-            share_percent: 0,
-        });
+        let sum = found
+            .entry(&one.who)
+            .or_insert_with(|| TrafficTalker { who: one.who.clone(), ..TrafficTalker::default() });
         sum.requests += one.requests;
         sum.connections += one.connections;
         sum.bytes += one.bytes;
@@ -173,18 +152,18 @@ impl Serve for TrafficRead {
             return Err(bad_value("since_ms", "1 s to 31 days"));
         }
         let only = request.region.clone();
-        let (traffic, as_of) = call
+        let (said, as_of) = call
             .find(move |view| {
                 if let Some(region) = &only {
                     names::region(view, region)?;
                 }
-                let told = reports(view).into_iter();
-                let wanted =
-                    told.filter(|(region, _)| only.as_ref().is_none_or(|only| only == region.as_str()));
-                let traffic: Vec<Traffic> = wanted.map(|(_, report)| report.traffic).collect();
-                Ok((traffic, names::as_of_federation(view)))
+                Ok((said(view), names::as_of_federation(view)))
             })
             .await?;
+        let only = &request.region;
+        let wanted = |region: &RegionId| only.as_ref().is_none_or(|only| only == region.as_str());
+        let told = said.read().into_iter().filter(|(region, _)| wanted(region));
+        let traffic: Vec<Traffic> = told.map(|(_, report)| report.traffic).collect();
         let mut warnings = Vec::new();
         if traffic.is_empty() {
             warnings.push("no router is heard of".to_owned());
@@ -198,12 +177,9 @@ impl Serve for TrafficRead {
                 since_s: since_ms.div_ceil(1_000),
                 at_ms: clock::wall_ms(),
             };
-            (flows(&counted), verdicts(&counted), reader.missing())
+            Ok((flows(&counted), verdicts(&counted), reader.missing()))
         };
-        let counted = tokio::task::spawn_blocking(counts)
-            .await
-            .map_err(|_| Problem::from(&Refusal::new(Code::NotReady, "an assertion failed")))?;
-        let (flows, verdicts, missing) = counted;
+        let (flows, verdicts, missing) = blocking(counts).await?;
         warnings.extend([flows.as_ref().err(), verdicts.as_ref().err()].into_iter().flatten().cloned());
         warnings.extend(missing.iter().map(|(region, why)| format!("{region} is missing: {why}")));
         let (services, [sources, networks, asns, countries]) = together(&traffic);

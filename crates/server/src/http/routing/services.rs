@@ -7,7 +7,7 @@ use dwcp_api::routing::{
 };
 use dwcp_decide::Measured;
 use dwcp_decide::route::{self, Protocol, Qos, Service, Table};
-use dwcp_state::{DocumentEvent, DocumentKind, Severity};
+use dwcp_state::{DocumentEvent, DocumentKind};
 use dwcp_types::{Code, Refusal};
 
 use super::super::call::{Call, bad_value, reason, told};
@@ -98,12 +98,9 @@ fn shown(name: &str, service: &Service, table: &Table) -> ApiService {
     }
 }
 
-fn unknown(name: &str) -> Refusal {
+/// No service has that name.
+pub fn unknown(name: &str) -> Refusal {
     Refusal::new(Code::UnknownService, format!("no service {name}")).try_this("dwcp-cli routing service list")
-}
-
-fn event(kind: &str, name: &str, text: String) -> DocumentEvent {
-    DocumentEvent { severity: Severity::Info, kind: kind.to_owned(), subject: name.to_owned(), text }
 }
 
 impl Serve for ServiceList {
@@ -147,12 +144,12 @@ async fn change(
                     draft.put(DocumentKind::Service, name, service)?;
                     let hosts: Vec<&str> = service.hosts.iter().map(String::as_str).collect();
                     let text = format!("service {name} is reached as {}{}", hosts.join(", "), told(&because));
-                    draft.event(event("routing.service_set", name, text));
+                    draft.event(DocumentEvent::info("routing.service_set", name, text));
                 }
                 None => {
                     draft.remove(DocumentKind::Service, name);
                     let text = format!("service {name} is gone{}", told(&because));
-                    draft.event(event("routing.service_removed", name, text));
+                    draft.event(DocumentEvent::info("routing.service_removed", name, text));
                 }
             }
             Ok(())

@@ -2,46 +2,46 @@
 
 use dwcp_api::Problem;
 use dwcp_api::routing::{
-    Named, Routing, RoutingConfigure, RoutingConfigureRequest, RoutingConfigured, RoutingRead,
-    RoutingReadRequest,
+    Routing, RoutingConfigure, RoutingConfigureRequest, RoutingConfigured, RoutingRead, RoutingReadRequest,
 };
-use dwcp_api::site::Setting;
 use dwcp_decide::route::{Algorithm, RoutingPolicy};
-use dwcp_state::{DocumentEvent, DocumentKind, Severity};
+use dwcp_state::DocumentKind;
 
-use super::super::call::{Call, bad_value, not_offered, reason, told};
+use super::super::call::{Call, bad_value, not_offered};
 use super::super::names;
+use super::super::policy_document::{self, ID, Policy};
 use super::super::routes::Serve;
-use crate::monitor::documents::{self, Documents};
+use crate::monitor::documents::Documents;
 
-const KINDS: &[DocumentKind] = &[DocumentKind::Routing];
-/// The one document of its kind.
-pub const ID: &str = "policy";
+impl Policy for RoutingPolicy {
+    const KIND: DocumentKind = DocumentKind::Routing;
+    const SUBJECT: &'static str = "routing";
+    const SAID: &'static str = "routers decide anew";
 
-/// A policy as names and values, for people.
-fn named(policy: &RoutingPolicy) -> Vec<(&'static str, String)> {
-    let on = |on: bool| if on { "on" } else { "off" }.to_owned();
-    let (weights, spill) = (&policy.weights, &policy.spill);
-    vec![
-        ("algorithm", algorithm(policy.algorithm).to_owned()),
-        ("latency_weight", weights.latency.to_string()),
-        ("cost_weight", weights.cost.to_string()),
-        ("load_weight", weights.load.to_string()),
-        ("distance_weight", weights.distance.to_string()),
-        ("health_weight", weights.health.to_string()),
-        (
-            "spill_percent",
-            format!("critical {}, standard {}, bulk {}", spill.critical, spill.standard, spill.bulk),
-        ),
-        ("least_health", policy.least_health.to_string()),
-        ("doubt_below_percent", policy.doubt_below_percent.to_string()),
-        ("endpoint_capacity", policy.endpoint_capacity.to_string()),
-        ("cache", on(policy.cache)),
-        ("cache_ttl_ms", policy.cache_ttl_ms.to_string()),
-        ("dns_ttl_s", policy.dns_ttl_s.to_string()),
-        ("dpdk", on(policy.dpdk)),
-        ("dpdk_cores", policy.dpdk_cores.clone()),
-    ]
+    fn named(&self) -> Vec<(&'static str, String)> {
+        let on = |on: bool| if on { "on" } else { "off" }.to_owned();
+        let (weights, spill) = (&self.weights, &self.spill);
+        vec![
+            ("algorithm", algorithm(self.algorithm).to_owned()),
+            ("latency_weight", weights.latency.to_string()),
+            ("cost_weight", weights.cost.to_string()),
+            ("load_weight", weights.load.to_string()),
+            ("distance_weight", weights.distance.to_string()),
+            ("health_weight", weights.health.to_string()),
+            (
+                "spill_percent",
+                format!("critical {}, standard {}, bulk {}", spill.critical, spill.standard, spill.bulk),
+            ),
+            ("least_health", self.least_health.to_string()),
+            ("doubt_below_percent", self.doubt_below_percent.to_string()),
+            ("endpoint_capacity", self.endpoint_capacity.to_string()),
+            ("cache", on(self.cache)),
+            ("cache_ttl_ms", self.cache_ttl_ms.to_string()),
+            ("dns_ttl_s", self.dns_ttl_s.to_string()),
+            ("dpdk", on(self.dpdk)),
+            ("dpdk_cores", self.dpdk_cores.clone()),
+        ]
+    }
 }
 
 fn algorithm(of: Algorithm) -> &'static str {
@@ -97,23 +97,14 @@ fn changed(policy: &RoutingPolicy, asked: &RoutingConfigureRequest) -> Result<Ro
     Ok(next)
 }
 
-/// The policy in force; one that a later version wrote is told, and the usual one counts.
-pub fn policy(seen: &Documents) -> (RoutingPolicy, Vec<String>) {
-    match seen.get::<RoutingPolicy>(DocumentKind::Routing, ID) {
-        Ok(policy) => (policy.unwrap_or_default(), Vec::new()),
-        Err(refusal) => (RoutingPolicy::default(), vec![refusal.to_string()]),
-    }
-}
-
 impl Serve for RoutingRead {
     async fn answer(call: &Call, _: RoutingReadRequest) -> Result<Routing, Problem> {
         call.look(|view| {
-            let seen = Documents::of(view, KINDS);
-            let (policy, complaints) = policy(&seen);
+            let seen = Documents::of(view, &[DocumentKind::Routing]);
+            let (policy, complaints) = policy_document::in_force::<RoutingPolicy>(&seen);
             let raw = seen.raw(DocumentKind::Routing, ID);
-            let settings = named(&policy).into_iter();
             Routing {
-                settings: settings.map(|(name, value)| Named { name: name.to_owned(), value }).collect(),
+                settings: policy_document::shown(&policy),
                 revision: raw.map_or(0, |raw| raw.revision.0),
                 by: raw.map_or(String::new(), |raw| raw.by.clone()),
                 at_ms: raw.map_or(0, |raw| raw.at.0),
@@ -127,36 +118,10 @@ impl Serve for RoutingRead {
 
 impl Serve for RoutingConfigure {
     async fn answer(call: &Call, request: RoutingConfigureRequest) -> Result<RoutingConfigured, Problem> {
-        let because = reason(request.reason.as_deref())?;
-        let seen = call.look(|view| Documents::of(view, KINDS)).await?;
-        let before: Option<RoutingPolicy> =
-            seen.get(DocumentKind::Routing, ID).map_err(|refusal| Problem::from(&refusal))?;
-        let before = before.unwrap_or_default();
-        let next = changed(&before, &request)?;
-        if !request.dry_run && next != before {
-            let asked = call.asked_because(because.clone(), None);
-            let done = documents::change(&call.api.node, &asked, KINDS, |seen, draft| {
-                let now: RoutingPolicy = seen.get(DocumentKind::Routing, ID)?.unwrap_or_default();
-                // What was refused for what was there is refused for what is there now.
-                let next = changed(&now, &request).unwrap_or_else(|_| next.clone());
-                draft.put(DocumentKind::Routing, ID, &next)?;
-                let differ = named(&now).into_iter().zip(named(&next)).filter(|(a, b)| a != b);
-                let said: Vec<String> = differ.map(|(_, (name, value))| format!("{name} {value}")).collect();
-                draft.event(DocumentEvent {
-                    severity: Severity::Info,
-                    kind: "routing.configured".to_owned(),
-                    subject: "routing".to_owned(),
-                    text: format!("routers decide anew: {}{}", said.join(", "), told(&because)),
-                });
-                Ok(())
-            });
-            done.await.map_err(|refusal| Problem::from(&refusal))?;
-        }
-        let both = named(&before).into_iter().zip(named(&next));
-        let settings = both
-            .map(|((name, before), (_, after))| Setting { name: name.to_owned(), before, after })
-            .collect();
-        Ok(RoutingConfigured { changed: next != before, settings, notes: notes(&next) })
+        let how = (request.reason.as_deref(), request.dry_run);
+        let done = policy_document::configure(call, how, |policy| changed(policy, &request)).await?;
+        let notes = notes(&done.policy);
+        Ok(RoutingConfigured { changed: done.changed, settings: done.settings, notes })
     }
 }
 
