@@ -49,6 +49,8 @@ pub struct HostConfig {
     pub control_plane: Option<NodeHere>,
     /// How controllers are run here beside it.
     pub controllers: ControllersHere,
+    /// How routers are run here beside the one that a service keeps; none: they are not.
+    pub routers: Option<RoutersHere>,
     /// The interfaces whose load is measured.
     pub network: NetworkHere,
 }
@@ -69,6 +71,17 @@ pub struct ControllersHere {
     pub most: u32,
     /// The program.
     pub program: PathBuf,
+}
+
+/// How routers are run on this host.
+#[derive(Clone, Debug)]
+pub struct RoutersHere {
+    /// At most so many.
+    pub most: u32,
+    /// The program.
+    pub program: PathBuf,
+    /// The settings of the one that a service keeps.
+    pub config: PathBuf,
 }
 
 /// Controllers on a host that may run its region's node, unless its settings say otherwise.
@@ -119,6 +132,10 @@ impl HostConfig {
             here.program = base.join(&here.program);
         }
         config.controllers.program = base.join(&config.controllers.program);
+        if let Some(here) = &mut config.routers {
+            here.program = base.join(&here.program);
+            here.config = base.join(&here.config);
+        }
         Ok(config)
     }
 
@@ -154,6 +171,7 @@ impl HostConfig {
             wan_file: read.wan_file.map(PathBuf::from),
             qemu: read.qemu.unwrap_or_else(|| "qemu-system-x86_64".to_string()),
             controllers,
+            routers: read.routers.map(routers_here),
             network: read.network.unwrap_or_default(),
             control_plane: read.control_plane.and_then(node_here),
         })
@@ -167,16 +185,21 @@ fn controllers_here(read: &host::HostConfig) -> ControllersHere {
     let program = own.and_then(|own| own.program.clone()).or_else(|| node?.program.clone());
     ControllersHere {
         most: own.map_or(usual, |own| own.most),
-        program: program.map_or_else(beside_the_agent, PathBuf::from),
+        program: program.map_or_else(|| beside_the_agent("dwcpd"), PathBuf::from),
     }
 }
 
-fn beside_the_agent() -> PathBuf {
-    std::env::current_exe().unwrap_or_default().with_file_name("dwcpd")
+fn routers_here(read: host::Routers) -> RoutersHere {
+    let program = read.program.map_or_else(|| beside_the_agent("dwcp-routerd"), PathBuf::from);
+    RoutersHere { most: read.most, program, config: read.config.into() }
+}
+
+fn beside_the_agent(program: &str) -> PathBuf {
+    std::env::current_exe().unwrap_or_default().with_file_name(program)
 }
 
 fn node_here(read: host::ControlPlane) -> Option<NodeHere> {
-    let program = read.program.map_or_else(beside_the_agent, PathBuf::from);
+    let program = read.program.map_or_else(|| beside_the_agent("dwcpd"), PathBuf::from);
     Some(NodeHere { address: read.address?, program })
 }
 

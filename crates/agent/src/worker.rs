@@ -1,7 +1,7 @@
 //! The worker: feeds the pure machine and carries out its effects.
 
 mod checks;
-mod controllers;
+mod helpers;
 mod effects;
 mod figures;
 mod guards;
@@ -42,7 +42,7 @@ use crate::mover::Process;
 use crate::watch_protocol::{Ask, Tell, line};
 use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
-use controllers::Controllers;
+use helpers::Helpers;
 use figures::Figures;
 use guards::Guards;
 use hosting::Hosted;
@@ -105,7 +105,7 @@ struct Worker {
     /// The region's own node, where this host may run it.
     hosted: Option<Hosted>,
     /// Controllers beside it.
-    controllers: Controllers,
+    helpers: Helpers,
     figures: Figures,
 }
 
@@ -253,7 +253,7 @@ async fn begin(config: Arc<HostConfig>) -> Result<(Worker, Agent, Sources), Stri
         images,
         nodes,
         hosted: Hosted::begin(&config, &inputs),
-        controllers: Controllers::new(&config, &inputs),
+        helpers: Helpers::new(&config, &inputs),
         figures,
         config,
         inputs,
@@ -333,6 +333,7 @@ fn hello(config: &HostConfig, incarnation: u64, accelerator: dwcp_roles::protoco
         control: config.control_plane.as_ref().map(|here| here.address.to_string()).unwrap_or_default(),
         follows_nodes: true,
         controllers: config.controllers.most,
+        routers: config.routers.as_ref().map_or(0, |here| here.most),
         ..Hello::default()
     }
 }

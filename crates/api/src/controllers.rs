@@ -5,7 +5,7 @@ use crate::Freshness;
 endpoint! {
     #[doc = "The controllers of every region, or of one: where they run, what they decided, how far they are."]
     ControllersRead: Get "/v1/controllers", Read, ControllersRequest => Controllers;
-    #[doc = "Says how many controllers a region has, or every active region that can have so many."]
+    #[doc = "Says how many controllers or routers a region has, or every active region that can have so many."]
     ControllersScale: Post "/v1/controllers/scale", Operate, ControllersScaleRequest => ControllersScaled;
 }
 
@@ -18,11 +18,11 @@ request! {
 
     /// How many; either `count` or `change`.
     pub struct ControllersScaleRequest {
-        /// `controller`: nothing else is replicated within a region.
+        /// `controller` or `router`: nothing else is replicated within a region.
         pub component: String,
         /// The region; `null`: every active region that can have so many.
         pub region: Option<String>,
-        /// So many, the node's own among them.
+        /// So many, the one that is always there among them.
         pub count: Option<u64>,
         /// So many more, or fewer when below 0.
         pub change: Option<i64>,
@@ -88,7 +88,7 @@ wire! {
         pub as_of: Vec<Freshness>,
     }
 
-    /// A region's controllers before and after.
+    /// A region's controllers or routers before and after.
     #[derive(Eq)]
     pub struct RegionScaled {
         pub region: String,

@@ -233,11 +233,24 @@ wire! {
         pub trouble: String,
     }
 
+    /// How many routers a region has.
+    #[derive(Eq)]
+    pub struct RegionRouters {
+        pub region: String,
+        /// So many are wanted, the one of its own settings among them.
+        pub wanted: u64,
+        /// So many are heard.
+        pub up: u64,
+        /// So many could be wanted; `null`: its node is not heard, or does not lead its group.
+        pub most: Option<u64>,
+        /// What hosts say is wrong with those that they run.
+        pub troubles: Vec<String>,
+    }
+
     /// All routers.
     pub struct Routers {
         pub routers: Vec<Router>,
-        /// Regions without any.
-        pub without: Vec<String>,
+        pub regions: Vec<RegionRouters>,
         pub as_of: Vec<Freshness>,
     }
 

@@ -46,6 +46,9 @@ wire! {
         /// How many decide about its placements, its node's own among them; `null`: nothing is said of it.
         #[serde(default)]
         pub controllers: Option<u64>,
+        /// How many routers serve its users, the one of its own settings among them; `null`: nothing is said of it.
+        #[serde(default)]
+        pub routers: Option<u64>,
     }
 
     /// A host as its own settings declare it.

@@ -37,6 +37,7 @@ mod restoration;
 mod routes;
 mod routing;
 mod runbook;
+mod scale;
 mod site;
 mod sla;
 mod state_sync;
@@ -98,7 +99,7 @@ pub fn run(session: &Session, command: &Command) -> Ended {
         Command::Infrastructure(InfrastructureCommand::Deploy(wanted)) => membership::deploy(session, wanted),
         Command::Infrastructure(InfrastructureCommand::Check { region }) => checks::inspect(session, region),
         Command::Infrastructure(InfrastructureCommand::Metrics(wanted)) => processes::run(session, wanted),
-        Command::Infrastructure(InfrastructureCommand::Scale(wanted)) => controllers::scale(session, wanted),
+        Command::Infrastructure(InfrastructureCommand::Scale(wanted)) => scale::scale(session, wanted),
         Command::Maintenance(command) => maintenance::run(session, command),
         Command::Notification(command) => notifications::run(session, command),
         Command::Logs(command) => logs::run(session, command),

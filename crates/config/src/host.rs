@@ -48,6 +48,8 @@ pub struct HostConfig {
     pub control_plane: Option<ControlPlane>,
     /// How controllers are run here beside the region's node; `None`: as with `control_plane`, up to four, and otherwise none.
     pub controllers: Option<Controllers>,
+    /// How routers are run here beside the one that a service of this host keeps; `None`: none are.
+    pub routers: Option<Routers>,
     /// Which interfaces' load is measured; `None`: those with a device, by the speed that the kernel says.
     pub network: Option<NetworkHere>,
 }
@@ -76,6 +78,17 @@ pub struct Controllers {
     /// At most so many.
     pub most: u32,
     /// The program; `None`: that of `control_plane`, or `dwcpd` beside the agent's own.
+    pub program: Option<String>,
+}
+
+/// How a host runs routers beside the one that a service of its keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routers {
+    /// At most so many.
+    pub most: u32,
+    /// The settings of the one that is kept: they serve at its addresses.
+    pub config: String,
+    /// The program; `None`: `dwcp-routerd` beside the agent's own.
     pub program: Option<String>,
 }
 
@@ -201,6 +214,11 @@ fn settings(fields: &mut Fields<'_>) -> HostConfig {
         }),
         controllers: fields.map("controllers", |f| Controllers {
             most: f.required("most", whole(0..=15)) as u32,
+            program: f.optional_text("program"),
+        }),
+        routers: fields.map("routers", |f| Routers {
+            most: f.required("most", whole(0..=15)) as u32,
+            config: f.text("config"),
             program: f.optional_text("program"),
         }),
         network: fields.map("network", |f| NetworkHere {

@@ -50,6 +50,8 @@ pub struct RouterConfig {
     pub access_log_one_in: u64,
     /// Attackers are kept out by the kernel as well.
     pub nftables: bool,
+    /// Interfaces at which a program drops attackers' packets before the kernel looks at them (XDP).
+    pub xdp: Vec<String>,
 }
 
 impl RouterConfig {
@@ -116,6 +118,7 @@ fn settings(fields: &mut Fields<'_>) -> RouterConfig {
         trusted_proxies: fields.texts("trusted_proxies"),
         access_log_one_in: fields.number("access_log_one_in", 1..=1_000_000, 100),
         nftables: fields.flag("nftables", false),
+        xdp: fields.texts("xdp"),
     }
 }
 

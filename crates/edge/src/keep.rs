@@ -2,18 +2,23 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dwcp_decide::route::Table;
 use ring::digest::{SHA256, digest};
 
 const FILE: &str = "table.json";
 const BEFORE: &str = "table.before.json";
+const LOCK: &str = "lock";
 
 /// Where it is kept: the table, and the one before it for when the newest can't be read.
 #[derive(Clone, Debug)]
 pub struct Kept {
     folder: PathBuf,
+    /// Held: no other router keeps its table there.
+    _lock: Arc<File>,
 }
 
 /// What was found at a start.
@@ -27,10 +32,16 @@ pub struct Found {
 
 impl Kept {
     /// # Errors
-    /// The folder can't be made.
+    /// The folder can't be made, or another router uses it.
     pub fn open(folder: &Path) -> Result<Kept, String> {
-        fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        Ok(Kept { folder: folder.to_owned() })
+        let wrong = |e: std::io::Error| format!("{}: {e}", folder.display());
+        fs::create_dir_all(folder).map_err(wrong)?;
+        let lock = File::create(folder.join(LOCK)).map_err(wrong)?;
+        // SAFETY: the descriptor is open for the whole call; flock touches no memory of ours.
+        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            return Err(format!("{}: another router keeps its table there", folder.display()));
+        }
+        Ok(Kept { folder: folder.to_owned(), _lock: Arc::new(lock) })
     }
 
     /// The newest table that can be read and makes sense. What can't is left where it is, and told.
@@ -109,6 +120,7 @@ mod tests {
     fn a_torn_or_changed_table_is_refused_and_the_one_before_is_used() {
         let folder = scratch("torn");
         let kept = Kept::open(&folder).expect("a folder");
+        assert!(Kept::open(&folder).is_err_and(|why| why.contains("another router")));
         assert!(kept.load().table.is_none());
         kept.save(&at(1)).expect("saved");
         kept.save(&at(2)).expect("saved");

@@ -5,6 +5,7 @@
 
 mod filter;
 mod render;
+mod xdp;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,6 +16,22 @@ use dwcp_decide::ddos::Net;
 use serde_json::Value;
 
 use filter::Filter;
+pub use xdp::Xdp;
+
+/// What drops packets before anybody reads them.
+pub trait Early: Send {
+    /// Hands over who is dropped until when, and who never is.
+    ///
+    /// # Errors
+    /// Why that could not be; the next time everything is handed over anew.
+    fn sync(&mut self, blocked: &[(Net, u64)], white: &[Net], now_ms: u64) -> Result<Synced, String>;
+
+    /// Everything that it has dropped.
+    ///
+    /// # Errors
+    /// Why it does not say.
+    fn dropped(&self) -> Result<Dropped, String>;
+}
 
 /// An address and port that the router serves at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +111,7 @@ impl Kernel {
     ///
     /// # Errors
     /// What `nft` said.
-    pub fn dropped(&self) -> Result<BTreeMap<String, Dropped>, String> {
+    pub fn dropped_by_set(&self) -> Result<BTreeMap<String, Dropped>, String> {
         let text = self.run(&["-j", "list", "counters", "table", "inet", &self.name], "")?;
         read_counters(&text)
             .ok_or_else(|| format!("nft -j wrote what is not understood: {} bytes", text.len()))
@@ -119,6 +136,25 @@ impl Kernel {
         let said = String::from_utf8_lossy(&out.stderr);
         let first: String = said.lines().next().unwrap_or_default().chars().take(300).collect();
         Err(format!("{program} refuses ({}): {first}; the proxy refuses by itself", out.status))
+    }
+}
+
+impl Early for Kernel {
+    fn sync(&mut self, blocked: &[(Net, u64)], white: &[Net], now_ms: u64) -> Result<Synced, String> {
+        Kernel::sync(self, blocked, white, now_ms)
+    }
+
+    fn dropped(&self) -> Result<Dropped, String> {
+        Ok(self.dropped_by_set()?.into_values().sum())
+    }
+}
+
+impl std::iter::Sum for Dropped {
+    fn sum<I: Iterator<Item = Dropped>>(all: I) -> Dropped {
+        all.fold(Dropped::default(), |sum, one| Dropped {
+            packets: sum.packets + one.packets,
+            bytes: sum.bytes + one.bytes,
+        })
     }
 }
 

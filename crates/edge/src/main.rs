@@ -15,18 +15,24 @@ struct Arguments {
     /// The router's settings.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// One more of the host's routers, at the same addresses: its number among them, instead of the one in the settings.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=15))]
+    number: Option<u8>,
+    /// Ends when its standard input does: with whoever started it.
+    #[arg(long)]
+    until_stdin_ends: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let settings = match Settings::load(&arguments.config) {
+    let settings = match Settings::load(&arguments.config, arguments.number) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::from(2);
         }
     };
-    match run(settings) {
+    match run(settings, arguments.until_stdin_ends) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -13,7 +13,7 @@ pub use settings::Settings;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dwcp_decide::route::Table;
 
@@ -25,12 +25,14 @@ use crate::shield::Shield;
 /// What the parts of a router share.
 pub(crate) struct Shared {
     pub settings: Settings,
+    pub begun: Instant,
     pub current: Arc<Current>,
     pub shield: Arc<Shield>,
     pub kept: Kept,
     /// None: nothing is known of where addresses are.
     pub geo: Option<Arc<Geo>>,
     pub heard: Mutex<shielded::Heard>,
+    pub early: Mutex<shielded::EarlyDrops>,
     /// What is wrong, for everybody to see; by what it is about.
     troubles: Mutex<BTreeMap<&'static str, String>>,
 }
@@ -68,11 +70,11 @@ pub(crate) fn log(line: &str) {
     eprintln!("{line}");
 }
 
-/// Serves until the process is told to end.
+/// Serves until the process is told to end, or, where that is wanted, its standard input ends.
 ///
 /// # Errors
 /// What could not be opened or listened at.
-pub fn run(settings: Settings) -> Result<(), String> {
+pub fn run(settings: Settings, until_stdin_ends: bool) -> Result<(), String> {
     let kept = Kept::open(&settings.data_dir)?;
     let found = kept.load();
     let here = settings.config.region.clone();
@@ -87,11 +89,13 @@ pub fn run(settings: Settings) -> Result<(), String> {
         Err(why) => (None, why),
     };
     let shared = Arc::new(Shared {
+        begun: Instant::now(),
         current: Arc::new(Current::new(table)),
         shield: shielded::shield(&settings, geo.clone())?,
         kept,
         geo,
         heard: Mutex::default(),
+        early: Mutex::default(),
         troubles: Mutex::default(),
         settings,
     });
@@ -102,21 +106,40 @@ pub fn run(settings: Settings) -> Result<(), String> {
         link::start(shared.clone())?;
         runtime.block_on(serve::start(&shared))?
     };
-    runtime.block_on(ended());
+    runtime.block_on(ended(until_stdin_ends));
     runtime.block_on(served.end());
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
 }
 
-/// SIGTERM or SIGINT.
-async fn ended() {
+/// The standard input ends. Nobody waits for the thread that reads it.
+async fn stdin_end() {
+    let (held, ended) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        // What can't be read has ended as well.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(held);
+    });
+    // It only ever ends: nothing is sent.
+    let _ = ended.await;
+}
+
+/// SIGTERM or SIGINT, or the end of the standard input.
+async fn ended(until_stdin_ends: bool) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };
+    let stdin_ended = async {
+        match until_stdin_ends {
+            true => stdin_end().await,
+            false => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+        () = stdin_ended => {}
     }
 }

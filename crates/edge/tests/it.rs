@@ -1,5 +1,7 @@
 //! The data path over real sockets, with endpoints in the same process.
 
+#[path = "it/browser.rs"]
+mod browser;
 #[path = "it/certificates.rs"]
 mod certificates;
 #[path = "it/dns.rs"]

@@ -14,12 +14,12 @@ use dwcp_types::{ImageDigest, NodeId, VmId};
 
 use crate::protocol::{
     Accelerator, AgentMessage, CheckRequest, Checked, Console, ControllerMessage, Endpoint, GuardReport,
-    Health, Hello, ImageHere, ImageRead, ImageSource, Intents, Phase, ProbeResult, Probed, ProtectTo,
+    Health, Hello, HelperKind, ImageHere, ImageRead, ImageSource, Intents, Phase, ProbeResult, Probed, ProtectTo,
     TransferReport, TransferTo, Usage, VmIntent, VmSpec, renewal_seq,
 };
 
-mod controllers;
 mod guard;
+mod helpers;
 mod hold;
 mod hosting;
 mod images;
@@ -32,9 +32,9 @@ mod tests;
 mod transfer;
 mod vm;
 
-use controllers::Controllers;
-pub use controllers::{ControllersEffect, ControllersEvent};
 pub use guard::Kept;
+use helpers::Helpers;
+pub use helpers::{HelpersEffect, HelpersEvent};
 use hosting::OwnNode;
 pub use hosting::{CertificateLife, HostingEffect, HostingEvent, HostingFound};
 pub use images::FetchFault;
@@ -192,8 +192,8 @@ pub enum Input {
     ImageRead(ImageRead),
     /// Something about the region's own node, where this host may run it.
     Hosting(HostingEvent),
-    /// Something about a controller beside it.
-    Controllers(ControllersEvent),
+    /// Something about a controller or router beside it.
+    Helpers(HelpersEvent),
 }
 
 /// One thing to do. The shell does them in order.
@@ -262,8 +262,8 @@ pub enum Effect {
     ReadImage { request: u64, name: String },
     /// Something about the region's own node; answered by [`Input::Hosting`] where it says so.
     Hosting(HostingEffect),
-    /// Something about a controller beside it; answered by [`Input::Controllers`].
-    Controllers(ControllersEffect),
+    /// Something about a controller or router beside it; answered by [`Input::Helpers`].
+    Helpers(HelpersEffect),
     /// These are the regions' nodes from now on.
     FollowNodes(Vec<Endpoint>),
 }
@@ -298,7 +298,8 @@ pub struct Agent {
     kept: Option<Kept>,
     images: Images,
     node: OwnNode,
-    controllers: Controllers,
+    controllers: Helpers,
+    routers: Helpers,
     /// A leader that does not know yet what is to run here has said so: what moves stays.
     holding: bool,
     #[cfg(feature = "mutations")]
@@ -334,7 +335,8 @@ impl Agent {
             kept: None,
             images: Images::default(),
             node: OwnNode::default(),
-            controllers: Controllers::default(),
+            controllers: Helpers::new(HelperKind::Controller),
+            routers: Helpers::new(HelperKind::Router),
             holding: false,
             #[cfg(feature = "mutations")]
             mutation: None,
@@ -418,7 +420,7 @@ impl Agent {
             Input::ImageChanged { digest, reason } => self.image_changed(now_us, &digest, &reason),
             Input::ImageRead(read) => out.push(Effect::Send(AgentMessage::ImageRead(read))),
             Input::Hosting(event) => self.hear_of_node(now_us, event, out),
-            Input::Controllers(event) => self.controllers.hear(now_us, event),
+            Input::Helpers(event) => self.helpers(event.kind()).hear(now_us, event),
         }
         self.reconcile(now_us, out);
         self.guard(out);
@@ -445,6 +447,7 @@ impl Agent {
             ControllerMessage::Hosting(hosting) => self.take_hosting(hosting, out),
             ControllerMessage::Certified(certified) => self.take_certificate(now_us, certified),
             ControllerMessage::Controllers(wanted) => self.controllers.take(wanted),
+            ControllerMessage::Routers(wanted) => self.routers.take(wanted),
             ControllerMessage::Hold(hold) => self.hold(now_us, hold, out),
             ControllerMessage::Nodes(nodes) => out.push(Effect::FollowNodes(nodes)),
         }

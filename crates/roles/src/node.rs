@@ -461,7 +461,7 @@ impl Node {
         self.unbar(group);
         self.tell_images(group);
         self.tell_hosting(group);
-        self.tell_controllers(group);
+        self.tell_helpers(group);
         self.close_operations(group);
         self.keep_windows_of(group);
         self.expire_vms(group);

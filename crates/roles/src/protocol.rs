@@ -25,7 +25,7 @@ use dwcp_types::{HostId, ImageDigest, NodeId, Priority, RegionId, VmId, ZoneId, 
 
 pub use adoption::{HeldVm, Hold, Inventory};
 pub use control_plane::{
-    CertificateAsked, Certified, ControlPlane, ControllersReport, ControllersWanted, Endpoint, Hosting,
+    CertificateAsked, Certified, ControlPlane, Endpoint, HelperKind, HelpersReport, HelpersWanted, Hosting,
     HostingPhase, HostingReport,
 };
 pub use figures::{
@@ -102,11 +102,14 @@ pub enum ControllerMessage {
     /// Answers [`AgentMessage::Renew`] while it is not decided yet what the host is to run.
     Hold(Hold),
     /// The controllers to run. Only to agents that said that they run some.
-    Controllers(ControllersWanted),
+    Controllers(HelpersWanted),
+    /// The routers to run beside the one that is always there. Only to agents that said that they run some.
+    Routers(HelpersWanted),
 }
 wire_enum!(ControllerMessage {
     1 Welcome(m), 2 Grant(m), 3 Intents(m), 4 Probe(m), 5 ReadConsole(m), 6 Check(m), 130 Images(m), 131 ReadImage(m),
-    160 Hosting(m), 161 Certified(m), 162 Nodes(m), 170 Hold(m), 210 Controllers(m)
+    160 Hosting(m), 161 Certified(m), 162 Nodes(m), 170 Hold(m), 210 Controllers(m),
+    250 Routers(m)
 });
 
 /// Who an agent is and what its host has.
@@ -148,11 +151,14 @@ pub struct Hello {
     pub follows_nodes: bool,
     /// The most controllers that it runs beside its region's node; 0: none.
     pub controllers: u32,
+    /// The most routers that it runs beside the one that is always there; 0: none.
+    pub routers: u32,
 }
 
 wire_struct!(Hello {
     1 host, 2 region, 3 zone, 4 vcpus, 5 memory_mib, 6 disk_gib, 7 labels, 8 version, 9 incarnation, 10 accelerator,
-    11 vms, 12 term, 13 revision, 14 transfer, 160 control, 161 hosting, 162 follows_nodes, 210 controllers
+    11 vms, 12 term, 13 revision, 14 transfer, 160 control, 161 hosting, 162 follows_nodes, 210 controllers,
+    250 routers
 });
 
 /// How guests run on a host.
@@ -196,10 +202,12 @@ pub struct Renew {
     /// What it runs of its region's node, when that changed and now and then; none: as it was said last.
     pub hosting: Option<HostingReport>,
     /// What it runs of its region's controllers, when that changed and now and then; none: as it was said last.
-    pub controllers: Option<ControllersReport>,
+    pub controllers: Option<HelpersReport>,
+    /// The same of its region's routers.
+    pub routers: Option<HelpersReport>,
 }
 wire_struct!(Renew {
-    1 seq, 2 vms, 3 term, 4 revision, 5 usage, 130 images, 131 damages, 160 hosting, 210 controllers
+    1 seq, 2 vms, 3 term, 4 revision, 5 usage, 130 images, 131 damages, 160 hosting, 210 controllers, 250 routers
 });
 
 /// The number of an incarnation's `count`th renewal.

@@ -59,6 +59,7 @@ mod restoration;
 mod restore;
 pub mod routes;
 mod routing;
+mod scaling;
 mod server;
 mod settings;
 mod silences;

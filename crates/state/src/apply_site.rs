@@ -60,6 +60,32 @@ impl Region {
     }
 }
 
+/// What a region has one of at least.
+struct Counted {
+    noun: &'static str,
+    /// The one that it has anyway.
+    first: &'static str,
+    most: u64,
+    count: fn(&Region) -> u64,
+    field: fn(&mut Region) -> &mut u64,
+}
+
+const CONTROLLERS: Counted = Counted {
+    noun: "controllers",
+    first: "that of its node",
+    most: Region::CONTROLLERS_MOST,
+    count: Region::controllers,
+    field: |region| &mut region.controllers,
+};
+
+const ROUTERS: Counted = Counted {
+    noun: "routers",
+    first: "that of its own settings",
+    most: Region::ROUTERS_MOST,
+    count: Region::routers,
+    field: |region| &mut region.routers,
+};
+
 impl Core {
     /// The commands of this file.
     pub(crate) fn change_site(&mut self, command: &Command, stamp: &Stamp<'_>) -> Applied {
@@ -71,7 +97,8 @@ impl Core {
             Command::AnnounceDecommission((region, at)) => self.announce_decommission(region, *at, stamp),
             Command::CancelDecommission(region) => self.cancel_decommission(region, stamp),
             Command::NoteDecommission((region, reminder)) => self.note_decommission(region, *reminder, stamp),
-            Command::SetControllers((region, count)) => self.set_controllers(region, *count, stamp),
+            Command::SetControllers((region, count)) => self.set_count(&CONTROLLERS, region, *count, stamp),
+            Command::SetRouters((region, count)) => self.set_count(&ROUTERS, region, *count, stamp),
             _ => Err(Refusal::new(Code::WrongState, "a region's command reached the federation's group")),
         }
     }
@@ -145,24 +172,21 @@ impl Core {
         Ok(Receipt::default())
     }
 
-    fn set_controllers(&mut self, id: &RegionId, count: u64, stamp: &Stamp<'_>) -> Applied {
-        if count == 0 || count > Region::CONTROLLERS_MOST {
-            let what = format!("{id} can't have {count} controllers");
-            let why = format!(
-                "from 1, that of its node, to {} can decide about its placements",
-                Region::CONTROLLERS_MOST
-            );
-            return Err(Refusal::new(Code::BadValue, what).because(why));
+    fn set_count(&mut self, of: &Counted, id: &RegionId, count: u64, stamp: &Stamp<'_>) -> Applied {
+        let Counted { noun, first, most, .. } = of;
+        if count == 0 || count > *most {
+            let what = format!("{id} can't have {count} {noun}");
+            return Err(Refusal::new(Code::BadValue, what).because(format!("from 1, {first}, to {most}")));
         }
         let region = self.open_region(id)?;
-        let before = region.controllers();
+        let before = (of.count)(region);
         if before == count {
             return Ok(Receipt::default());
         }
-        region.controllers = count;
+        *(of.field)(region) = count;
         region.revision = stamp.revision;
-        let text = format!("{id} is to have {count} controllers, not {before}{}", stamp.because());
-        let event = stamp.event(Severity::Info, "region.controllers", id, text);
+        let text = format!("{id} is to have {count} {noun}, not {before}{}", stamp.because());
+        let event = stamp.event(Severity::Info, &format!("region.{noun}"), id, text);
         self.ledger.note(event.changing(before, count));
         Ok(Receipt::default())
     }

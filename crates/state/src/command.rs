@@ -367,6 +367,8 @@ pub enum Command {
     NoteDecommission((RegionId, Reminder)),
     /// So many controllers are to decide about placements in a region, its node's own among them. For the federation's group.
     SetControllers((RegionId, u64)),
+    /// So many routers are to serve users in a region, the one of its own settings among them. For the federation's group.
+    SetRouters((RegionId, u64)),
     /// What monitoring writes down. For the federation's group.
     ChangeDocuments(Box<DocumentChanges>),
 

@@ -113,6 +113,8 @@ pub struct Region {
     pub decommission: Option<Decommission>,
     /// How many controllers are to decide about placements in it, its node's own among them; 0 and 1: its node alone.
     pub controllers: u64,
+    /// How many routers are to serve users in it, the one of its own settings among them; 0 and 1: that one alone.
+    pub routers: u64,
 }
 
 impl Region {
@@ -125,6 +127,14 @@ impl Region {
     /// How many controllers are to decide about placements in it, its node's own among them: at least 1.
     pub fn controllers(&self) -> u64 {
         self.controllers.clamp(1, Region::CONTROLLERS_MOST)
+    }
+
+    /// The most routers that a region can have, the one of its own settings among them.
+    pub const ROUTERS_MOST: u64 = 16;
+
+    /// How many routers are to serve users in it, the one of its own settings among them: at least 1.
+    pub fn routers(&self) -> u64 {
+        self.routers.clamp(1, Region::ROUTERS_MOST)
     }
 
     /// True when replicas of every group are to be in it.

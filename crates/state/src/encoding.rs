@@ -161,7 +161,7 @@ wire_struct!(Region {
     1 id, 2 number, 3 lifecycle, 4 placement, 5 placement_by, 6 placement_since, 7 traffic_percent, 8 priority,
     9 standing, 10 standing_since, 11 epoch, 12 prices, 13 compliance, 14 jurisdiction, 15 api, 16 mesh,
     17 placement_reason, 18 revision, 160 founder, 161 without_replicas, 162 unfounded,
-    163 control_host, 190 site, 191 endpoints, 192 decommission; 210 controllers
+    163 control_host, 190 site, 191 endpoints, 192 decommission; 210 controllers, 250 routers
 });
 wire_struct!(Coordinates { 1 north, 2 east });
 wire_struct!(Site { 1 display_name, 2 zones, 3 coordinates, 4 vms_most });
@@ -297,7 +297,7 @@ wire_enum!(Command {
     183 SwitchUpgrade(operation), 184 EndUpgrade(end),
     190 ConfigureRegion(settings), 191 SetEndpoint(endpoint), 192 AnnounceDecommission(end),
     193 CancelDecommission(region), 194 NoteDecommission(note),
-    210 SetControllers(count), 230 ChangeDocuments(changes),
+    210 SetControllers(count), 230 ChangeDocuments(changes), 250 SetRouters(count),
     200 NoteHeld(held), 201 WriteOffHost(host), 202 CloseInventory, 203 Adopt(decided), 204 FinishAdoption,
     205 SettleLate(hosts), 206 TidyAdoption, 207 DecideMissing(choice)
 });

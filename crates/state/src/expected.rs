@@ -79,7 +79,7 @@ impl Core {
                 let read = format!("dwcp-cli federation region status --region {}", region.id);
                 (format!("region {}", region.id), region.revision, read)
             }),
-            Command::SetControllers((region, _)) => self.regions.get(region).map(|region| {
+            Command::SetControllers((region, _)) | Command::SetRouters((region, _)) => self.regions.get(region).map(|region| {
                 let read = format!("dwcp-cli federation controller status --region {}", region.id);
                 (format!("region {}", region.id), region.revision, read)
             }),

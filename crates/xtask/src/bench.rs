@@ -243,6 +243,43 @@ const BENCHMARKS: &[Named] = &[
         ]),
     },
     Named {
+        name: "drops",
+        about: "packets of blocked sources that the kernel drops a second, by the program at the interface (XDP) against nftables",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-edge",
+            "--example=bench-drops",
+            "--",
+        ]),
+    },
+    Named {
+        name: "abuse",
+        about: "a good client's P99 and the proxy's memory under resets, slow and large heads and 10,000 half-open connections, against quiet",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-edge",
+            "--example=bench-proxy",
+            "--",
+            "abuse",
+        ]),
+    },
+    Named {
+        name: "splits",
+        about: "shares of 10 to 100 % of a region's traffic over 100,000 requests each, and clients with a cookie while they change",
+        work: Work::Cargo(&[
+            "run",
+            "--quiet",
+            "--profile=sim",
+            "-p=dwcp-edge",
+            "--example=bench-splits",
+            "--",
+        ]),
+    },
+    Named {
         name: "store",
         about: "a commit in the region's etcd cluster, of one member and of three, against one in the embedded store",
         work: Work::Own(store::measure),

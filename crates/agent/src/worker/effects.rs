@@ -91,7 +91,7 @@ impl Worker {
             Effect::PaceImages { gentle } => self.images.set_gentle(gentle),
             Effect::ReadImage { request, name } => self.images.read(request, &name),
             Effect::FollowNodes(said) => self.follow_nodes(&said),
-            Effect::Controllers(effect) => self.controllers.carry_out(effect),
+            Effect::Helpers(effect) => self.helpers.carry_out(effect),
             Effect::Hosting(effect) => self.hosted.iter().for_each(|hosted| hosted.carry_out(effect.clone())),
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dwcp_roles::protocol::{
     ArrivalFrom, GuardPhase, GuardReport, NEVER_MS, Phase, Run, TransferTo, VmIntent,
@@ -17,6 +17,8 @@ use super::wanted::{LONG, report, running};
 const INTERVAL_MS: u64 = 2_000;
 /// What a report may be older than it says: it comes with the next renewal.
 const ON_ITS_WAY: Duration = Duration::from_millis(1_000);
+/// What is no older has just begun.
+const BEGUN: Duration = Duration::from_millis(1_000);
 
 /// What is said of the copy.
 fn said(pair: &Pair) -> Option<GuardReport> {
@@ -212,10 +214,13 @@ async fn a_vm_moves_while_a_point_is_made_and_takes_every_record_along() {
     pair.wait_phase(1, GuardPhase::Synced).await;
     let writer = Writer::start(&pair.address, 1);
     writer.wait_for_more(20).await;
-    // So slow that no point ends before the move begins, however late this test looks.
-    pair.pace(Some(30_000)).await;
+    // A point that begins on a link so slow goes on for seconds: one that began before may be about to end.
+    pair.pace(Some(100_000)).await;
+    let slow = SystemTime::now();
     let old = pair.dir.join("a/data/vms").join(VmId(7).to_string()).join("point.qcow2");
-    wait_for("a point that is made", LONG, || old.exists().then_some(())).await;
+    let began = || std::fs::metadata(&old).and_then(|file| file.created()).ok();
+    let has_begun = || began().filter(|at| *at > slow && at.elapsed().is_ok_and(|age| age < BEGUN)).map(drop);
+    wait_for("a point that has just begun", LONG, has_begun).await;
 
     // What copies the disk away comes when the filter over it is gone, or the guest's writes would pass it by.
     let to = TransferTo {

@@ -68,7 +68,7 @@ pub fn deploy(session: &Session, wanted: &Deploy) -> Ended {
     }
     if asked.iter().any(|name| name == "router") {
         session
-            .note("this version has no router: the region's node is controller, state-manager and monitor");
+            .note("routers are kept by a service of their hosts: see \"routers\" in docs/operations/routing.md");
     }
     added(session, &wanted.region, None)?;
     Ok(Exit::Done)

@@ -10,16 +10,12 @@ use crate::session::Session;
 use crate::show::{Cell, Document, Table, words};
 use crate::typed::ProcessMetrics;
 
-const COMPONENTS: [&str; 4] = ["controller", "state-manager", "monitor", "agent"];
+const COMPONENTS: [&str; 5] = ["controller", "state-manager", "router", "monitor", "agent"];
 const METRICS: [&str; 7] = ["cpu", "memory", "fds", "threads", "uptime", "io", "all"];
 /// Shortest and longest time for which processor time is counted, ms.
 const WINDOW_MS: (u64, u64) = (100, 20_000);
 
 fn check(wanted: &ProcessMetrics) -> Result<(), Failure> {
-    if wanted.component == "router" {
-        return Err(Failure::usage("--component: this version has no router, so no process of it is there")
-            .because(format!("components: {}", COMPONENTS.join(", "))));
-    }
     one_of("--component", &wanted.component, &COMPONENTS)?;
     one_of("--metric", &wanted.metric, &METRICS)?;
     match (WINDOW_MS.0..=WINDOW_MS.1).contains(&wanted.window) {

@@ -261,8 +261,11 @@ fn routers(session: &Session, region: &Option<String>) -> Ended {
                 words::text_or_dash(&router.trouble),
             ]);
         }
-        for region in &found.without {
-            session.note(&format!("no router of {region} is heard of"));
+        for of in found.regions.iter().filter(|of| of.up < of.wanted) {
+            session.note(&format!("{} of {}'s {} routers are heard", of.up, of.region, of.wanted));
+        }
+        for of in &found.regions {
+            of.troubles.iter().for_each(|trouble| session.note(&format!("{}: {trouble}", of.region)));
         }
         Ok((Document::of(&found).table(table).text_block(words::as_of(&found.as_of)), Exit::Done))
     })

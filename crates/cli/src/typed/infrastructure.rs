@@ -28,13 +28,15 @@ pub enum InfrastructureCommand {
     },
     /// What the processes of a component use now; exit 7 when one of them does not answer.
     ///
-    /// controller, state-manager and monitor are one process of a region in this version (dwcpd); agent is two of each host.
+    /// controller, state-manager and monitor are one process of a region in this version (dwcpd); agent is two of each host. A
+    /// router says by itself what it uses.
     ///
     /// Example: dwcp-cli infrastructure metrics --component controller --metric cpu
     Metrics(ProcessMetrics),
-    /// More controllers in a region, or fewer: processes on its hosts that decide about placements beside its node.
+    /// More controllers or routers in a region, or fewer: processes on its hosts, started and watched by their agents.
     ///
-    /// They take the decisions that are long: those about rules, explained ones, previews of many VMs. Nothing rests on them.
+    /// Controllers take the decisions that are long: those about rules, explained ones, previews of many VMs. Nothing rests on them.
+    /// Routers take their share of new connections and questions at the addresses of the router that is always there.
     #[command(
         after_help = "Example:\n  dwcp-cli infrastructure scale --component controller --replicas +2 --region us-east-1"
     )]
@@ -49,7 +51,7 @@ pub enum InfrastructureCommand {
 
 #[derive(Debug, Args)]
 pub struct ProcessMetrics {
-    /// controller, state-manager, monitor or agent.
+    /// controller, state-manager, router, monitor or agent.
     #[arg(long)]
     pub component: String,
     /// cpu, memory, fds, threads, uptime, io or all.
@@ -65,10 +67,10 @@ pub struct ProcessMetrics {
 
 #[derive(Debug, Args)]
 pub struct Scale {
-    /// What to run more or fewer of. Only `controller` is replicated within a region.
+    /// What to run more or fewer of: controller or router. Nothing else is replicated within a region.
     #[arg(long)]
     pub component: String,
-    /// So many in all, the node's own among them; or so many more or fewer: 3, +2, -1. At most 16 in all.
+    /// So many in all, the one that is always there among them; or so many more or fewer: 3, +2, -1. At most 16 in all.
     #[arg(long, value_name = "N|+N|-N", allow_hyphen_values = true, value_parser = replicas)]
     pub replicas: Replicas,
     /// The region; without it every active region that can have so many.

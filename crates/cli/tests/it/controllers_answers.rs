@@ -40,7 +40,7 @@ fn controllers(request: &Arrived) -> Value {
 
 fn scale(request: &Arrived) -> Reply {
     let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
-    if body["component"] != "controller" {
+    if !["controller", "router"].iter().any(|known| body["component"] == *known) {
         return problem(409, "DWCP-R0035", "state-manager is not replicated within a region");
     }
     if body["count"] == 0 {
@@ -58,7 +58,8 @@ fn scale(request: &Arrived) -> Reply {
         ],
         false => Vec::new(),
     };
-    let scaled = json!({ "regions": [{ "region": "us-east-1", "before": 1, "after": 3 }], "left_out": left });
+    let after = if body["component"] == "router" { 1 } else { 3 };
+    let scaled = json!({ "regions": [{ "region": "us-east-1", "before": 1, "after": after }], "left_out": left });
     (200, scaled.to_string())
 }
 

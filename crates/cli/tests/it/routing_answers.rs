@@ -59,7 +59,15 @@ fn mail() -> Value {
 }
 
 fn routers() -> Value {
-    json!({ "as_of": as_of(), "without": ["ap-south-1"], "routers": [
+    let of = |region: &str, wanted: u64, up: u64, troubles: &[&str]| {
+        json!({ "region": region, "wanted": wanted, "up": up, "most": 5, "troubles": troubles })
+    };
+    let regions = json!([
+        of("ap-south-1", 1, 0, &[]),
+        of("eu-west-1", 1, 1, &[]),
+        of("us-east-1", 2, 1, &["us-east-1-a1: router 0: it ended with status 1 (routers.log says why)"]),
+    ]);
+    json!({ "as_of": as_of(), "regions": regions, "routers": [
         {
             "region": "eu-west-1", "host": "eu-west-1-a1", "number": 0, "pid": 812, "version": "0.1.0",
             "http": "192.0.2.2:80", "https": "", "dns": "", "table_revision": 41, "table_age_ms": 61_000,

@@ -131,6 +131,8 @@ const FILES: [(&str, &[&str]); 22] = [
             "infrastructure scale --component controller --replicas many",
             "infrastructure scale --component controller --replicas +2 --region mars",
             "infrastructure scale --component state-manager --replicas +2",
+            "infrastructure scale --component router --replicas 1 --region us-east-1",
+            "infrastructure scale --component router --replicas 1 --region us-east-1 --format json",
             "federation controller status",
             "federation controller status --region us-east-1 --format csv",
         ],

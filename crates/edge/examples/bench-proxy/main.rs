@@ -1,8 +1,8 @@
 //! The proxy against nginx and haproxy: the same endpoint (an nginx), the same load (wrk), one after the other in the same run.
 //!
-//! `cargo run --profile sim -p dwcp-edge --example bench-proxy -- [--seconds N] [--connections N]`. It needs `wrk` and `nginx`, and
-//! measures haproxy where it is installed. Beside what comes through a second it prints processor time, which other work on
-//! the machine changes less.
+//! `cargo run --profile sim -p dwcp-edge --example bench-proxy -- [abuse] [--seconds N] [--connections N]`. It needs `wrk` and
+//! `nginx`, and measures haproxy where it is installed. Beside what comes through a second it prints processor time, which other
+//! work on the machine changes less. With `abuse` it measures a good client of ours while others misbehave.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -15,6 +15,8 @@ use dwcp_edge::guard::Open;
 use dwcp_edge::proxy::{self, Certificates, Limits, Placing, ProxyConfig};
 use dwcp_edge::routes::Current;
 
+#[path = "abuse.rs"]
+mod abuse;
 #[path = "load.rs"]
 mod load;
 #[path = "peers.rs"]
@@ -110,8 +112,10 @@ fn certify(folder: &Path) -> Outcome<()> {
 
 fn main() -> Outcome<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if words.first().is_some_and(|word| word == "serve") {
-        return serve(&words[1..]);
+    match words.first().map(String::as_str) {
+        Some("serve") => return serve(&words[1..]),
+        Some("abuse-by") => return abuse::abuse(&words[1..]),
+        _ => {}
     }
     let (seconds, connections) = (number(&words, "--seconds", 5)?, number(&words, "--connections", 64)?);
     let folder = TempFolder(std::env::temp_dir().join(format!("dwcp-bench-proxy-{}", std::process::id())));
@@ -119,6 +123,11 @@ fn main() -> Outcome<()> {
     certify(&folder.0)?;
     let endpoint = free()?;
     let _endpoint = peers::endpoint(&folder.0, endpoint)?;
+    if words.first().is_some_and(|word| word == "abuse") {
+        let own = Peer::start(peers::NAMES[0], &folder.0, endpoint, free()?, free()?)?;
+        std::thread::sleep(Duration::from_millis(500));
+        return abuse::measure(&own.ok_or("our own proxy is always here")?, seconds);
+    }
     let mut figures = Vec::new();
     for name in peers::NAMES {
         let Some(peer) = Peer::start(name, &folder.0, endpoint, free()?, free()?)? else {

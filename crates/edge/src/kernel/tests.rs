@@ -1,3 +1,4 @@
+use std::os::fd::AsRawFd;
 use std::process::Output;
 
 use super::*;
@@ -102,8 +103,8 @@ fn run(words: &str) -> Output {
 }
 
 impl Two {
-    fn new() -> Option<Two> {
-        let router = format!("dwcp-t-{}", std::process::id());
+    fn new(name: &str) -> Option<Two> {
+        let router = format!("dwcp-t{name}-{}", std::process::id());
         let client = format!("{router}c");
         let made = |name: &str| match Command::new("ip").args(["netns", "add", name]).output() {
             Ok(out) if out.status.success() => true,
@@ -169,7 +170,7 @@ impl Drop for Two {
 
 #[test]
 fn the_kernel_drops_who_is_blocked_at_the_routers_ports_only_and_nobody_whitelisted() {
-    let Some(two) = Two::new() else { return };
+    let Some(two) = Two::new("n") else { return };
     let at = |ip: &str, port| Listen { address: ip.parse().unwrap(), port, udp: false };
     let listens = vec![at("10.99.0.1", 80), at("::", 443)];
     let mut kernel = Kernel::start("test", listens, two.nft()).unwrap();
@@ -180,13 +181,13 @@ fn the_kernel_drops_who_is_blocked_at_the_routers_ports_only_and_nobody_whitelis
     assert!(!two.reaches("10.99.0.1", 80), "blocked");
     assert!(!two.reaches("fd99::1", 443), "blocked");
     assert!(two.reaches("10.99.0.1", 22), "not a port of the router");
-    let dropped = kernel.dropped().unwrap();
+    let dropped = kernel.dropped_by_set().unwrap();
     assert!(dropped["nets4"].packets > 0 && dropped["nets6"].packets > 0, "{dropped:?}");
     assert_eq!(dropped["hosts4"], Dropped::default());
     kernel.sync(&[(net("10.99.0.0/24"), until)], &[net("10.99.0.2")], 0).unwrap();
     assert!(two.reaches("10.99.0.1", 80), "whitelisted");
     assert!(two.reaches("fd99::1", 443), "no longer blocked");
-    assert_eq!(kernel.dropped().unwrap()["nets4"], dropped["nets4"], "counts go on");
+    assert_eq!(kernel.dropped_by_set().unwrap()["nets4"], dropped["nets4"], "counts go on");
     kernel.sync(&[(net("10.99.0.2"), 2_000)], &[], 0).unwrap();
     assert!(!two.reaches("10.99.0.1", 80), "blocked by itself");
     std::thread::sleep(std::time::Duration::from_millis(2_200));
@@ -198,4 +199,52 @@ fn the_kernel_drops_who_is_blocked_at_the_routers_ports_only_and_nobody_whitelis
     assert!(two.tables().contains("dwcp-test"));
     drop(kernel);
     assert!(!two.tables().contains("dwcp-test") && two.reaches("10.99.0.1", 80));
+}
+
+/// Loads the program at an interface of a namespace.
+fn program_in(namespace: &str, listens: Vec<Listen>) -> Result<Xdp, String> {
+    let path = format!("/run/netns/{namespace}");
+    let inside = move || {
+        let namespace = std::fs::File::open(&path).unwrap();
+        // SAFETY: changes the namespace of this thread only, which ends soon.
+        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+        Xdp::start("v0", &listens)
+    };
+    std::thread::spawn(inside).join().unwrap()
+}
+
+#[test]
+fn a_program_at_the_interface_drops_the_same_and_leaves_nothing_behind() {
+    let Some(two) = Two::new("x") else { return };
+    let at = |ip: &str, port| Listen { address: ip.parse().unwrap(), port, udp: false };
+    let mut program = match program_in(&two.router, vec![at("10.99.0.1", 80), at("::", 443)]) {
+        Ok(program) => program,
+        Err(why) => {
+            println!("skipped: {why}");
+            return;
+        }
+    };
+    assert!(program.native);
+    assert!(two.reaches("10.99.0.1", 80) && two.reaches("fd99::1", 443));
+    let until = 1_000_000;
+    let synced = program.sync(&[(net("10.99.0.0/24"), until), (net("fd99::/64"), until)], &[], 0).unwrap();
+    assert_eq!(synced, Synced { networks: 2, left_out: 0 });
+    assert!(!two.reaches("10.99.0.1", 80), "blocked");
+    assert!(!two.reaches("fd99::1", 443), "blocked");
+    assert!(two.reaches("10.99.0.1", 22), "not a port of the router");
+    let dropped = program.dropped().unwrap();
+    assert!(dropped.packets >= 2 && dropped.bytes >= 2 * 60, "{dropped:?}");
+    program.sync(&[(net("10.99.0.0/24"), until)], &[net("10.99.0.2")], 0).unwrap();
+    assert!(two.reaches("10.99.0.1", 80), "whitelisted");
+    assert!(two.reaches("fd99::1", 443), "no longer blocked");
+    program.sync(&[(net("10.99.0.2"), 2_000)], &[], 0).unwrap();
+    assert!(!two.reaches("10.99.0.1", 80), "blocked by itself");
+    std::thread::sleep(std::time::Duration::from_millis(2_200));
+    assert!(two.reaches("10.99.0.1", 80), "the kernel ends it by itself");
+    program.sync(&[(net("10.99.0.2"), until)], &[], 3_000).unwrap();
+    assert!(!two.reaches("10.99.0.1", 80), "again");
+    drop(program);
+    assert!(two.reaches("10.99.0.1", 80), "it went with the router");
+    let link = run(&format!("ip -n {} -d link show v0", two.router));
+    assert!(!String::from_utf8_lossy(&link.stdout).contains("xdp"));
 }

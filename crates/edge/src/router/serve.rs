@@ -69,7 +69,7 @@ pub async fn start(shared: &Arc<Shared>) -> Result<Served, String> {
         proxy,
         _dns: dns(shared, guard)?,
         _watching: watching,
-        _kernel: super::shielded::InKernel::start(shared, listens(shared)),
+        _kernel: super::shielded::InKernel::start(shared, &listens(shared)),
     })
 }
 

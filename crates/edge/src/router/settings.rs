@@ -1,5 +1,6 @@
 //! `router.yaml`, with paths made whole.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use dwcp_config::router::RouterConfig;
@@ -19,21 +20,31 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads and checks the file. Relative paths are taken from the file's directory.
+    /// Reads and checks the file. Relative paths are taken from the file's directory. With a number these are the settings of one
+    /// more router at the same addresses.
     ///
     /// # Errors
     /// Every complaint, one a line, with the file, line and column.
-    pub fn load(path: &Path) -> Result<Settings, String> {
+    pub fn load(path: &Path, number: Option<u8>) -> Result<Settings, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let config = RouterConfig::parse(&text).map_err(|complaints| {
+        let mut config = RouterConfig::parse(&text).map_err(|complaints| {
             let all = complaints.to_string();
             all.lines().map(|line| format!("{}: {line}", path.display())).collect::<Vec<_>>().join("\n")
         })?;
         let full = std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let base = full.parent().unwrap_or(Path::new("/"));
+        let mut data_dir = base.join(&config.data_dir);
+        if let Some(number) = number {
+            config.number = number;
+            data_dir.push(number.to_string());
+            // An interface has one program: the first router's, who hears of this one's blocks.
+            config.xdp.clear();
+            // The port of the link is the first router's.
+            config.bind = config.bind.map(|bind| SocketAddr::new(bind.ip(), 0));
+        }
         Ok(Settings {
             pki: base.join(&config.pki.dir),
-            data_dir: base.join(&config.data_dir),
+            data_dir,
             wan_file: config.wan_file.as_ref().map(|file| base.join(file)),
             certificates: base.join(&config.certificates),
             geo: config.geo.as_ref().map(|folder| base.join(folder)),

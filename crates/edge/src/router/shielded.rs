@@ -13,13 +13,15 @@ use dwcp_types::Revision;
 use ring::hmac;
 
 use super::link::wall_ms;
-use super::{Settings, Shared};
+use super::{Settings, Shared, log};
 use crate::geo::Geo;
-use crate::kernel::{Kernel, Listen};
+use crate::kernel::{Dropped, Early, Kernel, Listen, Xdp};
 use crate::shield::{DropRecord, Secrets, Setup, Shield};
 
 /// The document that says what is too much.
 const POLICY_ID: &str = "policy";
+/// What is told of the kernel's part is about this.
+const KERNEL: &str = "the kernel's filter";
 /// Between two times at which the kernel is handed what it may drop.
 const KERNEL_EVERY: Duration = Duration::from_millis(500);
 
@@ -131,7 +133,15 @@ pub fn kept_out(shared: &Shared) -> Vec<String> {
     }
     let since_s = std::mem::replace(&mut heard.logged_s, now_s);
     drop(heard);
-    lines(&shared.shield.drops(since_s), now_s)
+    let mut early = shared.early.lock().unwrap_or_else(PoisonError::into_inner);
+    let packets = early.dropped.packets.saturating_sub(early.told);
+    early.told = early.dropped.packets;
+    drop(early);
+    let mut lines = lines(&shared.shield.drops(since_s), now_s);
+    if packets > 0 {
+        lines.push(format!("the kernel dropped {packets} packets of sources that are blocked"));
+    }
+    lines
 }
 
 /// The seconds before `until_s` as lines.
@@ -182,33 +192,65 @@ fn put(shared: &Shared, heard: &Heard) {
     shared.shield.set_blocks(heard.blocks.iter().chain(others).cloned().collect());
 }
 
+/// What the kernel dropped, and how much of that was told.
+#[derive(Clone, Copy, Default)]
+pub struct EarlyDrops {
+    pub dropped: Dropped,
+    told: u64,
+}
+
 /// The kernel's part, for as long as this is there.
 pub struct InKernel {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Programs at the interfaces that are named for them, and the kernel's own filter where that is wanted.
+fn early(shared: &Shared, listens: &[Listen]) -> Vec<Box<dyn Early>> {
+    let config = &shared.settings.config;
+    let (mut all, mut wrong): (Vec<Box<dyn Early>>, Vec<String>) = Default::default();
+    for interface in &config.xdp {
+        match Xdp::start(interface, listens) {
+            Ok(program) => {
+                let by = if program.native { "by its driver" } else { "by the kernel, not by its driver" };
+                log(&format!("XDP runs at {interface}, {by}"));
+                all.push(Box::new(program));
+            }
+            Err(why) => wrong.push(why),
+        }
+    }
+    if config.nftables {
+        let name = format!("{}-{}", config.host, config.number);
+        match Kernel::start(&name, listens.to_vec(), vec!["nft".to_owned()]) {
+            Ok(kernel) => all.push(Box::new(kernel)),
+            Err(why) => wrong.push(why),
+        }
+    }
+    shared.trouble(KERNEL, wrong.join("; "));
+    all
+}
+
 impl InKernel {
     /// None: it is not wanted, or the kernel refuses; then the proxy keeps out whom it knows by itself.
-    pub fn start(shared: &Arc<Shared>, listens: Vec<Listen>) -> Option<InKernel> {
-        if !shared.settings.config.nftables {
+    pub fn start(shared: &Arc<Shared>, listens: &[Listen]) -> Option<InKernel> {
+        let mut all = early(shared, listens);
+        if all.is_empty() {
             return None;
         }
-        let name = format!("{}-{}", shared.settings.config.host, shared.settings.config.number);
-        let mut kernel = match Kernel::start(&name, listens, vec!["nft".to_owned()]) {
-            Ok(kernel) => kernel,
-            Err(why) => {
-                shared.trouble("the kernel's filter", why);
-                return None;
-            }
-        };
+        let whole = all.len() == shared.settings.config.xdp.len() + usize::from(shared.settings.config.nftables);
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, shared) = (stop.clone(), shared.clone());
         let work = move || {
             while !stopped.load(Relaxed) {
                 let (blocked, white) = shared.shield.for_kernel();
-                let done = kernel.sync(&blocked, &white, wall_ms());
-                shared.trouble("the kernel's filter", done.err().unwrap_or_default());
+                let synced = all.iter_mut().map(|one| one.sync(&blocked, &white, wall_ms()));
+                let wrong: Vec<String> = synced.filter_map(Result::err).collect();
+                // What could not be started stays told.
+                if whole || !wrong.is_empty() {
+                    shared.trouble(KERNEL, wrong.join("; "));
+                }
+                let dropped = all.iter().filter_map(|one| one.dropped().ok()).sum();
+                shared.early.lock().unwrap_or_else(PoisonError::into_inner).dropped = dropped;
                 std::thread::sleep(KERNEL_EVERY);
             }
         };

@@ -1,5 +1,6 @@
 //! What this router tells the node about itself, and hears of the others.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use dwcp_decide::ddos::RouterReport;
@@ -28,11 +29,13 @@ pub fn word(shared: &Shared) -> RouterWord {
     let decisions = times_word(&figures.decisions);
     let report = shared.shield.report();
     let kept_out = report.counters.clone().into_iter().collect();
+    let early_packets = shared.early.lock().unwrap_or_else(PoisonError::into_inner).dropped.packets;
     let spilled = figures.spilled.load(Relaxed);
     let attacks = shielded::attacks(shared, &report);
     let beat = beat(shared, &flows, &decisions, &report);
     let lines = shielded::kept_out(shared);
-    RouterWord { beat, figures: RouterFigures { decisions, flows, dns, kept_out, spilled, attacks }, lines }
+    let figures = RouterFigures { decisions, flows, dns, kept_out, spilled, attacks, early_packets };
+    RouterWord { beat, figures, lines }
 }
 
 fn beat(shared: &Shared, flows: &[FlowWord], decisions: &TimesWord, report: &RouterReport) -> RouterBeat {
@@ -61,8 +64,19 @@ fn beat(shared: &Shared, flows: &[FlowWord], decisions: &TimesWord, report: &Rou
         decision_ns: quantiles(decisions),
         trouble: shared.troubles(),
         shield: Opaque(passed_on(report.clone())),
+        usage: dwcp_machine::process::used(std::process::id()),
+        fd_limit: fd_limit(),
+        uptime_ms: shared.begun.elapsed().as_millis() as u64,
         ..RouterBeat::default()
     }
+}
+
+/// The most files that this process may have open; none: no limit.
+fn fd_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one struct of ours.
+    let done = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (done == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
 /// A report as far as it is passed on: the blocks that end last go first, and as many attacks as fit beside them.

@@ -411,7 +411,7 @@ impl Agent {
         out.extend(effects.into_iter().map(Effect::Hosting));
         let news = self.node.said.as_ref().is_some_and(|(said, _)| *said != self.node.report(now_us));
         self.changed |= news;
-        self.keep_controllers(now_us, out);
+        self.keep_helpers(now_us, out);
     }
 
     pub(super) fn node_report(&self, now_us: u64) -> HostingReport {

@@ -1,7 +1,9 @@
 //! What the agent says about itself and its VMs.
 
 use super::{Agent, Effect};
-use crate::protocol::{AgentMessage, Health, HealthProbe, Hello, NEVER_MS, Phase, Renew, VmReport};
+use crate::protocol::{
+    AgentMessage, Health, HealthProbe, Hello, HelperKind, NEVER_MS, Phase, Renew, VmReport,
+};
 
 /// Shortest time between two renewals when VMs change, ms.
 const CHANGE_GAP_MS: u64 = 50;
@@ -81,7 +83,8 @@ impl Agent {
         let (term, revision) = self.acted_on();
         let (images, damages) = self.say_images(now_us);
         let hosting = self.say_node(now_us);
-        let controllers = self.say_controllers(now_us);
+        let controllers = self.say_helpers(now_us, HelperKind::Controller);
+        let routers = self.say_helpers(now_us, HelperKind::Router);
         let renew = Renew {
             seq,
             vms: self.reports(now_us),
@@ -92,6 +95,7 @@ impl Agent {
             damages,
             hosting,
             controllers,
+            routers,
         };
         out.push(Effect::Send(AgentMessage::Renew(renew)));
     }

@@ -3,7 +3,7 @@ use dwcp_types::{Priority, VmId};
 use super::*;
 use crate::protocol::{Grant, HealthProbe, HttpProbe, Renew, Run, VmReport, Welcome};
 
-mod controllers;
+mod helpers;
 mod fence;
 mod guard;
 mod hold;

@@ -9,8 +9,8 @@ use super::beats::HOST_HEARD_MS;
 use super::wire::{Opaque, Relayed};
 use super::{Class, Level, MeshMessage, Node};
 use crate::protocol::{
-    AgentMessage, ControllerMessage, ControllersReport, ControllersWanted, Hello, HostingReport, ImageHere,
-    Usage, VmReport, Welcome,
+    AgentMessage, ControllerMessage, Hello, HelperKind, HelpersReport, HelpersWanted, HostingReport,
+    ImageHere, Usage, VmReport, Welcome,
 };
 
 /// A host without room in its region waits so long for its region's own loss to be noticed before its VMs go elsewhere, ms.
@@ -43,12 +43,19 @@ pub struct HostSession {
     pub images_told: Option<(u64, Mono)>,
     /// What it runs of its region's node, as it said last.
     pub hosting: HostingReport,
-    /// What it runs of its region's controllers, as it said last.
-    pub controllers: ControllersReport,
-    /// The controllers that it was told last to run, and when.
-    pub controllers_told: Option<(ControllersWanted, Mono)>,
+    /// What it runs beside its region's node.
+    pub helpers: BTreeMap<HelperKind, HelpersOfHost>,
     /// What it was told last to run of it and which nodes there are, as a digest, and when.
     pub hosting_told: Option<(u64, Mono)>,
+}
+
+/// What a host runs of one kind of helpers.
+#[derive(Clone, Debug, Default)]
+pub struct HelpersOfHost {
+    /// As it said last.
+    pub said: HelpersReport,
+    /// What it was told last to run, and when.
+    pub told: Option<(HelpersWanted, Mono)>,
 }
 
 impl Node {
@@ -71,8 +78,7 @@ impl Node {
             images: None,
             images_told: None,
             hosting: HostingReport::default(),
-            controllers: ControllersReport::default(),
-            controllers_told: None,
+            helpers: BTreeMap::new(),
             hosting_told: None,
         });
         host.relay = relay;
@@ -107,7 +113,7 @@ impl Node {
             session.hello = Some(hello);
             session.images_told = None;
             session.hosting_told = None;
-            session.controllers_told = None;
+            session.helpers.values_mut().for_each(|helpers| helpers.told = None);
         }
         self.note_later(group, host, told);
         self.register(group, host);

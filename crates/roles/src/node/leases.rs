@@ -19,7 +19,7 @@ use dwcp_types::{CLOCK_DRIFT_PERCENT, GroupId, HostId, Mono};
 
 use super::intents::DatedIntents;
 use super::{HostSession, Node};
-use crate::protocol::{ControllerMessage, Grant, Hello, Renew, asked_by};
+use crate::protocol::{ControllerMessage, Grant, Hello, HelperKind, Renew, asked_by};
 
 /// Between the end of a lease and the moment the watchdog has stopped the VMs, ms.
 const FENCE_SLACK_MS: u64 = 150;
@@ -74,8 +74,12 @@ impl Node {
             if renew.images.is_some() {
                 session.images = renew.images;
             }
-            if let Some(controllers) = renew.controllers {
-                session.controllers = controllers;
+            for (kind, said) in
+                [(HelperKind::Controller, renew.controllers), (HelperKind::Router, renew.routers)]
+            {
+                if let Some(said) = said {
+                    session.helpers.entry(kind).or_default().said = said;
+                }
             }
             if let Some(hosting) = renew.hosting {
                 session.hosting = hosting;

@@ -16,7 +16,9 @@ use dwcp_state::Lifecycle;
 use dwcp_types::{HostId, LEVEL, Mono, NodeId, Refusal, RegionId, wire_struct};
 
 use super::{Asked, CreateVm, Effect, Level, Node, Reply};
-use crate::protocol::{DecideAsk, Decided, ROUTER_SLOTS, ReplicaHello, ReplicaSaid, ReplicaTold, RouterWord};
+use crate::protocol::{
+    DecideAsk, Decided, HelperKind, ROUTER_SLOTS, ReplicaHello, ReplicaSaid, ReplicaTold, RouterWord,
+};
 use crate::replica::{Desk, Places};
 use feed::Feed;
 
@@ -88,8 +90,14 @@ pub struct ControllersBeat {
     pub room: Option<u64>,
     /// What hosts say is wrong with them.
     pub troubles: Vec<(HostId, String)>,
+    /// The most routers that its region's hosts could run beside the one that is always there; none: as for `room`.
+    pub router_room: Option<u64>,
+    /// What hosts say is wrong with those.
+    pub router_troubles: Vec<(HostId, String)>,
 }
-wire_struct!(ControllersBeat { 1 replicas, 2 decisions, 3 decisions_in_1000_s, 4 room, 5 troubles });
+wire_struct!(ControllersBeat {
+    1 replicas, 2 decisions, 3 decisions_in_1000_s, 4 room, 5 troubles, 250 router_room, 251 router_troubles
+});
 
 /// What a decision is for.
 #[derive(Clone, Debug)]
@@ -199,12 +207,17 @@ impl Node {
 
     pub(super) fn own_controllers(&self) -> ControllersBeat {
         let record = self.facts.core.regions.get(&self.config.region);
+        let room = |kind| record.and_then(|region| self.room_for(kind, region));
+        let troubles =
+            |kind| record.map(|region| self.helper_troubles(kind, region)).unwrap_or_default();
         ControllersBeat {
             replicas: self.replicas(),
             decisions: self.replicas.decisions.clone(),
             decisions_in_1000_s: self.decisions_in_1000_s(),
-            room: record.and_then(|region| self.room_for_controllers(region)),
-            troubles: record.map(|region| self.controller_troubles(region)).unwrap_or_default(),
+            room: room(HelperKind::Controller),
+            troubles: troubles(HelperKind::Controller),
+            router_room: room(HelperKind::Router),
+            router_troubles: troubles(HelperKind::Router),
         }
     }
 

@@ -116,6 +116,8 @@ pub enum Request {
     SetEndpoint(Asked, RegionId, PublicEndpoint, bool),
     /// So many controllers are to decide about placements in a region, its node's own among them.
     SetControllers(Asked, RegionId, u64),
+    /// So many routers are to serve users in a region, the one of its own settings among them.
+    SetRouters(Asked, RegionId, u64),
     /// Keep what monitoring writes down.
     ChangeDocuments(Asked, Box<DocumentChanges>),
     /// Announce a region's end.
@@ -264,6 +266,7 @@ impl Node {
             | Request::ConfigureRegion(..)
             | Request::SetEndpoint(..)
             | Request::SetControllers(..)
+            | Request::SetRouters(..)
             | Request::AnnounceDecommission(..)
             | Request::CancelDecommission(..) => self.take_region_request(ticket, request),
             Request::CheckPool(..) | Request::CheckHost(..) => self.take_check_request(ticket, request),
@@ -354,6 +357,9 @@ impl Node {
             }
             Request::SetEndpoint(asked, region, endpoint, there) => {
                 self.ask_federation(ticket, &asked, Command::SetEndpoint((region, (endpoint, there))))
+            }
+            Request::SetRouters(asked, region, count) => {
+                self.ask_federation(ticket, &asked, Command::SetRouters((region, count)))
             }
             Request::SetControllers(asked, region, count) => {
                 self.ask_federation(ticket, &asked, Command::SetControllers((region, count)))

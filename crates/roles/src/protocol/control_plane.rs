@@ -90,21 +90,53 @@ pub struct HostingReport {
 }
 wire_struct!(HostingReport { 1 phase, 2 pid, 3 restarts, 4 trouble });
 
-/// The controllers that a host is to run beside its region's node. Never sent to a host that says that it runs none.
+/// What a host runs beside its region's node when it is told to. Both keep nothing that would be missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HelperKind {
+    /// Decides about placements.
+    Controller,
+    /// Serves users, at the addresses of the router that is always there.
+    Router,
+}
+
+impl HelperKind {
+    /// All of them.
+    pub const ALL: [HelperKind; 2] = [HelperKind::Controller, HelperKind::Router];
+
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HelperKind::Controller => "controller",
+            HelperKind::Router => "router",
+        }
+    }
+}
+
+impl super::Hello {
+    /// The most helpers of a kind that it runs.
+    pub fn most(&self, kind: HelperKind) -> u32 {
+        match kind {
+            HelperKind::Controller => self.controllers,
+            HelperKind::Router => self.routers,
+        }
+    }
+}
+
+/// The helpers of one kind that a host is to run. Never sent to a host that says that it runs none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ControllersWanted {
+pub struct HelpersWanted {
     /// So many.
     pub count: u32,
-    /// The number of the region's node.
+    /// The number of the region's node, for controllers; routers know where they belong.
     pub node: NodeId,
     /// Its mesh, `ip:port`.
     pub mesh: String,
 }
-wire_struct!(ControllersWanted { 1 count, 2 node, 3 mesh });
+wire_struct!(HelpersWanted { 1 count, 2 node, 3 mesh });
 
 /// What a host runs of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ControllersReport {
+pub struct HelpersReport {
     /// Their processes, by their numbers on this host.
     pub running: BTreeMap<u8, u32>,
     /// How often one ended by itself and was started again.
@@ -112,7 +144,7 @@ pub struct ControllersReport {
     /// What was last wrong with one; empty: nothing.
     pub trouble: String,
 }
-wire_struct!(ControllersReport { 1 running, 2 restarts, 3 trouble });
+wire_struct!(HelpersReport { 1 running, 2 restarts, 3 trouble });
 
 /// How far a host is with its region's node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 use dwcp_types::{HostId, RegionId, wire_struct};
 
+use super::ProcessUse;
 use crate::node::Opaque;
 
 /// Routers connect as replicas whose number is this or more; controllers have lower ones.
@@ -57,11 +58,17 @@ pub struct RouterBeat {
     pub trouble: String,
     /// What it sees of attackers, for other routers to act on as well; as routers write it.
     pub shield: Opaque,
+    /// What its process uses; none: it could not say.
+    pub usage: Option<ProcessUse>,
+    /// The most files that it may have open; none: no limit.
+    pub fd_limit: Option<u64>,
+    /// For how long its process runs, ms, when this was said.
+    pub uptime_ms: u64,
 }
 wire_struct!(RouterBeat {
     1 region, 2 host, 3 number, 4 pid, 5 version, 6 http, 7 https, 8 dns, 9 table_revision, 10 table_made_at_ms,
     11 services, 12 endpoints, 13 endpoints_up, 14 connections, 15 requests, 16 dns_answers, 17 failures,
-    18 remembered, 19 decided, 20 decision_ns, 21 trouble, 22 shield
+    18 remembered, 19 decided, 20 decision_ns, 21 trouble, 22 shield, 250 usage, 251 fd_limit, 252 uptime_ms
 });
 
 /// How long something took: counts in buckets of which eight make a doubling, as in Prometheus' native histograms of schema 3. Bucket
@@ -103,8 +110,10 @@ pub struct RouterFigures {
     pub spilled: u64,
     /// Attacks that go on, and all that were detected.
     pub attacks: (u64, u64),
+    /// Packets of blocked sources that its kernel dropped.
+    pub early_packets: u64,
 }
-wire_struct!(RouterFigures { 1 decisions, 2 flows, 3 dns, 4 kept_out, 5 spilled, 6 attacks });
+wire_struct!(RouterFigures { 1 decisions, 2 flows, 3 dns, 4 kept_out, 5 spilled, 6 attacks, 250 early_packets });
 
 /// What a router says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

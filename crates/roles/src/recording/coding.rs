@@ -73,6 +73,7 @@ impl Wire for Request {
             }
             Request::ChangeDocuments(asked, changes) => choice!(w, 230, asked, changes),
             Request::SetControllers(asked, region, count) => choice!(w, 210, asked, region, count),
+            Request::SetRouters(asked, region, count) => choice!(w, 250, asked, region, count),
             Request::PublishRelease(asked, release) => choice!(w, 180, asked, release),
             Request::Upgrade(asked, request) => choice!(w, 181, asked, request),
             Request::WriteOffHost(asked, region, host) => choice!(w, 170, asked, region, host),
@@ -128,6 +129,7 @@ impl Wire for Request {
             220 => Request::CheckHost(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
             230 => Request::ChangeDocuments(Wire::get(r)?, Wire::get(r)?),
             210 => Request::SetControllers(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
+            250 => Request::SetRouters(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),
             180 => Request::PublishRelease(Wire::get(r)?, Wire::get(r)?),
             181 => Request::Upgrade(Wire::get(r)?, Wire::get(r)?),
             170 => Request::WriteOffHost(Wire::get(r)?, Wire::get(r)?, Wire::get(r)?),

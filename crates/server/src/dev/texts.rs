@@ -249,13 +249,18 @@ pub(super) fn host(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: 
     let path = |rest: &str| scalar(&dir.join(rest).to_string_lossy());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let boots = boots_at_once(cores, regions.iter().map(|region| region.hosts.len()).sum());
+    // Where the region's router is kept, there may be more.
+    let deployed = regions.iter().any(|one| one.name == region.name);
+    let kept = deployed && region.hosts.first().is_some_and(|first| first.name == host.name);
+    let file = scalar(&router_file(dir, region).to_string_lossy());
+    let routers = if kept { format!("routers:\n  most: 4\n  config: {file}\n") } else { String::new() };
     let mut text = format!(
         "# Host {} of a development federation; written once by `dwcpd dev init`, yours to change.\n\
          federation: {FEDERATION}\nregion: {}\nzone: {}\nhost: {}\ndata_dir: {}\n\
          pki:\n  dir: {}\n  name: {}\nvcpus: 8\nmemory_mib: 4096\ndisk_gib: 64\nboot_concurrency: {boots}\n\
          labels:\n  cpu: emulated\n  disk: local\n  rack: rack-{}\n\
          vm_addresses:\n  base: \"127.77.{}\"\n  first: {}\n  count: 32\naccelerator: tcg\n\
-         bind: \"127.77.{}.{}:0\"\nwan_file: {}\ncontrollers:\n  most: 4\n\
+         bind: \"127.77.{}.{}:0\"\nwan_file: {}\ncontrollers:\n  most: 4\n{}\
          network:\n  interfaces: lo\n  mbps: 10000\nregions:\n",
         host.name,
         region.name,
@@ -270,6 +275,7 @@ pub(super) fn host(dir: &Path, regions: &[DevRegion], region: &DevRegion, host: 
         region.number,
         10 + host.number,
         path("wan.toml"),
+        routers,
     );
     for peer in regions {
         let address = format!("127.77.{}.1:{PORT}", peer.number);

@@ -1,15 +1,15 @@
 //! What the processes of a component use: asked now, of the processes themselves or through their hosts' agents.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dwcp_api::Problem;
 use dwcp_api::inspection::{Process, ProcessList, ProcessListRequest, Processes};
 use dwcp_roles::node::{Reply, Request, SelfAsk};
-use dwcp_roles::protocol::ProcessReport;
+use dwcp_roles::protocol::{ProcessReport, RouterBeat};
 use dwcp_types::{HostId, NodeId, RegionId};
 use tokio::task::JoinSet;
 
-use super::call::{Call, bad_value, not_offered, stopping, unexpected};
+use super::call::{Call, bad_value, stopping, unexpected};
 use super::names;
 use super::routes::Serve;
 use crate::handle::View;
@@ -18,8 +18,12 @@ use crate::handle::View;
 const WINDOW_MS: (u64, u64) = (100, 20_000);
 /// Unless it is said, ms.
 const USUAL_WINDOW_MS: u64 = 1_000;
+/// A router's word may be this late, and is looked for so often.
+const ROUTER_LATE: Duration = Duration::from_secs(3);
+const ROUTER_LOOK: Duration = Duration::from_millis(100);
 /// Components that are one process of a region.
 const OF_THE_NODE: [&str; 3] = ["controller", "state-manager", "monitor"];
+const ROUTER: &str = "router";
 /// Kinds of the agent's own processes.
 const OF_THE_AGENT: [&str; 2] = ["dwcp-agentd", "watchdog"];
 
@@ -110,14 +114,80 @@ async fn ask(call: Call, place: Place, window_ms: u64) -> Result<Vec<Process>, P
     }
 }
 
-/// Refuses what is no component, and what this version does not have.
+/// What routers say of themselves, twice: what lies between is their use.
+async fn routers(call: &Call, request: ProcessListRequest, window_ms: u64) -> Result<Processes, Problem> {
+    let before = heard(call, &request).await?;
+    let deadline = Instant::now() + Duration::from_millis(window_ms) + ROUTER_LATE;
+    tokio::time::sleep(Duration::from_millis(window_ms)).await;
+    loop {
+        let after = heard(call, &request).await?;
+        let use_of = |beat: &RouterBeat| router(before.iter().find(|then| same(then, beat)), beat);
+        let processes: Vec<Process> = after.iter().map(use_of).collect();
+        let late = processes.iter().any(|process| process.window_ms < window_ms);
+        if !late || Instant::now() >= deadline {
+            let as_of = call.look(names::as_of_federation).await?;
+            let notes =
+                vec!["a router says what it uses each half second; one that is not heard is missing".to_owned()];
+            return Ok(Processes { component: request.component, processes, notes, as_of });
+        }
+        tokio::time::sleep(ROUTER_LOOK).await;
+    }
+}
+
+async fn heard(call: &Call, request: &ProcessListRequest) -> Result<Vec<RouterBeat>, Problem> {
+    let region = request.region.clone();
+    call.find(move |view| {
+        if let Some(region) = &region {
+            names::region(view, region)?;
+        }
+        let mut all = view.node.routers();
+        all.retain(|beat| region.as_ref().is_none_or(|only| beat.region.as_str() == only));
+        Ok(all)
+    })
+    .await
+}
+
+fn same(one: &RouterBeat, other: &RouterBeat) -> bool {
+    let name = |beat: &RouterBeat| (beat.region.clone(), beat.host.clone(), beat.number, beat.pid);
+    name(one) == name(other)
+}
+
+/// What a router used between two of its words.
+fn router(before: Option<&RouterBeat>, now: &RouterBeat) -> Process {
+    let kind = format!("dwcp-routerd/{}", now.number);
+    let window_ms = before.map_or(0, |before| now.uptime_ms.saturating_sub(before.uptime_ms));
+    let cpu_ms = now.usage.zip(before.and_then(|before| before.usage)).map(|(now, before)| {
+        now.cpu_ms.saturating_sub(before.cpu_ms)
+    });
+    let trouble = match (window_ms, now.usage) {
+        (0, _) => "it has said nothing meanwhile",
+        (_, None) => "it does not know what it uses",
+        _ => "",
+    };
+    let report = ProcessReport {
+        kind,
+        pid: now.pid,
+        window_ms,
+        cpu_basis_points: cpu_ms.filter(|_| window_ms > 0).map(|ms| ms * 10_000 / window_ms),
+        resident_kib: now.usage.and_then(|usage| usage.resident_kib),
+        fds: now.usage.and_then(|usage| usage.fds),
+        fd_limit: now.fd_limit,
+        threads: now.usage.map(|usage| usage.threads),
+        uptime_ms: Some(now.uptime_ms),
+        read_bytes: now.usage.and_then(|usage| usage.read_bytes),
+        written_bytes: now.usage.and_then(|usage| usage.written_bytes),
+        trouble: trouble.to_owned(),
+        ..ProcessReport::default()
+    };
+    // Nobody knows how long its words were on their way.
+    Process { age_ms: None, ..shown(&now.region, Some(&now.host), &report, 0) }
+}
+
+/// Refuses what is no component.
 fn check(request: &ProcessListRequest) -> Result<u64, Problem> {
     let component = request.component.as_str();
-    if component == "router" {
-        return Err(not_offered("component", "this version has no router: no process of it runs", None));
-    }
-    if component != "agent" && !OF_THE_NODE.contains(&component) {
-        let all = format!("{}, agent", OF_THE_NODE.join(", "));
+    if !["agent", ROUTER].contains(&component) && !OF_THE_NODE.contains(&component) {
+        let all = format!("{}, {ROUTER}, agent", OF_THE_NODE.join(", "));
         return Err(bad_value("component", format!("one of {all}")));
     }
     let window_ms = request.window_ms.unwrap_or(USUAL_WINDOW_MS);
@@ -130,6 +200,9 @@ fn check(request: &ProcessListRequest) -> Result<u64, Problem> {
 impl Serve for ProcessList {
     async fn answer(call: &Call, request: ProcessListRequest) -> Result<Processes, Problem> {
         let window_ms = check(&request)?;
+        if request.component == ROUTER {
+            return routers(call, request, window_ms).await;
+        }
         let asked = request.clone();
         let places = call.find(move |view| places(view, &asked)).await?;
         let mut asking = JoinSet::new();
@@ -155,6 +228,7 @@ impl Serve for ProcessList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dwcp_roles::protocol::ProcessUse;
 
     #[test]
     fn what_is_not_known_is_not_0() {
@@ -170,6 +244,29 @@ mod tests {
     }
 
     #[test]
+    fn a_routers_use_is_what_lies_between_its_words_or_said_to_be_unknown() {
+        let said = |uptime_ms, cpu_ms| RouterBeat {
+            pid: 7,
+            number: 1,
+            uptime_ms,
+            usage: Some(ProcessUse { cpu_ms, threads: 4, ..ProcessUse::default() }),
+            ..RouterBeat::default()
+        };
+        let line = router(Some(&said(1_000, 100)), &said(3_000, 600));
+        assert_eq!((line.cpu_percent, line.window_ms, line.threads), (Some(25.0), 2_000, Some(4)));
+        assert_eq!((line.process.as_str(), line.trouble.as_str()), ("dwcp-routerd/1", ""));
+        // It fell silent, began meanwhile, or is of a version that does not say.
+        for (before, now) in [
+            (Some(said(3_000, 600)), said(3_000, 600)),
+            (None, said(3_000, 600)),
+            (Some(said(1_000, 1)), RouterBeat { usage: None, ..said(3_000, 6) }),
+        ] {
+            let line = router(before.as_ref(), &now);
+            assert!(line.cpu_percent.is_none() && !line.trouble.is_empty(), "{line:?}");
+        }
+    }
+
+    #[test]
     fn components_that_are_not_there_are_told_apart() {
         let of = |component: &str, window_ms| {
             check(&ProcessListRequest { component: component.into(), region: None, window_ms })
@@ -177,8 +274,8 @@ mod tests {
         };
         assert_eq!(of("controller", None).unwrap(), 1_000);
         assert_eq!(of("agent", Some(20_000)).unwrap(), 20_000);
-        assert!(of("router", None).is_err() && of("database", None).is_err());
-        assert_ne!(of("router", None).unwrap_err(), of("database", None).unwrap_err());
+        assert_eq!(of("router", Some(100)).unwrap(), 100);
+        assert!(of("database", None).is_err());
         assert!(of("agent", Some(99)).is_err() && of("agent", Some(20_001)).is_err());
     }
 }

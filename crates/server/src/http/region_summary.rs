@@ -129,7 +129,7 @@ pub fn zones(facts: &RegionFacts) -> Vec<Zone> {
     zones.into_iter().map(|(zone, hosts)| Zone { zone, hosts }).collect()
 }
 
-/// Components of a region: its node plays three parts in one process, and each host has an agent.
+/// Components of a region: its node plays three parts in one process, beside it are routers, and each host has an agent.
 pub fn components(view: &View<'_>, facts: &RegionFacts) -> Vec<Component> {
     let version = version(view, facts.number);
     let up = names::is_heard(view, facts.number).then_some(1);
@@ -140,6 +140,20 @@ pub fn components(view: &View<'_>, facts: &RegionFacts) -> Vec<Component> {
     let wanted = view.node.facts().core.regions.get(&facts.name).map_or(1, Region::controllers);
     components[0].replicas = wanted;
     components[0].up = up.and_then(|_| controllers::up(view, facts.number));
+    let routers = view.node.routers();
+    let mut routers = routers.iter().filter(|beat| beat.region == facts.name).peekable();
+    let version = routers.peek().map(|first| first.version.clone());
+    let (mut count, mut same) = (0, true);
+    for router in routers {
+        count += 1;
+        same &= version.as_ref() == Some(&router.version);
+    }
+    components.push(Component {
+        component: "global-router".to_owned(),
+        replicas: view.node.facts().core.regions.get(&facts.name).map_or(1, Region::routers),
+        up: Some(count),
+        version: version.filter(|_| same),
+    });
     let hosts = || facts.hosts.values();
     let first = hosts().next().map(|host| host.facts.version.clone());
     components.push(Component {

@@ -5,16 +5,20 @@ mod settings;
 
 use dwcp_api::Problem;
 use dwcp_api::routing::{
-    RouteSimulate, RouteSimulateRequest, Router, RouterList, RouterListRequest, Routers, Simulated,
+    RegionRouters, RouteSimulate, RouteSimulateRequest, Router, RouterList, RouterListRequest, Routers,
+    Simulated,
 };
 use dwcp_roles::node::{Reply, Request};
 use dwcp_roles::protocol::RouterBeat;
+use dwcp_state::Region;
 use dwcp_types::RegionId;
 
 use super::call::{Call, bad_value, unexpected};
 use super::names;
 use super::routes::Serve;
+use super::scaling;
 use crate::clock;
+use crate::handle::View;
 
 fn shown(beat: RouterBeat, now_ms: u64) -> Router {
     Router {
@@ -41,6 +45,18 @@ fn shown(beat: RouterBeat, now_ms: u64) -> Router {
     }
 }
 
+fn of_region(view: &View<'_>, region: &Region, routers: &[Router]) -> RegionRouters {
+    let said = view.node.controllers_of(region.number);
+    let troubles = said.iter().flat_map(|said| &said.router_troubles);
+    RegionRouters {
+        region: region.id.as_str().to_owned(),
+        wanted: region.routers(),
+        up: routers.iter().filter(|router| router.region == region.id.as_str()).count() as u64,
+        most: scaling::ROUTERS.most(said.as_ref()),
+        troubles: troubles.map(|(host, trouble)| format!("{host}: {trouble}")).collect(),
+    }
+}
+
 impl Serve for RouterList {
     async fn answer(call: &Call, request: RouterListRequest) -> Result<Routers, Problem> {
         call.find(move |view| {
@@ -52,10 +68,9 @@ impl Serve for RouterList {
             let now_ms = clock::wall().0;
             let routers = view.node.routers().into_iter().filter(|beat| wanted(&beat.region));
             let routers: Vec<Router> = routers.map(|beat| shown(beat, now_ms)).collect();
-            let regions = view.node.facts().core.regions.keys().filter(|region| wanted(region));
-            let silent = |region: &&RegionId| routers.iter().all(|router| router.region != region.as_str());
-            let without = regions.filter(silent).map(|region| region.as_str().to_owned()).collect();
-            Ok(Routers { routers, without, as_of: names::as_of_federation(view) })
+            let regions = view.node.facts().core.regions.values().filter(|region| wanted(&region.id));
+            let regions = regions.map(|region| of_region(view, region, &routers)).collect();
+            Ok(Routers { routers, regions, as_of: names::as_of_federation(view) })
         })
         .await
     }

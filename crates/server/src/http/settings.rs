@@ -53,6 +53,7 @@ fn region(region: &Region) -> RegionSet {
         endpoints: region.endpoints.iter().map(ToString::to_string).collect(),
         decommission_at_ms: region.decommission.as_ref().map(|end| end.at.0),
         controllers: Some(region.controllers()),
+        routers: Some(region.routers()),
     }
 }
 

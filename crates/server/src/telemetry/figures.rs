@@ -92,6 +92,11 @@ pub fn families(seen: &Seen, beside: Beside) -> Vec<Family> {
     process(&mut out, seen);
     failovers(&mut out, &seen.failovers, own);
     routers::families(&mut out, &seen.routers);
+    out.gauge(
+        "dwcp_federation_routers_missing",
+        "Routers that the region is to have and that are not heard; not there for a region that is to have none.",
+        [([("region", own.to_owned())], seen.routers_missing.map(|count| count as f64))],
+    );
     if let Some((from_s, until_s)) = beside.certificate_s {
         let labels = [("region", own.to_owned()), ("component", "dwcpd".to_owned())];
         out.certificate(&labels, from_s, until_s);

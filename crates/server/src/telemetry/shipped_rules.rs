@@ -32,6 +32,7 @@ fn of_a_region() -> Vec<Family> {
         regions: vec![(summary, true)],
         federation: Some(Default::default()),
         routers: vec![routers::one()],
+        routers_missing: Some(0),
         ..Seen::default()
     };
     let instruments = Instruments::new("us");

@@ -184,7 +184,7 @@ fn every_read_answers_with_its_declared_type() {
     assert!(status.as_of.iter().all(|line| line.age_ms.is_some()));
     assert_eq!(SERVED.call::<RegionList>(&Default::default()).expect("regions").items.len(), 1);
     let one = SERVED.call::<RegionRead>(&region()).expect("region");
-    assert_eq!((one.hosts.len(), one.zones.len(), one.components.len()), (1, 1, 4));
+    assert_eq!((one.hosts.len(), one.zones.len(), one.components.len()), (1, 1, 5));
     assert!(!SERVED.call::<RegionVmCount>(&region()).expect("count").last_known);
     let probe = RegionProbeRequest { region: REGION.into(), timeout_ms: None };
     assert!(SERVED.call::<RegionHealthCheck>(&probe).expect("check").probes.is_empty());

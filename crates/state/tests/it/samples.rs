@@ -224,6 +224,7 @@ pub fn region() -> Region {
         endpoints: BTreeSet::new(),
         decommission: None,
         controllers: 0,
+        routers: 0,
     }
 }
 
@@ -493,6 +494,7 @@ fn member_commands() -> Vec<Command> {
         Command::CancelDecommission("a".into()),
         Command::NoteDecommission(("a".into(), Reminder::Week)),
         Command::SetControllers(("a".into(), 3)),
+        Command::SetRouters(("a".into(), 3)),
         Command::ChangeDocuments(Box::new(documents())),
     ]
 }
@@ -588,7 +590,7 @@ pub fn position(command: &Command) -> usize {
         ConfigureBackups(_), BeginBackup(_), EndBackup(_), NoteBackupsLate(_),
         AddRegion(_), FoundedRegion(_), ReplicateRegion(_), RemoveRegion(_), ForgetRegion(_),
         CloseRegion, CleanRegion(_), ConfigureRegion(_), SetEndpoint(_), AnnounceDecommission(_),
-        CancelDecommission(_), NoteDecommission(_), SetControllers(_), ChangeDocuments(_), RaiseLevel(_), PublishRelease(_), BeginUpgrade(_),
+        CancelDecommission(_), NoteDecommission(_), SetControllers(_), SetRouters(_), ChangeDocuments(_), RaiseLevel(_), PublishRelease(_), BeginUpgrade(_),
         SwitchUpgrade(_), EndUpgrade(_), NoteHeld(_), WriteOffHost(_), CloseInventory, Adopt(_),
         FinishAdoption, SettleLate(_), TidyAdoption, DecideMissing(_),
     )

@@ -36,6 +36,7 @@ pub fn told_region() -> Region {
             said: Reminder::Day,
         }),
         controllers: 3,
+        routers: 2,
         ..region().with(&settings())
     }
 }

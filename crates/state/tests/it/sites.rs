@@ -173,6 +173,24 @@ fn the_same_date_again_is_no_news_another_one_begins_anew_and_it_can_be_called_o
 }
 
 #[test]
+fn a_region_has_between_one_and_sixteen_routers() {
+    let mut world = World::new();
+    let set = |count| Command::SetRouters((region("a"), count));
+    assert_eq!(record(&world, "a").routers(), 1, "that of its own settings");
+    for count in [0, Region::ROUTERS_MOST + 1] {
+        assert_eq!(world.refuse(CORE, set(count)), Code::BadValue);
+    }
+    world.accept(CORE, set(3));
+    world.accept(CORE, set(3));
+    assert_eq!(record(&world, "a").routers(), 3);
+    assert_eq!(kinds(&world), ["region.routers"], "the same again is no event");
+    let event = world.view.core.ledger.events.back().unwrap();
+    assert_eq!((event.before.as_str(), event.after.as_str()), ("1", "3"));
+    world.accept(CORE, set(1));
+    assert_eq!(world.refuse(CORE, Command::SetRouters((region("mars"), 2))), Code::UnknownRegion);
+}
+
+#[test]
 fn a_region_has_between_one_and_sixteen_controllers() {
     let mut world = World::new();
     let set = |count| Command::SetControllers((region("a"), count));

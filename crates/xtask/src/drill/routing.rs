@@ -114,6 +114,7 @@ pub fn routing(stage: &Stage) -> Result<(), Failure> {
     }
     every_router_leads_somewhere(stage)?;
     split(stage)?;
+    more_routers(stage)?;
     a_vm_moves(stage)?;
     no_server(stage)?;
     a_region_dies(stage)?;
@@ -158,6 +159,55 @@ fn split(stage: &Stage) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// More routers at a region's addresses take part of what comes; one that is killed comes again, and fewer are not missed.
+fn more_routers(stage: &Stage) -> Result<(), Failure> {
+    let region = &stage.regions[0];
+    let (load, since) = (Load::start(std::iter::once(1)), Instant::now());
+    let scale = |count: &str| {
+        must(stage, &[
+            "infrastructure",
+            "scale",
+            "--component",
+            "router",
+            "--replicas",
+            count,
+            "--region",
+            region,
+        ])
+    };
+    scale("+2")?;
+    std::thread::sleep(Duration::from_secs(5));
+    let all = routers(stage, region)?;
+    let asked: Vec<u64> = all.iter().map(|of| of["requests"].as_u64().unwrap_or(0)).collect();
+    stage.say(&format!("{} routers of {region} served {asked:?} requests", all.len()));
+    let victim = all.iter().find(|of| of["number"] == 2).and_then(|of| of["pid"].as_u64()).unwrap_or(0);
+    let process = process::live(i32::try_from(victim).unwrap_or(0));
+    let killed = process.inspect(|process| process.signal(libc::SIGKILL)).is_some();
+    let again = wait_until(Duration::from_secs(20), Duration::from_millis(250), || {
+        routers(stage, region).is_ok_and(|all| {
+            all.iter().any(|of| of["number"] == 2 && of["pid"] != victim && of["services"] != 0)
+        })
+    });
+    let failed = load.end();
+    stage.say(&format!("one of them was killed ({killed}) and came again ({again}): {}", failed.told(since)));
+    let (load, since) = (Load::start(std::iter::once(1)), Instant::now());
+    scale("1")?;
+    std::thread::sleep(Duration::from_secs(2));
+    let (left, count) = (routers(stage, region)?.len(), load.end());
+    stage.say(&format!("{left} router of {region} is left: {}", count.told(since)));
+    // What waited at the one that was killed is lost with it.
+    let lost = failed.failed.len() + count.failed.len();
+    match asked.len() == 3 && asked.iter().all(|count| *count > 0) && killed && again && left == 1 && lost <= 2 {
+        true => Ok(()),
+        false => Err(Failure::new("more routers must share what comes, come again, and not be missed")),
+    }
+}
+
+fn routers(stage: &Stage, region: &str) -> Result<Vec<serde_json::Value>, Failure> {
+    let all = stage.json_at(region, &["routing", "routers", "--region", region])?;
+    Ok(all["routers"].as_array().cloned().unwrap_or_default())
 }
 
 fn a_vm_moves(stage: &Stage) -> Result<(), Failure> {

@@ -5,8 +5,8 @@ use super::script;
 use super::stage::{Stage, told};
 use super::writer::Writer;
 use crate::federation::demo::{self, Vm};
-use crate::federation::{api_url, process};
-use crate::run::{Failure, capture, cargo, command, fault, run, text_of, wait_until};
+use crate::federation::{api_url, process, up};
+use crate::run::{Failure, capture, command, fault, run, text_of, wait_until};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
@@ -372,27 +372,17 @@ fn build_next(stage: &Stage, out: &Path) -> Result<(), Failure> {
     let built_at = |path: &PathBuf| std::fs::metadata(path).and_then(|found| found.modified()).ok();
     if built_at(&kept) < built_at(&present) {
         stage.say("building the next version of dwcpd");
-        let build = |features: &[&str]| {
-            let mut build = cargo();
-            build.args([
-                "build",
-                "--locked",
-                "--quiet",
-                "--profile",
-                "sim",
-                "-p",
-                "dwcp-server",
-                "--bin",
-                "dwcpd",
-            ]);
-            run(build.args(features).current_dir(&stage.tree.root))
+        let build = || {
+            let mut build = up::building(stage.tree);
+            build.args(["--quiet", "--bin", "dwcpd"]);
+            build
         };
-        build(&["--features", "next"])?;
+        run(build().args(["--features", "dwcp-server/next"]))?;
         let folder = stage.tree.target.join("next");
         std::fs::create_dir_all(&folder).map_err(|e| fault("cannot create", &folder, &e))?;
         let copied = std::fs::copy(&present, &kept);
         // The present version is in its place again, whatever becomes of the copy.
-        build(&[])?;
+        run(&mut build())?;
         copied.map_err(|e| fault("cannot copy to", &kept, &e))?;
     }
     let stripped = run(command("strip").arg("-o").arg(out).arg(&kept));

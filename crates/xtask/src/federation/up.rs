@@ -11,6 +11,7 @@ use crate::{etcd, geo, install};
 use std::fs;
 use std::io::IsTerminal as _;
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const BINARIES: [(&str, &str); 4] = [
@@ -95,8 +96,7 @@ pub fn build(tree: &Tree, more: &[(&str, &str)], since: Instant) -> Result<(), F
     if first {
         say(since, "building dwcpd, dwcp-agentd, dwcp-routerd and dwcp-cli; the first time takes minutes");
     }
-    let mut build = cargo();
-    build.args(["build", "--locked", "--profile", "sim"]).current_dir(&tree.root);
+    let mut build = building(tree);
     // What takes minutes shows how far it is, where somebody looks.
     if !first || !std::io::stderr().is_terminal() {
         build.arg("--quiet");
@@ -107,6 +107,17 @@ pub fn build(tree: &Tree, more: &[(&str, &str)], since: Instant) -> Result<(), F
     run(&mut build)?;
     say(since, "programs are built");
     Ok(())
+}
+
+/// A build for the four programs, still without any of them. Dependencies have the features that these ask for together, so that
+/// whoever builds one of them finds what a build of all has left.
+pub fn building(tree: &Tree) -> Command {
+    let mut build = cargo();
+    build.args(["build", "--locked", "--profile", "sim"]).current_dir(&tree.root);
+    for (package, _) in BINARIES {
+        build.args(["-p", package]);
+    }
+    build
 }
 
 /// Keys, certificates, configuration and the list of processes, written once by `dwcpd` itself.

@@ -15,7 +15,7 @@ pub const EDGES: [(&str, u8, &[&str]); 17] = [
     ("machine", 3, &["types", "roles"]),
     ("backup", 3, &["types"]),
     ("telemetry", 3, &["types", "config"]),
-    ("edge", 4, &["types", "state", "decide", "roles", "api", "config", "mesh"]),
+    ("edge", 4, &["types", "state", "decide", "roles", "api", "config", "mesh", "machine"]),
     (
         "server",
         4,

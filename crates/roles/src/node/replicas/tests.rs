@@ -4,11 +4,13 @@ use std::sync::Arc;
 use dwcp_consensus::Disk;
 use dwcp_decide::Serial;
 use dwcp_state::{Core, Region, Role, Token, Vm};
-use dwcp_types::{Amount, Code, Mono, NodeId, Now, RegionId, TokenId, Wall, encode};
+use dwcp_types::{Amount, Code, Mono, NodeId, Now, RegionId, TokenId, Wall, decode, encode};
 
 use super::super::{Asked, CreateVm, Effect, Input, Node, NodeConfig, Reply, Request};
 use super::*;
-use crate::protocol::{AgentMessage, Hello, ROUTER_SLOTS, RouterAsk, RouterBeat, RouterWord};
+use crate::protocol::{
+    AgentMessage, ControllerMessage, Hello, HelperKind, ROUTER_SLOTS, RouterAsk, RouterBeat, RouterWord,
+};
 use crate::replica::Replica;
 
 const HOSTS: [&str; 2] = ["h1", "h2"];
@@ -33,6 +35,8 @@ struct Bench {
     replies: BTreeMap<u64, Reply>,
     ended: Vec<(u64, String)>,
     told: Vec<ReplicaTold>,
+    /// What hosts were told of routers last, by session.
+    routers: BTreeMap<u64, u32>,
     tickets: u64,
 }
 
@@ -68,6 +72,7 @@ impl Bench {
             replies: BTreeMap::new(),
             ended: Vec::new(),
             told: Vec::new(),
+            routers: BTreeMap::new(),
             tickets: 0,
         };
         bench.run_ms(5_000);
@@ -92,6 +97,7 @@ impl Bench {
                 memory_mib: 8_192,
                 disk_gib: 100,
                 incarnation: 1,
+                routers: 2,
                 ..Hello::default()
             };
             let bytes = encode(&AgentMessage::Hello(hello));
@@ -109,6 +115,11 @@ impl Bench {
                 match effect {
                     Effect::Persist { seq, .. } => waiting.push(Input::Persisted { seq }),
                     Effect::Reply { ticket, reply } => drop(self.replies.insert(ticket, reply)),
+                    Effect::SendAgent { session, bytes } => {
+                        if let Ok(ControllerMessage::Routers(wanted)) = decode(&bytes) {
+                            self.routers.insert(session, wanted.count);
+                        }
+                    }
                     Effect::EndReplica { session, reason } => {
                         self.replicas.remove(&session);
                         self.ended.push((session, reason));
@@ -434,4 +445,22 @@ fn a_router_on_an_unknown_host_is_turned_away() {
     let (region, host) = (RegionId::from("a"), HostId::from("elsewhere"));
     bench.give(Input::ReplicaUp { session: 9, region, host, slot: ROUTER_SLOTS });
     assert_eq!(bench.ended.pop().map(|(session, _)| session), Some(9));
+}
+
+#[test]
+fn hosts_are_told_how_many_routers_to_run_beside_the_one_that_is_always_there() {
+    let mut bench = Bench::new(1);
+    bench.greet();
+    bench.run_ms(1_000);
+    assert_eq!(bench.routers, [(100, 0), (101, 0)].into());
+    let room = |bench: &Bench, kind| bench.node.room_for(kind, &bench.node.facts().core.regions[&"a".into()]);
+    assert_eq!(room(&bench, HelperKind::Router), Some(4));
+    assert_eq!(room(&bench, HelperKind::Controller), Some(0));
+    for (count, told) in [(4, [(100, 2), (101, 1)]), (2, [(100, 1), (101, 0)]), (1, [(100, 0), (101, 0)])] {
+        let asked = Asked { by: "test".into(), ..Asked::default() };
+        let request = Box::new(Request::SetRouters(asked, "a".into(), count));
+        bench.give(Input::Request { ticket: 50 + count, request });
+        bench.run_ms(2_000);
+        assert_eq!(bench.routers, told.into(), "{count}");
+    }
 }

@@ -60,6 +60,11 @@ pub fn families(out: &mut Figures, routers: &[RouterWord]) {
         gauge(|word| f64::from(u8::from(word.beat.table_made_at_ms > 0))),
     );
     out.gauge(
+        "dwcp_federation_router_troubled",
+        "1 while a router says that something is wrong with it, such as a table that it refused; otherwise 0.",
+        gauge(|word| f64::from(u8::from(!word.beat.trouble.is_empty()))),
+    );
+    out.gauge(
         "dwcp_federation_router_table_timestamp_seconds",
         "When the table was made that a router serves by.",
         gauge(|word| word.beat.table_made_at_ms as f64 / 1e3),
@@ -155,6 +160,11 @@ fn shield(out: &mut Figures, routers: &[RouterWord]) {
         "dwcp_federation_ddos_detections_total",
         "Attacks that a router has detected.",
         routers.iter().map(|word| (labels(word, &[]), word.figures.attacks.1 as f64)),
+    );
+    out.counter(
+        "dwcp_federation_ddos_early_dropped_packets_total",
+        "Packets of blocked sources that a router's kernel dropped before anybody read them.",
+        routers.iter().map(|word| (labels(word, &[]), word.figures.early_packets as f64)),
     );
     out.counter(
         "dwcp_federation_ddos_verdicts_total",

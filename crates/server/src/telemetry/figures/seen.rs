@@ -6,7 +6,7 @@ use dwcp_roles::node::{Decisions, HostNow, LinkReading, Measures};
 use dwcp_roles::protocol::{RouterWord, Usage};
 use dwcp_state::{
     DiskProof, FEDERATION_GROUP, Failover, FailoverVm, GuardState, HostStanding, MoveState, ProtectionMode,
-    RegionFacts,
+    Region, RegionFacts,
 };
 use dwcp_types::Wall;
 
@@ -34,6 +34,8 @@ pub struct Seen {
     pub decisions: Decisions,
     /// The routers that are linked to this node, with the region of each.
     pub routers: Vec<RouterWord>,
+    /// Routers of this region that are not heard of; none: it is to have none, for its users reach it nowhere.
+    pub routers_missing: Option<u64>,
     /// The last failover of each region that had one.
     pub failovers: Vec<SeenFailover>,
     /// Only where the federation's group is led.
@@ -108,10 +110,19 @@ impl Seen {
             uptime_ms: view.now.mono.ms_since(view.node.started()),
             decisions: view.node.decisions().clone(),
             routers: view.node.routers_here().cloned().collect(),
+            routers_missing: all.core.regions.get(own).and_then(|record| routers_missing(view, record)),
             failovers: last_failovers(all.core.failovers.values()),
             federation: view.node.leads(FEDERATION_GROUP).then(|| federation(view)),
         }
     }
+}
+
+fn routers_missing(view: &View<'_>, region: &Region) -> Option<u64> {
+    if region.endpoints.is_empty() && region.routers() == 1 {
+        return None;
+    }
+    let heard = view.node.routers().iter().filter(|beat| beat.region == region.id).count() as u64;
+    Some(region.routers().saturating_sub(heard))
 }
 
 fn by_state(view: &View<'_>, facts: &RegionFacts) -> Vec<(VmState, u64)> {

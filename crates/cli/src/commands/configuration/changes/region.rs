@@ -86,29 +86,37 @@ fn differences(now: &RegionSet, wanted: &RegionSet, changes: &mut Vec<Change>) {
         false => one("decommission", end(now.decommission_at_ms), end(wanted.decommission_at_ms)),
     };
     changes.extend(change(&subject, ends, Act::Decommission(request)));
-    changes.extend(controllers(now, wanted));
+    changes.extend(scaled(now, "controller", now.controllers, wanted.controllers));
+    changes.extend(scaled(now, "router", now.routers, wanted.routers));
 }
 
 /// A backup that says nothing of it, of an older version, leaves it as it is.
-fn controllers(now: &RegionSet, wanted: &RegionSet) -> Option<Change> {
-    let (before, after) = (now.controllers?, wanted.controllers?);
+fn scaled(now: &RegionSet, component: &str, before: Option<u64>, after: Option<u64>) -> Option<Change> {
+    let (before, after) = (before?, after?);
     let request = ControllersScaleRequest {
-        component: "controller".to_owned(),
+        component: component.to_owned(),
         region: Some(now.region.clone()),
         count: Some(after),
         ..Default::default()
     };
     let fields = match before == after {
         true => Vec::new(),
-        false => one("controllers", before.to_string(), after.to_string()),
+        false => one(&format!("{component}s"), before.to_string(), after.to_string()),
     };
     change(format!("region {}", now.region), fields, Act::Scale(request))
 }
 
 /// What a file of settings can say.
 fn configure(now: &RegionSet, wanted: &RegionSet, all: &[Field]) -> Vec<Change> {
-    const BY_ITS_OWN: [&str; 6] =
-        ["state", "placement", "traffic_percent", "endpoints", "decommission_at_ms", "controllers"];
+    const BY_ITS_OWN: [&str; 7] = [
+        "state",
+        "placement",
+        "traffic_percent",
+        "endpoints",
+        "decommission_at_ms",
+        "controllers",
+        "routers",
+    ];
     let subject = format!("region {}", now.region);
     let mut fields: Vec<Field> =
         all.iter().filter(|field| !BY_ITS_OWN.contains(&field.setting.as_str())).cloned().collect();

@@ -1,10 +1,10 @@
-//! Controllers beside the region's node on this host.
+//! Controllers and routers beside the region's node on this host.
 
 use super::*;
-use crate::protocol::ControllersWanted;
+use crate::protocol::{HelperKind, HelpersWanted};
 
 fn wanted(count: u32, mesh: &str) -> ControllerMessage {
-    ControllerMessage::Controllers(ControllersWanted { count, node: 1, mesh: mesh.into() })
+    ControllerMessage::Controllers(HelpersWanted { count, node: 1, mesh: mesh.into() })
 }
 
 fn world(most: u32) -> World {
@@ -23,14 +23,14 @@ fn settle(world: &mut World, pid: &mut u32) -> (Vec<u8>, Vec<u8>) {
         let mut events = Vec::new();
         for effect in std::mem::take(&mut world.effects) {
             match effect {
-                Effect::Controllers(ControllersEffect::Start { slot, .. }) => {
+                Effect::Helpers(HelpersEffect::Start { kind, slot, .. }) => {
                     *pid += 1;
                     starts.push(slot);
-                    events.push(ControllersEvent::Started { slot, result: Ok(*pid) });
+                    events.push(HelpersEvent::Started { kind, slot, result: Ok(*pid) });
                 }
-                Effect::Controllers(ControllersEffect::End { slot }) => {
+                Effect::Helpers(HelpersEffect::End { kind, slot }) => {
                     ends.push(slot);
-                    events.push(ControllersEvent::Ended { slot, reason: "killed".into() });
+                    events.push(HelpersEvent::Ended { kind, slot, reason: "killed".into() });
                 }
                 _ => {}
             }
@@ -38,7 +38,7 @@ fn settle(world: &mut World, pid: &mut u32) -> (Vec<u8>, Vec<u8>) {
         if events.is_empty() {
             return (starts, ends);
         }
-        events.into_iter().for_each(|event| world.input(Input::Controllers(event)));
+        events.into_iter().for_each(|event| world.input(Input::Helpers(event)));
     }
 }
 
@@ -64,7 +64,9 @@ fn one_that_ends_is_started_again_after_longer_and_longer() {
     assert_eq!(settle(&mut world, &mut pid).0, [0]);
     let mut waits = Vec::new();
     for _ in 0..3 {
-        world.input(Input::Controllers(ControllersEvent::Ended { slot: 0, reason: "status 1".into() }));
+        let ended =
+            HelpersEvent::Ended { kind: HelperKind::Controller, slot: 0, reason: "status 1".into() };
+        world.input(Input::Helpers(ended));
         let ended_us = world.now_us;
         while settle(&mut world, &mut pid).0.is_empty() {
             world.now_us += 100 * MS;
@@ -101,4 +103,28 @@ fn what_runs_is_told_when_it_changes() {
     world.hear(wanted(1, "10.0.0.1:7443"));
     settle(&mut world, &mut pid);
     assert_eq!(said(&mut world).map(|report| report.running), Some([(0, 101)].into()));
+}
+
+#[test]
+fn routers_and_controllers_are_counted_apart() {
+    let mut config = config();
+    (config.hello.controllers, config.hello.routers) = (1, 2);
+    let agent = Agent::new(config, Seen::default(), Vec::new(), 0, 1_000_000);
+    let mut world = World { agent, now_us: 1_000_000, effects: Vec::new(), revision: 0 };
+    world.input(Input::Connected);
+    let mut pid = 100;
+    world.hear(ControllerMessage::Routers(HelpersWanted { count: 3, ..HelpersWanted::default() }));
+    assert_eq!(settle(&mut world, &mut pid), (vec![0, 1], vec![]), "no more than the host runs");
+    world.hear(wanted(1, "10.0.0.1:7443"));
+    assert_eq!(settle(&mut world, &mut pid), (vec![0], vec![]));
+    world.hear(ControllerMessage::Routers(HelpersWanted { count: 1, ..HelpersWanted::default() }));
+    assert_eq!(settle(&mut world, &mut pid), (vec![], vec![1]));
+    world.now_us += 1_000 * MS;
+    world.input(Input::Tick);
+    let said = std::mem::take(&mut world.effects).into_iter().find_map(|effect| match effect {
+        Effect::Send(AgentMessage::Renew(renew)) => renew.controllers.zip(renew.routers),
+        _ => None,
+    });
+    let running = said.map(|(controllers, routers)| (controllers.running, routers.running));
+    assert_eq!(running, Some(([(0, 103)].into(), [(0, 101)].into())));
 }

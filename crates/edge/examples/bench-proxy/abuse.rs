@@ -1,0 +1,179 @@
+//! A good client while others abuse the proxy: its P99 against a quiet time of the same run, and what the proxy's memory grows to.
+//!
+//! Who abuses is a process of its own at the lowest priority: in life it has its own processors.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::Request;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+
+use crate::Outcome;
+use crate::peers::Peer;
+
+/// What is done, and by how many connections at a time.
+const KINDS: [(&str, usize, &str); 5] = [
+    ("resets", 20, "HTTP/2 requests that are taken back at once"),
+    ("slow heads", 2_000, "heads of which a byte comes each second"),
+    ("slow bodies", 2_000, "bodies of which a byte comes each second"),
+    ("large heads", 20, "heads of 64 KiB, again and again"),
+    ("half open", 10_000, "connections that say half a head and no more"),
+];
+/// Connections of one address; the proxy's own limit of one client is never met.
+const OF_ONE: usize = 200;
+/// Between two requests of the good client.
+const EVERY: Duration = Duration::from_millis(5);
+/// An address of the loopback network by number, none of them 127.0.0.1.
+fn source(number: usize) -> SocketAddr {
+    let number = (number / OF_ONE) as u16 + 1;
+    let [high, low] = number.to_be_bytes();
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 1, high, low)), 0)
+}
+
+/// Ends with this.
+struct Abuser(Child);
+
+impl Drop for Abuser {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends requests for so long, each over the same connection; how long each took, ms, sorted; and how many failed.
+fn good(at: SocketAddr, seconds: u64) -> (Vec<f64>, usize) {
+    let (begun, mut took, mut failed) = (Instant::now(), Vec::new(), 0);
+    let mut link: Option<TcpStream> = None;
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        let asked = Instant::now();
+        match ask(at, &mut link) {
+            Ok(()) => took.push(asked.elapsed().as_secs_f64() * 1e3),
+            Err(_) => (failed, link) = (failed + 1, None),
+        }
+        std::thread::sleep(EVERY);
+    }
+    took.sort_by(f64::total_cmp);
+    (took, failed)
+}
+
+fn ask(at: SocketAddr, link: &mut Option<TcpStream>) -> Outcome<()> {
+    if link.is_none() {
+        let tcp = TcpStream::connect_timeout(&at, Duration::from_secs(2))?;
+        tcp.set_read_timeout(Some(Duration::from_secs(2)))?;
+        tcp.set_nodelay(true)?;
+        *link = Some(tcp);
+    }
+    let Some(tcp) = link else { return Err("no connection".into()) };
+    tcp.write_all(b"GET / HTTP/1.1\r\nHost: bench.test\r\n\r\n")?;
+    let (mut answer, mut part) = (Vec::new(), [0; 1024]);
+    while !answer.ends_with(b"yyyy") {
+        match tcp.read(&mut part)? {
+            0 => return Err("closed".into()),
+            count => answer.extend_from_slice(&part[..count]),
+        }
+    }
+    if answer.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err("not served".into()) }
+}
+
+/// # Errors
+/// The good client's P99 or the proxy's memory grew too much, or it was not served.
+pub fn measure(peer: &Peer, seconds: u64) -> Outcome<()> {
+    good(peer.http, 1);
+    let quiet = p99(&good(peer.http, seconds).0);
+    let before = peer.process.memory_mib();
+    println!("quiet: P99 {quiet:.2} ms, memory {before:.1} MiB");
+    let mut wrong = Vec::new();
+    for (kind, connections, what) in KINDS {
+        let own = std::env::current_exe()?;
+        let mut abuse = Command::new("nice");
+        abuse.args(["-n", "19"]).arg(own).args(["abuse-by", kind, &peer.http.to_string()]);
+        let abuser = Abuser(abuse.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
+        std::thread::sleep(Duration::from_secs(3));
+        let (took, failed) = good(peer.http, seconds);
+        let (here, memory) = (p99(&took), peer.process.memory_mib());
+        println!(
+            "{kind} ({connections} connections: {what}): P99 {here:.2} ms ({:.2} of quiet), {failed} of {} failed, memory {memory:.1} MiB",
+            here / quiet,
+            took.len() + failed
+        );
+        if here > 2.0 * quiet || failed > 0 {
+            wrong.push(kind);
+        }
+        drop(abuser);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(format!("too slow or not served: {}", wrong.join(", ")).into()) }
+}
+
+fn p99(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(f64::INFINITY)
+}
+
+/// Abuses the proxy until it is killed: `abuse-by KIND ADDRESS`.
+#[tokio::main(flavor = "current_thread")]
+pub async fn abuse(words: &[String]) -> Outcome<()> {
+    let [kind, at] = words else { return Err("abuse-by KIND ADDRESS".into()) };
+    let (at, known) = (at.parse()?, KINDS.iter().find(|(name, ..)| name == kind));
+    let &(name, connections, _) = known.ok_or("an unknown kind")?;
+    for number in 0..connections {
+        tokio::spawn(async move {
+            loop {
+                // Whoever is cut off comes again.
+                let _ = once(name, at, number).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+    std::future::pending().await
+}
+
+async fn once(kind: &str, at: SocketAddr, number: usize) -> Outcome<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(source(number))?;
+    let mut tcp = socket.connect(at).await?;
+    let second = Duration::from_secs(1);
+    match kind {
+        "resets" => {
+            let (mut to, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await?;
+            let connection = tokio::spawn(connection);
+            while !connection.is_finished() {
+                for _ in 0..20 {
+                    let request = Request::get("http://bench.test/").body(Empty::<Bytes>::new())?;
+                    let sent = to.send_request(request);
+                    // It is on its way, and then nobody wants it any more.
+                    tokio::task::yield_now().await;
+                    drop(sent);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        "large heads" => loop {
+            let head = format!("GET / HTTP/1.1\r\nHost: bench.test\r\nX: {}\r\n\r\n", "x".repeat(65_536));
+            tcp.write_all(head.as_bytes()).await?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        },
+        "half open" => {
+            tcp.write_all(b"GET / HTTP/1.1\r\nHost: ben").await?;
+            tcp.readable().await?;
+        }
+        slow => {
+            let head: &[u8] = match slow {
+                "slow heads" => b"GET / HTTP/1.1\r\nHost: bench.test\r\nX: ",
+                _ => b"POST / HTTP/1.1\r\nHost: bench.test\r\nContent-Length: 100000\r\n\r\n",
+            };
+            tcp.write_all(head).await?;
+            loop {
+                tokio::time::sleep(second).await;
+                tcp.write_all(b"x").await?;
+            }
+        }
+    }
+    Ok(())
+}
