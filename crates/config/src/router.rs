@@ -6,7 +6,7 @@ use crate::host::{PkiPaths, RegionEndpoint};
 use crate::{Complaints, Fields, reader};
 
 /// Routers of one host.
-const MOST_OF_A_HOST: u64 = 16;
+pub const MOST_OF_A_HOST: u64 = 16;
 
 /// Settings of one router.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

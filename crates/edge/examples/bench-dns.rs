@@ -74,6 +74,13 @@ struct Peer {
     per_processor_second: Vec<f64>,
 }
 
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn compare(folder: &Path, seconds: u64, rounds: u64) {
     if !on_path("dnsperf") {
         println!("no dnsperf here (Debian: apt-get install dnsperf knot nsd)");
@@ -84,7 +91,7 @@ fn compare(folder: &Path, seconds: u64, rounds: u64) {
     std::fs::write(&asked, names).expect("a file");
     let mut peers: Vec<Peer> = [ours(folder), knot(folder), nsd(folder)].into_iter().flatten().collect();
     for peer in &peers {
-        wait_for(peer.port);
+        wait_for(peer);
     }
     for _ in 0..rounds {
         for peer in &mut peers {
@@ -96,7 +103,7 @@ fn compare(folder: &Path, seconds: u64, rounds: u64) {
         }
     }
     let ours = (median(&peers[0].rates), median(&peers[0].per_processor_second));
-    for peer in &mut peers {
+    for peer in &peers {
         let (rate, each) = (median(&peer.rates), median(&peer.per_processor_second));
         println!(
             "{:<6} {rate:>8.0} a second, {each:>8.0} a processor second; ours {:.2} and {:.2} times",
@@ -104,8 +111,6 @@ fn compare(folder: &Path, seconds: u64, rounds: u64) {
             ours.0 / rate,
             ours.1 / each
         );
-        let _ = peer.child.kill();
-        let _ = peer.child.wait();
     }
 }
 
@@ -145,7 +150,7 @@ fn on_path(program: &str) -> bool {
 
 fn pinned(program: &Path) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(program).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["-c", "0"]).arg(program).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -153,18 +158,18 @@ fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
 }
 
-fn wait_for(port: u16) {
+fn wait_for(peer: &Peer) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a time");
     let question = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x04dwcp\x04test\0\0\x06\0\x01";
     for _ in 0..100 {
-        let _ = socket.send_to(question, ("127.0.0.1", port));
+        let _ = socket.send_to(question, ("127.0.0.1", peer.port));
         if socket.recv(&mut [0; 512]).is_ok() {
             return;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    panic!("nobody answers at port {port}");
+    panic!("{} does not answer at port {}", peer.name, peer.port);
 }
 
 fn started(name: &'static str, port: u16, command: &mut Command) -> Option<Peer> {

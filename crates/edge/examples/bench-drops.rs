@@ -76,7 +76,8 @@ struct Context {
 
 fn bpf<T>(command: libc::c_long, attributes: &T) -> Outcome<i32> {
     // SAFETY: the attributes and what they point to live during the call.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
+    let done =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
     if done < 0 { Err(Error::last_os_error().into()) } else { Ok(done as i32) }
 }
 
@@ -241,7 +242,11 @@ fn main() -> Outcome<()> {
             }
             _ => {
                 let nft = format!("ip netns exec {}r nft", pair.0);
-                Box::new(Kernel::start("bench", listens.clone(), nft.split(' ').map(str::to_owned).collect())?)
+                Box::new(Kernel::start(
+                    "bench",
+                    listens.clone(),
+                    nft.split(' ').map(str::to_owned).collect(),
+                )?)
             }
         };
         early.sync(&list, &[], 0)?;

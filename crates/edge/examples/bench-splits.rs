@@ -160,7 +160,6 @@ async fn main() -> Outcome<()> {
     let folder = std::env::temp_dir().join(format!("dwcp-bench-splits-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let certificates = Certificates::open(&folder);
-    std::fs::remove_dir_all(&folder)?;
     let config = ProxyConfig {
         http: vec!["127.0.0.1:0".parse()?],
         https: Vec::new(),
@@ -219,5 +218,6 @@ async fn main() -> Outcome<()> {
     if moved > 0 {
         wrong.push(format!("{moved} requests with a cookie went elsewhere"));
     }
+    std::fs::remove_dir_all(&folder)?;
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ").into()) }
 }

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dwcp_decide::route::Table;
 use ring::digest::{SHA256, digest};
@@ -12,6 +13,8 @@ use ring::digest::{SHA256, digest};
 const FILE: &str = "table.json";
 const BEFORE: &str = "table.before.json";
 const LOCK: &str = "lock";
+/// Between two looks whether the folder is free.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Where it is kept: the table, and the one before it for when the newest can't be read.
 #[derive(Clone, Debug)]
@@ -32,14 +35,18 @@ pub struct Found {
 
 impl Kept {
     /// # Errors
-    /// The folder can't be made, or another router uses it.
-    pub fn open(folder: &Path) -> Result<Kept, String> {
+    /// The folder can't be made, or another router uses it for longer than `patience`: one that ends serves what it has begun.
+    pub fn open(folder: &Path, patience: Duration) -> Result<Kept, String> {
         let wrong = |e: std::io::Error| format!("{}: {e}", folder.display());
         fs::create_dir_all(folder).map_err(wrong)?;
         let lock = File::create(folder.join(LOCK)).map_err(wrong)?;
+        let begun = Instant::now();
         // SAFETY: the descriptor is open for the whole call; flock touches no memory of ours.
-        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-            return Err(format!("{}: another router keeps its table there", folder.display()));
+        while unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            if begun.elapsed() >= patience {
+                return Err(format!("{}: another router keeps its table there", folder.display()));
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
         Ok(Kept { folder: folder.to_owned(), _lock: Arc::new(lock) })
     }
@@ -119,8 +126,8 @@ mod tests {
     #[test]
     fn a_torn_or_changed_table_is_refused_and_the_one_before_is_used() {
         let folder = scratch("torn");
-        let kept = Kept::open(&folder).expect("a folder");
-        assert!(Kept::open(&folder).is_err_and(|why| why.contains("another router")));
+        let kept = Kept::open(&folder, Duration::ZERO).expect("a folder");
+        assert!(Kept::open(&folder, Duration::ZERO).is_err_and(|why| why.contains("another router")));
         assert!(kept.load().table.is_none());
         kept.save(&at(1)).expect("saved");
         kept.save(&at(2)).expect("saved");

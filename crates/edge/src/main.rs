@@ -15,9 +15,9 @@ struct Arguments {
     /// The router's settings.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// One more of the host's routers, at the same addresses: its number among them, instead of the one in the settings.
+    /// One more router at the same addresses: the N-th after the one whose settings these are.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=15))]
-    number: Option<u8>,
+    further: Option<u8>,
     /// Ends when its standard input does: with whoever started it.
     #[arg(long)]
     until_stdin_ends: bool,
@@ -25,7 +25,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let settings = match Settings::load(&arguments.config, arguments.number) {
+    let settings = match Settings::load(&arguments.config, arguments.further) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("error: {error}");

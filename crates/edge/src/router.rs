@@ -22,6 +22,11 @@ use crate::keep::Kept;
 use crate::routes::Current;
 use crate::shield::Shield;
 
+/// A first router that has no table waits for one no longer.
+const ALONE: Duration = Duration::from_secs(10);
+/// What is told of the table that was found at the start is about this.
+const ON_DISK: &str = "the table on disk";
+
 /// What the parts of a router share.
 pub(crate) struct Shared {
     pub settings: Settings,
@@ -75,7 +80,8 @@ pub(crate) fn log(line: &str) {
 /// # Errors
 /// What could not be opened or listened at.
 pub fn run(settings: Settings, until_stdin_ends: bool) -> Result<(), String> {
-    let kept = Kept::open(&settings.data_dir)?;
+    raise_files();
+    let kept = Kept::open(&settings.data_dir, Duration::from_millis(serve::DRAIN_MS + 2_000))?;
     let found = kept.load();
     let here = settings.config.region.clone();
     let table = found.table.unwrap_or_else(|| Table { here, ..Table::default() });
@@ -100,16 +106,42 @@ pub fn run(settings: Settings, until_stdin_ends: bool) -> Result<(), String> {
         settings,
     });
     shared.trouble("places of addresses", unplaced);
-    shared.trouble("the table on disk", found.refused.join("; "));
-    let served = {
-        let _inside = runtime.enter();
+    shared.trouble(ON_DISK, found.refused.join("; "));
+    let served = runtime.block_on(async {
+        let mut end = std::pin::pin!(ended(until_stdin_ends));
         link::start(shared.clone())?;
-        runtime.block_on(serve::start(&shared))?
-    };
-    runtime.block_on(ended(until_stdin_ends));
-    runtime.block_on(served.end());
+        tokio::select! {
+            () = has_table(&shared) => {}
+            () = end.as_mut() => return Ok(()),
+        }
+        let served = serve::start(&shared).await?;
+        end.await;
+        served.end().await;
+        Ok(())
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(())
+    served
+}
+
+/// There is a table to serve by. Until then nobody is listened to: at a further router's addresses others serve, and a first one that
+/// knows nothing is better not reached. When nobody tells it anything for a while it serves what little it knows.
+async fn has_table(shared: &Shared) {
+    let begun = Instant::now();
+    while shared.current.routes().table.made_at_ms == 0 && (shared.settings.further || begun.elapsed() < ALONE) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// As many open files as this process may have: two for each user.
+fn raise_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads and writes one struct of ours; failing only means that there are no more.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }
 
 /// The standard input ends. Nobody waits for the thread that reads it.

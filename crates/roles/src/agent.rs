@@ -14,8 +14,8 @@ use dwcp_types::{ImageDigest, NodeId, VmId};
 
 use crate::protocol::{
     Accelerator, AgentMessage, CheckRequest, Checked, Console, ControllerMessage, Endpoint, GuardReport,
-    Health, Hello, HelperKind, ImageHere, ImageRead, ImageSource, Intents, Phase, ProbeResult, Probed, ProtectTo,
-    TransferReport, TransferTo, Usage, VmIntent, VmSpec, renewal_seq,
+    Health, Hello, HelperKind, ImageHere, ImageRead, ImageSource, Intents, Phase, ProbeResult, Probed,
+    ProtectTo, TransferReport, TransferTo, Usage, VmIntent, VmSpec, renewal_seq,
 };
 
 mod guard;

@@ -79,7 +79,11 @@ impl Core {
                 let read = format!("dwcp-cli federation region status --region {}", region.id);
                 (format!("region {}", region.id), region.revision, read)
             }),
-            Command::SetControllers((region, _)) | Command::SetRouters((region, _)) => self.regions.get(region).map(|region| {
+            Command::SetRouters((region, _)) => self.regions.get(region).map(|region| {
+                let read = format!("dwcp-cli routing routers --region {}", region.id);
+                (format!("region {}", region.id), region.revision, read)
+            }),
+            Command::SetControllers((region, _)) => self.regions.get(region).map(|region| {
                 let read = format!("dwcp-cli federation controller status --region {}", region.id);
                 (format!("region {}", region.id), region.revision, read)
             }),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::hosting::hold_to_limits;
 use crate::host_config::HostConfig;
 use crate::journal;
 
-/// A log begins anew when it has outgrown this at a start, bytes.
+/// A log begins anew when it has outgrown this, bytes.
 const LOG_MAX: u64 = 16 << 20;
 /// Between two looks at the processes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ fn log_file(kind: HelperKind) -> String {
 impl Helpers {
     pub(super) fn new(config: &Arc<HostConfig>, inputs: &UnboundedSender<Happened>) -> Helpers {
         let children = Children::default();
-        tokio::spawn(watch(children.clone(), inputs.clone()));
+        tokio::spawn(watch(config.data_dir.clone(), children.clone(), inputs.clone()));
         Helpers { config: config.clone(), inputs: inputs.clone(), children }
     }
 
@@ -100,31 +100,37 @@ impl Helpers {
         command
     }
 
-    /// Its number is that of the slot after the router that is always there. What it may use is set as for that one.
+    /// Its slot counts after the router that is always there. It raises its own limits, as that one does.
     fn router(&self, slot: u8) -> Result<Command, String> {
         let here = self.config.routers.as_ref().ok_or("this host runs no routers")?;
         let mut command = Command::new(&here.program);
         command.arg("--until-stdin-ends").arg("--config").arg(&here.config);
-        command.args(["--number", &(u32::from(slot) + 1).to_string()]);
+        command.args(["--further", &(u32::from(slot) + 1).to_string()]);
         Ok(command)
     }
 
     fn log(&self, kind: HelperKind) -> Result<File, String> {
         let name = log_file(kind);
-        let path: PathBuf = self.config.data_dir.join(&name);
-        let large = std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_MAX);
         let mut options = OpenOptions::new();
-        // Those that run append to it as well, so they go on at its new end.
         options.create(true).append(true);
-        let file = options.open(&path).map_err(|e| format!("{name}: {e}"))?;
-        if large {
-            file.set_len(0).map_err(|e| format!("{name}: {e}"))?;
-        }
-        Ok(file)
+        options.open(self.config.data_dir.join(&name)).map_err(|e| format!("{name}: {e}"))
     }
 }
 
-/// A controller decides nothing that is not decided again without it; a router's users are served to the end.
+/// Whoever writes to a log appends to it, and goes on at its new end.
+fn bound_logs(folder: &Path) {
+    for kind in HelperKind::ALL {
+        let name = log_file(kind);
+        let path = folder.join(&name);
+        let large = std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_MAX);
+        let emptied = || OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0));
+        if let Some(Err(error)) = large.then(emptied) {
+            journal::warn("log-not-bound", json!({"log": name, "error": error.to_string()}));
+        }
+    }
+}
+
+/// A controller decides nothing that is not decided again without it; a router serves what it has begun, for ten seconds at most.
 fn end(kind: HelperKind, child: &mut Child) -> std::io::Result<()> {
     if kind == HelperKind::Controller {
         return child.kill();
@@ -137,9 +143,10 @@ fn end(kind: HelperKind, child: &mut Child) -> std::io::Result<()> {
 }
 
 /// Tells of processes that have ended.
-async fn watch(children: Children, inputs: UnboundedSender<Happened>) {
+async fn watch(folder: PathBuf, children: Children, inputs: UnboundedSender<Happened>) {
     while !inputs.is_closed() {
         tokio::time::sleep(LOOK_EVERY).await;
+        bound_logs(&folder);
         let mut children = children.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ended = Vec::new();
         for ((kind, slot), child) in children.iter_mut() {
@@ -224,7 +231,7 @@ mod tests {
         }
         assert_eq!(
             said(),
-            format!("--until-stdin-ends --config {}/router.yaml --number 1\n", dir.display())
+            format!("--until-stdin-ends --config {}/router.yaml --further 1\n", dir.display())
         );
         helpers.carry_out(HelpersEffect::End { kind, slot: 0 });
         let ended = next(&mut happened).await;
@@ -233,6 +240,12 @@ mod tests {
             "{ended:?}"
         );
         assert!(said().ends_with("ends\n"), "{}", said());
+        std::fs::write(dir.join("routers.log"), vec![b'x'; LOG_MAX as usize + 1]).expect("a long log");
+        let begun = std::time::Instant::now();
+        while !said().is_empty() && begun.elapsed() < Duration::from_secs(20) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(said().is_empty(), "a log that is too long begins anew");
         std::fs::remove_dir_all(&dir).expect("removed");
     }
 

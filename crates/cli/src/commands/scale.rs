@@ -120,7 +120,7 @@ pub fn scale(session: &Session, wanted: &Scale) -> Ended {
     let scaled = answer.regions.iter().map(|of| {
         let then = find(&before, &of.region).map(|at| &before[at]);
         let now = find(&after, &of.region).map(|at| &after[at]);
-        let work = now.filter(|_| wanted.component != ROUTER).and_then(|now| now.work);
+        let work = now.and_then(|now| now.work);
         let work_before = then.and_then(|then| then.work).unwrap_or_default();
         Scaled {
             region: of.region.clone(),
@@ -148,8 +148,7 @@ fn shown(session: &Session, all: &ScaledAll) -> Document {
     }
     let mut table = Table::new(&columns);
     for of in &all.regions {
-        let mut row =
-            vec![Cell::from(&of.region), of.before.into(), of.after.into(), words::known(of.up)];
+        let mut row = vec![Cell::from(&of.region), of.before.into(), of.after.into(), words::known(of.up)];
         if let Some(work) = &of.work {
             row.extend([
                 rate(work.per_second_before),
@@ -190,8 +189,11 @@ fn wait(session: &Session, wanted: &Scale, aims: &[(String, u64)]) -> Result<Vec
                 let Some(open) = open else { break Ok(all) };
                 progress.borrow_mut().at(done as u64, Some(aims.len() as u64), &open);
                 if began.elapsed() >= limit {
-                    let what =
-                        format!("not every {} is there after {} s: {open}", wanted.component, limit.as_secs());
+                    let what = format!(
+                        "not every {} is there after {} s: {open}",
+                        wanted.component,
+                        limit.as_secs()
+                    );
                     let next = "they come by themselves as soon as they can; this looks again";
                     let suggest = match wanted.component == ROUTER {
                         true => "dwcp-cli routing routers",

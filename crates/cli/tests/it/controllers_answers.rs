@@ -59,7 +59,8 @@ fn scale(request: &Arrived) -> Reply {
         false => Vec::new(),
     };
     let after = if body["component"] == "router" { 1 } else { 3 };
-    let scaled = json!({ "regions": [{ "region": "us-east-1", "before": 1, "after": after }], "left_out": left });
+    let scaled =
+        json!({ "regions": [{ "region": "us-east-1", "before": 1, "after": after }], "left_out": left });
     (200, scaled.to_string())
 }
 

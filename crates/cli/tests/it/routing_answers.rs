@@ -59,9 +59,7 @@ fn mail() -> Value {
 }
 
 fn routers() -> Value {
-    let of = |region: &str, wanted: u64, up: u64, troubles: &[&str]| {
-        json!({ "region": region, "wanted": wanted, "up": up, "most": 5, "troubles": troubles })
-    };
+    let of = |region: &str, wanted: u64, up: u64, troubles: &[&str]| json!({ "region": region, "wanted": wanted, "up": up, "most": 5, "troubles": troubles });
     let regions = json!([
         of("ap-south-1", 1, 0, &[]),
         of("eu-west-1", 1, 1, &[]),

@@ -8,7 +8,6 @@ use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use dwcp_decide::route::{EndpointRow, Place, RegionRow, ServiceRow, Table};
 use dwcp_edge::guard::Open;
@@ -125,7 +124,6 @@ fn main() -> Outcome<()> {
     let _endpoint = peers::endpoint(&folder.0, endpoint)?;
     if words.first().is_some_and(|word| word == "abuse") {
         let own = Peer::start(peers::NAMES[0], &folder.0, endpoint, free()?, free()?)?;
-        std::thread::sleep(Duration::from_millis(500));
         return abuse::measure(&own.ok_or("our own proxy is always here")?, seconds);
     }
     let mut figures = Vec::new();
@@ -134,7 +132,6 @@ fn main() -> Outcome<()> {
             println!("{name} is not installed");
             continue;
         };
-        std::thread::sleep(Duration::from_millis(500));
         figures.push((name, load::measure(&peer, seconds, connections)?));
     }
     let Some((_, own)) = figures.first() else { return Err("nothing was measured".into()) };

@@ -1,11 +1,14 @@
 //! The proxies that are compared, and the endpoint behind them.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::Outcome;
 
+/// A proxy may take so long until it listens.
+const WAIT: Duration = Duration::from_secs(10);
 /// Ours first: the others are compared with it.
 pub const NAMES: [&str; 3] = ["dwcp", "nginx", "haproxy"];
 
@@ -98,6 +101,18 @@ pub fn endpoint(folder: &Path, at: SocketAddr) -> Outcome<Process> {
 }
 
 impl Peer {
+    /// Until it listens.
+    fn wait(&self) -> std::io::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let reached = TcpStream::connect(self.http).and_then(|_| TcpStream::connect(self.https));
+            match reached {
+                Err(_) if begun.elapsed() < WAIT => std::thread::sleep(Duration::from_millis(50)),
+                other => return other.map(drop),
+            }
+        }
+    }
+
     /// None: it is not installed.
     pub fn start(
         name: &str,
@@ -140,6 +155,8 @@ impl Peer {
                 }
             }
         };
-        Ok(Some(Peer { process, http, https }))
+        let peer = Peer { process, http, https };
+        peer.wait().map_err(|e| format!("{name} does not listen: {e}"))?;
+        Ok(Some(peer))
     }
 }

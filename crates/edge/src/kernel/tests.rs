@@ -217,7 +217,7 @@ fn program_in(namespace: &str, listens: Vec<Listen>) -> Result<Xdp, String> {
 fn a_program_at_the_interface_drops_the_same_and_leaves_nothing_behind() {
     let Some(two) = Two::new("x") else { return };
     let at = |ip: &str, port| Listen { address: ip.parse().unwrap(), port, udp: false };
-    let mut program = match program_in(&two.router, vec![at("10.99.0.1", 80), at("::", 443)]) {
+    let mut program = match program_in(&two.router, vec![at("10.99.0.1", 80), at("fd99::1", 443)]) {
         Ok(program) => program,
         Err(why) => {
             println!("skipped: {why}");
@@ -225,6 +225,8 @@ fn a_program_at_the_interface_drops_the_same_and_leaves_nothing_behind() {
         }
     };
     assert!(program.native);
+    assert!(program_in(&two.router, vec![at("::", 443)]).is_err_and(|why| why.contains("addresses")));
+    assert!(program_in(&two.router, vec![at("10.99.0.1", 80)]).is_err(), "an interface has one");
     assert!(two.reaches("10.99.0.1", 80) && two.reaches("fd99::1", 443));
     let until = 1_000_000;
     let synced = program.sync(&[(net("10.99.0.0/24"), until), (net("fd99::/64"), until)], &[], 0).unwrap();
@@ -237,6 +239,8 @@ fn a_program_at_the_interface_drops_the_same_and_leaves_nothing_behind() {
     program.sync(&[(net("10.99.0.0/24"), until)], &[net("10.99.0.2")], 0).unwrap();
     assert!(two.reaches("10.99.0.1", 80), "whitelisted");
     assert!(two.reaches("fd99::1", 443), "no longer blocked");
+    program.sync(&[(net("::/16"), until)], &[], 0).unwrap();
+    assert!(two.reaches("10.99.0.1", 80), "IPv4 is not in it");
     program.sync(&[(net("10.99.0.2"), 2_000)], &[], 0).unwrap();
     assert!(!two.reaches("10.99.0.1", 80), "blocked by itself");
     std::thread::sleep(std::time::Duration::from_millis(2_200));

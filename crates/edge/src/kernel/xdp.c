@@ -36,7 +36,7 @@ struct net {
 	u8 address[16];
 };
 
-// Where the router serves; an address of zeros stands for all.
+// Where the router serves.
 struct listen {
 	u8 address[16];
 	u16 port;
@@ -90,15 +90,6 @@ ALWAYS void mapped(u8 *to, const u8 *ipv4)
 	__builtin_memset(to, 0, 10);
 	to[10] = to[11] = 0xff;
 	__builtin_memcpy(to + 12, ipv4, 4);
-}
-
-// Whether the router serves there.
-ALWAYS int served(struct listen *at)
-{
-	if (map_lookup(&listens, at))
-		return 1;
-	__builtin_memset(at->address, 0, sizeof(at->address));
-	return map_lookup(&listens, at) != 0;
 }
 
 ALWAYS int judged(struct net *source, u32 family, u64 bytes)
@@ -165,7 +156,7 @@ int guard(struct xdp_md *packet)
 		return XDP_PASS;
 	to.port = swapped(*(u16 *)(at + 2));
 	to.udp = protocol == 17;
-	return served(&to) ? judged(&source, family, bytes) : XDP_PASS;
+	return map_lookup(&listens, &to) ? judged(&source, family, bytes) : XDP_PASS;
 }
 
 // No helper that is used asks for more.

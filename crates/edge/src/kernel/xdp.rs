@@ -52,10 +52,9 @@ fn wrong(what: &str, error: impl std::fmt::Display) -> String {
     format!("XDP: {what}: {error}")
 }
 
-/// IPv4 as ::ffff:a.b.c.d; an address that stands for all as zeros.
+/// IPv4 as ::ffff:a.b.c.d.
 fn bytes(address: IpAddr) -> Address {
     match address.to_canonical() {
-        address if address.is_unspecified() => [0; 16],
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
     }
@@ -81,10 +80,17 @@ impl Xdp {
     /// Loads the program and puts it at an interface: by its driver, or else by the kernel.
     ///
     /// # Errors
-    /// It was not built, may not be loaded, or there is another program at the interface: the proxy goes on alone.
+    /// It was not built, may not be loaded, the router serves at any address, or there is another program at the interface: the proxy
+    /// goes on alone.
     pub fn start(interface: &str, places: &[Listen]) -> Result<Xdp, String> {
         if OBJECT.is_empty() {
             return Err("XDP: this router was built without clang, and has no program for it".to_owned());
+        }
+        if let Some(all) = places.iter().find(|listen| listen.address.is_unspecified()) {
+            return Err(format!(
+                "XDP: {}: a program at an interface does not know this machine's addresses: name the router's",
+                all.address
+            ));
         }
         let mut ebpf = Ebpf::load(OBJECT).map_err(|e| wrong("the program", e))?;
         let program: &mut Program = ebpf
@@ -119,7 +125,7 @@ impl Xdp {
         change(&mut self.trie::<u8>("white")?, &marks(has), &marks(next), |_| 1)?;
         let blocks = |filter: &Filter| -> BTreeMap<Net, u64> {
             let lists = [&filter.hosts4, &filter.nets4, &filter.hosts6, &filter.nets6];
-            lists.into_iter().flatten().copied().collect()
+            lists.into_iter().flatten().filter(|(net, _)| !holds_ipv4(*net)).copied().collect()
         };
         let boot_ns = boot_ns();
         change(&mut self.trie::<u64>("blocked")?, &blocks(has), &blocks(next), |until_ms| {
@@ -131,11 +137,10 @@ impl Xdp {
         self.map(name)?.try_into().map_err(|e: MapError| wrong(name, e))
     }
 
-    /// Nobody is dropped any more.
+    /// Nobody is dropped any more, and nobody is an exception.
     fn clear(&mut self) -> Result<(), String> {
-        let mut trie = self.trie::<u64>("blocked")?;
-        let keys: Vec<Key<Address>> = trie.keys().filter_map(Result::ok).collect();
-        keys.iter().try_for_each(|key| gone(trie.remove(key)))
+        empty(self.trie::<u64>("blocked")?)?;
+        empty(self.trie::<u8>("white")?)
     }
 }
 
@@ -163,6 +168,18 @@ impl Early for Xdp {
         }
         Ok(all)
     }
+}
+
+/// An IPv6 network in which IPv4 would be, as it is written here.
+fn holds_ipv4(net: Net) -> bool {
+    let IpAddr::V6(base) = net.base() else { return false };
+    let above = |bits: u128| bits.checked_shr(128 - u32::from(net.bits()));
+    net.bits() <= 96 && above(base.to_bits()) == above(0xffff << 32)
+}
+
+fn empty<V: aya::Pod>(mut trie: Trie<'_, V>) -> Result<(), String> {
+    let keys: Vec<Key<Address>> = trie.keys().filter_map(Result::ok).collect();
+    keys.iter().try_for_each(|key| gone(trie.remove(key)))
 }
 
 fn gone(removed: Result<(), MapError>) -> Result<(), String> {

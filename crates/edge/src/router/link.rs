@@ -112,6 +112,7 @@ impl Link {
             AgentEvent::Up { region } => {
                 log(&format!("linked to the node of {region}"));
                 self.shared.trouble("the link", String::new());
+                self.shared.trouble("the facts", String::new());
                 self.send(&Facts::hello());
                 self.facts = Some(Facts::new(RegionId::from(self.shared.settings.config.region.as_str())));
                 self.told = 0;
@@ -203,6 +204,9 @@ impl Link {
         if self.unkept && self.kept.elapsed() >= KEEP_EVERY {
             (self.kept, self.unkept) = (Instant::now(), false);
             let done = self.shared.kept.save(&self.shared.current.routes().table);
+            if done.is_ok() {
+                self.shared.trouble(super::ON_DISK, String::new());
+            }
             self.shared.trouble("the disk", done.err().unwrap_or_default());
         }
     }

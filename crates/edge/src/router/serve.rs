@@ -17,7 +17,7 @@ use crate::proxy::{self, Certificates, Cidr, Entry, Limits, LogTo, Placing, Prox
 use crate::shield::Watching;
 
 /// How long what is under way may take at the end, ms.
-const DRAIN_MS: u64 = 10_000;
+pub(super) const DRAIN_MS: u64 = 10_000;
 /// Entries of the access log that may wait.
 const ENTRIES: usize = 1_024;
 

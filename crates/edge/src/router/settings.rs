@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use dwcp_config::router::RouterConfig;
+use dwcp_config::router::{MOST_OF_A_HOST, RouterConfig};
 
 /// Settings of a router, ready for use.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct Settings {
     /// As the file says.
     pub config: RouterConfig,
     pub pki: PathBuf,
+    /// Others of this host serve at the same addresses.
+    pub further: bool,
     pub data_dir: PathBuf,
     pub wan_file: Option<PathBuf>,
     pub certificates: PathBuf,
@@ -20,12 +22,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads and checks the file. Relative paths are taken from the file's directory. With a number these are the settings of one
-    /// more router at the same addresses.
+    /// Reads and checks the file. Relative paths are taken from the file's directory. With a number these are the settings of the
+    /// n-th further router at the same addresses.
     ///
     /// # Errors
     /// Every complaint, one a line, with the file, line and column.
-    pub fn load(path: &Path, number: Option<u8>) -> Result<Settings, String> {
+    pub fn load(path: &Path, further: Option<u8>) -> Result<Settings, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let mut config = RouterConfig::parse(&text).map_err(|complaints| {
             let all = complaints.to_string();
@@ -34,9 +36,12 @@ impl Settings {
         let full = std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let base = full.parent().unwrap_or(Path::new("/"));
         let mut data_dir = base.join(&config.data_dir);
-        if let Some(number) = number {
-            config.number = number;
-            data_dir.push(number.to_string());
+        if let Some(further) = further {
+            config.number = match config.number.checked_add(further) {
+                Some(number) if u64::from(number) < MOST_OF_A_HOST => number,
+                _ => return Err(format!("{}: a host has {MOST_OF_A_HOST} routers at most", path.display())),
+            };
+            data_dir.push(config.number.to_string());
             // An interface has one program: the first router's, who hears of this one's blocks.
             config.xdp.clear();
             // The port of the link is the first router's.
@@ -44,6 +49,7 @@ impl Settings {
         }
         Ok(Settings {
             pki: base.join(&config.pki.dir),
+            further: further.is_some(),
             data_dir,
             wan_file: config.wan_file.as_ref().map(|file| base.join(file)),
             certificates: base.join(&config.certificates),

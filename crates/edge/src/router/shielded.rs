@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dwcp_decide::ddos::{Action, Block, Country, GuardPolicy, Net, RouterReport, Status};
 use dwcp_roles::protocol::RouterBeat;
@@ -24,6 +24,8 @@ const POLICY_ID: &str = "policy";
 const KERNEL: &str = "the kernel's filter";
 /// Between two times at which the kernel is handed what it may drop.
 const KERNEL_EVERY: Duration = Duration::from_millis(500);
+/// Between two times at which it is asked what it dropped.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// Between two times at which it is logged who was not served, s, and the lines that tell of one source each.
 const LOG_EVERY_S: u64 = 10;
@@ -205,8 +207,8 @@ pub struct InKernel {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Programs at the interfaces that are named for them, and the kernel's own filter where that is wanted.
-fn early(shared: &Shared, listens: &[Listen]) -> Vec<Box<dyn Early>> {
+/// Programs at the interfaces that are named for them, and the kernel's own filter where that is wanted; and what could not be had.
+fn early(shared: &Shared, listens: &[Listen]) -> (Vec<Box<dyn Early>>, Vec<String>) {
     let config = &shared.settings.config;
     let (mut all, mut wrong): (Vec<Box<dyn Early>>, Vec<String>) = Default::default();
     for interface in &config.xdp {
@@ -226,31 +228,36 @@ fn early(shared: &Shared, listens: &[Listen]) -> Vec<Box<dyn Early>> {
             Err(why) => wrong.push(why),
         }
     }
-    shared.trouble(KERNEL, wrong.join("; "));
-    all
+    (all, wrong)
 }
 
 impl InKernel {
     /// None: it is not wanted, or the kernel refuses; then the proxy keeps out whom it knows by itself.
     pub fn start(shared: &Arc<Shared>, listens: &[Listen]) -> Option<InKernel> {
-        let mut all = early(shared, listens);
+        let (mut all, lacks) = early(shared, listens);
+        shared.trouble(KERNEL, lacks.join("; "));
         if all.is_empty() {
             return None;
         }
-        let whole = all.len() == shared.settings.config.xdp.len() + usize::from(shared.settings.config.nftables);
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, shared) = (stop.clone(), shared.clone());
         let work = move || {
+            let (mut dropped, mut counted) = (vec![Dropped::default(); all.len()], None::<Instant>);
             while !stopped.load(Relaxed) {
                 let (blocked, white) = shared.shield.for_kernel();
                 let synced = all.iter_mut().map(|one| one.sync(&blocked, &white, wall_ms()));
-                let wrong: Vec<String> = synced.filter_map(Result::err).collect();
-                // What could not be started stays told.
-                if whole || !wrong.is_empty() {
-                    shared.trouble(KERNEL, wrong.join("; "));
+                let wrong: Vec<String> =
+                    lacks.iter().cloned().chain(synced.filter_map(Result::err)).collect();
+                shared.trouble(KERNEL, wrong.join("; "));
+                if counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
+                    counted = Some(Instant::now());
+                    // What one does not say is as it was.
+                    for (one, known) in all.iter().zip(&mut dropped) {
+                        *known = one.dropped().unwrap_or(*known);
+                    }
+                    let sum = dropped.iter().copied().sum();
+                    shared.early.lock().unwrap_or_else(PoisonError::into_inner).dropped = sum;
                 }
-                let dropped = all.iter().filter_map(|one| one.dropped().ok()).sum();
-                shared.early.lock().unwrap_or_else(PoisonError::into_inner).dropped = dropped;
                 std::thread::sleep(KERNEL_EVERY);
             }
         };

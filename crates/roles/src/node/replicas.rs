@@ -208,8 +208,7 @@ impl Node {
     pub(super) fn own_controllers(&self) -> ControllersBeat {
         let record = self.facts.core.regions.get(&self.config.region);
         let room = |kind| record.and_then(|region| self.room_for(kind, region));
-        let troubles =
-            |kind| record.map(|region| self.helper_troubles(kind, region)).unwrap_or_default();
+        let troubles = |kind| record.map(|region| self.helper_troubles(kind, region)).unwrap_or_default();
         ControllersBeat {
             replicas: self.replicas(),
             decisions: self.replicas.decisions.clone(),

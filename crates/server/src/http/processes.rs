@@ -126,8 +126,9 @@ async fn routers(call: &Call, request: ProcessListRequest, window_ms: u64) -> Re
         let late = processes.iter().any(|process| process.window_ms < window_ms);
         if !late || Instant::now() >= deadline {
             let as_of = call.look(names::as_of_federation).await?;
-            let notes =
-                vec!["a router says what it uses each half second; one that is not heard is missing".to_owned()];
+            let notes = vec![
+                "a router says what it uses each half second; one that is not heard is missing".to_owned(),
+            ];
             return Ok(Processes { component: request.component, processes, notes, as_of });
         }
         tokio::time::sleep(ROUTER_LOOK).await;
@@ -156,12 +157,14 @@ fn same(one: &RouterBeat, other: &RouterBeat) -> bool {
 fn router(before: Option<&RouterBeat>, now: &RouterBeat) -> Process {
     let kind = format!("dwcp-routerd/{}", now.number);
     let window_ms = before.map_or(0, |before| now.uptime_ms.saturating_sub(before.uptime_ms));
-    let cpu_ms = now.usage.zip(before.and_then(|before| before.usage)).map(|(now, before)| {
-        now.cpu_ms.saturating_sub(before.cpu_ms)
-    });
-    let trouble = match (window_ms, now.usage) {
-        (0, _) => "it has said nothing meanwhile",
-        (_, None) => "it does not know what it uses",
+    let cpu_ms = now
+        .usage
+        .zip(before.and_then(|before| before.usage))
+        .map(|(now, before)| now.cpu_ms.saturating_sub(before.cpu_ms));
+    let trouble = match (before, now.usage) {
+        (_, None) => "it does not say what it uses",
+        (None, _) => "it has begun meanwhile",
+        _ if window_ms == 0 => "it has said nothing meanwhile",
         _ => "",
     };
     let report = ProcessReport {
@@ -173,7 +176,7 @@ fn router(before: Option<&RouterBeat>, now: &RouterBeat) -> Process {
         fds: now.usage.and_then(|usage| usage.fds),
         fd_limit: now.fd_limit,
         threads: now.usage.map(|usage| usage.threads),
-        uptime_ms: Some(now.uptime_ms),
+        uptime_ms: now.usage.map(|_| now.uptime_ms),
         read_bytes: now.usage.and_then(|usage| usage.read_bytes),
         written_bytes: now.usage.and_then(|usage| usage.written_bytes),
         trouble: trouble.to_owned(),

@@ -166,16 +166,10 @@ fn more_routers(stage: &Stage) -> Result<(), Failure> {
     let region = &stage.regions[0];
     let (load, since) = (Load::start(std::iter::once(1)), Instant::now());
     let scale = |count: &str| {
-        must(stage, &[
-            "infrastructure",
-            "scale",
-            "--component",
-            "router",
-            "--replicas",
-            count,
-            "--region",
-            region,
-        ])
+        must(
+            stage,
+            &["infrastructure", "scale", "--component", "router", "--replicas", count, "--region", region],
+        )
     };
     scale("+2")?;
     std::thread::sleep(Duration::from_secs(5));
@@ -199,7 +193,13 @@ fn more_routers(stage: &Stage) -> Result<(), Failure> {
     stage.say(&format!("{left} router of {region} is left: {}", count.told(since)));
     // What waited at the one that was killed is lost with it.
     let lost = failed.failed.len() + count.failed.len();
-    match asked.len() == 3 && asked.iter().all(|count| *count > 0) && killed && again && left == 1 && lost <= 2 {
+    match asked.len() == 3
+        && asked.iter().all(|count| *count > 0)
+        && killed
+        && again
+        && left == 1
+        && lost <= 2
+    {
         true => Ok(()),
         false => Err(Failure::new("more routers must share what comes, come again, and not be missed")),
     }

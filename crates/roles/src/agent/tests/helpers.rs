@@ -64,8 +64,7 @@ fn one_that_ends_is_started_again_after_longer_and_longer() {
     assert_eq!(settle(&mut world, &mut pid).0, [0]);
     let mut waits = Vec::new();
     for _ in 0..3 {
-        let ended =
-            HelpersEvent::Ended { kind: HelperKind::Controller, slot: 0, reason: "status 1".into() };
+        let ended = HelpersEvent::Ended { kind: HelperKind::Controller, slot: 0, reason: "status 1".into() };
         world.input(Input::Helpers(ended));
         let ended_us = world.now_us;
         while settle(&mut world, &mut pid).0.is_empty() {

@@ -5,8 +5,8 @@ use dwcp_api::vm::VmState;
 use dwcp_roles::node::{Decisions, HostNow, LinkReading, Measures};
 use dwcp_roles::protocol::{RouterWord, Usage};
 use dwcp_state::{
-    DiskProof, FEDERATION_GROUP, Failover, FailoverVm, GuardState, HostStanding, MoveState, ProtectionMode,
-    Region, RegionFacts,
+    DiskProof, FEDERATION_GROUP, Failover, FailoverVm, GuardState, HostStanding, Lifecycle, MoveState,
+    ProtectionMode, Region, RegionFacts,
 };
 use dwcp_types::Wall;
 
@@ -118,7 +118,8 @@ impl Seen {
 }
 
 fn routers_missing(view: &View<'_>, region: &Region) -> Option<u64> {
-    if region.endpoints.is_empty() && region.routers() == 1 {
+    let nowhere = region.endpoints.is_empty() && region.routers() == 1;
+    if nowhere || region.lifecycle == Lifecycle::Leaving {
         return None;
     }
     let heard = view.node.routers().iter().filter(|beat| beat.region == region.id).count() as u64;
