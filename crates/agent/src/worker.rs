@@ -1,10 +1,10 @@
 //! The worker: feeds the pure machine and carries out its effects.
 
+mod beside;
 mod checks;
 mod effects;
 mod figures;
 mod guards;
-mod helpers;
 mod hosting;
 mod images;
 mod measures;
@@ -42,9 +42,9 @@ use crate::mover::Process;
 use crate::watch_protocol::{Ask, Tell, line};
 use crate::watchdog::LEASE_FILE;
 use crate::watchdog::worker_process::CHANNEL_FD;
+use beside::Helpers;
 use figures::Figures;
 use guards::Guards;
-use helpers::Helpers;
 use hosting::Hosted;
 use images::Images;
 use memory::Note;

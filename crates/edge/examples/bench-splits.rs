@@ -148,6 +148,20 @@ async fn count(router: SocketAddr, requests: usize) -> Outcome<BTreeMap<String, 
     Ok(sums)
 }
 
+fn config() -> Outcome<ProxyConfig> {
+    Ok(ProxyConfig {
+        http: vec!["127.0.0.1:0".parse()?],
+        https: Vec::new(),
+        tcp_bind: None,
+        router_name: "bench".to_owned(),
+        limits: Limits { connections_per_client: 20_000, ..Limits::default() },
+        trusted_proxy: Vec::new(),
+        cookie_key: [0; 32],
+        log: None,
+        told: Arc::new(|text| eprintln!("{text}")),
+    })
+}
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Outcome<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -160,20 +174,9 @@ async fn main() -> Outcome<()> {
     let folder = std::env::temp_dir().join(format!("dwcp-bench-splits-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let certificates = Certificates::open(&folder);
-    let config = ProxyConfig {
-        http: vec!["127.0.0.1:0".parse()?],
-        https: Vec::new(),
-        tcp_bind: None,
-        router_name: "bench".to_owned(),
-        limits: Limits { connections_per_client: 20_000, ..Limits::default() },
-        trusted_proxy: Vec::new(),
-        cookie_key: [0; 32],
-        log: None,
-        told: Arc::new(|text| eprintln!("{text}")),
-    };
     let current = Arc::new(Current::new(table(&addresses, 100)));
     let proxy =
-        proxy::start(config, current.clone(), Arc::new(Open), certificates?.0, Arc::new(Nowhere)).await?;
+        proxy::start(config()?, current.clone(), Arc::new(Open), certificates?.0, Arc::new(Nowhere)).await?;
     let router = proxy.http()[0];
 
     let mut wrong = Vec::new();

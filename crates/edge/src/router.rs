@@ -127,7 +127,9 @@ pub fn run(settings: Settings, until_stdin_ends: bool) -> Result<(), String> {
 /// knows nothing is better not reached. When nobody tells it anything for a while it serves what little it knows.
 async fn has_table(shared: &Shared) {
     let begun = Instant::now();
-    while shared.current.routes().table.made_at_ms == 0 && (shared.settings.further || begun.elapsed() < ALONE) {
+    while shared.current.routes().table.made_at_ms == 0
+        && (shared.settings.further || begun.elapsed() < ALONE)
+    {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

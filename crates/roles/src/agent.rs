@@ -18,8 +18,8 @@ use crate::protocol::{
     ProtectTo, TransferReport, TransferTo, Usage, VmIntent, VmSpec, renewal_seq,
 };
 
+mod beside;
 mod guard;
-mod helpers;
 mod hold;
 mod hosting;
 mod images;
@@ -32,9 +32,9 @@ mod tests;
 mod transfer;
 mod vm;
 
+use beside::Helpers;
+pub use beside::{HelpersEffect, HelpersEvent};
 pub use guard::Kept;
-use helpers::Helpers;
-pub use helpers::{HelpersEffect, HelpersEvent};
 use hosting::OwnNode;
 pub use hosting::{CertificateLife, HostingEffect, HostingEvent, HostingFound};
 pub use images::FetchFault;

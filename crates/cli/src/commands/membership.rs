@@ -67,9 +67,7 @@ pub fn deploy(session: &Session, wanted: &Deploy) -> Ended {
         return Err(Failure::usage(format!("--components: without {lacks} a region's node does not run")));
     }
     if asked.iter().any(|name| name == "router") {
-        session.note(
-            "routers are kept by a service of their hosts: see \"routers\" in docs/operations/routing.md",
-        );
+        session.note("routers are kept by a service of their hosts: see docs/operations/routing.md");
     }
     added(session, &wanted.region, None)?;
     Ok(Exit::Done)

@@ -262,7 +262,7 @@ fn routers(session: &Session, region: &Option<String>) -> Ended {
             ]);
         }
         for of in found.regions.iter().filter(|of| of.up < of.wanted) {
-            session.note(&format!("{} of {}'s {} routers are heard", of.up, of.region, of.wanted));
+            session.note(&format!("{}: {} of {} routers are heard", of.region, of.up, of.wanted));
         }
         for of in &found.regions {
             of.troubles.iter().for_each(|trouble| session.note(&format!("{}: {trouble}", of.region)));

@@ -49,7 +49,7 @@ fn scale(request: &Arrived) -> Reply {
     if body["region"] == "mars" {
         return problem(404, "DWCP-R0010", "no region mars");
     }
-    if body["dry_run"] != true {
+    if body["dry_run"] != true && body["component"] == "controller" {
         LOOKS.store(0, Ordering::SeqCst);
     }
     let left: Vec<&str> = match body["region"].is_null() {

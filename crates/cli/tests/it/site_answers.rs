@@ -51,7 +51,7 @@ fn inspected(well: bool) -> Value {
         "as_of": as_of(), "checks": [node, host] })
 }
 
-fn processes(agent: bool) -> Value {
+fn processes(component: &str) -> Value {
     let line = |region: &str, host: Value, process: &str, there: bool| {
         json!({
             "region": region, "host": host, "process": process, "pid": there.then_some(812),
@@ -62,24 +62,27 @@ fn processes(agent: bool) -> Value {
             "trouble": if there { "" } else { "it did not answer" },
         })
     };
-    let (name, all) = match agent {
-        true => (
-            "agent",
+    let (note, all) = match component {
+        "agent" => (
+            "an agent is two processes of its host: dwcp-agentd and its watchdog",
             vec![
                 line("us-east-1", json!("us-east-1-a1"), "dwcp-agentd", true),
                 line("us-east-1", json!("us-east-1-a1"), "watchdog", true),
             ],
         ),
-        false => (
-            "controller",
+        "router" => (
+            "a router says what it uses each half second; one that is not heard is missing",
+            vec![line("us-east-1", json!("us-east-1-a1"), "dwcp-routerd/0", true)],
+        ),
+        _ => (
+            "controller, state-manager, monitor are one process of a region in this version: dwcpd",
             vec![
                 line("eu-west-1", Value::Null, "dwcpd", false),
                 line("us-east-1", Value::Null, "dwcpd", true),
             ],
         ),
     };
-    json!({ "component": name, "processes": all, "as_of": as_of(),
-        "notes": ["controller, state-manager, monitor are one process of a region in this version: dwcpd"] })
+    json!({ "component": component, "processes": all, "as_of": as_of(), "notes": [note] })
 }
 
 fn configured() -> Value {
@@ -127,7 +130,12 @@ pub fn answer(request: &Arrived) -> Option<Reply> {
         "POST /v1/regions/mars/inspect" => {
             return Some(problem(404, "DWCP-R0010", "no region mars"));
         }
-        "GET /v1/processes" => processes(named("component=agent")),
+        "GET /v1/processes" => processes(
+            ["agent", "router"]
+                .into_iter()
+                .find(|of| named(&format!("component={of}")))
+                .unwrap_or("controller"),
+        ),
         "POST /v1/regions/eu-central-1/configure" => configured(),
         "GET /v1/endpoints" if named("region=ca-central-1") => json!({ "as_of": as_of(), "regions": [
             { "region": "ca-central-1", "endpoints": [], "node": "127.77.8.1:7443" },

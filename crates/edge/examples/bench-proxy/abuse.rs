@@ -98,7 +98,9 @@ pub fn measure(peer: &Peer, seconds: u64) -> Outcome<()> {
     let beside = p99(&good(peer.http, seconds).0);
     drop(busy);
     let before = peer.process.memory_mib();
-    println!("quiet: P99 {quiet:.2} ms, beside processes that only count {beside:.2} ms; memory {before:.1} MiB");
+    println!(
+        "quiet: P99 {quiet:.2} ms, beside processes that only count {beside:.2} ms; memory {before:.1} MiB"
+    );
     let mut wrong = Vec::new();
     for (kind, connections, what) in KINDS {
         let abuser = abuser(kind, peer.http)?;
@@ -155,7 +157,13 @@ fn p99(sorted: &[f64]) -> f64 {
 pub async fn abuse(words: &[String]) -> Outcome<()> {
     let [kind, at] = words else { return Err("abuse-by KIND ADDRESS".into()) };
     if kind == BUSY {
-        (0..2).for_each(|_| drop(std::thread::spawn(|| loop { std::hint::spin_loop() })));
+        (0..2).for_each(|_| {
+            drop(std::thread::spawn(|| {
+                loop {
+                    std::hint::spin_loop()
+                }
+            }))
+        });
         std::future::pending::<()>().await;
     }
     let (at, known) = (at.parse()?, KINDS.iter().find(|(name, ..)| name == kind));

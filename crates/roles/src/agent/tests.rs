@@ -3,9 +3,9 @@ use dwcp_types::{Priority, VmId};
 use super::*;
 use crate::protocol::{Grant, HealthProbe, HttpProbe, Renew, Run, VmReport, Welcome};
 
+mod beside;
 mod fence;
 mod guard;
-mod helpers;
 mod hold;
 mod hosting;
 mod images;
