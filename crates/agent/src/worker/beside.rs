@@ -216,7 +216,8 @@ mod tests {
     #[tokio::test]
     async fn a_router_has_the_next_number_and_ends_when_it_is_done() {
         // Says what it was told, and takes its time to end.
-        let program = "#!/bin/sh\ntrap 'echo ends; exit 0' TERM\necho \"$*\"\ncat > /dev/null &\nwait\n";
+        let program =
+            "#!/bin/sh\nexec 3<&0\ntrap 'echo ends; exit 0' TERM\necho \"$*\"\ncat <&3 > /dev/null &\nwait\n";
         let (dir, config) = host("routers", program);
         assert_eq!(config.routers.as_ref().map(|here| here.most), Some(3));
         let (inputs, mut happened) = tokio::sync::mpsc::unbounded_channel();

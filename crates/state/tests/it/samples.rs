@@ -588,9 +588,8 @@ pub fn position(command: &Command) -> usize {
         LoseMigration(_), PublishImage(_), RemoveImage(_), NoteImageFault(_), TakeDigest(_), BeginSync(_), NoteSync(_), EndSync(_),
         ConfigureBackups(_), BeginBackup(_), EndBackup(_), NoteBackupsLate(_), AddRegion(_), FoundedRegion(_),
         ReplicateRegion(_), RemoveRegion(_), ForgetRegion(_), CloseRegion, CleanRegion(_), ConfigureRegion(_),
-        SetEndpoint(_), AnnounceDecommission(_),
-        CancelDecommission(_), NoteDecommission(_), SetControllers(_), SetRouters(_), ChangeDocuments(_),
-        RaiseLevel(_), PublishRelease(_), BeginUpgrade(_), SwitchUpgrade(_), EndUpgrade(_), NoteHeld(_),
+        SetEndpoint(_), AnnounceDecommission(_), CancelDecommission(_), NoteDecommission(_), SetControllers(_), SetRouters(_),
+        ChangeDocuments(_), RaiseLevel(_), PublishRelease(_), BeginUpgrade(_), SwitchUpgrade(_), EndUpgrade(_), NoteHeld(_),
         WriteOffHost(_), CloseInventory, Adopt(_), FinishAdoption, SettleLate(_), TidyAdoption, DecideMissing(_),
     )
 }
