@@ -78,6 +78,10 @@ impl From<RegionRouters> for Now {
     }
 }
 
+fn find<'a>(all: &'a [Now], region: &str) -> Option<&'a Now> {
+    all.iter().find(|of| of.region == region)
+}
+
 fn now(session: &Session, wanted: &Scale) -> Result<Vec<Now>, Failure> {
     if wanted.component == ROUTER {
         let request = RouterListRequest { region: wanted.region.clone() };
@@ -116,10 +120,9 @@ pub fn scale(session: &Session, wanted: &Scale) -> Ended {
         )?,
         false => now(session, wanted)?,
     };
-    let find = |all: &'_ [Now], name: &str| all.iter().position(|of| of.region == name);
     let scaled = answer.regions.iter().map(|of| {
-        let then = find(&before, &of.region).map(|at| &before[at]);
-        let now = find(&after, &of.region).map(|at| &after[at]);
+        let then = find(&before, &of.region);
+        let now = find(&after, &of.region);
         let work = now.and_then(|now| now.work);
         let work_before = then.and_then(|then| then.work).unwrap_or_default();
         Scaled {
@@ -175,17 +178,18 @@ fn wait(session: &Session, wanted: &Scale, aims: &[(String, u64)]) -> Result<Vec
         match now(session, wanted) {
             Ok(all) => {
                 heard = Instant::now();
-                let find = |name: &String| all.iter().find(|of| of.region == *name);
                 let open = aims.iter().find_map(|(name, aim)| {
-                    let of = find(name);
+                    let of = find(&all, name);
                     let (up, running) = (of.and_then(|of| of.up), of.and_then(|of| of.running));
                     let there = up == Some(*aim) && running == Some(*aim);
                     let trouble = of.and_then(|of| of.trouble.as_ref());
                     let trouble = trouble.map_or(String::new(), |why| format!(": {why}"));
                     (!there).then(|| format!("{name}: {} of {aim} up{trouble}", words::known(up).text))
                 });
-                let done =
-                    aims.iter().filter(|(name, aim)| find(name).and_then(|of| of.up) == Some(*aim)).count();
+                let done = aims
+                    .iter()
+                    .filter(|(name, aim)| find(&all, name).and_then(|of| of.up) == Some(*aim))
+                    .count();
                 let Some(open) = open else { break Ok(all) };
                 progress.borrow_mut().at(done as u64, Some(aims.len() as u64), &open);
                 if began.elapsed() >= limit {
