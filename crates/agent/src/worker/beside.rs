@@ -9,7 +9,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dwcp_roles::agent::{HelpersEffect, HelpersEvent, Input};
 use dwcp_roles::protocol::HelperKind;
@@ -25,6 +25,8 @@ use crate::journal;
 const LOG_MAX: u64 = 16 << 20;
 /// Between two looks at the processes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Between two looks at their logs.
+const LOGS_EVERY: Duration = Duration::from_secs(1);
 
 type Children = Arc<Mutex<BTreeMap<(HelperKind, u8), Child>>>;
 
@@ -144,9 +146,13 @@ fn end(kind: HelperKind, child: &mut Child) -> std::io::Result<()> {
 
 /// Tells of processes that have ended.
 async fn watch(folder: PathBuf, children: Children, inputs: UnboundedSender<Happened>) {
+    let mut looked = Instant::now();
     while !inputs.is_closed() {
         tokio::time::sleep(LOOK_EVERY).await;
-        bound_logs(&folder);
+        if looked.elapsed() >= LOGS_EVERY {
+            looked = Instant::now();
+            bound_logs(&folder);
+        }
         let mut children = children.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ended = Vec::new();
         for ((kind, slot), child) in children.iter_mut() {
@@ -226,7 +232,7 @@ mod tests {
         helpers.carry_out(HelpersEffect::Start { kind, slot: 0, node: 0, mesh: String::new() });
         assert!(matches!(next(&mut happened).await, HelpersEvent::Started { slot: 0, result: Ok(_), .. }));
         let said = || std::fs::read_to_string(dir.join("routers.log")).unwrap_or_default();
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while !said().contains('\n') && begun.elapsed() < Duration::from_secs(20) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -242,7 +248,7 @@ mod tests {
         );
         assert!(said().ends_with("ends\n"), "{}", said());
         std::fs::write(dir.join("routers.log"), vec![b'x'; LOG_MAX as usize + 1]).expect("a long log");
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while !said().is_empty() && begun.elapsed() < Duration::from_secs(20) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
