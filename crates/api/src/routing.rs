@@ -49,6 +49,14 @@ request! {
         pub cache_ttl_ms: Option<u64>,
         /// Time to live of DNS answers.
         pub dns_ttl_s: Option<u32>,
+        /// How packets of each class of services are marked (DSCP), 0 to 63.
+        pub critical_dscp: Option<u8>,
+        pub standard_dscp: Option<u8>,
+        pub bulk_dscp: Option<u8>,
+        /// What each class has at least of an interface that is shaped, percent.
+        pub critical_share: Option<u32>,
+        pub standard_share: Option<u32>,
+        pub bulk_share: Option<u32>,
         pub dpdk_enabled: Option<bool>,
         /// Processors, such as `0-7`.
         pub dpdk_cores: Option<String>,

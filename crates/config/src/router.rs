@@ -38,6 +38,8 @@ pub struct RouterConfig {
     pub zone: String,
     /// Names of the zone's name servers outside of it; none: `ns.` in the zone, which is this router.
     pub name_servers: Vec<String>,
+    /// DNS answers are signed (DNSSEC) for those who ask for that.
+    pub dnssec: bool,
     /// Folder of certificates for HTTPS, PEM: `NAME.crt` and `NAME.key` for each name.
     pub certificates: String,
     /// File of the secret that all routers of the federation share: 64 hexadecimal digits.
@@ -52,6 +54,16 @@ pub struct RouterConfig {
     pub nftables: bool,
     /// Interfaces at which a program drops attackers' packets before the kernel looks at them (XDP).
     pub xdp: Vec<String>,
+    /// Interfaces whose traffic is shaped: each class of services has its share of the rate.
+    pub shape: Vec<Shape>,
+}
+
+/// An interface, and what goes out of it at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    pub interface: String,
+    /// Megabits a second.
+    pub rate_mbit: u64,
 }
 
 impl RouterConfig {
@@ -112,6 +124,7 @@ fn settings(fields: &mut Fields<'_>) -> RouterConfig {
         dns: sockets(fields, "dns"),
         zone: fields.text("zone"),
         name_servers: fields.texts("name_servers"),
+        dnssec: fields.flag("dnssec", false),
         certificates: fields.text("certificates"),
         secret: fields.text("secret"),
         geo: fields.optional_text("geo"),
@@ -119,6 +132,10 @@ fn settings(fields: &mut Fields<'_>) -> RouterConfig {
         access_log_one_in: fields.number("access_log_one_in", 1..=1_000_000, 100),
         nftables: fields.flag("nftables", false),
         xdp: fields.texts("xdp"),
+        shape: fields.maps("shape", |f| Shape {
+            interface: f.text("interface"),
+            rate_mbit: f.required("rate_mbit", whole(1..=1_000_000)),
+        }),
     }
 }
 
@@ -127,6 +144,10 @@ fn relations(config: &RouterConfig, fields: &Fields<'_>) {
     if !config.region.is_empty() && !known {
         fields
             .complain("regions", format!("the router's own region, '{}', is not among them", config.region));
+    }
+    let unfit = |name: &str| name.is_empty() || name.len() > 15 || name.contains(['/', ' ']);
+    if let Some(shape) = config.shape.iter().find(|shape| unfit(&shape.interface)) {
+        fields.complain("shape", format!("'{}' is no interface such as eth0", shape.interface));
     }
     if config.http.is_empty() && config.https.is_empty() && config.dns.is_empty() {
         fields.complain("http", "without http, https and dns there is nothing to serve".to_owned());

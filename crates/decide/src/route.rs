@@ -19,7 +19,7 @@ pub use choose::{Choice, Why};
 pub use explain::{Explained, RegionScore};
 pub use plan::Plan;
 pub use rate::Terms;
-pub use settings::{Algorithm, Protocol, Qos, RoutingPolicy, Service, Spill, Weights};
+pub use settings::{Algorithm, Marks, Protocol, Qos, RoutingPolicy, Service, Shares, Spill, Weights};
 pub use table::{EndpointRow, Place, RegionRow, ServiceRow, Table};
 
 /// Who asks.

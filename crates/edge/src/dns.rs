@@ -8,6 +8,7 @@ mod batch;
 mod cookie;
 mod limit;
 mod question;
+mod sign;
 mod tcp;
 mod udp;
 mod write;
@@ -57,6 +58,8 @@ pub struct DnsConfig {
     pub cookie_secret: [u8; 16],
     /// The secret that was in force before.
     pub cookie_secret_before: Option<[u8; 16]>,
+    /// What the key is made of that signs the zone, the same in all routers; none: it is not signed.
+    pub signing_seed: Option<[u8; 32]>,
 }
 
 impl DnsConfig {
@@ -79,8 +82,19 @@ impl DnsConfig {
             rrl_per_s: 500,
             cookie_secret,
             cookie_secret_before: None,
+            signing_seed: None,
         })
     }
+}
+
+/// What the zone above is to say of the key that is made of this seed: a line of its zone file.
+///
+/// # Errors
+/// The name is none.
+pub fn ds(zone: &str, seed: &[u8; 32]) -> Result<String, String> {
+    let config = DnsConfig::new(zone, IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))?;
+    let signer = sign::Signer::new(seed, &zone::Zone::of(&config)?.written())?;
+    Ok(format!("{}. {}", zone.trim_end_matches('.'), signer.ds_line()))
 }
 
 /// A DNS server that runs. It stops when it is dropped.

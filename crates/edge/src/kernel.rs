@@ -5,6 +5,7 @@
 
 mod filter;
 mod render;
+mod shape;
 mod xdp;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use dwcp_decide::ddos::Net;
 use serde_json::Value;
 
 use filter::Filter;
+pub use shape::Shaper;
 pub use xdp::Xdp;
 
 /// What drops packets before anybody reads them.
@@ -118,25 +120,30 @@ impl Kernel {
     }
 
     fn run(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let (program, first) = self.command.split_first().ok_or("no command to run nft by")?;
-        let mut child = Command::new(program)
-            .args(first)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| format!("cannot run {program}: {e}; the proxy refuses by itself"))?;
-        // It reads everything before it writes, unless it fails: then it says why.
-        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
-        let out = child.wait_with_output().map_err(|e| format!("{program}: {e}"))?;
-        if out.status.success() {
-            return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
-        }
-        let said = String::from_utf8_lossy(&out.stderr);
-        let first: String = said.lines().next().unwrap_or_default().chars().take(300).collect();
-        Err(format!("{program} refuses ({}): {first}; the proxy refuses by itself", out.status))
+        run(&self.command, arguments, input).map_err(|why| format!("{why}; the proxy refuses by itself"))
     }
+}
+
+/// What a program of the system says to this input. `command` is the program and its first arguments.
+fn run(command: &[String], arguments: &[&str], input: &str) -> Result<String, String> {
+    let (program, first) = command.split_first().ok_or("no command to run")?;
+    let mut child = Command::new(program)
+        .args(first)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("cannot run {program}: {e}"))?;
+    // It reads everything before it writes, unless it fails: then it says why.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let out = child.wait_with_output().map_err(|e| format!("{program}: {e}"))?;
+    if out.status.success() {
+        return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&out.stderr);
+    let first: String = said.lines().next().unwrap_or_default().chars().take(300).collect();
+    Err(format!("{program} refuses ({}): {first}", out.status))
 }
 
 impl Early for Kernel {

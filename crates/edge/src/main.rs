@@ -21,6 +21,9 @@ struct Arguments {
     /// Ends when its standard input does: with whoever started it.
     #[arg(long)]
     until_stdin_ends: bool,
+    /// Prints what the zone above is to say of the zone's key, a line of a zone file, and ends.
+    #[arg(long)]
+    ds: bool,
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,18 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if arguments.ds {
+        return match settings.ds() {
+            Ok(line) => {
+                println!("{line}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(2)
+            }
+        };
+    }
     match run(settings, arguments.until_stdin_ends) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

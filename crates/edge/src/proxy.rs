@@ -19,6 +19,7 @@ mod heads;
 mod health;
 mod limits;
 mod line;
+mod mark;
 mod pace;
 mod passing;
 mod preface;

@@ -6,6 +6,7 @@ mod facts;
 mod link;
 mod serve;
 mod settings;
+mod shaped;
 mod shielded;
 mod word;
 

@@ -8,6 +8,8 @@ mod certificates;
 mod dns;
 #[path = "it/dns_abuse.rs"]
 mod dns_abuse;
+#[path = "it/dns_signed.rs"]
+mod dns_signed;
 #[path = "it/dns_stage.rs"]
 mod dns_stage;
 #[path = "it/dns_storm.rs"]
@@ -20,6 +22,8 @@ mod failing;
 mod gate;
 #[path = "it/geo.rs"]
 mod geo;
+#[path = "it/marks.rs"]
+mod marks;
 #[path = "it/passing.rs"]
 mod passing;
 #[path = "it/serving.rs"]

@@ -46,6 +46,8 @@ use std::time::Instant;
 
 /// How often a drill in rounds does what it does.
 const ROUNDS: usize = 20;
+/// How many VMs a region has that `kill-many` kills.
+const VMS: usize = 30;
 
 /// The drill whose federation keeps its state in etcd.
 const ETCD: &str = "etcd";
@@ -86,7 +88,7 @@ const DRILLS: [(&str, &str, bool, Run); 30] = [
         attack::attack,
     ),
     ("kill-each", "every region dies in its turn, also the one the CLI asks", false, regions::kill_each),
-    ("kill-many", "a region with 30 VMs dies", false, regions::kill_many),
+    ("kill-many", "a region with 30 VMs (--vms=N) dies", false, regions::kill_many),
     ("zone", "every host of a zone dies; its VMs answer in the other zone", false, zone::zone),
     (
         "control-plane",
@@ -207,7 +209,7 @@ pub struct Outcome {
     pub held: bool,
 }
 
-/// `cargo xtask drill [--no-build] [--store=etcd] [--rounds=N] [--phases=…] [--faults=…] [NAME…]`: runs those drills, or lists
+/// `cargo xtask drill [--no-build] [--store=etcd] [--rounds=N] [--vms=N] [--phases=…] [--faults=…] [NAME…]`: runs those drills, or lists
 /// them.
 ///
 /// # Errors
@@ -216,12 +218,8 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
     let given = names.len();
     names.retain(|name| name != "--no-build");
     let built = if names.len() < given { Built::Before } else { Built::Now };
-    let asked = names.iter().position(|name| name.starts_with("--rounds=")).map(|at| names.remove(at));
-    let rounds = match asked.as_deref().map(|text| text["--rounds=".len()..].parse::<usize>()) {
-        None => ROUNDS,
-        Some(Ok(rounds)) if rounds > 0 => rounds,
-        Some(_) => return Err(Failure::usage("--rounds=N takes a number above 0")),
-    };
+    let rounds = number(&mut names, "--rounds=", ROUNDS)?;
+    let vms = number(&mut names, "--vms=", VMS)?;
     let given = names.len();
     names.retain(|name| name != "--store=etcd");
     let in_etcd = names.len() < given || names.iter().any(|name| name == ETCD);
@@ -237,11 +235,20 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
     {
         return Err(Failure::usage(format!("no drill {unknown:?}; `cargo xtask drill` lists them")));
     }
-    let setting = Setting { built, rounds, chosen, in_etcd };
+    let setting = Setting { built, rounds, vms, chosen, in_etcd };
     let outcomes = run(tree, setting, |name, _| {
         names.iter().any(|wanted| wanted == name || (wanted == "all" && (name != ETCD || in_etcd)))
     })?;
     if outcomes.iter().all(|outcome| outcome.held) { Ok(()) } else { Err(Failure::told()) }
+}
+
+/// Takes a number out of what was typed.
+fn number(names: &mut Vec<String>, flag: &str, without: usize) -> Result<usize, Failure> {
+    let Some(at) = names.iter().position(|name| name.starts_with(flag)) else { return Ok(without) };
+    match names.remove(at)[flag.len()..].parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(Failure::usage(format!("{flag}N takes a number above 0"))),
+    }
 }
 
 /// Runs the drills that CI runs.
@@ -249,7 +256,8 @@ pub fn command(tree: &Tree, mut names: Vec<String>) -> Result<(), Failure> {
 /// # Errors
 /// As [`run`].
 pub fn in_ci(tree: &Tree) -> Result<Vec<Outcome>, Failure> {
-    let setting = Setting { built: Built::Now, rounds: ROUNDS, chosen: Chosen::default(), in_etcd: false };
+    let chosen = Chosen::default();
+    let setting = Setting { built: Built::Now, rounds: ROUNDS, vms: VMS, chosen, in_etcd: false };
     run(tree, setting, |_, in_ci| in_ci)
 }
 

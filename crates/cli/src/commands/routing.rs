@@ -59,6 +59,8 @@ fn algorithm_name(algorithm: RoutingAlgorithm) -> String {
 
 fn request(wanted: &RoutingConfigureArgs) -> RoutingConfigureRequest {
     let weight = |name: &str| wanted.weights.iter().find(|(of, _)| of == name).map(|(_, percent)| *percent);
+    let mark = |class: &str| wanted.dscp.iter().find(|(of, _)| of == class).map(|(_, mark)| *mark);
+    let share = |class: &str| wanted.shares.iter().find(|(of, _)| of == class).map(|(_, percent)| *percent);
     RoutingConfigureRequest {
         algorithm: wanted.algorithm.map(algorithm_name),
         latency_weight: weight("latency"),
@@ -72,6 +74,12 @@ fn request(wanted: &RoutingConfigureArgs) -> RoutingConfigureRequest {
         cache_enabled: wanted.routing_table_cache_enabled,
         cache_ttl_ms: wanted.routing_table_cache_ttl,
         dns_ttl_s: wanted.dns_ttl.map(|ms| u32::try_from(ms.div_ceil(1_000)).unwrap_or(u32::MAX)),
+        critical_dscp: mark("critical"),
+        standard_dscp: mark("standard"),
+        bulk_dscp: mark("bulk"),
+        critical_share: share("critical"),
+        standard_share: share("standard"),
+        bulk_share: share("bulk"),
         dpdk_enabled: wanted.enable_dpdk,
         dpdk_cores: wanted.dpdk_cores.clone(),
         reason: wanted.reason.clone(),

@@ -222,6 +222,12 @@ pub struct RoutingConfigureArgs {
     /// Time to live of DNS answers.
     #[arg(long, value_name = "DURATION", value_parser = units::duration_ms)]
     pub dns_ttl: Option<u64>,
+    /// How packets of each class of services are marked: a number of 0 to 63, df, le, ef, cs0 to cs7 or af11 to af43.
+    #[arg(long, value_name = "CLASS=DSCP[,…]", value_delimiter = ',', value_parser = class_mark)]
+    pub dscp: Vec<(String, u8)>,
+    /// What each class has at least of a router's interface that is shaped, such as critical=50,standard=40,bulk=10.
+    #[arg(long, value_name = "CLASS=PERCENT[,…]", value_delimiter = ',', value_parser = class_share)]
+    pub shares: Vec<(String, u32)>,
     /// Filter packets with DPDK on the routers that can.
     #[arg(long, value_name = "BOOL")]
     pub enable_dpdk: Option<bool>,
@@ -234,11 +240,49 @@ pub struct RoutingConfigureArgs {
 }
 
 const WEIGHTS: [&str; 5] = ["latency", "cost", "load", "distance", "health"];
+const CLASSES: [&str; 3] = ["critical", "standard", "bulk"];
 
 fn weight(text: &str) -> Result<(String, u32), String> {
-    let split = text.split_once('=').filter(|(name, _)| WEIGHTS.contains(name));
-    let read = split.and_then(|(name, percent)| Some((name.to_owned(), percent.parse().ok()?)));
-    read.ok_or_else(|| format!("'{text}' is not one of {} with = and a number", WEIGHTS.join(", ")))
+    named(text, &WEIGHTS, "a number", |percent| percent.parse().ok())
+}
+
+fn class_share(text: &str) -> Result<(String, u32), String> {
+    named(text, &CLASSES, "a number", |percent| percent.parse().ok())
+}
+
+fn class_mark(text: &str) -> Result<(String, u8), String> {
+    named(text, &CLASSES, "a number of 0 to 63, df, le, ef, cs0 to cs7 or af11 to af43", dscp)
+}
+
+fn named<T>(
+    text: &str,
+    names: &[&str],
+    what: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<(String, T), String> {
+    let split = text.split_once('=').filter(|(name, _)| names.contains(name));
+    let read = split.and_then(|(name, value)| Some((name.to_owned(), read(value)?)));
+    read.ok_or_else(|| format!("'{text}' is not one of {} with = and {what}", names.join(", ")))
+}
+
+/// A mark by its number or its name: RFC 2474 (DF, CS), 2597 (AF), 3246 (EF), 8622 (LE).
+fn dscp(text: &str) -> Option<u8> {
+    let digits = |text: &str| text.bytes().map(|digit| digit.checked_sub(b'0')).collect::<Option<Vec<u8>>>();
+    let text = text.to_ascii_lowercase();
+    match text.split_at_checked(2).map(|(kind, rest)| (kind, digits(rest))) {
+        Some(("df", Some(rest))) if rest.is_empty() => Some(0),
+        Some(("le", Some(rest))) if rest.is_empty() => Some(1),
+        Some(("ef", Some(rest))) if rest.is_empty() => Some(46),
+        Some(("cs", Some(rest))) => match rest[..] {
+            [class @ 0..=7] => Some(8 * class),
+            _ => None,
+        },
+        Some(("af", Some(rest))) => match rest[..] {
+            [class @ 1..=4, drop @ 1..=3] => Some(8 * class + 2 * drop),
+            _ => None,
+        },
+        _ => text.parse().ok().filter(|mark| *mark < 64),
+    }
 }
 
 #[derive(Debug, Subcommand)]

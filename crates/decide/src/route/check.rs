@@ -44,6 +44,19 @@ impl RoutingPolicy {
         require((1..=86_400).contains(&self.dns_ttl_s), || {
             format!("DNS answers live for 1 s to a day, not for {} s", self.dns_ttl_s)
         })?;
+        let (dscp, shares) = (&self.dscp, &self.shares);
+        let marks = [dscp.critical, dscp.standard, dscp.bulk];
+        require(marks.iter().all(|mark| *mark < 64), || {
+            format!(
+                "a class is marked by a number of 0 to 63 (DSCP), not by {}",
+                marks.iter().max().unwrap_or(&0)
+            )
+        })?;
+        let parts = [shares.critical, shares.standard, shares.bulk];
+        let sum: u64 = parts.iter().map(|share| u64::from(*share)).sum();
+        require(sum == 100 && parts.iter().all(|share| *share > 0), || {
+            format!("each class has a share, and all together 100 %; these come to {sum} %")
+        })?;
         require(self.dpdk_cores.is_empty() || self.dpdk_cores.split(',').all(is_cores), || {
             format!("`{}` are no processors; such as `0-7` or `2,4-6`", self.dpdk_cores)
         })

@@ -53,6 +53,38 @@ impl Default for Spill {
     }
 }
 
+/// How packets of each class are marked (DSCP, RFC 2474, 0 to 63), for the networks between a router and its clients and endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Marks {
+    pub critical: u8,
+    pub standard: u8,
+    pub bulk: u8,
+}
+
+impl Default for Marks {
+    /// Low-latency data (AF21, RFC 4594), as any other traffic, and least effort (LE, RFC 8622).
+    fn default() -> Self {
+        Marks { critical: 18, standard: 0, bulk: 1 }
+    }
+}
+
+/// What each class has at least of a router's interface that is shaped, in percent. What one leaves, the others get, those that matter
+/// more first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shares {
+    pub critical: u32,
+    pub standard: u32,
+    pub bulk: u32,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Shares { critical: 50, standard: 40, bulk: 10 }
+    }
+}
+
 /// How routers decide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -73,6 +105,8 @@ pub struct RoutingPolicy {
     pub cache_ttl_ms: u64,
     /// The time to live of DNS answers, s.
     pub dns_ttl_s: u32,
+    pub dscp: Marks,
+    pub shares: Shares,
     /// Packets are filtered by DPDK on the routers that can.
     pub dpdk: bool,
     /// On these processors, such as `0-7`.
@@ -91,6 +125,8 @@ impl Default for RoutingPolicy {
             cache: true,
             cache_ttl_ms: 60_000,
             dns_ttl_s: 5,
+            dscp: Marks::default(),
+            shares: Shares::default(),
             dpdk: false,
             dpdk_cores: String::new(),
         }

@@ -1,7 +1,7 @@
 //! The table of the facts, and what is wrong with tables and settings.
 
 use dwcp_decide::route::{
-    Algorithm, Built, POLICY_ID, Protocol, RoutingPolicy, Service, Spill, Table, Weights, build,
+    Algorithm, Built, POLICY_ID, Protocol, RoutingPolicy, Service, Shares, Spill, Table, Weights, build,
 };
 use dwcp_state::{
     Coordinates, Document, DocumentKey, DocumentKind, DrillMark, Health, Lifecycle, Phase, Probe,
@@ -318,6 +318,11 @@ fn a_policy_with_a_mistake_is_told_which() {
     assert_eq!(flaw(|it| it.endpoint_capacity = 0), "an endpoint carries at least one request");
     assert!(flaw(|it| it.cache_ttl_ms = 0).starts_with("where clients go is remembered"));
     assert!(flaw(|it| it.dns_ttl_s = 0).starts_with("DNS answers live for"));
+    let said = flaw(|it| it.dscp.bulk = 64);
+    assert_eq!(said, "a class is marked by a number of 0 to 63 (DSCP), not by 64");
+    let said = flaw(|it| it.shares.bulk = 20);
+    assert_eq!(said, "each class has a share, and all together 100 %; these come to 110 %");
+    assert!(flaw(|it| it.shares = Shares { critical: 60, standard: 40, bulk: 0 }).starts_with("each class"));
     for cores in ["a", "3-1", "1,,2", "-1", "70000"] {
         let policy = RoutingPolicy { dpdk_cores: cores.into(), ..RoutingPolicy::default() };
         assert!(policy.check().is_err(), "{cores}");

@@ -41,7 +41,7 @@ impl Some3 {
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + Clone + '_ {
         self.list[..self.count].iter().copied()
     }
 }

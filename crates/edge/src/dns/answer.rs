@@ -16,7 +16,8 @@ use super::addresses::{Family, Finder, Found, Some3};
 use super::cookie::Cookies;
 use super::limit::{Kind, Limit, Passage};
 use super::question::{self, Asked, Question};
-use super::write::{self, Options, Writer};
+use super::sign::{Signer, There};
+use super::write::{self, Ending, Options, Signing, Writer};
 use super::zone::{Place, SERVERS_TTL_S, Zone};
 use crate::geo::{Geo, cut};
 use crate::guard::Guard;
@@ -44,6 +45,7 @@ pub struct Responder {
     secret: [u8; 16],
     cookies: Cookies,
     limit: Option<Limit>,
+    signer: Option<Signer>,
     current: Arc<Current>,
     geo: Option<Arc<Geo>>,
     guard: Arc<dyn Guard>,
@@ -59,7 +61,10 @@ enum Body<'a> {
     Servers,
     /// RFC 8482: not everything that there is.
     Any,
-    NotThere,
+    /// The zone's key, or what the zone above is to say of it.
+    Key(RecordType),
+    /// What there is instead.
+    NotThere(There),
 }
 
 struct Content<'a> {
@@ -81,7 +86,7 @@ impl Content<'_> {
 
     fn kind(&self) -> Kind {
         match (self.code, &self.body) {
-            (ResponseCode::NoError | ResponseCode::NXDomain, Body::NotThere) => Kind::NotThere,
+            (ResponseCode::NoError | ResponseCode::NXDomain, Body::NotThere(_)) => Kind::NotThere,
             (ResponseCode::NoError, _) => Kind::Found,
             _ => Kind::Error,
         }
@@ -98,8 +103,11 @@ impl Responder {
         guard: Arc<dyn Guard>,
     ) -> Result<Responder, String> {
         let limit = (config.rrl_per_s > 0).then(|| Limit::new(config.rrl_per_s, config.cookie_secret));
+        let zone = Zone::of(config)?;
+        let signer = config.signing_seed.map(|seed| Signer::new(&seed, &zone.written())).transpose()?;
         Ok(Responder {
-            zone: Zone::of(config)?,
+            zone,
+            signer,
             this_router: config.this_router,
             payload: config.udp_payload.clamp(512, PAYLOAD),
             nsid: config.nsid.chars().take(64).filter(char::is_ascii_graphic).collect(),
@@ -161,13 +169,16 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> bool {
         let extra = question.extra.as_ref();
-        let cookie = extra.and_then(|extra| extra.cookie.as_ref()).map(|cookie| {
-            let now_s =
-                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
-            self.cookies.answer(cookie, from, now_s)
-        });
+        let cookie = extra.and_then(|extra| extra.cookie.as_ref());
+        let cookie = cookie.map(|cookie| self.cookies.answer(cookie, from, now_s() as u32));
         let proven = cookie.is_some_and(|(valid, _)| valid);
-        let content = self.content(routes, question, from);
+        let mut content = self.content(routes, question, from);
+        let signing = self.signing(question);
+        if signing.is_some() && content.code == ResponseCode::NXDomain {
+            // The denial says it; older resolvers find that it is of the name, and take the other code for wrong (RFC 9824).
+            let compact = extra.is_some_and(|extra| extra.compact_ok);
+            content.code = if compact { ResponseCode::NXDomain } else { ResponseCode::NoError };
+        }
         let Some(slip) = self.passes(from, content.kind(), way, proven) else { return false };
         let limit = match way {
             Way::Tcp => usize::from(u16::MAX),
@@ -177,7 +188,7 @@ impl Responder {
                 usize::from(payload).min(most)
             }
         };
-        let mut writer = Writer::new(out, question, self.zone.length, limit);
+        let mut writer = Writer::new(out, question, self.zone.length, limit, signing);
         if let Some(extra) = extra {
             let cookie = cookie.map(|(_, next)| next);
             let options = Options { payload: self.payload, cookie, scope: content.scope, nsid: &self.nsid };
@@ -193,6 +204,13 @@ impl Responder {
             figures.dns_truncated.fetch_add(1, Relaxed);
         }
         true
+    }
+
+    /// Where a signed answer is wanted, and there is a key.
+    fn signing<'a>(&'a self, question: &'a Question<'_>) -> Option<Signing<'a>> {
+        let wanted = question.extra.as_ref().is_some_and(|extra| extra.dnssec_ok);
+        let signer = self.signer.as_ref().filter(|_| wanted)?;
+        Some(Signing { signer, name: question.name_bytes(), now_s: now_s() })
     }
 
     /// Whether an answer goes out, and whether only to say that TCP is to be used.
@@ -218,7 +236,9 @@ impl Responder {
             return Content { authoritative: false, ..Content::known(Body::Empty) };
         }
         let kind = RecordType::from(question.kind);
-        if question.class != INTERNET || matches!(kind, RecordType::AXFR | RecordType::IXFR) {
+        let never =
+            matches!(kind, RecordType::AXFR | RecordType::IXFR | RecordType::RRSIG | RecordType::NSEC);
+        if question.class != INTERNET || never {
             return Content::error(ResponseCode::Refused);
         }
         let place = self.zone.place(&question.name);
@@ -228,12 +248,20 @@ impl Responder {
         match (&place, kind) {
             (Place::Zone, RecordType::SOA) => return Content::known(Body::Soa),
             (Place::Zone, RecordType::NS) => return Content::known(Body::Servers),
+            (Place::Zone, RecordType::DNSKEY | RecordType::CDS | RecordType::CDNSKEY)
+                if self.signer.is_some() =>
+            {
+                return Content::known(Body::Key(kind));
+            }
             (Place::Zone | Place::Server(_), RecordType::ANY) => return Content::known(Body::Any),
             (Place::Server(server), _) => {
                 let family = family(kind).filter(|family| server.addresses.iter().any(|one| family.has(one)));
                 return Content::known(match family {
                     Some(family) => Body::ServerAddresses(&server.addresses, family),
-                    None => Body::NotThere,
+                    None => Body::NotThere(There::Addresses {
+                        v4: server.addresses.iter().any(IpAddr::is_ipv4) && kind != RecordType::A,
+                        v6: server.addresses.iter().any(IpAddr::is_ipv6) && kind != RecordType::AAAA,
+                    }),
                 });
             }
             _ => {}
@@ -244,11 +272,18 @@ impl Responder {
         }
         match routes.named(&question.name) {
             Some(_) if kind == RecordType::ANY => Content::known(Body::Any),
-            Some(service) => self.service(routes, service, question, from, kind),
-            None if matches!(place, Place::Inside) && !routes.is_above_a_host(&question.name) => {
-                Content { code: ResponseCode::NXDomain, ..Content::known(Body::NotThere) }
+            Some(service) => {
+                let mut content = self.service(routes, service, question, from, kind);
+                if let (Place::Zone, Body::NotThere(there)) = (&place, &mut content.body) {
+                    *there = There::Zone;
+                }
+                content
             }
-            None => Content::known(Body::NotThere),
+            None if matches!(place, Place::Inside) && !routes.is_above_a_host(&question.name) => {
+                Content { code: ResponseCode::NXDomain, ..Content::known(Body::NotThere(There::Nothing)) }
+            }
+            None if matches!(place, Place::Zone) => Content::known(Body::NotThere(There::Zone)),
+            None => Content::known(Body::NotThere(There::Below)),
         }
     }
 
@@ -261,7 +296,9 @@ impl Responder {
         from: IpAddr,
         kind: RecordType,
     ) -> Content<'_> {
-        let Some(family) = family(kind) else { return Content::known(Body::NotThere) };
+        // What it might have otherwise is not denied.
+        let others = There::Addresses { v4: kind != RecordType::A, v6: kind != RecordType::AAAA };
+        let Some(family) = family(kind) else { return Content::known(Body::NotThere(others)) };
         let subnet =
             question.extra.as_ref().and_then(|extra| extra.subnet).filter(|subnet| subnet.prefix > 0);
         let address = subnet.map_or(from, |subnet| subnet.address);
@@ -276,7 +313,7 @@ impl Responder {
                 scope: if depends && subnet.is_some() { used } else { 0 },
                 ..Content::known(Body::Addresses(addresses, routes.table.policy.dns_ttl_s))
             },
-            Found::OtherFamily => Content::known(Body::NotThere),
+            Found::OtherFamily => Content::known(Body::NotThere(others)),
             Found::Nothing => Content::error(ResponseCode::ServFail),
         }
     }
@@ -295,7 +332,7 @@ impl Responder {
         let not_there_ttl_s = routes.table.policy.dns_ttl_s;
         let serial = (routes.table.made_at_ms / 1_000) as u32;
         let soa =
-            |out: &mut Vec<u8>, zone_at: u16| self.zone.write_soa(out, zone_at, serial, not_there_ttl_s);
+            |out: &mut Vec<u8>, zone: Ending<'_>| self.zone.write_soa(out, zone, serial, not_there_ttl_s);
         match body {
             Body::Empty => {}
             Body::Addresses(addresses, ttl_s) => writer.addresses(addresses.iter(), *ttl_s),
@@ -303,20 +340,39 @@ impl Responder {
                 let fitting = addresses.iter().copied().filter(|address| family.has(address));
                 writer.addresses(fitting, SERVERS_TTL_S);
             }
-            Body::Soa => writer.answer(RecordType::SOA, SERVERS_TTL_S, soa),
+            Body::Soa => writer.answer(RecordType::SOA, SERVERS_TTL_S, &[&soa]),
             Body::Servers => {
-                for server in &self.zone.servers {
-                    writer.answer(RecordType::NS, SERVERS_TTL_S, |out, zone_at| {
-                        write::name(out, &server.written, zone_at);
-                    });
-                }
+                let servers: Vec<_> = self
+                    .zone
+                    .servers
+                    .iter()
+                    .map(|server| {
+                        move |out: &mut Vec<u8>, zone: Ending<'_>| write::name(out, &server.written, zone)
+                    })
+                    .collect();
+                let data: Vec<_> = servers.iter().map(|one| one as _).collect();
+                writer.answer(RecordType::NS, SERVERS_TTL_S, &data);
             }
-            Body::Any => writer.answer(RecordType::HINFO, SERVERS_TTL_S, |out, _| {
-                out.extend_from_slice(b"\x07RFC8482\x00");
-            }),
-            Body::NotThere => writer.authority(RecordType::SOA, not_there_ttl_s, soa),
+            Body::Any => writer.answer(
+                RecordType::HINFO,
+                SERVERS_TTL_S,
+                &[&|out, _| {
+                    out.extend_from_slice(b"\x07RFC8482\x00");
+                }],
+            ),
+            Body::Key(kind) => {
+                let Some(signer) = &self.signer else { return };
+                let data = if *kind == RecordType::CDS { signer.ds() } else { signer.dnskey() };
+                writer.answer(*kind, SERVERS_TTL_S, &[&|out, _| out.extend_from_slice(&data)]);
+            }
+            Body::NotThere(there) => writer.not_there(not_there_ttl_s, &soa, *there),
         }
     }
+}
+
+/// S since 1970.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn family(kind: RecordType) -> Option<Family> {

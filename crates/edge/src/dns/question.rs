@@ -10,6 +10,9 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use super::HEADER;
 use crate::geo::cut;
 
+/// CO of RFC 9824, section 5.1, among the flags of EDNS.
+const COMPACT: u16 = 0x4000;
+
 /// A question that can be answered.
 #[derive(Debug)]
 pub struct Question<'a> {
@@ -24,6 +27,13 @@ pub struct Question<'a> {
     pub extra: Option<Extra>,
 }
 
+impl Question<'_> {
+    /// The name as bytes, as it came.
+    pub fn name_bytes(&self) -> &[u8] {
+        &self.section[..self.section.len().saturating_sub(4)]
+    }
+}
+
 /// What EDNS carries, as far as it matters here.
 #[derive(Debug)]
 pub struct Extra {
@@ -31,6 +41,8 @@ pub struct Extra {
     /// The longest answer that it takes, bytes.
     pub payload: u16,
     pub dnssec_ok: bool,
+    /// It takes a denial for what it is (CO of RFC 9824).
+    pub compact_ok: bool,
     pub subnet: Option<Subnet>,
     pub cookie: Option<Cookie>,
     /// The server's name is asked for.
@@ -125,6 +137,7 @@ fn extra(edns: &Edns) -> Result<Extra, ()> {
         version: edns.version(),
         payload: edns.max_payload(),
         dnssec_ok: edns.flags().dnssec_ok,
+        compact_ok: edns.flags().z & COMPACT > 0,
         subnet: None,
         cookie: None,
         nsid: edns.option(EdnsCode::NSID).is_some(),

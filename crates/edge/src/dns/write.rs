@@ -7,6 +7,7 @@ use hickory_proto::rr::RecordType;
 
 use super::HEADER;
 use super::question::{Extra, Question};
+use super::sign::{Set, Signer, There};
 use super::zone::Name;
 
 /// Where the name of the question begins.
@@ -28,8 +29,36 @@ pub struct Options<'a> {
     pub nsid: &'a str,
 }
 
+/// Signs what is written, at a time, s since 1970.
+#[derive(Clone, Copy)]
+pub struct Signing<'a> {
+    pub signer: &'a Signer,
+    /// The question's name as bytes.
+    pub name: &'a [u8],
+    pub now_s: u64,
+}
+
+/// How the zone's name is written at the end of others.
+#[derive(Clone, Copy)]
+pub enum Ending<'a> {
+    /// As a pointer to where it is.
+    At(u16),
+    Whole(&'a [u8]),
+}
+
+/// What records say.
+type Data<'d> = &'d dyn Fn(&mut Vec<u8>, Ending<'_>);
+
+/// Whose records they are.
+#[derive(Clone, Copy)]
+enum Owner {
+    Question,
+    Zone,
+}
+
 /// Writes one answer.
 pub struct Writer<'a> {
+    signing: Option<Signing<'a>>,
     out: &'a mut Vec<u8>,
     /// The zone's name in the question.
     zone_at: u16,
@@ -47,13 +76,14 @@ impl<'a> Writer<'a> {
         question: &Question<'_>,
         zone_length: usize,
         limit: usize,
+        signing: Option<Signing<'a>>,
     ) -> Writer<'a> {
         out.clear();
         out.extend_from_slice(&[0; HEADER]);
         out.extend_from_slice(question.section);
         let name_length = question.section.len().saturating_sub(4);
         let zone_at = QUESTION + name_length.saturating_sub(zone_length) as u16;
-        Writer { out, zone_at, limit, counts: [0; 2], after_records: Vec::new(), truncated: false }
+        Writer { signing, out, zone_at, limit, counts: [0; 2], after_records: Vec::new(), truncated: false }
     }
 
     /// EDNS comes last, and its room is kept from now on.
@@ -93,50 +123,88 @@ impl<'a> Writer<'a> {
         self.limit = self.limit.saturating_sub(bytes.len());
     }
 
-    /// Addresses of the question's name, as many as fit.
-    pub fn addresses(&mut self, addresses: impl Iterator<Item = IpAddr>, ttl_s: u32) {
-        for (number, address) in addresses.enumerate() {
+    /// Addresses of the question's name, as many as fit; all, where they are signed.
+    pub fn addresses(&mut self, addresses: impl Iterator<Item = IpAddr> + Clone, ttl_s: u32) {
+        for (number, address) in addresses.clone().enumerate() {
             let fits = match address {
                 IpAddr::V4(v4) => {
-                    self.record(0, QUESTION, RecordType::A, ttl_s, |out, _| out.extend(v4.octets()))
+                    self.record(0, Owner::Question, RecordType::A, ttl_s, &|out, _| out.extend(v4.octets()))
                 }
-                IpAddr::V6(v6) => {
-                    self.record(0, QUESTION, RecordType::AAAA, ttl_s, |out, _| out.extend(v6.octets()))
-                }
+                IpAddr::V6(v6) => self
+                    .record(0, Owner::Question, RecordType::AAAA, ttl_s, &|out, _| out.extend(v6.octets())),
             };
             if !fits {
-                self.truncated |= number == 0;
+                self.truncated |= number == 0 || self.signing.is_some();
                 return;
             }
         }
+        if self.signing.is_some() {
+            let kind =
+                if addresses.clone().all(|one| one.is_ipv4()) { RecordType::A } else { RecordType::AAAA };
+            let octets = addresses.map(|address| match address {
+                IpAddr::V4(v4) => v4.octets().to_vec(),
+                IpAddr::V6(v6) => v6.octets().to_vec(),
+            });
+            self.signature(0, Owner::Question, kind, ttl_s, octets.collect());
+        }
     }
 
-    /// A record of the question's name; an answer without it is truncated.
-    pub fn answer(&mut self, kind: RecordType, ttl_s: u32, data: impl FnOnce(&mut Vec<u8>, u16)) {
-        self.truncated |= !self.record(0, QUESTION, kind, ttl_s, data);
+    /// Records of the question's name; an answer without all of them is truncated.
+    pub fn answer(&mut self, kind: RecordType, ttl_s: u32, data: &[Data<'_>]) {
+        self.set(0, Owner::Question, kind, ttl_s, data);
     }
 
-    /// The zone's record that says for how long a name is not there.
-    pub fn authority(&mut self, kind: RecordType, ttl_s: u32, data: impl FnOnce(&mut Vec<u8>, u16)) {
-        self.truncated |= !self.record(1, self.zone_at, kind, ttl_s, data);
+    /// That something is not there, and, in the zone's record, for how long.
+    pub fn not_there(&mut self, ttl_s: u32, soa: Data<'_>, there: There) {
+        self.set(1, Owner::Zone, RecordType::SOA, ttl_s, &[soa]);
+        let Some(Signing { signer, name, .. }) = self.signing else { return };
+        match signer.denial(name, there) {
+            Some(denial) => {
+                let data: Data<'_> = &|out, _| out.extend_from_slice(&denial);
+                self.set(1, Owner::Question, RecordType::NSEC, ttl_s, &[data]);
+            }
+            None => self.truncated = true,
+        }
     }
 
-    fn record(
-        &mut self,
-        section: usize,
-        owner: u16,
-        kind: RecordType,
-        ttl_s: u32,
-        data: impl FnOnce(&mut Vec<u8>, u16),
-    ) -> bool {
+    /// Records of a kind, with their signature.
+    fn set(&mut self, section: usize, owner: Owner, kind: RecordType, ttl_s: u32, data: &[Data<'_>]) {
+        for one in data {
+            self.truncated |= !self.record(section, owner, kind, ttl_s, one);
+        }
+        let Some(signing) = self.signing else { return };
+        let whole = data.iter().map(|one| {
+            let mut out = Vec::new();
+            one(&mut out, Ending::Whole(signing.signer.zone()));
+            out
+        });
+        self.signature(section, owner, kind, ttl_s, whole.collect());
+    }
+
+    fn signature(&mut self, section: usize, owner: Owner, kind: RecordType, ttl_s: u32, data: Vec<Vec<u8>>) {
+        let Some(Signing { signer, name, now_s }) = self.signing.filter(|_| !self.truncated) else { return };
+        let named = match owner {
+            Owner::Question => name,
+            Owner::Zone => signer.zone(),
+        };
+        let rrsig = signer.sign(Set { owner: named, kind, ttl_s, data }, now_s);
+        let written: Data<'_> = &|out, _| out.extend_from_slice(&rrsig);
+        self.truncated |= !self.record(section, owner, RecordType::RRSIG, ttl_s, written);
+    }
+
+    fn record(&mut self, section: usize, owner: Owner, kind: RecordType, ttl_s: u32, data: Data<'_>) -> bool {
         let begin = self.out.len();
+        let owner = match owner {
+            Owner::Question => QUESTION,
+            Owner::Zone => self.zone_at,
+        };
         put(self.out, POINTER | owner);
         put(self.out, u16::from(kind));
         put(self.out, INTERNET);
         self.out.extend_from_slice(&ttl_s.to_be_bytes());
         put(self.out, 0);
         let data_at = self.out.len();
-        data(self.out, self.zone_at);
+        data(self.out, Ending::At(self.zone_at));
         if self.out.len() > self.limit {
             self.out.truncate(begin);
             return false;
@@ -174,12 +242,12 @@ pub fn header(request: &[u8], code: ResponseCode, authoritative: bool, truncated
 }
 
 /// A name: its own labels, then the zone's.
-pub fn name(out: &mut Vec<u8>, name: &Name, zone_at: u16) {
+pub fn name(out: &mut Vec<u8>, name: &Name, zone: Ending<'_>) {
     out.extend_from_slice(&name.labels);
-    if name.in_zone {
-        put(out, POINTER | zone_at);
-    } else {
-        out.push(0);
+    match zone {
+        _ if !name.in_zone => out.push(0),
+        Ending::At(at) => put(out, POINTER | at),
+        Ending::Whole(zone) => out.extend_from_slice(zone),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::DnsConfig;
+use super::write::Ending;
 
 /// Seconds that the servers' names and addresses, and the zone's own record, stay as they are.
 pub const SERVERS_TTL_S: u32 = 3_600;
@@ -70,6 +71,11 @@ impl Zone {
         Ok(Zone { contact: written(&contact, &name), name, length, servers })
     }
 
+    /// Its name as bytes.
+    pub fn written(&self) -> Vec<u8> {
+        [labels(&self.name), vec![0]].concat()
+    }
+
     /// What a name is (lower case, without the final dot).
     pub fn place(&self, name: &str) -> Place<'_> {
         if name == self.name {
@@ -88,11 +94,11 @@ impl Zone {
     }
 
     /// The data of the zone's own record.
-    pub fn write_soa(&self, out: &mut Vec<u8>, zone_at: u16, serial: u32, not_there_ttl_s: u32) {
+    pub fn write_soa(&self, out: &mut Vec<u8>, zone: Ending<'_>, serial: u32, not_there_ttl_s: u32) {
         if let Some(first) = self.servers.first() {
-            super::write::name(out, &first.written, zone_at);
+            super::write::name(out, &first.written, zone);
         }
-        super::write::name(out, &self.contact, zone_at);
+        super::write::name(out, &self.contact, zone);
         for number in [serial, REFRESH_S, RETRY_S, EXPIRE_S, not_there_ttl_s] {
             out.extend_from_slice(&number.to_be_bytes());
         }

@@ -1,6 +1,8 @@
 use std::os::fd::AsRawFd;
 use std::process::Output;
 
+use dwcp_decide::route::{Qos, Shares};
+
 use super::*;
 
 fn net(text: &str) -> Net {
@@ -203,14 +205,7 @@ fn the_kernel_drops_who_is_blocked_at_the_routers_ports_only_and_nobody_whitelis
 
 /// Loads the program at an interface of a namespace.
 fn program_in(namespace: &str, listens: Vec<Listen>) -> Result<Xdp, String> {
-    let path = format!("/run/netns/{namespace}");
-    let inside = move || {
-        let namespace = std::fs::File::open(&path).unwrap();
-        // SAFETY: changes the namespace of this thread only, which ends soon.
-        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
-        Xdp::start("v0", &listens)
-    };
-    std::thread::spawn(inside).join().unwrap()
+    in_namespace(namespace, move || Xdp::start("v0", &listens))
 }
 
 #[test]
@@ -251,4 +246,87 @@ fn a_program_at_the_interface_drops_the_same_and_leaves_nothing_behind() {
     assert!(two.reaches("10.99.0.1", 80), "it went with the router");
     let link = run(&format!("ip -n {} -d link show v0", two.router));
     assert!(!String::from_utf8_lossy(&link.stdout).contains("xdp"));
+}
+
+/// Does something in a namespace.
+fn in_namespace<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let path = format!("/run/netns/{namespace}");
+    let inside = move || {
+        let namespace = std::fs::File::open(&path).unwrap();
+        // SAFETY: changes the namespace of this thread only, which ends soon.
+        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+        work()
+    };
+    std::thread::spawn(inside).join().unwrap()
+}
+
+/// How much of each class arrives when all of them send as fast as they may for two seconds, bytes.
+fn arrived(two: &Two, classes: &[Qos]) -> Vec<u64> {
+    let listener = in_namespace(&two.client, || std::net::TcpListener::bind("10.99.0.2:5000").unwrap());
+    let pairs: Vec<_> = classes
+        .iter()
+        .map(|class| {
+            let class = *class;
+            let sender = in_namespace(&two.router, move || {
+                let sender = std::net::TcpStream::connect("10.99.0.2:5000").unwrap();
+                Shaper::sort(&socket2::SockRef::from(&sender), class);
+                sender
+            });
+            (sender, listener.accept().unwrap().0)
+        })
+        .collect();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
+    let counting: Vec<_> = pairs
+        .into_iter()
+        .map(|(mut sender, mut receiver)| {
+            std::thread::spawn(move || while sender.write_all(&[0; 16_384]).is_ok() {});
+            std::thread::spawn(move || {
+                let (mut all, mut bytes) = (0, vec![0; 65_536]);
+                receiver.set_read_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
+                while std::time::Instant::now() < end {
+                    all += std::io::Read::read(&mut receiver, &mut bytes).unwrap_or(0) as u64;
+                }
+                all
+            })
+        })
+        .collect();
+    counting.into_iter().map(|counter| counter.join().unwrap()).collect()
+}
+
+#[test]
+fn an_interface_that_is_shaped_carries_no_more_than_its_rate_and_first_what_matters() {
+    let Some(two) = Two::new("s") else { return };
+    let tc = ["ip", "netns", "exec", &two.router, "tc"].map(str::to_owned).to_vec();
+    let start = |shares| Shaper::start("v0", 16, shares, tc.clone());
+    let mut shaper = match start(Shares::default()) {
+        Ok(shaper) => shaper,
+        Err(why) => {
+            println!("skipped: {why}");
+            return;
+        }
+    };
+    let got = arrived(&two, &[Qos::Critical, Qos::Bulk]);
+    let most = 2 * 16_000_000 / 8;
+    assert!(got.iter().sum::<u64>() < most * 13 / 10, "{got:?} bytes of {most}");
+    assert!(got[0] > 4 * got[1] && got[1] > 0, "{got:?}");
+    shaper.share(Shares { critical: 10, standard: 10, bulk: 80 }).unwrap();
+    let got = arrived(&two, &[Qos::Standard, Qos::Bulk]);
+    assert!(got[1] > 2 * got[0] && got[0] > 0, "{got:?}");
+    // A router that was killed left them behind.
+    std::mem::forget(shaper);
+    let shaper = start(Shares::default()).unwrap();
+    let queues = || {
+        String::from_utf8(run(&format!("ip netns exec {} tc qdisc show dev v0", two.router)).stdout).unwrap()
+    };
+    assert!(queues().contains("htb dc0c:"), "{}", queues());
+    drop(shaper);
+    assert!(!queues().contains("htb"), "{}", queues());
+    run(&format!(
+        "ip netns exec {} tc qdisc add dev v0 root tbf rate 9mbit burst 32k latency 50ms",
+        two.router
+    ));
+    let why = start(Shares::default()).err().unwrap();
+    assert!(why.contains("has queues already") && queues().contains("tbf"), "{why}");
+    let why = Shaper::start("nowhere", 16, Shares::default(), tc).err().unwrap();
+    assert!(why.contains("refuses"), "{why}");
 }

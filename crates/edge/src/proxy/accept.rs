@@ -112,6 +112,7 @@ fn let_in(shared: Arc<Shared>, slot: Slot, wire: Wire, caller: Caller, door: Doo
     match admission::enter(slot, caller.address.ip()) {
         Entry::In(admitted) => {
             let line = Line::new(caller.address.ip(), admitted);
+            let wire = wire.marked(line.mark.clone());
             tokio::spawn(serve(shared, line, wire, caller, door));
         }
         Entry::Closed => {}

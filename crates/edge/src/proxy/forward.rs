@@ -21,6 +21,7 @@ use crate::routes::{Pool, Routes};
 
 use super::answer::Answer;
 use super::conversation::Conversation;
+use super::mark::Mark;
 use super::record::Record;
 use super::refusal::Refusal;
 use super::sent::{Fault, Sent, Taken};
@@ -224,7 +225,8 @@ impl Trip<'_> {
             }
         }
         shared.counts.upstream_opened.fetch_add(1, Relaxed);
-        let conn = match shared.upstreams.open(address).await {
+        let mark = Mark::of(self.errand.row().qos, &self.errand.routes.table.policy);
+        let conn = match shared.upstreams.open(address, mark).await {
             Ok(conn) => conn,
             Err(error) => {
                 self.failed(choice, address);

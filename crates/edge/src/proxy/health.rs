@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::routes::{Pool, Routes};
 
+use super::mark::Mark;
 use super::shared::Shared;
 use super::upstream::connect;
 
@@ -221,7 +222,7 @@ fn request(path: &str, hosts: &[String], address: SocketAddr) -> String {
 
 async fn is_well(look: &Look, within_ms: u64) -> bool {
     let asked = async {
-        let mut tcp = connect(look.address, within_ms).await.ok()?;
+        let mut tcp = connect(look.address, Mark::default(), within_ms).await.ok()?;
         let Some(request) = &look.request else {
             // Nothing was said: there is nothing to wait for at the end.
             let _ = tcp.set_zero_linger();

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use super::admission::Admitted;
 use super::heads::{Heads, Part};
 use super::limits::Limits;
+use super::mark::Marked;
 
 const FIRST: u8 = 0;
 const BETWEEN: u8 = 1;
@@ -41,6 +42,8 @@ pub(super) struct Line {
     refused: OnceLock<&'static str>,
     /// Bytes are no HTTP any more.
     pub raw: AtomicBool,
+    /// How what is sent to the client is marked.
+    pub mark: Arc<Marked>,
     pub admitted: Admitted,
 }
 
@@ -67,6 +70,7 @@ impl Line {
             quiet_at_ms: AtomicU64::new(0),
             refused: OnceLock::new(),
             raw: AtomicBool::new(false),
+            mark: Arc::default(),
             admitted,
         }
     }

@@ -16,6 +16,7 @@ use super::accept::{self, Door};
 use super::conversation::spread;
 use super::health;
 use super::line::Line;
+use super::mark::Mark;
 use super::shared::Shared;
 use super::splice::splice;
 use super::upstream::connect;
@@ -51,6 +52,8 @@ pub(super) async fn carry(
 ) {
     let row = &routes.table.services[service];
     let pool = &routes.pools[service];
+    let mark = Mark::of(row.qos, &routes.table.policy);
+    line.mark.set(mark);
     let port = if row.sticky { 0 } else { caller.address.port() };
     let ip = caller.address.ip();
     let client = Client { key: spread(ip, port), place: shared.placing.place(ip), pinned: None };
@@ -62,7 +65,7 @@ pub(super) async fn carry(
         let Some(_under_way) = pool.begin(choice.endpoint) else { return };
         let Some(flow) = pool.flows.get(usize::from(choice.region)) else { return };
         let begun = Instant::now();
-        match connect(endpoint.address, shared.limits.connect_ms).await {
+        match connect(endpoint.address, mark, shared.limits.connect_ms).await {
             Ok(mut tcp) => {
                 flow.upstream.took(begun.elapsed());
                 shared.failures.worked(endpoint.address);

@@ -17,6 +17,7 @@ use super::ask;
 use super::conversation::Conversation;
 use super::forward::{self, Errand};
 use super::headers;
+use super::mark::Mark;
 use super::record::Record;
 use super::refusal::Refusal;
 
@@ -86,6 +87,7 @@ async fn serve(
         shared.counts.unknown_names.fetch_add(1, Relaxed);
         return Err(Refusal::new(StatusCode::NOT_FOUND, "no service has this name").into());
     };
+    talk.line.mark.set(Mark::of(routes.table.services[service].qos, &routes.table.policy));
     let Some(kept) = record.as_mut() else { return Err(Instead::Silence) };
     kept.is_for(&routes, service, whom.host, &parts);
     if routes.table.services[service].protocol != Protocol::Http {

@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::limits::Limits;
+use super::mark::Mark;
 use super::sent::Sent;
 
 const SHARDS: usize = 16;
@@ -152,8 +153,8 @@ impl Upstreams {
     ///
     /// # Errors
     /// The endpoint can't be connected to, or not in time.
-    pub async fn open(&self, address: SocketAddr) -> io::Result<Conn> {
-        let tcp = connect(address, self.limits.connect_ms).await?;
+    pub async fn open(&self, address: SocketAddr, mark: Mark) -> io::Result<Conn> {
+        let tcp = connect(address, mark, self.limits.connect_ms).await?;
         let (send, run) = self.builder.handshake(TokioIo::new(tcp)).await.map_err(io::Error::other)?;
         Ok(Conn { address, send, run: Some(run), ended: None, reused: false })
     }
@@ -200,11 +201,14 @@ impl Upstreams {
 ///
 /// # Errors
 /// It can't be, or not in time.
-pub(super) async fn connect(address: SocketAddr, within_ms: u64) -> io::Result<TcpStream> {
+pub(super) async fn connect(address: SocketAddr, mark: Mark, within_ms: u64) -> io::Result<TcpStream> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
     let within = Duration::from_millis(within_ms);
     let tcp = tokio::time::timeout(within, TcpStream::connect(address)).await.map_err(|_| late())??;
     tcp.set_nodelay(true)?;
+    if mark != Mark::default() {
+        mark.put(&tcp);
+    }
     Ok(tcp)
 }
 

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::mark::{Mark, Marked};
 
 /// The most that is kept of what a client says first, bytes.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -17,11 +20,28 @@ pub(super) struct Wire {
     before: Bytes,
     /// What is given out is also kept here.
     kept: Option<Vec<u8>>,
+    /// How what is sent is to be marked, and how it is.
+    wanted: Arc<Marked>,
+    has: Mark,
 }
 
 impl Wire {
     pub fn new(tcp: TcpStream, before: Bytes) -> Wire {
-        Wire { tcp, before, kept: None }
+        Wire { tcp, before, kept: None, wanted: Arc::default(), has: Mark::default() }
+    }
+
+    /// What is sent is marked as this says from then on.
+    pub fn marked(mut self, wanted: Arc<Marked>) -> Wire {
+        self.wanted = wanted;
+        self
+    }
+
+    fn mark(&mut self) {
+        let wanted = self.wanted.get();
+        if wanted != self.has {
+            self.has = wanted;
+            wanted.put(&self.tcp);
+        }
     }
 
     /// From now on what is read is kept.
@@ -73,6 +93,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.mark();
         Pin::new(&mut self.tcp).poll_write(cx, bytes)
     }
 
@@ -81,6 +102,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.mark();
         Pin::new(&mut self.tcp).poll_write_vectored(cx, slices)
     }
 

@@ -7,6 +7,7 @@ use dwcp_decide::route::Place;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::shaped::Shaping;
 use super::shielded::derived;
 use super::{Shared, log};
 use crate::dns::{Dns, DnsConfig};
@@ -27,6 +28,7 @@ pub struct Served {
     _dns: Option<Dns>,
     _watching: Watching,
     _kernel: Option<super::shielded::InKernel>,
+    _shaping: Option<Shaping>,
 }
 
 struct Placed(Option<Arc<Geo>>);
@@ -70,6 +72,7 @@ pub async fn start(shared: &Arc<Shared>) -> Result<Served, String> {
         _dns: dns(shared, guard)?,
         _watching: watching,
         _kernel: super::shielded::InKernel::start(shared, &listens(shared)),
+        _shaping: Shaping::start(shared),
     })
 }
 
@@ -95,6 +98,7 @@ fn dns(shared: &Arc<Shared>, guard: Arc<dyn Guard>) -> Result<Option<Dns>, Strin
     let [secret @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
         derived(&shared.settings.secret, "dns");
     zone.cookie_secret = secret;
+    zone.signing_seed = config.dnssec.then(|| shared.settings.signing_seed());
     Dns::start(&zone, shared.current.clone(), shared.geo.clone(), guard).map(Some)
 }
 

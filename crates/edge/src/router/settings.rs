@@ -42,8 +42,9 @@ impl Settings {
                 _ => return Err(format!("{}: a host has {MOST_OF_A_HOST} routers at most", path.display())),
             };
             data_dir.push(config.number.to_string());
-            // An interface has one program: the first router's, who hears of this one's blocks.
+            // An interface has one program and one set of queues: the first router's, who hears of this one's blocks.
             config.xdp.clear();
+            config.shape.clear();
             // The port of the link is the first router's.
             config.bind = config.bind.map(|bind| SocketAddr::new(bind.ip(), 0));
         }
@@ -57,6 +58,24 @@ impl Settings {
             secret: secret(&base.join(&config.secret))?,
             config,
         })
+    }
+}
+
+impl Settings {
+    /// What the key is made of that signs the zone.
+    pub(super) fn signing_seed(&self) -> [u8; 32] {
+        super::shielded::derived(&self.secret, "dnssec")
+    }
+
+    /// What the zone above is to say of that key: a line of its zone file.
+    ///
+    /// # Errors
+    /// The zone is not signed.
+    pub fn ds(&self) -> Result<String, String> {
+        match self.config.dnssec {
+            true => crate::dns::ds(&self.config.zone, &self.signing_seed()),
+            false => Err("the zone is not signed: `dnssec: true` in the settings signs it".to_owned()),
+        }
     }
 }
 

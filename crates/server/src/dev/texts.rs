@@ -308,7 +308,7 @@ pub(super) fn router(dir: &Path, regions: &[DevRegion], region: &DevRegion, host
          federation: {FEDERATION}\nregion: {0}\nhost: {1}\ndata_dir: {2}\npki:\n  dir: {3}\n  name: {1}\n\
          bind: \"127.77.{4}.9:0\"\nwan_file: {5}\nhttp: [\"{own}:{http}\"]\nhttps: [\"{own}:{https}\"]\n\
          dns: [\"{own}:{dns}\"]\nzone: {ZONE}\ncertificates: {6}\nsecret: {7}\ngeo: {8}\n\
-         trusted_proxies: [\"127.77.250.0/24\"]\nregions:\n",
+         dnssec: true\ntrusted_proxies: [\"127.77.250.0/24\"]\nregions:\n",
         region.name,
         host.name,
         path(&format!("data/router-{}", region.name)),

@@ -5,7 +5,7 @@ use crate::federation::demo;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +15,11 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// The same once it has answered many times in a row: an answer costs an emulated guest milliseconds, and
 /// a dozen of them asked all the time would slow the very boots that are measured.
 const ASK_STEADY_EVERY: Duration = Duration::from_millis(200);
+/// The same for each of so many that answer: 30 asked five times a second take more than a processor. Above 15, a boot that
+/// answers at two addresses can no longer be told from a guest that moves to and fro ([`NO_MOVE_IN`]).
+const ASK_STEADY_SHARE: Duration = Duration::from_millis(30);
+/// However many there are, none is asked more rarely.
+const ASK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 /// So many answers in a row are many.
 const STEADY: u32 = 30;
 /// How often the other addresses are tried.
@@ -86,13 +91,14 @@ fn look(regions: usize, began: Instant, book: &Arc<Mutex<Book>>, stop: &Arc<Atom
         .map(|address| SocketAddr::from((address, SERVICE_PORT)))
         .collect();
     let mut asking = Vec::new();
+    let steady = Arc::new(AtomicU32::new(0));
     while !stop.load(Ordering::Relaxed) {
         cold.retain(|address| {
             if TcpStream::connect_timeout(address, ANSWER_WITHIN).is_err() {
                 return true;
             }
-            let (address, book, stop) = (*address, Arc::clone(book), Arc::clone(stop));
-            asking.push(std::thread::spawn(move || ask(address, began, &book, &stop)));
+            let (address, book, stop, steady) = (*address, book.clone(), stop.clone(), steady.clone());
+            asking.push(std::thread::spawn(move || ask(address, began, &book, (&stop, &steady))));
             false
         });
         std::thread::sleep(LOOK_EVERY);
@@ -102,20 +108,31 @@ fn look(regions: usize, began: Instant, book: &Arc<Mutex<Book>>, stop: &Arc<Atom
     }
 }
 
-fn ask(address: SocketAddr, began: Instant, book: &Mutex<Book>, stop: &AtomicBool) {
+fn ask(address: SocketAddr, began: Instant, book: &Mutex<Book>, (stop, steady): (&AtomicBool, &AtomicU32)) {
     let mut in_a_row = 0;
     while !stop.load(Ordering::Relaxed) {
         let sent = began.elapsed();
         let answer = demo::get(address, ANSWER_WITHIN);
         let answered = began.elapsed();
+        let before = in_a_row;
         in_a_row = if answer.is_some() { in_a_row + 1 } else { 0 };
-        let every = if in_a_row < STEADY { ASK_EVERY } else { ASK_STEADY_EVERY };
+        if before < STEADY && in_a_row == STEADY {
+            steady.fetch_add(1, Ordering::Relaxed);
+        } else if before >= STEADY && in_a_row == 0 {
+            steady.fetch_sub(1, Ordering::Relaxed);
+        }
+        let every = if in_a_row < STEADY { ASK_EVERY } else { steady_every(steady.load(Ordering::Relaxed)) };
         if let Some(value) = answer.and_then(|text| serde_json::from_str::<Value>(&text).ok()) {
             let mut book = book.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             write_down(&mut book, &value, address, (sent, answered));
         }
         std::thread::sleep(every.saturating_sub(began.elapsed().saturating_sub(sent)));
     }
+}
+
+/// How often each of so many steady addresses is asked.
+fn steady_every(steady: u32) -> Duration {
+    ASK_STEADY_SHARE.saturating_mul(steady).clamp(ASK_STEADY_EVERY, ASK_AT_LEAST_EVERY)
 }
 
 fn write_down(book: &mut Book, answer: &Value, address: SocketAddr, times: (Duration, Duration)) {
@@ -219,6 +236,11 @@ mod tests {
             write_down(&mut book, &answer, address, (ms(*sent), ms(sent + 10)));
         }
         book
+    }
+
+    #[test]
+    fn many_steady_addresses_are_asked_less_often_each() {
+        assert_eq!([0, 6, 10, 30, 300].map(|n| steady_every(n).as_millis()), [200, 200, 300, 900, 1000]);
     }
 
     #[test]

@@ -16,8 +16,6 @@ pub(super) const PROMISED: Duration = Duration::from_secs(30);
 const PROMISED_FOR_TWO: Duration = Duration::from_secs(60);
 /// How many VMs a region has at least when it dies.
 pub(super) const VMS: usize = 5;
-/// How many a crowded one has.
-const MANY_VMS: usize = 30;
 /// What may pass beside the boots of a crowded region's VMs: finding the loss, fencing, deciding.
 const BESIDE_BOOTS: Duration = Duration::from_secs(10);
 /// How long VMs must go on without any leader.
@@ -28,8 +26,12 @@ const WITHOUT_LEADER: Duration = Duration::from_secs(20);
 /// # Errors
 /// Says which promise did not hold in which region.
 pub fn kill_each(stage: &Stage) -> Result<(), Failure> {
+    // Enough boots to see how fast this machine is.
+    stage.fill(&stage.regions[0].clone(), 2 * VMS)?;
+    stage.clear()?;
     for region in stage.regions.clone() {
         lose(stage, &[&region], (VMS, PROMISED))?;
+        stage.clear()?;
     }
     Ok(())
 }
@@ -47,20 +49,12 @@ pub fn kill_one(stage: &Stage) -> Result<(), Failure> {
     lose(stage, &[&stage.regions[0].clone()], (VMS, PROMISED))
 }
 
-/// Kills a region with many VMs. They can't be back sooner than this one machine boots them all, which their creation shows
-/// just before: they are given that time and what is promised beside it, or the promised time if that is longer.
+/// Kills a region with many VMs.
 ///
 /// # Errors
 /// As [`kill_each`].
 pub fn kill_many(stage: &Stage) -> Result<(), Failure> {
-    let region = stage.regions[0].clone();
-    let there = demo::vms(stage.tree)?.values().filter(|vm| vm.region == region).count();
-    let begun = stage.probe.now();
-    stage.fill(&region, MANY_VMS)?;
-    let created = stage.probe.now().saturating_sub(begun);
-    let boots = created.mul_f64(MANY_VMS as f64 / MANY_VMS.saturating_sub(there).max(1) as f64);
-    stage.say(&format!("{MANY_VMS} VMs boot on this machine in {:.1} s", boots.as_secs_f64()));
-    lose(stage, &[&region], (MANY_VMS, PROMISED.max(boots + BESIDE_BOOTS)))
+    lose(stage, &[&stage.regions[0].clone()], (stage.vms, PROMISED))
 }
 
 /// Kills two regions at once.
@@ -73,9 +67,15 @@ pub fn two_regions(stage: &Stage) -> Result<(), Failure> {
     lose(stage, &[&first, &second], (VMS, PROMISED_FOR_TWO))
 }
 
-/// Kills regions and brings them back; their VMs must answer elsewhere within `limit`.
+/// Kills regions and brings them back; their VMs must answer elsewhere within `limit`. They can't sooner than this one machine boots
+/// them all, which their creation has shown: if that and what is promised beside it is longer, they are given that. The
+/// promise is for [`VMS`]; more of them are given as much time each.
 pub(super) fn lose(stage: &Stage, lost: &[&str], (vms, limit): (usize, Duration)) -> Result<(), Failure> {
     let before = stage.fill(lost[0], vms)?;
+    let moving = before.values().filter(|vm| lost.contains(&vm.region.as_str())).count();
+    let limit = limit
+        .max(PROMISED.mul_f64(moving as f64 / VMS as f64))
+        .max(stage.boots(moving).map_or(limit, |boots| boots + BESIDE_BOOTS));
     let writer = Writer::start(stage.tree);
     std::thread::sleep(Duration::from_secs(2));
     let cut = stage.probe.now();

@@ -11,10 +11,17 @@ use crate::tree::Tree;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Output;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the federation may take to be whole again after everything was brought back.
 const HEAL_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long one more VM may take to boot where emulated VMs share two processors.
+const BOOT: Duration = Duration::from_secs(12);
+
+/// So many boots show how fast this machine boots.
+const SEVERAL: u32 = 3;
 
 /// VMs that nothing happened to are never silent for longer; the machine is busy booting others.
 const UNDISTURBED: Duration = Duration::from_secs(3);
@@ -38,6 +45,8 @@ pub struct Setting {
     pub built: Built,
     /// How often a drill in rounds does what it does.
     pub rounds: usize,
+    /// How many VMs the region has that `kill-many` kills.
+    pub vms: usize,
     /// Which cells of the table of breaks.
     pub chosen: Chosen,
     /// Whether the regions keep their state in etcd.
@@ -54,8 +63,12 @@ pub struct Stage<'a> {
     pub regions: Vec<String>,
     /// How often a drill in rounds does what it does.
     pub rounds: usize,
+    /// How many VMs the region has that `kill-many` kills.
+    pub vms: usize,
     /// Which cells of the table of breaks.
     pub chosen: Chosen,
+    /// How long a VM took to boot when several did, if that was seen.
+    pace: Mutex<Option<Duration>>,
     since: Instant,
 }
 
@@ -73,8 +86,8 @@ impl<'a> Stage<'a> {
         let planned = federation::planned(tree)?;
         let regions = federation::regions(&planned);
         let probe = Probe::start(regions.len() + federation::pools(&planned).len());
-        let Setting { rounds, chosen, .. } = setting;
-        Ok(Stage { tree, probe, regions, rounds, chosen, since })
+        let Setting { rounds, vms, chosen, .. } = setting;
+        Ok(Stage { tree, probe, regions, rounds, vms, chosen, pace: Mutex::default(), since })
     }
 
     /// Tells what happens, with the seconds since the drills began.
@@ -120,6 +133,7 @@ impl<'a> Stage<'a> {
     /// When they do not.
     pub fn fill(&self, region: &str, count: usize) -> Result<BTreeMap<String, Vm>, Failure> {
         let number = self.number(region);
+        let begun = Instant::now();
         let all = demo::vms(self.tree)?;
         let there = all.values().filter(|vm| vm.region == region).count();
         if there < count {
@@ -133,13 +147,24 @@ impl<'a> Stage<'a> {
             self.place_only_in(region, false)?;
             created?;
         }
-        self.wait_until_all_answer(Duration::from_secs(120))?;
+        let made = u32::try_from(count.saturating_sub(there)).unwrap_or(u32::MAX);
+        self.wait_until_all_answer(HEAL_LIMIT.saturating_add(BOOT.saturating_mul(made)))?;
+        if made >= SEVERAL {
+            *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun.elapsed() / made);
+            self.say(&format!("{made} VMs booted on this machine in {:.1} s", begun.elapsed().as_secs_f64()));
+        }
         let all = demo::vms(self.tree)?;
         let found = all.values().filter(|vm| vm.region == region).count();
         if found < count {
             return Err(Failure::new(format!("{region} has {found} of {count} VMs")));
         }
         Ok(all)
+    }
+
+    /// How long this machine takes to boot so many VMs; none: that was not seen.
+    pub fn boots(&self, vms: usize) -> Option<Duration> {
+        let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(pace?.saturating_mul(u32::try_from(vms).unwrap_or(u32::MAX)))
     }
 
     /// Deletes the VMs that drills made, so that the next drill begins with what `up` made.

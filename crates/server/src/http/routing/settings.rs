@@ -38,6 +38,20 @@ impl Policy for RoutingPolicy {
             ("cache", on(self.cache)),
             ("cache_ttl_ms", self.cache_ttl_ms.to_string()),
             ("dns_ttl_s", self.dns_ttl_s.to_string()),
+            (
+                "dscp",
+                format!(
+                    "critical {}, standard {}, bulk {}",
+                    self.dscp.critical, self.dscp.standard, self.dscp.bulk
+                ),
+            ),
+            (
+                "share_percent",
+                format!(
+                    "critical {}, standard {}, bulk {}",
+                    self.shares.critical, self.shares.standard, self.shares.bulk
+                ),
+            ),
             ("dpdk", on(self.dpdk)),
             ("dpdk_cores", self.dpdk_cores.clone()),
         ]
@@ -79,6 +93,16 @@ fn changed(policy: &RoutingPolicy, asked: &RoutingConfigureRequest) -> Result<Ro
         (&mut next.doubt_below_percent, asked.doubt_below_percent),
         (&mut next.endpoint_capacity, asked.endpoint_capacity),
         (&mut next.dns_ttl_s, asked.dns_ttl_s),
+        (&mut next.shares.critical, asked.critical_share),
+        (&mut next.shares.standard, asked.standard_share),
+        (&mut next.shares.bulk, asked.bulk_share),
+    ] {
+        *to = given.unwrap_or(*to);
+    }
+    for (to, given) in [
+        (&mut next.dscp.critical, asked.critical_dscp),
+        (&mut next.dscp.standard, asked.standard_dscp),
+        (&mut next.dscp.bulk, asked.bulk_dscp),
     ] {
         *to = given.unwrap_or(*to);
     }
