@@ -56,6 +56,21 @@ pub struct RouterConfig {
     pub xdp: Vec<String>,
     /// Interfaces whose traffic is shaped: each class of services has its share of the rate.
     pub shape: Vec<Shape>,
+    /// Where DPDK filters when the policy says so; `None`: nowhere.
+    pub dpdk: Option<Dpdk>,
+}
+
+/// Between which devices DPDK filters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dpdk {
+    /// Towards users: a virtual device such as `net_af_packet0,iface=eth0`, or a PCI address.
+    pub outside: String,
+    /// Towards the router.
+    pub inside: String,
+    /// It uses memory of large pages.
+    pub huge_pages: bool,
+    /// The program; `None`: `dwcp-dpdk` beside the router's own.
+    pub program: Option<String>,
 }
 
 /// An interface, and what goes out of it at most.
@@ -135,6 +150,12 @@ fn settings(fields: &mut Fields<'_>) -> RouterConfig {
         shape: fields.maps("shape", |f| Shape {
             interface: f.text("interface"),
             rate_mbit: f.required("rate_mbit", whole(1..=1_000_000)),
+        }),
+        dpdk: fields.map("dpdk", |f| Dpdk {
+            outside: f.text("outside"),
+            inside: f.text("inside"),
+            huge_pages: f.flag("huge_pages", false),
+            program: f.optional_text("program"),
         }),
     }
 }

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use dwcp_decide::ddos::Net;
 use serde_json::Value;
 
-use filter::Filter;
+pub(crate) use filter::Filter;
 pub use shape::Shaper;
 pub use xdp::Xdp;
 

@@ -3,6 +3,7 @@
 //! Everything here goes on with the last [`routes::Routes`] when nobody tells new ones.
 
 pub mod dns;
+pub mod dpdk;
 pub mod figures;
 pub mod geo;
 pub mod guard;

@@ -2,6 +2,7 @@
 //! becomes of the nodes, it goes on with the last one.
 
 mod answers;
+mod early;
 mod facts;
 mod link;
 mod serve;

@@ -14,6 +14,9 @@ mod dns_signed;
 mod dns_stage;
 #[path = "it/dns_storm.rs"]
 mod dns_storm;
+#[cfg(feature = "dpdk")]
+#[path = "it/dpdk.rs"]
+mod dpdk;
 #[path = "it/endpoint.rs"]
 mod endpoint;
 #[path = "it/failing.rs"]

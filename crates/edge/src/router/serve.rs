@@ -27,7 +27,7 @@ pub struct Served {
     proxy: ProxyHandle,
     _dns: Option<Dns>,
     _watching: Watching,
-    _kernel: Option<super::shielded::InKernel>,
+    _kernel: Option<super::early::InKernel>,
     _shaping: Option<Shaping>,
 }
 
@@ -71,7 +71,7 @@ pub async fn start(shared: &Arc<Shared>) -> Result<Served, String> {
         proxy,
         _dns: dns(shared, guard)?,
         _watching: watching,
-        _kernel: super::shielded::InKernel::start(shared, &listens(shared)),
+        _kernel: super::early::InKernel::start(shared, &listens(shared)),
         _shaping: Shaping::start(shared),
     })
 }

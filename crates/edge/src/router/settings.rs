@@ -45,6 +45,7 @@ impl Settings {
             // An interface has one program and one set of queues: the first router's, who hears of this one's blocks.
             config.xdp.clear();
             config.shape.clear();
+            config.dpdk = None;
             // The port of the link is the first router's.
             config.bind = config.bind.map(|bind| SocketAddr::new(bind.ip(), 0));
         }

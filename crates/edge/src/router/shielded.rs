@@ -1,10 +1,7 @@
 //! What keeps attackers out: the federation's blocks, other routers' blocks, and the kernel's part.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use dwcp_decide::ddos::{Action, Block, Country, GuardPolicy, Net, RouterReport, Status};
 use dwcp_roles::protocol::RouterBeat;
@@ -13,19 +10,13 @@ use dwcp_types::Revision;
 use ring::hmac;
 
 use super::link::wall_ms;
-use super::{Settings, Shared, log};
+use super::{Settings, Shared};
 use crate::geo::Geo;
-use crate::kernel::{Dropped, Early, Kernel, Listen, Xdp};
+use crate::kernel::Dropped;
 use crate::shield::{DropRecord, Secrets, Setup, Shield};
 
 /// The document that says what is too much.
 const POLICY_ID: &str = "policy";
-/// What is told of the kernel's part is about this.
-const KERNEL: &str = "the kernel's filter";
-/// Between two times at which the kernel is handed what it may drop.
-const KERNEL_EVERY: Duration = Duration::from_millis(500);
-/// Between two times at which it is asked what it dropped.
-const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// Between two times at which it is logged who was not served, s, and the lines that tell of one source each.
 const LOG_EVERY_S: u64 = 10;
@@ -199,81 +190,6 @@ fn put(shared: &Shared, heard: &Heard) {
 pub struct EarlyDrops {
     pub dropped: Dropped,
     told: u64,
-}
-
-/// The kernel's part, for as long as this is there.
-pub struct InKernel {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// Programs at the interfaces that are named for them, and the kernel's own filter where that is wanted; and what could not be had.
-fn early(shared: &Shared, listens: &[Listen]) -> (Vec<Box<dyn Early>>, Vec<String>) {
-    let config = &shared.settings.config;
-    let (mut all, mut wrong): (Vec<Box<dyn Early>>, Vec<String>) = Default::default();
-    for interface in &config.xdp {
-        match Xdp::start(interface, listens) {
-            Ok(program) => {
-                let by = if program.native { "by its driver" } else { "by the kernel, not by its driver" };
-                log(&format!("XDP runs at {interface}, {by}"));
-                all.push(Box::new(program));
-            }
-            Err(why) => wrong.push(why),
-        }
-    }
-    if config.nftables {
-        let name = format!("{}-{}", config.host, config.number);
-        match Kernel::start(&name, listens.to_vec(), vec!["nft".to_owned()]) {
-            Ok(kernel) => all.push(Box::new(kernel)),
-            Err(why) => wrong.push(why),
-        }
-    }
-    (all, wrong)
-}
-
-impl InKernel {
-    /// None: it is not wanted, or the kernel refuses; then the proxy keeps out whom it knows by itself.
-    pub fn start(shared: &Arc<Shared>, listens: &[Listen]) -> Option<InKernel> {
-        let (mut all, lacks) = early(shared, listens);
-        shared.trouble(KERNEL, lacks.join("; "));
-        if all.is_empty() {
-            return None;
-        }
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, shared) = (stop.clone(), shared.clone());
-        let work = move || {
-            let (mut dropped, mut counted) = (vec![Dropped::default(); all.len()], None::<Instant>);
-            while !stopped.load(Relaxed) {
-                let (blocked, white) = shared.shield.for_kernel();
-                let synced = all.iter_mut().map(|one| one.sync(&blocked, &white, wall_ms()));
-                let wrong: Vec<String> =
-                    lacks.iter().cloned().chain(synced.filter_map(Result::err)).collect();
-                shared.trouble(KERNEL, wrong.join("; "));
-                if counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
-                    counted = Some(Instant::now());
-                    // What one does not say is as it was.
-                    for (one, known) in all.iter().zip(&mut dropped) {
-                        *known = one.dropped().unwrap_or(*known);
-                    }
-                    let sum = dropped.iter().copied().sum();
-                    shared.early.lock().unwrap_or_else(PoisonError::into_inner).dropped = sum;
-                }
-                std::thread::sleep(KERNEL_EVERY);
-            }
-        };
-        let thread = std::thread::Builder::new().name("routerd-kernel".into()).spawn(work).ok()?;
-        Some(InKernel { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for InKernel {
-    fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so.
-            let _ = thread.join();
-        }
-    }
 }
 
 #[cfg(test)]

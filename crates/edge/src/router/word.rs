@@ -66,6 +66,7 @@ fn beat(shared: &Shared, flows: &[FlowWord], decisions: &TimesWord, report: &Rou
         shield: Opaque(passed_on(report.clone())),
         usage: dwcp_machine::process::used(std::process::id()),
         fd_limit: fd_limit(),
+        dpdk: super::early::dpdk_program(&shared.settings).is_some_and(|program| program.is_file()),
         uptime_ms: shared.begun.elapsed().as_millis() as u64,
         ..RouterBeat::default()
     }

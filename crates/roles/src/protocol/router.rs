@@ -64,11 +64,13 @@ pub struct RouterBeat {
     pub fd_limit: Option<u64>,
     /// For how long its process runs, ms, when this was said.
     pub uptime_ms: u64,
+    /// It has devices between which DPDK can filter, and the program for it.
+    pub dpdk: bool,
 }
 wire_struct!(RouterBeat {
     1 region, 2 host, 3 number, 4 pid, 5 version, 6 http, 7 https, 8 dns, 9 table_revision, 10 table_made_at_ms,
     11 services, 12 endpoints, 13 endpoints_up, 14 connections, 15 requests, 16 dns_answers, 17 failures,
-    18 remembered, 19 decided, 20 decision_ns, 21 trouble, 22 shield, 250 usage, 251 fd_limit, 252 uptime_ms
+    18 remembered, 19 decided, 20 decision_ns, 21 trouble, 22 shield, 250 usage, 251 fd_limit, 252 uptime_ms, 253 dpdk
 });
 
 /// How long something took: counts in buckets of which eight make a doubling, as in Prometheus' native histograms of schema 3. Bucket

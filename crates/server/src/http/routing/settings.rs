@@ -109,10 +109,6 @@ fn changed(policy: &RoutingPolicy, asked: &RoutingConfigureRequest) -> Result<Ro
     next.least_health = asked.least_health.unwrap_or(next.least_health);
     next.cache = asked.cache_enabled.unwrap_or(next.cache);
     next.cache_ttl_ms = asked.cache_ttl_ms.unwrap_or(next.cache_ttl_ms);
-    if asked.dpdk_enabled == Some(true) {
-        let why = "no router is built with the DPDK data path; packets go through the kernel";
-        return Err(not_offered("dpdk_enabled", why, Some("dwcp-cli routing configure --enable-dpdk false")));
-    }
     next.dpdk = asked.dpdk_enabled.unwrap_or(next.dpdk);
     if let Some(cores) = &asked.dpdk_cores {
         next.dpdk_cores.clone_from(cores);
@@ -142,11 +138,24 @@ impl Serve for RoutingRead {
 
 impl Serve for RoutingConfigure {
     async fn answer(call: &Call, request: RoutingConfigureRequest) -> Result<RoutingConfigured, Problem> {
+        if request.dpdk_enabled == Some(true) {
+            dpdk_is_somewhere(call).await?;
+        }
         let how = (request.reason.as_deref(), request.dry_run);
         let done = policy_document::configure(call, how, |policy| changed(policy, &request)).await?;
         let notes = notes(&done.policy);
         Ok(RoutingConfigured { changed: done.changed, settings: done.settings, notes })
     }
+}
+
+/// Some router can filter by DPDK.
+async fn dpdk_is_somewhere(call: &Call) -> Result<(), Problem> {
+    let can = call.look(|view| view.node.routers().iter().any(|router| router.dpdk)).await?;
+    if can {
+        return Ok(());
+    }
+    let why = "no router has the program dwcp-dpdk and devices for it (`dpdk:` in its router.yaml); packets go through the kernel";
+    Err(not_offered("dpdk_enabled", why, Some("dwcp-cli routing configure --enable-dpdk false")))
 }
 
 fn notes(policy: &RoutingPolicy) -> Vec<String> {
@@ -156,6 +165,9 @@ fn notes(policy: &RoutingPolicy) -> Vec<String> {
             "a network that asks by DNS is told the region that it was told before for {} ms, as long as that is well",
             policy.cache_ttl_ms
         ));
+    }
+    if policy.dpdk {
+        notes.push("routers without devices for DPDK leave packets to the kernel; `routing routers` says what is wrong with one that has some".to_owned());
     }
     notes
 }
