@@ -322,3 +322,30 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub region: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_has_a_number_or_a_name() {
+        for (text, mark) in [
+            ("0", 0),
+            ("63", 63),
+            ("df", 0),
+            ("LE", 1),
+            ("ef", 46),
+            ("cs1", 8),
+            ("cs7", 56),
+            ("af11", 10),
+            ("af43", 38),
+        ] {
+            assert_eq!(dscp(text), Some(mark), "{text}");
+        }
+        for text in
+            ["64", "-1", "", "e", "efx", "df0", "cs8", "cs", "cs11", "af14", "af5", "af510", "best", "éé"]
+        {
+            assert_eq!(dscp(text), None, "{text}");
+        }
+    }
+}

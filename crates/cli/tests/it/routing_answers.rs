@@ -6,7 +6,7 @@ use super::answers::{as_of, problem};
 use super::fake::{Arrived, Reply};
 
 /// Commands about where requests go.
-pub const COMMANDS: [&str; 26] = [
+pub const COMMANDS: [&str; 28] = [
     "routing service set --service shop --host shop.example.com --label app=shop --sticky --check-path /healthz",
     "routing service set --service shop --host shop.example.com --label app=shop --dry-run",
     "routing service set --service mail --host mail.example.com --label app=mail --protocol tcp --port 25 --qos bulk",
@@ -25,6 +25,8 @@ pub const COMMANDS: [&str; 26] = [
     "routing configure --routing-table-cache-enabled true --routing-table-cache-ttl 60s",
     "routing configure --weights latency=60,load=40 --dns-ttl 10s --dry-run",
     "routing configure --weights speed=60",
+    "routing configure --dscp critical=ef,standard=df,bulk=cs1 --shares critical=60,standard=30,bulk=10 --dry-run",
+    "routing configure --dscp critical=af51",
     "routing configure --enable-dpdk true --dpdk-cores 0-7",
     "routing algorithm set hybrid",
     "routing algorithm set fastest",

@@ -143,7 +143,7 @@ impl Peer {
             }
             _ => {
                 let text = format!(
-                    "global\n nbthread 2\n maxconn 19000\ndefaults\n mode http\n timeout connect 2s\n timeout client 300s\n \
+                    "global\n nbthread 2\n maxconn 9700\ndefaults\n mode http\n timeout connect 2s\n timeout client 300s\n \
                      timeout server 60s\n option forwardfor\n http-reuse always\nfrontend f\n bind {http}\n \
                      bind {https} ssl crt {base}/both\n default_backend e\nbackend e\n server e {endpoint}\n"
                 );
