@@ -16,7 +16,7 @@ use super::addresses::{Family, Finder, Found, Some3};
 use super::cookie::Cookies;
 use super::limit::{Kind, Limit, Passage};
 use super::question::{self, Asked, Question};
-use super::sign::{Signer, There};
+use super::sign::{self, Signer, There};
 use super::write::{self, Ending, Options, Signing, Writer};
 use super::zone::{Place, SERVERS_TTL_S, Zone};
 use crate::geo::{Geo, cut};
@@ -174,6 +174,11 @@ impl Responder {
         let proven = cookie.is_some_and(|(valid, _)| valid);
         let mut content = self.content(routes, question, from);
         let signing = self.signing(question);
+        let denies = matches!(content.body, Body::NotThere(_));
+        if signing.is_some() && denies && question.name_bytes().len() > sign::LONGEST {
+            // No name follows it that could be written.
+            content = Content::error(ResponseCode::ServFail);
+        }
         if signing.is_some() && content.code == ResponseCode::NXDomain {
             // The denial says it; older resolvers find that it is of the name, and take the other code for wrong (RFC 9824).
             let compact = extra.is_some_and(|extra| extra.compact_ok);
@@ -241,6 +246,9 @@ impl Responder {
         if question.class != INTERNET || never {
             return Content::error(ResponseCode::Refused);
         }
+        if question.kind == sign::NOT_THERE {
+            return Content::error(ResponseCode::FormErr);
+        }
         let place = self.zone.place(&question.name);
         if matches!(place, Place::Outside) {
             return Content::error(ResponseCode::Refused);
@@ -274,15 +282,19 @@ impl Responder {
             Some(_) if kind == RecordType::ANY => Content::known(Body::Any),
             Some(service) => {
                 let mut content = self.service(routes, service, question, from, kind);
-                if let (Place::Zone, Body::NotThere(there)) = (&place, &mut content.body) {
-                    *there = There::Zone;
+                if let (Place::Zone, Body::NotThere(there)) = (&place, &mut content.body)
+                    && let There::Addresses { v4, v6 } = *there
+                {
+                    *there = There::Zone { v4, v6 };
                 }
                 content
             }
             None if matches!(place, Place::Inside) && !routes.is_above_a_host(&question.name) => {
                 Content { code: ResponseCode::NXDomain, ..Content::known(Body::NotThere(There::Nothing)) }
             }
-            None if matches!(place, Place::Zone) => Content::known(Body::NotThere(There::Zone)),
+            None if matches!(place, Place::Zone) => {
+                Content::known(Body::NotThere(There::Zone { v4: false, v6: false }))
+            }
             None => Content::known(Body::NotThere(There::Below)),
         }
     }

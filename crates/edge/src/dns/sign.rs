@@ -17,7 +17,7 @@ const PROTOCOL: u8 = 3;
 const DIGEST: u8 = 2;
 const INTERNET: u16 = 1;
 /// NXNAME of RFC 9824: the name is not there.
-const NOT_THERE: u16 = 128;
+pub const NOT_THERE: u16 = 128;
 /// A signature is made anew each hour, holds for three days, and counts from three hours before: clocks differ.
 const HOUR_S: u64 = 3_600;
 const HOLDS_S: u64 = 3 * 24 * HOUR_S;
@@ -25,7 +25,7 @@ const BEFORE_S: u64 = 3 * HOUR_S;
 /// Signatures that are kept.
 const KEPT: usize = 32_768;
 /// A name is at most so long, and what follows it two bytes longer.
-const LONGEST: usize = 255 - 2;
+pub const LONGEST: usize = 255 - 2;
 
 /// What a record of a name that denies says that there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub enum There {
     Below,
     /// IPv4, IPv6 addresses.
     Addresses { v4: bool, v6: bool },
-    /// The zone.
-    Zone,
+    /// The zone, and addresses of a service of that name.
+    Zone { v4: bool, v6: bool },
 }
 
 /// Signs.
@@ -161,18 +161,18 @@ impl Signer {
         let mut data = vec![1, 0];
         data.extend_from_slice(&name.to_ascii_lowercase());
         let all = [RecordType::RRSIG, RecordType::NSEC].map(u16::from);
-        let own: Vec<u16> = match there {
+        let mut own: Vec<u16> = match there {
             There::Nothing => vec![NOT_THERE],
-            There::Below => Vec::new(),
-            There::Addresses { v4, v6 } => {
-                let both = [(v4, RecordType::A), (v6, RecordType::AAAA)];
-                both.into_iter().filter(|(is, _)| *is).map(|(_, kind)| kind.into()).collect()
-            }
-            There::Zone => {
+            There::Below | There::Addresses { .. } => Vec::new(),
+            There::Zone { .. } => {
                 use RecordType::{CDNSKEY, CDS, DNSKEY, NS, SOA};
                 [NS, SOA, DNSKEY, CDS, CDNSKEY].map(u16::from).to_vec()
             }
         };
+        if let There::Addresses { v4, v6 } | There::Zone { v4, v6 } = there {
+            let both = [(v4, RecordType::A), (v6, RecordType::AAAA)];
+            own.extend(both.into_iter().filter(|(is, _)| *is).map(|(_, kind)| u16::from(kind)));
+        }
         let mut bits = [0_u8; 32];
         for kind in all.into_iter().chain(own) {
             bits[usize::from(kind / 8)] |= 0x80 >> (kind % 8);
@@ -184,9 +184,9 @@ impl Signer {
     }
 }
 
-/// How many labels a name has, without the root.
+/// How many labels a name has, without the root and without a `*` at its beginning (RFC 4034, section 3.1.3).
 fn labels(name: &[u8]) -> u8 {
-    let (mut at, mut count) = (0, 0);
+    let (mut at, mut count) = if name.starts_with(b"\x01*") { (2, 0) } else { (0, 0) };
     while let Some(length) = name.get(at).filter(|length| **length > 0) {
         (at, count) = (at + 1 + usize::from(*length), count + 1);
     }

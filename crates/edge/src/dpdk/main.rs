@@ -22,8 +22,8 @@ unsafe extern "C" {
     fn dwcp_begin(argc: c_int, argv: *mut *mut c_char) -> c_int;
     fn dwcp_end();
     fn dwcp_error(error: c_int) -> *const c_char;
-    fn dwcp_ports() -> c_uint;
-    fn dwcp_queues() -> c_uint;
+    fn dwcp_port(name: *const c_char) -> c_int;
+    fn dwcp_queues(port: u16) -> c_uint;
     fn dwcp_open(port: u16, queues: u16) -> c_int;
     fn dwcp_close(port: u16);
     fn dwcp_join() -> c_int;
@@ -34,9 +34,6 @@ unsafe extern "C" {
     fn dwcp_bytes(packet: *const Packet, first: *mut u16, all: *mut u32) -> *const u8;
 }
 
-/// Ports: towards users, and towards the router.
-const OUTSIDE: u16 = 0;
-const INSIDE: u16 = 1;
 /// Packets that are taken at a time.
 const BURST: usize = 32;
 /// Rounds without a packet after which a thread rests for a moment, unless it has its processor for itself.
@@ -67,6 +64,13 @@ struct Arguments {
     /// Threads never rest: for processors that nobody else uses.
     #[arg(long)]
     spin: bool,
+}
+
+/// Towards users, and towards the router.
+#[derive(Clone, Copy)]
+struct Ports {
+    outside: u16,
+    inside: u16,
 }
 
 /// What threads share.
@@ -104,17 +108,29 @@ fn failed(what: &str, error: c_int) -> Result<(), String> {
 fn run(arguments: &Arguments) -> Result<(), String> {
     let cores = cores(&arguments.cores)?;
     begin(arguments, &cores)?;
-    // SAFETY: the environment is there.
-    let (ports, most) = unsafe { (dwcp_ports(), dwcp_queues()) };
-    if ports != 2 {
-        return Err(format!(
-            "DPDK finds {ports} ports instead of two: {}, {}",
-            arguments.outside, arguments.inside
-        ));
-    }
+    let done = between(arguments, &cores);
+    // SAFETY: no thread uses it any more.
+    unsafe { dwcp_end() };
+    done
+}
+
+/// The port of a device.
+fn port(device: &str) -> Result<u16, String> {
+    let name = device.split(',').next().unwrap_or(device);
+    let text = CString::new(name).map_err(|_| "a device has a zero in its name".to_owned())?;
+    // SAFETY: a text; the environment is there.
+    let port = unsafe { dwcp_port(text.as_ptr()) };
+    u16::try_from(port).map_err(|_| format!("DPDK finds no port of {name}"))
+}
+
+/// Passes packets between the two devices until the input ends.
+fn between(arguments: &Arguments, cores: &[usize]) -> Result<(), String> {
+    let ports = Ports { outside: port(&arguments.outside)?, inside: port(&arguments.inside)? };
+    // SAFETY: the ports are there.
+    let most = unsafe { dwcp_queues(ports.outside).min(dwcp_queues(ports.inside)) };
     // Each processor has both directions of its queues.
     let queues = cores.len().min(most.max(1) as usize);
-    for (port, name) in [(OUTSIDE, &arguments.outside), (INSIDE, &arguments.inside)] {
+    for (port, name) in [(ports.outside, &arguments.outside), (ports.inside, &arguments.inside)] {
         // SAFETY: the port is there, and nobody uses it yet.
         failed(name, unsafe { dwcp_open(port, queues as u16) })?;
     }
@@ -124,7 +140,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         .enumerate()
         .map(|(queue, core)| {
             let (shared, core, spin) = (shared.clone(), *core, arguments.spin);
-            std::thread::spawn(move || work(&shared, queue as u16, core, spin))
+            std::thread::spawn(move || work(&shared, ports, queue as u16, (core, spin)))
         })
         .collect();
     let teller = std::thread::spawn({
@@ -136,9 +152,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     threads.into_iter().chain([teller]).for_each(|thread| drop(thread.join()));
     // SAFETY: no thread uses them any more.
     unsafe {
-        dwcp_close(OUTSIDE);
-        dwcp_close(INSIDE);
-        dwcp_end();
+        dwcp_close(ports.outside);
+        dwcp_close(ports.inside);
     }
     heard
 }
@@ -146,11 +161,14 @@ fn run(arguments: &Arguments) -> Result<(), String> {
 /// Sets the environment up.
 fn begin(arguments: &Arguments, cores: &[usize]) -> Result<(), String> {
     let mut words = vec!["dwcp-dpdk".to_owned(), "-l".to_owned(), cores[0].to_string()];
-    words.push(format!("--file-prefix=dwcp-{}", std::process::id()));
-    words.push("--no-telemetry".to_owned());
-    if !arguments.huge_pages {
-        words.extend(["--no-huge", "-m", "256"].map(str::to_owned));
+    // Nothing is left behind, however it ends.
+    match arguments.huge_pages {
+        true => words.push("--in-memory".to_owned()),
+        false => {
+            words.extend(["--no-huge", "-m", "256", "--no-shconf", "--file-prefix=dwcp"].map(str::to_owned))
+        }
     }
+    words.push("--no-telemetry".to_owned());
     let devices = [&arguments.outside, &arguments.inside];
     let is_pci =
         |device: &str| device.starts_with(|first: char| first.is_ascii_hexdigit()) && device.contains(':');
@@ -199,15 +217,16 @@ fn now_ms() -> u64 {
 }
 
 /// One queue of both ports, on one processor.
-fn work(shared: &Shared, queue: u16, core: usize, spin: bool) {
+fn work(shared: &Shared, ports: Ports, queue: u16, (core, spin): (usize, bool)) {
     // SAFETY: a set of our own, of this thread; it stays where it is when the system refuses.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(core, &mut set);
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
         if dwcp_join() != 0 {
+            // Its queues would swallow what comes.
             eprintln!("error: a thread cannot use DPDK");
-            return;
+            std::process::exit(1);
         }
     }
     let (mut rules, mut version, mut idle) = (Arc::new(Rules::default()), 0, 0_u32);
@@ -219,14 +238,17 @@ fn work(shared: &Shared, queue: u16, core: usize, spin: bool) {
         }
         let mut packets = [null_mut(); BURST];
         // SAFETY: room for as many; only this thread uses the queue.
-        let came = usize::from(unsafe { dwcp_receive(OUTSIDE, queue, packets.as_mut_ptr(), BURST as u16) });
+        let came =
+            usize::from(unsafe { dwcp_receive(ports.outside, queue, packets.as_mut_ptr(), BURST as u16) });
         if came > 0 {
-            filter(shared, &rules, now_ms(), queue, &mut packets[..came]);
+            let kept = filter(shared, &rules, now_ms(), &mut packets[..came]);
+            pass(shared, ports.inside, queue, &mut packets[..kept]);
         }
         // SAFETY: as above.
-        let back = usize::from(unsafe { dwcp_receive(INSIDE, queue, packets.as_mut_ptr(), BURST as u16) });
+        let back =
+            usize::from(unsafe { dwcp_receive(ports.inside, queue, packets.as_mut_ptr(), BURST as u16) });
         if back > 0 {
-            pass(shared, OUTSIDE, queue, &mut packets[..back]);
+            pass(shared, ports.outside, queue, &mut packets[..back]);
         }
         idle = if came + back > 0 { 0 } else { idle.saturating_add(1) };
         if idle > IDLE && !spin {
@@ -237,8 +259,8 @@ fn work(shared: &Shared, queue: u16, core: usize, spin: bool) {
     unsafe { dwcp_leave() };
 }
 
-/// Drops whom the rules name, and passes the others on to the router.
-fn filter(shared: &Shared, rules: &Rules, now_ms: u64, queue: u16, packets: &mut [*mut Packet]) {
+/// Drops whom the rules name; how many are left, which are the first now.
+fn filter(shared: &Shared, rules: &Rules, now_ms: u64, packets: &mut [*mut Packet]) -> usize {
     let (mut kept, mut dropped, mut bytes) = (0, 0, 0);
     for at in 0..packets.len() {
         let packet = packets[at];
@@ -260,7 +282,7 @@ fn filter(shared: &Shared, rules: &Rules, now_ms: u64, queue: u16, packets: &mut
     }
     shared.dropped.fetch_add(dropped, Relaxed);
     shared.dropped_bytes.fetch_add(bytes, Relaxed);
-    pass(shared, INSIDE, queue, &mut packets[..kept]);
+    kept
 }
 
 /// Passes packets on. What the port does not take is lost, as at any full queue.

@@ -12,7 +12,7 @@ enum { DESCRIPTORS = 1024, CACHE = 256 };
 
 /* 0, or the error of the environment. */
 int dwcp_begin(int argc, char **argv) {
-    return rte_eal_init(argc, argv) < 0 ? rte_errno : 0;
+    return rte_eal_init(argc, argv) < 0 ? (rte_errno == 0 ? -1 : rte_errno) : 0;
 }
 
 void dwcp_end(void) {
@@ -23,21 +23,16 @@ const char *dwcp_error(int error) {
     return rte_strerror(error < 0 ? -error : error);
 }
 
-unsigned dwcp_ports(void) {
-    return rte_eth_dev_count_avail();
+/* The number of a device's port: the library counts them in its own order. Below 0: it has none. */
+int dwcp_port(const char *name) {
+    uint16_t port;
+    return rte_eth_dev_get_port_by_name(name, &port) < 0 ? -1 : port;
 }
 
-/* The most queues that both ports can have. */
-unsigned dwcp_queues(void) {
-    unsigned most = UINT16_MAX;
-    for (uint16_t port = 0; port < 2; port++) {
-        struct rte_eth_dev_info info;
-        if (rte_eth_dev_info_get(port, &info) < 0) {
-            return 0;
-        }
-        most = RTE_MIN(most, RTE_MIN(info.max_rx_queues, info.max_tx_queues));
-    }
-    return most;
+/* The most queues that a port can have. */
+unsigned dwcp_queues(uint16_t port) {
+    struct rte_eth_dev_info info;
+    return rte_eth_dev_info_get(port, &info) < 0 ? 0 : RTE_MIN(info.max_rx_queues, info.max_tx_queues);
 }
 
 /* Sets a port up with so many queues and starts it; 0, or an error. */

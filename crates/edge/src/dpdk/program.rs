@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -16,6 +17,8 @@ const COMPLAINT: usize = 32;
 /// A filter that runs; it ends with this.
 pub struct Program {
     child: Child,
+    /// Ends with the program's input.
+    orders: Option<SyncSender<String>>,
     listens: Vec<Listen>,
     has: Option<Order>,
     told: Arc<Mutex<Told>>,
@@ -38,6 +41,12 @@ impl Program {
     /// # Errors
     /// There is no such program.
     pub fn start(program: &std::path::Path, ports: &Ports, listens: &[Listen]) -> Result<Program, String> {
+        if let Some(all) = listens.iter().find(|listen| listen.address.is_unspecified()) {
+            return Err(format!(
+                "DPDK: {}: the filter does not know this machine's addresses: name the router's",
+                all.address
+            ));
+        }
         let mut command = Command::new(program);
         command.args(["--outside", &ports.outside, "--inside", &ports.inside, "--cores", &ports.cores]);
         if ports.huge_pages {
@@ -50,8 +59,19 @@ impl Program {
                 program.display()
             )
         })?;
+        let (orders, next) = sync_channel::<String>(1);
         let (told, complaint) = (Arc::<Mutex<Told>>::default(), Arc::<Mutex<Vec<String>>>::default());
         let mut readers = Vec::new();
+        if let Some(mut input) = child.stdin.take() {
+            // Waits for the filter, where nobody waits for it.
+            readers.push(std::thread::spawn(move || {
+                while let Ok(order) = next.recv() {
+                    if input.write_all(order.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            }));
+        }
         if let Some(out) = child.stdout.take() {
             let told = told.clone();
             readers.push(std::thread::spawn(move || {
@@ -73,7 +93,20 @@ impl Program {
                 }
             }));
         }
-        Ok(Program { child, listens: listens.to_vec(), has: None, told, complaint, readers })
+        Ok(Program {
+            child,
+            orders: Some(orders),
+            listens: listens.to_vec(),
+            has: None,
+            told,
+            complaint,
+            readers,
+        })
+    }
+
+    /// It has taken an order: its devices are there.
+    pub fn works(&self) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).orders > 0
     }
 
     /// Why it is no longer there; none: it is.
@@ -99,8 +132,15 @@ impl Early for Program {
         let order = Order::new(&self.listens, &filter);
         if self.has.as_ref() != Some(&order) {
             let line = serde_json::to_string(&order).map_err(|e| format!("DPDK: {e}"))? + "\n";
-            let input = self.child.stdin.as_mut().ok_or("DPDK: the filter takes no orders")?;
-            input.write_all(line.as_bytes()).map_err(|e| format!("DPDK: the filter takes no orders: {e}"))?;
+            let orders = self.orders.as_ref().ok_or("DPDK: the filter takes no orders")?;
+            match orders.try_send(line) {
+                Ok(()) => {}
+                // It has not taken the last one yet: this one is tried again.
+                Err(TrySendError::Full(_)) => return Ok(Synced { networks, left_out }),
+                Err(TrySendError::Disconnected(_)) => {
+                    return Err("DPDK: the filter takes no orders".to_owned());
+                }
+            }
             self.has = Some(order);
         }
         Ok(Synced { networks, left_out })
@@ -115,7 +155,7 @@ impl Early for Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // Its input ends, and so does it; soon, or at once.
-        drop(self.child.stdin.take());
+        self.orders = None;
         for _ in 0..100 {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 break;

@@ -110,7 +110,8 @@ impl Interface {
     }
 
     fn clear(&self) -> Result<(), String> {
-        self.tc(&["qdisc", "del", "dev", &self.name, "root"], "").map(drop)
+        // With its number: what somebody else has put there by now stays.
+        self.tc(&["qdisc", "del", "dev", &self.name, "root", "handle", &format!("{HANDLE:x}:")], "").map(drop)
     }
 
     fn tc(&self, arguments: &[&str], input: &str) -> Result<String, String> {

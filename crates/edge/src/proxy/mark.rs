@@ -34,7 +34,7 @@ impl Mark {
     /// Marks what the socket sends from now on. What the kernel refuses stays as it was: nothing is lost but the mark.
     pub fn put(self, tcp: &TcpStream) {
         let (socket, tos) = (SockRef::from(tcp), u32::from(self.0 & 63) << 2);
-        let by_v6 = tcp.local_addr().is_ok_and(|address| address.is_ipv6());
+        let by_v6 = tcp.local_addr().is_ok_and(|address| address.ip().to_canonical().is_ipv6());
         let _ = if by_v6 { socket.set_tclass_v6(tos) } else { socket.set_tos_v4(tos) };
         // After the mark, which sets the priority, too. Without the right to administer the network there are no queues of ours.
         Shaper::sort(&socket, self.class());

@@ -90,7 +90,8 @@ impl ByDpdk {
         let Some((program, _)) = &mut self.runs else { return };
         let (blocked, white) = shared.shield.for_kernel();
         match program.sync(&blocked, &white, wall_ms()) {
-            Ok(_) => self.wrong.clear(),
+            Ok(_) if program.works() => self.wrong.clear(),
+            Ok(_) => {}
             Err(why) => {
                 self.wrong = why;
                 self.end();
@@ -114,6 +115,7 @@ impl ByDpdk {
     fn end(&mut self) {
         self.before = self.dropped();
         self.runs = None;
+        self.begun = Some(Instant::now());
     }
 
     fn dropped(&self) -> Dropped {

@@ -124,7 +124,8 @@ fn what_is_not_there_is_denied_for_that_name_alone() {
         ("shop.dwcp.test.", MX, vec![A, AAAA, RRSIG, NSEC]),
         ("anycast.dwcp.test.", AAAA, vec![A, RRSIG, NSEC]),
         ("ns1.dwcp.test.", AAAA, vec![A, RRSIG, NSEC]),
-        ("dwcp.test.", MX, vec![NS, SOA, RRSIG, NSEC, DNSKEY, CDS, CDNSKEY]),
+        ("dwcp.test.", MX, vec![A, NS, SOA, AAAA, RRSIG, NSEC, DNSKEY, CDS, CDNSKEY]),
+        ("*.dwcp.test.", A, vec![RRSIG, NSEC, absent]),
     ] {
         let answer = ask(&stage, name, kind);
         assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "{name}");
@@ -136,6 +137,12 @@ fn what_is_not_there_is_denied_for_that_name_alone() {
         assert_eq!(nsec.next_domain_name().base_name(), lower);
         assert_eq!(nsec.next_domain_name().iter().next(), Some(&b"\0"[..]));
     }
+    let wildcard = ask(&stage, "*.dwcp.test.", A);
+    let labels = wildcard.authorities.iter().filter_map(rrsig).map(|rrsig| rrsig.input().num_labels);
+    assert!(labels.eq([2, 2]), "a `*` is not counted");
+    assert_eq!(ask(&stage, "shop.dwcp.test.", absent).metadata.response_code, ResponseCode::FormErr);
+    let longest = format!("{0}.{0}.{0}.{1}.dwcp.test.", "a".repeat(63), "b".repeat(51));
+    assert_eq!(ask(&stage, &longest, A).metadata.response_code, ResponseCode::ServFail);
     let mut compact = checking("nothing.dwcp.test.", A);
     compact.edns.as_mut().unwrap().flags_mut().z = 0x4000;
     let answer = stage.ask_tcp(&[compact]).remove(0);

@@ -69,13 +69,12 @@ pub fn two_regions(stage: &Stage) -> Result<(), Failure> {
 
 /// Kills regions and brings them back; their VMs must answer elsewhere within `limit`. They can't sooner than this one machine boots
 /// them all, which their creation has shown: if that and what is promised beside it is longer, they are given that. The
-/// promise is for [`VMS`]; more of them are given as much time each.
+/// promise is for [`VMS`]; where no boots were seen, more of them are given as much time each.
 pub(super) fn lose(stage: &Stage, lost: &[&str], (vms, limit): (usize, Duration)) -> Result<(), Failure> {
     let before = stage.fill(lost[0], vms)?;
     let moving = before.values().filter(|vm| lost.contains(&vm.region.as_str())).count();
-    let limit = limit
-        .max(PROMISED.mul_f64(moving as f64 / VMS as f64))
-        .max(stage.boots(moving).map_or(limit, |boots| boots + BESIDE_BOOTS));
+    let share = || PROMISED.mul_f64(moving as f64 / VMS as f64);
+    let limit = limit.max(stage.boots(moving).map_or_else(share, |boots| boots + BESIDE_BOOTS));
     let writer = Writer::start(stage.tree);
     std::thread::sleep(Duration::from_secs(2));
     let cut = stage.probe.now();
