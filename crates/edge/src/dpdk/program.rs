@@ -112,6 +112,8 @@ impl Program {
     /// Why it is no longer there; none: it is.
     fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
+        // Who writes orders waits for the next one otherwise.
+        self.orders = None;
         self.readers.drain(..).for_each(|reader| drop(reader.join()));
         let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
         let said = complaint.iter().rfind(|line| line.starts_with("error: ")).or(complaint.last());
@@ -165,5 +167,36 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.readers.drain(..).for_each(|reader| drop(reader.join()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    fn ports() -> Ports {
+        Ports { outside: "a".into(), inside: "b".into(), cores: "0".into(), huge_pages: false }
+    }
+
+    #[test]
+    fn a_filter_that_ends_is_told_and_holds_nobody_up() {
+        let mut program = Program::start(Path::new("false"), &ports(), &[]).unwrap();
+        let begun = Instant::now();
+        let why = loop {
+            match program.sync(&[], &[], 0) {
+                Err(why) if why.contains("the filter ended") => break why,
+                _ => std::thread::sleep(Duration::from_millis(10)),
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "its end is not told");
+        };
+        assert!(why.contains("exit status: 1") && why.contains("it did not say why"), "{why}");
+        assert!(!program.works());
+        let nowhere = Program::start(Path::new("/nowhere/dwcp-dpdk"), &ports(), &[]).err().unwrap();
+        assert!(nowhere.contains("--features dpdk"), "{nowhere}");
+        let all = Listen { address: "::".parse().unwrap(), port: 80, udp: false };
+        let why = Program::start(Path::new("false"), &ports(), &[all]).err().unwrap();
+        assert!(why.contains("name the router's"), "{why}");
     }
 }
