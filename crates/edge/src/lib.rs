@@ -13,6 +13,7 @@ mod names;
 mod pool;
 pub mod proxy;
 mod remembered;
+pub mod repeated;
 pub mod router;
 pub mod routes;
 pub mod shield;

@@ -31,7 +31,7 @@ use watch::{NOTES, Note, Watch};
 pub use challenge::{COOKIE, Secrets};
 pub use counts::DropRecord;
 pub use rules::Bulk;
-pub use watch::Watching;
+pub use watch::watching;
 
 /// The most automatic blocks; those that end first give way.
 const MOST_AUTOMATIC: usize = 16_384;
@@ -155,7 +155,7 @@ impl Shield {
         lock(&self.watch).detector.restore(learned);
     }
 
-    /// Reads what was noted, and blocks what it shows. A [`Watching`] does this all the time.
+    /// Reads what was noted, and blocks what it shows. [`watching`] does this all the time.
     pub fn turn(&self) -> Vec<Detection> {
         let now_ms = (self.clock)();
         let mut watch = lock(&self.watch);

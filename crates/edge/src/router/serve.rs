@@ -7,7 +7,6 @@ use dwcp_decide::route::Place;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::shaped::Shaping;
 use super::shielded::derived;
 use super::{Shared, log};
 use crate::dns::{Dns, DnsConfig};
@@ -15,7 +14,8 @@ use crate::geo::Geo;
 use crate::guard::Guard;
 use crate::kernel::Listen;
 use crate::proxy::{self, Certificates, Cidr, Entry, Limits, LogTo, Placing, ProxyConfig, ProxyHandle};
-use crate::shield::Watching;
+use crate::repeated::Repeated;
+use crate::shield::watching;
 
 /// How long what is under way may take at the end, ms.
 pub(super) const DRAIN_MS: u64 = 10_000;
@@ -26,9 +26,9 @@ const ENTRIES: usize = 1_024;
 pub struct Served {
     proxy: ProxyHandle,
     _dns: Option<Dns>,
-    _watching: Watching,
-    _kernel: Option<super::early::InKernel>,
-    _shaping: Option<Shaping>,
+    _watching: Repeated,
+    _kernel: Option<Repeated>,
+    _shaping: Option<Repeated>,
 }
 
 struct Placed(Option<Arc<Geo>>);
@@ -44,7 +44,7 @@ impl Placing for Placed {
 /// # Errors
 /// What could not be listened at.
 pub async fn start(shared: &Arc<Shared>) -> Result<Served, String> {
-    let watching = Watching::start(shared.shield.clone()).map_err(|e| format!("a thread: {e}"))?;
+    let watching = watching(shared.shield.clone()).map_err(|e| format!("a thread: {e}"))?;
     let guard: Arc<dyn Guard> = shared.shield.clone();
     let config = &shared.settings.config;
     let folder = &shared.settings.certificates;
@@ -71,8 +71,8 @@ pub async fn start(shared: &Arc<Shared>) -> Result<Served, String> {
         proxy,
         _dns: dns(shared, guard)?,
         _watching: watching,
-        _kernel: super::early::InKernel::start(shared, &listens(shared)),
-        _shaping: Shaping::start(shared),
+        _kernel: super::early::start(shared, &listens(shared)),
+        _shaping: super::shaped::start(shared),
     })
 }
 

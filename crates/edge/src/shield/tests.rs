@@ -335,7 +335,7 @@ fn a_long_download_is_no_flood_when_it_ends() {
 #[test]
 fn a_watcher_blocks_by_itself_and_ends() {
     let world = world(policy(&[Action::Blacklist]));
-    let watching = Watching::start(world.shield.clone()).unwrap();
+    let watching = watching(world.shield.clone()).unwrap();
     let blocked = (0..500).any(|_| {
         world.later(10);
         (0..300).for_each(|_| drop(world.shield.request(&asked("9.1.0.1"))));

@@ -3,15 +3,14 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dwcp_decide::ddos::{Action, Attack, Detection, Detector, Event, Phase};
 
 use super::Shield;
 use super::counts::Drops;
+use crate::repeated::Repeated;
 
 /// Notes that may wait; what comes then is missed, and counted.
 pub const NOTES: usize = 1 << 16;
@@ -74,35 +73,10 @@ impl Watch {
     }
 }
 
-/// The watcher's thread; it ends with this.
-pub struct Watching {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Watching {
-    /// Watches until this is dropped.
-    ///
-    /// # Errors
-    /// No thread could be had.
-    pub fn start(shield: Arc<Shield>) -> std::io::Result<Watching> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let watch = move || {
-            while !stopped.load(Relaxed) {
-                shield.turn();
-                std::thread::sleep(TURN);
-            }
-        };
-        let thread = std::thread::Builder::new().name("shield".to_owned()).spawn(watch)?;
-        Ok(Watching { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
-        // A watcher that panicked has said so itself.
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
+/// Watches for as long as what it gives is there.
+///
+/// # Errors
+/// No thread could be had.
+pub fn watching(shield: Arc<Shield>) -> std::io::Result<Repeated> {
+    Repeated::start("shield", TURN, move || drop(shield.turn()))
 }
