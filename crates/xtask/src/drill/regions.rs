@@ -67,14 +67,9 @@ pub fn two_regions(stage: &Stage) -> Result<(), Failure> {
     lose(stage, &[&first, &second], (VMS, PROMISED_FOR_TWO))
 }
 
-/// Kills regions and brings them back; their VMs must answer elsewhere within `limit`. They can't sooner than this one machine boots
-/// them all, which their creation has shown: if that and what is promised beside it is longer, they are given that. The
-/// promise is for [`VMS`]; where no boots were seen, more of them are given as much time each.
+/// Kills regions and brings them back; their VMs must answer elsewhere in time, see [`back_elsewhere`].
 pub(super) fn lose(stage: &Stage, lost: &[&str], (vms, limit): (usize, Duration)) -> Result<(), Failure> {
     let before = stage.fill(lost[0], vms)?;
-    let moving = before.values().filter(|vm| lost.contains(&vm.region.as_str())).count();
-    let share = || PROMISED.mul_f64(moving as f64 / VMS as f64);
-    let limit = limit.max(stage.boots(moving).map_or_else(share, |boots| boots + BESIDE_BOOTS));
     let writer = Writer::start(stage.tree);
     std::thread::sleep(Duration::from_secs(2));
     let cut = stage.probe.now();
@@ -95,7 +90,16 @@ pub(super) fn lose(stage: &Stage, lost: &[&str], (vms, limit): (usize, Duration)
     stage.check_no_doubles()
 }
 
-/// Waits until every VM of the lost regions answers elsewhere; says how long each took.
+/// How long so many VMs of lost regions may take, `limit` at least. They can't be back sooner than this one machine boots them
+/// all, which their creation has shown: if that and what is promised beside it is longer, they are given that. The promise is
+/// for [`VMS`]; where no boots were seen, more of them are given as much time each.
+fn given(stage: &Stage, moving: usize, limit: Duration) -> Duration {
+    let share = || PROMISED.mul_f64(moving as f64 / VMS as f64);
+    limit.max(stage.boots(moving).map_or_else(share, |boots| boots + BESIDE_BOOTS))
+}
+
+/// Waits until every VM of the lost regions answers elsewhere, within `limit` where this machine can, see [`given`]; says how
+/// long each took.
 pub fn back_elsewhere(
     stage: &Stage,
     before: &BTreeMap<String, Vm>,
@@ -104,6 +108,7 @@ pub fn back_elsewhere(
 ) -> Result<(), Failure> {
     let moved: Vec<(&String, &Vm)> =
         before.iter().filter(|(_, vm)| lost.contains(&vm.region.as_str())).collect();
+    let limit = given(stage, moved.len(), limit);
     let took = |vm: &Vm| {
         probe::answered_above(&stage.probe.book(), &vm.id, vm.generation).map(|at| at.saturating_sub(cut))
     };
