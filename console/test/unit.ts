@@ -16,7 +16,7 @@ import { match, to } from "../src/router";
 import { lacks } from "../src/session";
 import { shade } from "../src/ui/matrix";
 import { agesOf } from "../src/ui/panel";
-import { readSorting, sorted } from "../src/ui/rows";
+import { placeOf, readSorting, sorted } from "../src/ui/rows";
 import { ticks } from "../src/ui/timeline";
 import { makeState } from "../mock/routes";
 import { POLICY } from "../mock/server";
@@ -225,6 +225,16 @@ describe("long tables", () => {
     assert.deepEqual(sorted(rows, columns, readSorting("-n")), [{ n: 10 }, { n: 2 }, { n: 1 }]);
     assert.equal(sorted(rows, columns, readSorting("none")), rows);
     assert.equal(sorted(rows, columns, readSorting(undefined)), rows);
+  });
+
+  test("a chosen row stays the chosen one when others come and go, and nothing is chosen in its place", () => {
+    const name = (row: string) => row;
+    const chosen = { key: "b", index: 1 };
+    assert.equal(placeOf(["a", "b", "c"], name, chosen), 1);
+    assert.equal(placeOf(["new", "a", "b"], name, chosen), 2);
+    assert.equal(placeOf(["b"], name, chosen), 0);
+    assert.equal(placeOf(["a", "c"], name, chosen), -1);
+    assert.equal(placeOf(["a"], name, { key: null, index: -1 }), -1);
   });
 
   test("every word has to be found, in any order and case", () => {

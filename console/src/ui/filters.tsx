@@ -2,19 +2,34 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
-/** Typing shows at once and reaches the URL a little later: browsers allow only so many changes of it. */
+/**
+ * Typing shows at once and reaches the URL a little later: browsers allow only so many changes of it. It is there when the box is left,
+ * so that whoever opens a row comes back to what they searched.
+ */
 const URL_LATER_MS = 250;
 
 export function SearchBox(props: { label: string; value: string; change: (text: string) => void; url: (text: string) => void }) {
   const { label, value, change, url } = props;
   const [text, setText] = useState(value);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
-  useEffect(() => () => clearTimeout(timer.current), []);
+  const forget = () => {
+    clearTimeout(timer.current);
+    timer.current = undefined;
+  };
+  useEffect(() => forget, []);
   const typed = (next: string) => {
     setText(next);
     change(next);
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => url(next), URL_LATER_MS);
+    forget();
+    timer.current = setTimeout(() => {
+      timer.current = undefined;
+      url(next);
+    }, URL_LATER_MS);
+  };
+  const left = () => {
+    if (timer.current === undefined) return;
+    forget();
+    url(text);
   };
   return (
     <label class="inline search">
@@ -27,6 +42,7 @@ export function SearchBox(props: { label: string; value: string; change: (text: 
         autocomplete="off"
         spellcheck={false}
         onInput={(event) => typed(event.currentTarget.value)}
+        onBlur={left}
       />
     </label>
   );

@@ -36,6 +36,21 @@ export function sorted<T>(rows: T[], columns: Column<T>[], by: Sorting | null): 
   return keyed.map((one) => one.row);
 }
 
+/** The row that somebody chose with the keys: by its key, for rows come, go and move under it. */
+export interface Chosen {
+  key: string | null;
+  /** Where it was when it was chosen. */
+  index: number;
+}
+
+/** Where the chosen row is now; -1: nowhere. */
+export function placeOf<T>(rows: T[], rowKey: (row: T) => string, chosen: Chosen): number {
+  if (chosen.key === null) return -1;
+  const there = rows[chosen.index];
+  if (there !== undefined && rowKey(there) === chosen.key) return chosen.index;
+  return rows.findIndex((row) => rowKey(row) === chosen.key);
+}
+
 export function readSorting(text: string | undefined): Sorting | null {
   if (!text) return null;
   return text.startsWith("-") ? { name: text.slice(1), down: true } : { name: text, down: false };
@@ -94,7 +109,8 @@ export function Rows<T>(props: {
   const { label, rows, rowKey, open } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const [span, setSpan] = useState({ from: 0, to: 40 });
-  const [active, setActive] = useState(-1);
+  const [chosen, setChosen] = useState<Chosen>({ key: null, index: -1 });
+  const active = placeOf(rows, rowKey, chosen);
   const slim = useNarrow();
   const columns = useSlim(props.columns, slim);
 
@@ -116,7 +132,8 @@ export function Rows<T>(props: {
 
   const go = (index: number) => {
     const next = Math.max(0, Math.min(rows.length - 1, index));
-    setActive(next);
+    const row = rows[next];
+    if (row !== undefined) setChosen({ key: rowKey(row), index: next });
     const box = scroller.current;
     if (!box) return;
     const top = next * ROW;
@@ -126,11 +143,14 @@ export function Rows<T>(props: {
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.target !== scroller.current) return;
     const page = Math.max(1, Math.floor((scroller.current?.clientHeight ?? ROW) / ROW) - 2);
+    // Where the one that is gone was, another is now.
+    const gone = active < 0 && chosen.key !== null;
+    const from = gone ? chosen.index : active;
     const steps: Record<string, number> = {
-      ArrowDown: active + 1,
-      ArrowUp: active - 1,
-      PageDown: active + page,
-      PageUp: active - page,
+      ArrowDown: gone ? chosen.index : active + 1,
+      ArrowUp: from - 1,
+      PageDown: from + page,
+      PageUp: from - page,
       Home: 0,
       End: rows.length - 1,
     };

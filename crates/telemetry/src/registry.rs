@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::exposition::{Family, Kind, Observed, Points, check_label, check_name};
 use crate::model::Labels;
 
-pub use distribution::Distribution;
+pub use distribution::{Distribution, ZERO_THRESHOLD};
 pub use instruments::{Counter, Gauge, Metrics, Observer};
 
 /// The metrics of a process, or of one of its parts.

@@ -77,7 +77,10 @@ pub fn region_table(regions: &[RegionSummary]) -> Table {
 }
 
 fn quantiles(quantiles: &Quantiles) -> Cell {
-    let one = |value: Option<f64>| value.map_or(words::UNKNOWN.to_owned(), |ms| format!("{ms:.1}ms"));
+    // A router decides in microseconds.
+    let digits = |ms: f64| if ms < 0.1 { 3 } else { 1 };
+    let one =
+        |value: Option<f64>| value.map_or(words::UNKNOWN.to_owned(), |ms| format!("{ms:.*}ms", digits(ms)));
     let known = [quantiles.p50_ms, quantiles.p95_ms, quantiles.p99_ms].iter().any(Option::is_some);
     let text = format!(
         "P50 {}  P95 {}  P99 {}",

@@ -6,7 +6,7 @@ mod families;
 mod lines;
 mod scrape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -162,10 +162,11 @@ impl Hosts {
         matches!(sent, Some(Sent::Queued))
     }
 
-    /// Hosts that are linked here and answer.
-    pub fn linked(&self) -> Vec<HostName> {
+    /// Whom this process asks: its region's hosts, and those of other regions that are linked here and answer.
+    pub fn to_ask(&self, own: Vec<HostName>) -> BTreeSet<HostName> {
         let sessions = held(&self.inner.sessions);
-        sessions.values().filter(|session| session.answers).map(|session| session.name.clone()).collect()
+        let linked = sessions.values().filter(|session| session.answers).map(|session| session.name.clone());
+        own.into_iter().chain(linked).collect()
     }
 
     /// Asks a host what it measures now.
@@ -206,5 +207,28 @@ impl Hosts {
             (all + mbps as f64, used + mbps as f64 * basis_points as f64 / 100.0)
         });
         (all > 0.0).then(|| used / all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_linked_and_answers_is_asked_beside_the_regions_own_hosts() {
+        let (hosts, _incoming) = Hosts::new(None, Log::silent("us-east-1"), Instruments::new("us-east-1"));
+        let name = |region: &str, host: &str| (region.to_owned(), host.to_owned());
+        let own = || vec![name("us-east-1", "h1"), name("us-east-1", "h2")];
+        for (session, region, host) in [(1, "us-east-1", "h1"), (2, "pool", "h3"), (3, "pool", "h4")] {
+            hosts.up(session, region, host);
+        }
+        assert_eq!(hosts.to_ask(own()), own().into_iter().collect());
+        for session in [1, 2] {
+            held(&hosts.inner.sessions).get_mut(&session).unwrap().answers = true;
+        }
+        let all = [name("pool", "h3"), name("us-east-1", "h1"), name("us-east-1", "h2")];
+        assert_eq!(hosts.to_ask(own()), all.into());
+        hosts.down(2);
+        assert_eq!(hosts.to_ask(own()), own().into_iter().collect());
     }
 }

@@ -14,8 +14,9 @@ const SCHEMA: i8 = 3;
 const COARSEST: i8 = -4;
 /// Buckets at most, of both signs together.
 const BUCKETS: usize = 160;
-/// What is at most so far from 0 counts as 0: 2^-128, as the client libraries of Prometheus have it.
-const ZERO_THRESHOLD: f64 = f64::from_bits((1023 - 128) << 52);
+/// What is at most so far from 0 counts as 0: 2^-128, as the client libraries of Prometheus have it. Prometheus 2.42
+/// takes a histogram without it for a classic one until something was observed.
+pub const ZERO_THRESHOLD: f64 = f64::from_bits((1023 - 128) << 52);
 
 /// Where the buckets of [`SCHEMA`] end between 0.5 and 1.
 static BOUNDS: LazyLock<[f64; 1 << SCHEMA]> =

@@ -1,19 +1,23 @@
 //! What leads users to the demo VMs: places of the regions, the routers' addresses, and a service.
 
 use super::Planned;
-use super::demo::cli;
-use crate::run::{Failure, say, text_of};
+use super::demo::{cli, get};
+use crate::run::{Failure, say, text_of, wait_until};
 use crate::tree::Tree;
-use std::time::Instant;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 /// The service of the demo VMs, and its name in the routers' zone.
 const SERVICE: &str = "demo";
 const NAME: &str = "demo.dwcp.test";
 
-/// Makes what is missing; a federation that has the service is as somebody wants it.
+/// How long a router may take to serve a service that it is told of.
+const SERVED: Duration = Duration::from_secs(30);
+
+/// Makes what is missing, and asks every router once; a federation that has the service is as somebody wants it.
 ///
 /// # Errors
-/// When the CLI refuses something.
+/// When the CLI refuses something, or a router does not serve the VMs.
 pub fn ensure(tree: &Tree, planned: &[Planned], regions: &[String], since: Instant) -> Result<(), Failure> {
     if !planned.iter().any(|entry| entry.program == "dwcp-routerd") {
         return Ok(());
@@ -24,17 +28,26 @@ pub fn ensure(tree: &Tree, planned: &[Planned], regions: &[String], since: Insta
     {
         return Ok(());
     }
+    let mut routers = Vec::new();
     for (number, region) in (1..).zip(regions) {
         let settings = tree.dev.join("regions").join(format!("{region}.yaml"));
         let mut configure = cli(tree);
         configure.args(["federation", "region", "configure", "--region", region, "--config"]).arg(settings);
         text_of(&mut configure)?;
-        let ip = format!("127.77.{number}.1");
+        let router = SocketAddr::from((Ipv4Addr::new(127, 77, number, 1), 80));
+        routers.push((region, router));
+        let ip = router.ip().to_string();
         let add = ["routing", "endpoint", "add", "--region", region, "--ip", &ip, "--port", "80"];
         text_of(cli(tree).args(add))?;
     }
     let set = ["routing", "service", "set", "--service", SERVICE, "--host", NAME, "--host", "*"];
     text_of(cli(tree).args(set).args(["--check-path", "/"]))?;
-    say(since, &format!("{NAME} leads to the demo VMs, by every region's router"));
+    for (region, router) in routers {
+        let served = || get(router, Duration::from_secs(2)).is_some();
+        if !wait_until(SERVED, Duration::from_millis(100), served) {
+            return Err(Failure::new(format!("{region}'s router at {router} serves no demo VM")));
+        }
+    }
+    say(since, &format!("every region's router serves the demo VMs as {NAME}"));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Hosts as targets: what each measures (`/metrics/hosts/NAME`), where they all are (`/metrics/targets`, as Prometheus' discovery
 //! over HTTP reads it), and how every target of the federation does (`/api/v1/targets`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dwcp_api::Problem;
@@ -32,12 +33,12 @@ pub async fn answer(api: &Arc<Api>, rest: &str, accept: &str) -> Result<Answered
 
 /// What a host measures now.
 async fn host(api: &Arc<Api>, host: &str, accept: &str) -> Result<Answered, Problem> {
-    let unknown =
-        || Problem::from(&Refusal::new(Code::UnknownHost, format!("this region has no host {host}")));
-    let wanted = (api.region.clone(), host.to_owned());
-    if !hosts(api).await?.contains(&wanted) {
-        return Err(unknown());
-    }
+    let unknown = || {
+        let why = format!("no host {host} is of this region or linked to it");
+        Problem::from(&Refusal::new(Code::UnknownHost, why))
+    };
+    let named = hosts(api).await?.into_iter().filter(|(_, name)| name == host);
+    let wanted = named.min_by_key(|(region, _)| *region != api.region).ok_or_else(unknown)?;
     let silent = |why: &str| {
         Problem::from(
             &Refusal::new(Code::NotReady, format!("{host} does not say what it measures")).because(why),
@@ -52,11 +53,16 @@ async fn host(api: &Arc<Api>, host: &str, accept: &str) -> Result<Answered, Prob
     Ok(Answered { status: StatusCode::OK, media: format.content_type(), body })
 }
 
-async fn hosts(api: &Arc<Api>) -> Result<Vec<HostName>, Problem> {
-    api.node.look(own_hosts).await.ok_or_else(call::stopping)
+/// Those that this process asks for its own store.
+async fn hosts(api: &Arc<Api>) -> Result<BTreeSet<HostName>, Problem> {
+    let own = api.node.look(own_hosts).await.ok_or_else(call::stopping)?;
+    Ok(match &api.hosts {
+        Some(hosts) => hosts.to_ask(own),
+        None => own.into_iter().collect(),
+    })
 }
 
-/// This process and its region's hosts: where each is scraped.
+/// This process and the hosts that it asks: where each is scraped.
 async fn discovery(api: &Arc<Api>) -> Result<Answered, Problem> {
     let address = api.node.look(address).await.ok_or_else(call::stopping)?;
     let target = |path: &str, labels: &[(&str, &str)]| {

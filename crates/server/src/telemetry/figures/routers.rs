@@ -3,6 +3,7 @@
 use dwcp_roles::protocol::{RouterWord, TimesWord};
 use dwcp_telemetry::exposition::Observed;
 use dwcp_telemetry::model::{Bucket, CounterReset, Histogram, Labels};
+use dwcp_telemetry::registry::ZERO_THRESHOLD;
 
 use super::Figures;
 
@@ -38,6 +39,7 @@ fn observed(times: &TimesWord) -> Observed {
         native: Some(Histogram {
             reset: CounterReset::Unknown,
             schema: SCHEMA,
+            zero_threshold: ZERO_THRESHOLD,
             count,
             sum,
             positive: times.buckets.iter().map(bucket).collect(),
@@ -205,6 +207,12 @@ pub fn one() -> RouterWord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_histogram_is_native_before_anything_was_observed() {
+        let empty = observed(&TimesWord::default()).native.expect("a native one");
+        assert_eq!((empty.count, empty.zero_threshold), (0.0, ZERO_THRESHOLD));
+    }
 
     #[test]
     fn a_routers_buckets_are_those_of_prometheus_in_milliseconds() {

@@ -33,7 +33,7 @@ pub async fn keep(hosts: Hosts, node: NodeHandle, store: Intake, every: Duration
         let at_ms = clock::wall_ms();
         // It is stopping.
         let Some(own) = node.look(own_hosts).await else { return };
-        let wanted: BTreeSet<HostName> = own.into_iter().chain(hosts.linked()).collect();
+        let wanted = hosts.to_ask(own);
         let answers = ask_all(&hosts, &wanted).await;
         hosts.remember(&answers, at_ms);
         let vms = answers.values().filter_map(|(answer, _)| answer.as_ref().ok());
