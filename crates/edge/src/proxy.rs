@@ -25,6 +25,7 @@ mod passing;
 mod preface;
 mod record;
 mod refusal;
+mod rest;
 mod sent;
 mod shared;
 mod splice;
@@ -32,6 +33,7 @@ mod sticky;
 mod tls;
 mod turn;
 mod upstream;
+mod watched;
 mod wire;
 
 pub use access_log::{Entry, LogTo};

@@ -29,6 +29,8 @@ mod geo;
 mod marks;
 #[path = "it/passing.rs"]
 mod passing;
+#[path = "it/resting.rs"]
+mod resting;
 #[path = "it/serving.rs"]
 mod serving;
 #[path = "it/stage.rs"]

@@ -32,8 +32,10 @@ const STAY: [&str; 2] = ["slow heads", "half open"];
 const BUSY: &str = "busy";
 /// Connections of one address; the proxy's own limit of one client is never met.
 const OF_ONE: usize = 200;
-/// What a connection may take of the proxy's memory: what was taken once is kept.
+/// What a connection may take of the proxy's memory.
 const OF_ONE_MIB: f64 = 0.064;
+/// Each P99 is the middle one of so many.
+const ROUNDS: usize = 3;
 /// Between two requests of the good client.
 const EVERY: Duration = Duration::from_millis(5);
 /// An address of the loopback network by number, none of them 127.0.0.1.
@@ -88,37 +90,40 @@ fn ask(at: SocketAddr, link: &mut Option<TcpStream>) -> Outcome<()> {
     if answer.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err("not served".into()) }
 }
 
+/// A shield may close all that abuse; without one some of their connections have to `stay`.
+///
 /// # Errors
 /// The good client's P99 or the proxy's memory grew too much, or it was not served.
-pub fn measure(peer: &Peer, seconds: u64) -> Outcome<()> {
+pub fn measure(peer: &Peer, seconds: u64, stay: bool) -> Outcome<()> {
     good(peer.http, 1);
-    let quiet = p99(&good(peer.http, seconds).0);
+    let quiet = steady(peer.http, seconds).p99_ms;
     // Whoever abuses shares this machine's processors: what that costs by itself is no fault of the proxy.
     let busy = abuser(BUSY, peer.http)?;
-    let beside = p99(&good(peer.http, seconds).0);
+    let beside = steady(peer.http, seconds).p99_ms;
     drop(busy);
     let before = peer.process.memory_mib();
     println!(
         "quiet: P99 {quiet:.2} ms, beside processes that only count {beside:.2} ms; memory {before:.1} MiB"
     );
-    let mut wrong = Vec::new();
+    let (mut wrong, mut most) = (Vec::new(), 0);
     for (kind, connections, what) in KINDS {
+        // An allocator keeps what was taken once.
+        most = most.max(connections);
         let abuser = abuser(kind, peer.http)?;
-        let (took, failed) = good(peer.http, seconds);
-        let (here, memory) = (p99(&took), peer.process.memory_mib());
+        let Good { p99_ms: here, asked, failed } = steady(peer.http, seconds);
+        let memory = peer.process.memory_mib();
         let open = established(peer.http);
         println!(
-            "{kind} ({what}; {open} connections): P99 {here:.2} ms ({:.2} of what is usual), {failed} of {} failed, memory {memory:.1} MiB",
-            here / beside,
-            took.len() + failed
+            "{kind} ({what}; {open} connections): P99 {here:.2} ms ({:.2} of what is usual), {failed} of {asked} failed, memory {memory:.1} MiB",
+            here / beside
         );
         if here > 2.0 * beside || failed > 0 {
             wrong.push(format!("{kind}: too slow, or not served"));
         }
-        if memory - before > connections as f64 * OF_ONE_MIB {
+        if memory - before > most as f64 * OF_ONE_MIB {
             wrong.push(format!("{kind}: too much memory"));
         }
-        if STAY.contains(&kind) && open < connections / 2 {
+        if stay && STAY.contains(&kind) && open < connections / 2 {
             wrong.push(format!(
                 "{kind}: {open} of {connections} connections are there; more open files are needed"
             ));
@@ -150,6 +155,23 @@ fn established(at: SocketAddr) -> usize {
 
 fn p99(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(f64::INFINITY)
+}
+
+/// What a good client met.
+struct Good {
+    p99_ms: f64,
+    asked: usize,
+    failed: usize,
+}
+
+/// The middle one of several P99: a machine that others use as well has moments that say nothing of the proxy.
+fn steady(at: SocketAddr, seconds: u64) -> Good {
+    let rounds: Vec<(Vec<f64>, usize)> = (0..ROUNDS).map(|_| good(at, seconds)).collect();
+    let mut p99s: Vec<f64> = rounds.iter().map(|(took, _)| p99(took)).collect();
+    p99s.sort_by(f64::total_cmp);
+    let failed = rounds.iter().map(|(_, failed)| failed).sum();
+    let asked = rounds.iter().map(|(took, _)| took.len()).sum::<usize>() + failed;
+    Good { p99_ms: p99s[ROUNDS / 2], asked, failed }
 }
 
 /// Abuses the proxy until it is killed: `abuse-by KIND ADDRESS`.

@@ -94,7 +94,7 @@ fn idle(peer: &Peer) -> Outcome<f64> {
     for _ in 0..IDLE {
         all.push(asked(peer.http)?);
     }
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(3));
     Ok((peer.process.memory_mib() - before) * 10_000.0 / IDLE as f64)
 }
 

@@ -8,11 +8,14 @@ use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dwcp_decide::ddos::GuardPolicy;
 use dwcp_decide::route::{EndpointRow, Place, RegionRow, ServiceRow, Table};
-use dwcp_edge::guard::Open;
+use dwcp_edge::guard::{Guard, Open};
 use dwcp_edge::proxy::{self, Certificates, Limits, Placing, ProxyConfig};
 use dwcp_edge::routes::Current;
+use dwcp_edge::shield::{Secrets, Setup, Shield};
 
 #[path = "abuse.rs"]
 mod abuse;
@@ -24,6 +27,9 @@ mod peers;
 use peers::Peer;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// As a router's shield.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
 
 struct TempFolder(PathBuf);
 
@@ -41,12 +47,34 @@ impl Placing for Nowhere {
     }
 }
 
-/// The proxy alone, until its input ends: `serve ENDPOINT HTTP HTTPS FOLDER`.
+/// The shield of a router as it is without a policy, at its work.
+fn shield() -> Arc<Shield> {
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let shield = Arc::new(Shield::new(Setup {
+        router: "bench".to_owned(),
+        policy: GuardPolicy::default(),
+        secrets: Secrets { current: [3; 32], previous: None },
+        seed: 5,
+        geo: Box::new(|_| Default::default()),
+        clock: Box::new(clock),
+    }));
+    let watched = Arc::clone(&shield);
+    std::thread::spawn(move || {
+        loop {
+            watched.turn();
+            std::thread::sleep(WATCH_EVERY);
+        }
+    });
+    shield
+}
+
+/// The proxy, alone or behind a shield, until its input ends: `serve ENDPOINT HTTP HTTPS FOLDER [shielded]`.
 #[tokio::main(worker_threads = 2)]
 async fn serve(words: &[String]) -> Outcome<()> {
-    let [endpoint, http, https, folder] = words else {
-        return Err("serve ENDPOINT HTTP HTTPS FOLDER".into());
+    let [endpoint, http, https, folder, shielded @ ..] = words else {
+        return Err("serve ENDPOINT HTTP HTTPS FOLDER [shielded]".into());
     };
+    let guard: Arc<dyn Guard> = if shielded.is_empty() { Arc::new(Open) } else { shield() };
     let endpoint = EndpointRow {
         id: "vm_1".to_owned(),
         name: "one".to_owned(),
@@ -85,7 +113,7 @@ async fn serve(words: &[String]) -> Outcome<()> {
     };
     let (certificates, _) = Certificates::open(folder)?;
     let current = Arc::new(Current::new(table));
-    let _proxy = proxy::start(config, current, Arc::new(Open), certificates, Arc::new(Nowhere)).await?;
+    let _proxy = proxy::start(config, current, guard, certificates, Arc::new(Nowhere)).await?;
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     Ok(())
 }
@@ -123,8 +151,15 @@ fn main() -> Outcome<()> {
     let endpoint = free()?;
     let _endpoint = peers::endpoint(&folder.0, endpoint)?;
     if words.first().is_some_and(|word| word == "abuse") {
-        let own = Peer::start(peers::NAMES[0], &folder.0, endpoint, free()?, free()?)?;
-        return abuse::measure(&own.ok_or("our own proxy is always here")?, seconds);
+        let mut wrong = String::new();
+        for (name, stay) in [(peers::NAMES[0], true), (peers::SHIELDED, false)] {
+            println!("{name}:");
+            let own = Peer::start(name, &folder.0, endpoint, free()?, free()?)?;
+            if let Err(why) = abuse::measure(&own.ok_or("our own proxy is always here")?, seconds, stay) {
+                wrong.push_str(&format!("{name}: {why}\n"));
+            }
+        }
+        return if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) };
     }
     let mut figures = Vec::new();
     for name in peers::NAMES {

@@ -10,6 +10,8 @@ use crate::Outcome;
 /// A proxy may take so long until it listens.
 const WAIT: Duration = Duration::from_secs(10);
 /// Ours first: the others are compared with it.
+/// The proxy behind the shield that a router has.
+pub const SHIELDED: &str = "shielded";
 pub const NAMES: [&str; 3] = ["dwcp", "nginx", "haproxy"];
 
 /// A process with its children; it ends with this.
@@ -123,11 +125,12 @@ impl Peer {
     ) -> Outcome<Option<Peer>> {
         let base = folder.display();
         let process = match name {
-            "dwcp" => {
+            "dwcp" | SHIELDED => {
                 let own = std::env::current_exe()?.display().to_string();
                 let words = [endpoint.to_string(), http.to_string(), https.to_string(), base.to_string()];
-                let words: Vec<&str> =
+                let mut words: Vec<&str> =
                     std::iter::once("serve").chain(words.iter().map(|word| &**word)).collect();
+                words.extend((name == SHIELDED).then_some(SHIELDED));
                 Process::start(&own, &words)?
             }
             "nginx" => {

@@ -24,6 +24,8 @@ use super::wire::Wire;
 const BACKLOG: u32 = 4096;
 /// A pause when the system has no more sockets, ms.
 const PAUSE_MS: u64 = 50;
+/// So many are accepted at a time, then those that are there have their turn: a storm of connections is no burden to them.
+const AT_ONCE: u32 = 8;
 
 /// What is spoken at a socket.
 #[derive(Clone)]
@@ -46,12 +48,19 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts, until the end.
 pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener, door: Door) {
     let mut end = std::pin::pin!(shared.leaving());
+    let mut accepted: u32 = 0;
     loop {
         tokio::select! {
             biased;
             () = end.as_mut() => return,
             came = listener.accept() => match came {
-                Ok((tcp, peer)) => came_in(&shared, tcp, peer, &door),
+                Ok((tcp, peer)) => {
+                    came_in(&shared, tcp, peer, &door);
+                    accepted = accepted.wrapping_add(1);
+                    if accepted.is_multiple_of(AT_ONCE) {
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Err(error) if is_of_one(&error) => {}
                 Err(_) => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
             },
@@ -133,12 +142,13 @@ fn let_in(shared: Arc<Shared>, slot: Slot, wire: Wire, caller: Caller, door: Doo
 async fn serve(shared: Arc<Shared>, line: Line, wire: Wire, caller: Caller, door: Door) {
     match door {
         Door::Http => Conversation::new(&shared, line, false, caller.trusted).http1(wire).await,
-        Door::Https(config) => tls::serve(shared, line, wire, caller, config).await,
+        // In boxes of their own: most connections wait and should take no more than that needs.
+        Door::Https(config) => Box::pin(tls::serve(shared, line, wire, caller, config)).await,
         Door::Tcp(port) => {
             let routes = shared.current.routes();
             let services = routes.table.services.iter();
             if let Some(service) = passing::at_port(services, port) {
-                passing::carry(&shared, &line, wire, caller, (routes, service)).await;
+                Box::pin(passing::carry(&shared, &line, wire, caller, (routes, service))).await;
             }
         }
     }

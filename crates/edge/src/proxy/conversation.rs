@@ -1,8 +1,9 @@
 //! A connection that speaks HTTP.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dwcp_decide::route::Place;
@@ -13,10 +14,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::line::{Due, Line, Watched};
+use super::line::{Due, Line, REST_MS};
 use super::pace::Paces;
+use super::rest;
 use super::shared::{Closing, Shared};
 use super::turn;
+use super::watched::{Socket, Watched};
 
 /// HTTP/2's windows, bytes: of one request's body, and of all of a connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -25,7 +28,7 @@ const CONNECTION_WINDOW: u32 = 512 * 1024;
 const BUFFER: usize = 128 * 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 /// How long an orderly end may take when nothing is under way, ms.
-const FAREWELL_MS: u64 = 1_000;
+pub(super) const FAREWELL_MS: u64 = 1_000;
 
 /// What all requests of a connection have in common.
 pub(super) struct Conversation {
@@ -65,14 +68,23 @@ impl Conversation {
     {
         let talk = Arc::new(self);
         let limits = &talk.shared.limits;
-        let io = Watched::http1(io, Arc::clone(&talk.line), limits.header_bytes);
+        let mut socket = Socket::http1(io, limits.header_bytes);
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(None::<Duration>);
         builder.max_headers(limits.headers).max_header_size(limits.header_bytes).max_buf_size(BUFFER);
-        let turns = Arc::clone(&talk);
-        let service = service_fn(move |request| turn::take(Arc::clone(&turns), request));
-        let conn = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
-        run(&talk, conn, |conn| conn.graceful_shutdown()).await;
+        while rest::until_a_request(&talk, &mut socket).await {
+            let lent = Arc::new(Mutex::new(socket));
+            let io = TokioIo::new(Watched::new(Arc::clone(&lent), Arc::clone(&talk.line)));
+            let turns = Arc::clone(&talk);
+            let service = service_fn(move |request| turn::take(Arc::clone(&turns), request));
+            let conn = Box::pin(builder.serve_connection(io, service).with_upgrades());
+            if run(&talk, conn, |conn| conn.graceful_shutdown()).await == Ran::Ended {
+                return;
+            }
+            let Some(back) = Arc::into_inner(lent) else { return };
+            socket = back.into_inner().unwrap_or_else(PoisonError::into_inner);
+            talk.shared.counts.rested.fetch_add(1, Relaxed);
+        }
     }
 
     /// Serves HTTP/2 until its end.
@@ -83,7 +95,8 @@ impl Conversation {
         self.http2 = true;
         let talk = Arc::new(self);
         let limits = &talk.shared.limits;
-        let io = Watched::http2(io, Arc::clone(&talk.line));
+        let socket = Arc::new(Mutex::new(Socket::http2(io, &talk.line)));
+        let io = Watched::new(socket, Arc::clone(&talk.line));
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -96,7 +109,7 @@ impl Conversation {
             .max_send_buf_size(SEND_BUFFER);
         let turns = Arc::clone(&talk);
         let service = service_fn(move |request| turn::take(Arc::clone(&turns), request));
-        let conn = builder.serve_connection(TokioIo::new(io), service);
+        let conn = Box::pin(builder.serve_connection(TokioIo::new(io), service));
         run(&talk, conn, |conn| conn.graceful_shutdown()).await;
     }
 
@@ -107,26 +120,46 @@ impl Conversation {
         }
         self.line.due(limits)
     }
+
+    /// HTTP/2 is never without its parser: it has more to say than requests.
+    fn rests(&self) -> bool {
+        !self.http2 && self.line.rests()
+    }
+
+    /// How long it may be until the connection is looked at, of so many ms.
+    fn at_most(&self, wait_ms: u64) -> u64 {
+        if self.http2 { wait_ms } else { wait_ms.min(REST_MS) }
+    }
 }
 
-/// Drives a connection, and ends it when it is time.
-async fn run<C: Future>(talk: &Conversation, conn: C, farewell: impl Fn(std::pin::Pin<&mut C>)) {
-    let mut conn = std::pin::pin!(conn);
+#[derive(Debug, PartialEq, Eq)]
+enum Ran {
+    Ended,
+    /// It waits for its next request; nothing of it is with the parser.
+    Rests,
+}
+
+/// Drives a connection, and ends it when it is time or when it rests.
+async fn run<C: Future>(talk: &Conversation, mut conn: Pin<Box<C>>, farewell: impl Fn(Pin<&mut C>)) -> Ran {
     let mut closing = talk.shared.closing.clone();
     let first_ms = talk.shared.limits.header_ms.min(talk.shared.limits.idle_ms);
-    let mut timer = std::pin::pin!(tokio::time::sleep(Duration::from_millis(first_ms)));
+    let mut timer = std::pin::pin!(tokio::time::sleep(Duration::from_millis(talk.at_most(first_ms))));
     let mut leaving = false;
-    if *closing.borrow_and_update() != Closing::No {
-        farewell(conn.as_mut());
-    }
+    let mut ends = *closing.borrow_and_update() != Closing::No;
     loop {
         tokio::select! {
             biased;
-            _ = conn.as_mut() => return,
+            _ = conn.as_mut() => return Ran::Ended,
+            // After it has read what it begins with.
+            () = std::future::ready(()), if ends => {
+                ends = false;
+                farewell(conn.as_mut());
+            }
             () = timer.as_mut() => {
                 let wait_ms = match talk.due() {
-                    Due::Later(wait_ms) => wait_ms,
-                    Due::Idle if leaving => return,
+                    Due::Later(_) if !leaving && talk.rests() => return Ran::Rests,
+                    Due::Later(wait_ms) => talk.at_most(wait_ms),
+                    Due::Idle if leaving => return Ran::Ended,
                     Due::Idle => {
                         leaving = true;
                         farewell(conn.as_mut());
@@ -134,14 +167,14 @@ async fn run<C: Future>(talk: &Conversation, conn: C, farewell: impl Fn(std::pin
                     }
                     Due::Cut => {
                         talk.line.admitted.slow.store(1, Relaxed);
-                        return;
+                        return Ran::Ended;
                     }
                 };
                 timer.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms));
             }
             changed = closing.changed() => {
                 if changed.is_err() || *closing.borrow() == Closing::Now {
-                    return;
+                    return Ran::Ended;
                 }
                 farewell(conn.as_mut());
             }

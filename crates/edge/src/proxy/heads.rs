@@ -48,6 +48,8 @@ pub(super) struct Heads {
     /// The beginning of a line whose end has not come yet.
     line: Vec<u8>,
     most: usize,
+    /// Heads that came whole.
+    whole: u64,
 }
 
 type Checked<T = ()> = Result<T, &'static str>;
@@ -55,7 +57,7 @@ type Checked<T = ()> = Result<T, &'static str>;
 impl Heads {
     /// Heads of at most so many bytes.
     pub fn new(most: usize) -> Heads {
-        Heads { at: At::Between, head: Head::default(), line: Vec::new(), most }
+        Heads { at: At::Between, head: Head::default(), line: Vec::new(), most, whole: 0 }
     }
 
     /// Nothing is looked at any more.
@@ -70,6 +72,11 @@ impl Heads {
             At::RequestLine | At::Field => Part::Head,
             _ => Part::Body,
         }
+    }
+
+    /// How many heads came whole.
+    pub fn ended(&self) -> u64 {
+        self.whole
     }
 
     /// More bytes came.
@@ -218,6 +225,7 @@ impl Heads {
             return Err("no Host");
         }
         self.head.bytes = 0;
+        self.whole += 1;
         self.at = match head.length {
             _ if head.chunked => At::ChunkSize,
             Some(0) | None => At::Between,

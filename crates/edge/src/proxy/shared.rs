@@ -35,6 +35,8 @@ pub struct Counts {
     pub malformed: AtomicU64,
     /// Connections that were cut off because the client was too slow.
     pub slow: AtomicU64,
+    /// How often a connection of HTTP/1 that was quiet gave its parser away.
+    pub rested: AtomicU64,
     /// TLS handshakes that came to nothing.
     pub handshakes_failed: AtomicU64,
     /// Requests for names that no service has.

@@ -51,5 +51,5 @@ pub(super) async fn serve(
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2".as_slice());
     let talk = Conversation::new(&shared, line, true, caller.trusted);
-    if http2 { talk.http2(stream).await } else { talk.http1(stream).await }
+    if http2 { Box::pin(talk.http2(stream)).await } else { talk.http1(stream).await }
 }

@@ -1,0 +1,51 @@
+//! A connection of HTTP/1 before its first request and between two: a socket, and no parser with its buffers of 16 KiB.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::conversation::{Conversation, FAREWELL_MS};
+use super::line::Due;
+use super::watched::{Came, Socket};
+
+/// Waits until there is something to parse. False: the connection is over.
+pub(super) async fn until_a_request<T>(talk: &Conversation, socket: &mut Socket<T>) -> bool
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut leaving = pin!(talk.shared.leaving());
+    let limits = &talk.shared.limits;
+    let mut timer = pin!(sleep(Duration::from_millis(limits.header_ms.min(limits.idle_ms))));
+    loop {
+        tokio::select! {
+            biased;
+            came = poll_fn(|cx| socket.poll_more(cx, &talk.line)) => match came {
+                Came::Part => {}
+                Came::Request => return true,
+                Came::End => return false,
+            },
+            () = leaving.as_mut() => {
+                // What has begun to come is still answered.
+                if !socket.is_read() {
+                    return true;
+                }
+                break;
+            }
+            () = timer.as_mut() => match talk.line.due(limits) {
+                Due::Later(wait_ms) => timer.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms)),
+                Due::Idle => break,
+                Due::Cut => {
+                    talk.line.admitted.slow.store(1, Relaxed);
+                    return false;
+                }
+            },
+        }
+    }
+    // Whether or not the other side hears it.
+    let _ = timeout(Duration::from_millis(FAREWELL_MS), socket.io.shutdown()).await;
+    false
+}
