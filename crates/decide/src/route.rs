@@ -42,8 +42,9 @@ pub trait Live {
     fn open(&self, endpoint: u32) -> u32;
     /// What a region's endpoints come to.
     fn region(&self, region: u16) -> Sums;
-    /// [`Sums::ready`] of all regions.
-    fn ready(&self) -> u32;
+    /// Endpoints of all regions that count ([`Sums::ready`] where all is well) and that nobody has to doubt: those that are up,
+    /// and those that requests found dead. Checks alone may be what is wrong.
+    fn undoubted(&self) -> u32;
 }
 
 /// What a router sees of a service's endpoints in one region, together.

@@ -25,6 +25,8 @@ struct Seat {
     region: u16,
     /// It serves by the facts and takes new clients.
     counted: bool,
+    /// Requests found it dead, and not checks alone.
+    dead: bool,
 }
 
 /// What endpoints are up, and how many by region.
@@ -35,6 +37,8 @@ struct Counts {
     /// By region: ready, up.
     regions: Vec<[AtomicU32; 2]>,
     ready: AtomicU32,
+    /// Those that count and that requests found dead.
+    dead: AtomicU32,
 }
 
 impl Counts {
@@ -43,6 +47,7 @@ impl Counts {
             up: (0..endpoints.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             regions: (0..regions).map(|_| Default::default()).collect(),
             ready: AtomicU32::new(0),
+            dead: AtomicU32::new(0),
         }
     }
 
@@ -57,7 +62,23 @@ impl Seat {
     }
 
     /// Called with the seat held, so that nothing is counted twice.
-    fn set_up(&self, up: bool) {
+    fn set_dead(&mut self, dead: bool) {
+        if std::mem::replace(&mut self.dead, dead) == dead || !self.counted {
+            return;
+        }
+        let count = &self.counts.dead;
+        if dead {
+            count.fetch_add(1, Relaxed)
+        } else {
+            count.fetch_sub(1, Relaxed)
+        };
+    }
+
+    /// As [`Seat::set_dead`].
+    fn set_up(&mut self, up: bool) {
+        if up {
+            self.set_dead(false);
+        }
         let Some(bits) = self.counts.up.get(self.at as usize / 64) else { return };
         let bit = 1 << (self.at % 64);
         let was = if up { bits.fetch_or(bit, Relaxed) } else { bits.fetch_and(!bit, Relaxed) };
@@ -118,12 +139,13 @@ impl Pool {
         let seen = service.endpoints.iter().zip(0..).map(|(row, at)| {
             let region = table.regions.get(row.region as usize).map_or("", |region| &region.region);
             let key = (&*service.name, region, &*row.id, row.address);
-            let seat =
-                Seat { counts: counts.clone(), at, region: row.region, counted: row.serves && !row.draining };
+            let counted = row.serves && !row.draining;
+            let mut seat = Seat { counts: counts.clone(), at, region: row.region, counted, dead: false };
             match before.endpoints.get(&key) {
                 Some(seen) => {
                     let mut held = seen.seat.lock().unwrap_or_else(PoisonError::into_inner);
                     seat.set_up(held.is_up());
+                    seat.set_dead(held.dead);
                     *held = seat;
                     Arc::clone(seen)
                 }
@@ -157,10 +179,22 @@ impl Pool {
         Some(UnderWay { seen, region })
     }
 
-    /// A check or a request found an endpoint well or not. Counts in the newest table, whichever this pool is of.
+    /// A check found an endpoint well or not. Counts in the newest table, whichever this pool is of.
     pub fn set_up(&self, endpoint: u32, up: bool) {
+        self.with_seat(endpoint, |seat| seat.set_up(up));
+    }
+
+    /// Requests found an endpoint dead. Counts as [`Pool::set_up`].
+    pub fn set_dead(&self, endpoint: u32) {
+        self.with_seat(endpoint, |seat| {
+            seat.set_up(false);
+            seat.set_dead(true);
+        });
+    }
+
+    fn with_seat(&self, endpoint: u32, change: impl FnOnce(&mut Seat)) {
         if let Some(seen) = self.seen.get(endpoint as usize) {
-            seen.seat.lock().unwrap_or_else(PoisonError::into_inner).set_up(up);
+            change(&mut seen.seat.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 }
@@ -180,8 +214,35 @@ impl Live for Pool {
         Sums { ready: of(0), up: of(1), open: self.open.get(at).map_or(0, |open| open.load(Relaxed)) }
     }
 
-    fn ready(&self) -> u32 {
-        self.counts.ready.load(Relaxed)
+    fn undoubted(&self) -> u32 {
+        self.counts.ready.load(Relaxed) + self.counts.dead.load(Relaxed)
+    }
+}
+
+/// A pool as if nothing were up in one region.
+pub(crate) struct Without<'a> {
+    pub pool: &'a Pool,
+    pub region: u16,
+}
+
+impl Live for Without<'_> {
+    fn is_up(&self, endpoint: u32) -> bool {
+        self.pool.region.get(endpoint as usize).is_some_and(|region| *region != self.region)
+            && self.pool.is_up(endpoint)
+    }
+
+    fn open(&self, endpoint: u32) -> u32 {
+        self.pool.open(endpoint)
+    }
+
+    fn region(&self, region: u16) -> Sums {
+        let sums = self.pool.region(region);
+        if region == self.region { Sums { open: sums.open, ..Sums::default() } } else { sums }
+    }
+
+    /// The region is no matter of doubt.
+    fn undoubted(&self) -> u32 {
+        u32::MAX
     }
 }
 
@@ -203,7 +264,7 @@ impl Drop for UnderWay {
 mod tests {
     use super::*;
     use crate::routes::Current;
-    use dwcp_decide::route::{EndpointRow, RegionRow};
+    use dwcp_decide::route::{Client, EndpointRow, RegionRow};
 
     fn table(endpoints: &[&str]) -> Table {
         let row = |id: &&str| EndpointRow {
@@ -250,12 +311,58 @@ mod tests {
         current.replace(next);
         let pool = &current.routes().pools[0];
         assert_eq!(
-            (pool.is_up(0), pool.region(0), pool.ready()),
+            (pool.is_up(0), pool.region(0), pool.undoubted()),
             (false, Sums { ready: 1, up: 2, open: 0 }, 1)
         );
         old.pools[0].set_up(1, false);
         old.pools[0].set_up(0, true);
-        assert_eq!((pool.is_up(0), pool.is_up(1), pool.ready()), (true, false, 1));
+        assert_eq!((pool.is_up(0), pool.is_up(1), pool.undoubted()), (true, false, 1));
         assert_eq!(pool.region(0), Sums { ready: 1, up: 2, open: 0 });
+    }
+
+    #[test]
+    fn who_requests_found_dead_is_not_doubted_until_it_is_well_again() {
+        let current = Current::new(table(&["a", "b", "c"]));
+        let old = current.routes();
+        old.pools[0].set_up(0, false);
+        assert_eq!(old.pools[0].undoubted(), 2, "checks alone");
+        old.pools[0].set_dead(0);
+        old.pools[0].set_dead(1);
+        assert_eq!((old.pools[0].undoubted(), old.pools[0].region(0).ready), (3, 1));
+        current.replace(table(&["b", "c"]));
+        let pool = &current.routes().pools[0];
+        assert_eq!((pool.is_up(0), pool.undoubted()), (false, 2), "also in the next table");
+        pool.set_up(0, false);
+        assert_eq!(pool.undoubted(), 2, "a check that says so too");
+        pool.set_up(0, true);
+        pool.set_up(0, false);
+        assert_eq!(pool.undoubted(), 1, "it was well meanwhile");
+    }
+
+    #[test]
+    fn the_last_try_leaves_the_region_where_the_others_failed_when_another_one_is_well() {
+        let mut all = table(&["a", "b", "c", "d"]);
+        let region = |name: &str, rtt_ms| RegionRow {
+            region: name.into(),
+            takes_part: true,
+            traffic_percent: 100,
+            health: Some(100),
+            rtt_ms: Some(rtt_ms),
+            ..RegionRow::default()
+        };
+        all.regions = vec![region("here", 0), region("there", 90)];
+        all.services[0].endpoints[3].region = 1;
+        let current = Current::new(all);
+        let routes = current.routes();
+        let last = |key, tried: &[u32]| {
+            let client = Client { key, place: None, pinned: None };
+            current.choose_last(&routes, 0, &client, tried).map(|choice| choice.endpoint)
+        };
+        for key in 0..50 {
+            assert_eq!(last(key, &[0, 1]), Some(3));
+            assert!(last(key, &[0, 3]).is_some_and(|at| at == 1 || at == 2), "it is not of one region only");
+        }
+        routes.pools[0].set_up(3, false);
+        assert_eq!(last(0, &[0, 1]), Some(2), "nothing is well elsewhere");
     }
 }

@@ -9,7 +9,7 @@ use dwcp_decide::route::{Choice, Client, Explained, Live as _, Plan, Table, Why}
 
 use crate::figures::Figures;
 use crate::names::{Names, Reach};
-use crate::pool::Before;
+use crate::pool::{Before, Without};
 pub use crate::pool::{Pool, UnderWay};
 use crate::remembered::Remembered;
 
@@ -129,6 +129,25 @@ impl Current {
         let choice = self.choose(routes, service, client, &[])?;
         self.remembered.note(key, choice.region, (now_s, policy.cache_ttl_ms.div_ceil(1_000)));
         Some(choice)
+    }
+
+    /// Where a client goes whose last try this is: not into the region in which all others failed, while another one has an
+    /// endpoint that is up.
+    pub fn choose_last(
+        &self,
+        routes: &Routes,
+        service: usize,
+        client: &Client,
+        tried: &[u32],
+    ) -> Option<Choice> {
+        let (pool, row) = (routes.pools.get(service)?, routes.table.services.get(service)?);
+        let mut regions = tried.iter().filter_map(|at| Some(row.endpoints.get(*at as usize)?.region));
+        let first = regions.next().filter(|first| regions.all(|region| region == *first));
+        let elsewhere = first.and_then(|region| {
+            let choice = routes.plan.choose(service, client, &Without { pool, region }, tried)?;
+            (choice.region != region && pool.is_up(choice.endpoint)).then_some(choice)
+        });
+        elsewhere.or_else(|| self.choose(routes, service, client, tried))
     }
 
     /// Where a client goes, as [`Plan::choose`]; how long that took is counted.

@@ -28,7 +28,7 @@ impl Live for Seen {
         Sums { ready, up, open }
     }
 
-    fn ready(&self) -> u32 {
+    fn undoubted(&self) -> u32 {
         self.ready.load(Relaxed)
     }
 }

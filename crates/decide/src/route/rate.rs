@@ -109,7 +109,7 @@ impl Plan {
     /// True when so few endpoints are up that the router rather doubts what it sees.
     pub(super) fn is_in_doubt(&self, service: &ServicePart, live: &dyn Live) -> bool {
         let least = u64::from(service.counted) * u64::from(self.policy.doubt_below_percent);
-        u64::from(live.ready()) * 100 < least
+        u64::from(live.undoubted()) * 100 < least
     }
 
     /// Every region that has endpoints, by region.

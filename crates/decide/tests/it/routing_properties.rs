@@ -70,7 +70,7 @@ fn asking() -> impl Strategy<Value = (Client, Vec<u32>)> {
 fn is_well(net: &Net, at: u32) -> bool {
     let rows = &net.table.services[0].endpoints;
     let counted = rows.iter().filter(|row| row.serves && !row.draining).count();
-    let doubt = (dwcp_decide::route::Live::ready(net) as usize) * 100
+    let doubt = (dwcp_decide::route::Live::undoubted(net) as usize) * 100
         < counted * net.table.policy.doubt_below_percent as usize;
     if doubt { rows[at as usize].serves } else { !net.down.contains(&at) }
 }

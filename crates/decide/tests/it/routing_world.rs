@@ -116,7 +116,7 @@ impl Live for Net {
         sums
     }
 
-    fn ready(&self) -> u32 {
+    fn undoubted(&self) -> u32 {
         (0..self.table.regions.len() as u16).map(|region| self.region(region).ready).sum()
     }
 }

@@ -180,8 +180,12 @@ impl Trip<'_> {
     async fn run(&mut self, record: &mut Record) -> Result<(Response<Incoming>, Conn, Choice), Refusal> {
         let shared = &self.talk.shared;
         loop {
-            let choice =
-                shared.current.choose(&self.errand.routes, self.errand.service, &self.client, &self.tried);
+            let (routes, service) = (&self.errand.routes, self.errand.service);
+            let choice = if self.tried.len() + 1 == ENDPOINTS {
+                shared.current.choose_last(routes, service, &self.client, &self.tried)
+            } else {
+                shared.current.choose(routes, service, &self.client, &self.tried)
+            };
             let Some(choice) = choice.filter(|choice| !self.tried.contains(&choice.endpoint)) else {
                 let reason = "no endpoint of the service is left";
                 return Err(Refusal::later(StatusCode::SERVICE_UNAVAILABLE, reason, 1));

@@ -28,7 +28,7 @@ const FIRST_LINE: usize = 16;
 pub(super) fn failed(shared: &Shared, pool: &Pool, endpoint: u32, address: SocketAddr) {
     let limits = &shared.limits;
     if shared.failures.failed(address, shared.now_ms(), limits.failures, limits.down_ms) {
-        pool.set_up(endpoint, false);
+        pool.set_dead(endpoint);
     }
 }
 

@@ -59,7 +59,11 @@ pub(super) async fn carry(
     let client = Client { key: spread(ip, port), place: shared.placing.place(ip), pinned: None };
     let mut tried: Vec<u32> = Vec::new();
     while tried.len() < ENDPOINTS {
-        let choice = shared.current.choose(&routes, service, &client, &tried);
+        let choice = if tried.len() + 1 == ENDPOINTS {
+            shared.current.choose_last(&routes, service, &client, &tried)
+        } else {
+            shared.current.choose(&routes, service, &client, &tried)
+        };
         let Some(choice) = choice.filter(|choice| !tried.contains(&choice.endpoint)) else { return };
         let Some(endpoint) = row.endpoints.get(choice.endpoint as usize) else { return };
         let Some(_under_way) = pool.begin(choice.endpoint) else { return };

@@ -174,7 +174,7 @@ async fn ten_thousand_endpoints_are_looked_at_by_few_hands() {
     until("a thousand were looked at", || stage.proxy.counts().checks.load(Relaxed) > 1_000).await;
     let after = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     assert!(after < before + 1_000, "{before} tasks, then {after}");
-    assert_eq!(stage.current.routes().pools[0].ready(), 10_000);
+    assert_eq!(stage.current.routes().pools[0].up(), 10_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,4 +192,25 @@ async fn who_is_well_in_another_region_is_looked_at_more_seldom() {
     let before = checks();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(checks(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_requests_found_most_endpoints_dead_the_one_that_lives_serves() {
+    let shop = Endpoint::start("shop").await;
+    let mut row = service("shop", &[&shop]);
+    for number in 0..4 {
+        row.endpoints.push(endpoint(&format!("vm_dead_{number}"), nobody().await));
+    }
+    let stage = Stage::with(vec![row], Folder::new(), without_checks()).await;
+    for _ in 0..100 {
+        if stage.current.routes().pools[0].up() == 1 {
+            break;
+        }
+        stage.get("shop.test", "/").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(stage.current.routes().pools[0].up(), 1);
+    for _ in 0..50 {
+        assert_eq!(stage.get("shop.test", "/").await.status, 200);
+    }
 }
