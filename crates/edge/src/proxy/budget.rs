@@ -30,8 +30,9 @@ impl Budgets {
         let requests = counts.map(|count| count.load(Relaxed)).sum();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if !buckets.contains_key(service) {
-            let full = Bucket { tokens: A_SECOND, at_ms: now_ms, requests };
-            buckets.insert(service.to_owned(), full);
+            // What went well before anything failed has saved up as well.
+            let first = Bucket { tokens: A_SECOND, at_ms: now_ms, requests: 0 };
+            buckets.insert(service.to_owned(), first);
         }
         let Some(bucket) = buckets.get_mut(service) else { return false };
         bucket.take(requests, now_ms)
