@@ -56,6 +56,15 @@ impl Counts {
     }
 }
 
+/// One more, or one less.
+fn count(of: &AtomicU32, more: bool) {
+    if more {
+        of.fetch_add(1, Relaxed)
+    } else {
+        of.fetch_sub(1, Relaxed)
+    };
+}
+
 impl Seat {
     fn is_up(&self) -> bool {
         self.counts.is_up(self.at)
@@ -66,12 +75,7 @@ impl Seat {
         if std::mem::replace(&mut self.dead, dead) == dead || !self.counted {
             return;
         }
-        let count = &self.counts.dead;
-        if dead {
-            count.fetch_add(1, Relaxed)
-        } else {
-            count.fetch_sub(1, Relaxed)
-        };
+        count(&self.counts.dead, dead);
     }
 
     /// As [`Seat::set_dead`].
@@ -85,13 +89,12 @@ impl Seat {
         if (was & bit != 0) == up {
             return;
         }
-        let count = |of: &AtomicU32| if up { of.fetch_add(1, Relaxed) } else { of.fetch_sub(1, Relaxed) };
         let region = self.counts.regions.get(self.region as usize);
         if let Some([ready, all]) = region {
-            count(all);
+            count(all, up);
             if self.counted {
-                count(ready);
-                count(&self.counts.ready);
+                count(ready, up);
+                count(&self.counts.ready, up);
             }
         }
     }
@@ -356,7 +359,7 @@ mod tests {
         let routes = current.routes();
         let last = |key, tried: &[u32]| {
             let client = Client { key, place: None, pinned: None };
-            current.choose_last(&routes, 0, &client, tried).map(|choice| choice.endpoint)
+            current.choose_next(&routes, 0, &client, tried).map(|choice| choice.endpoint)
         };
         for key in 0..50 {
             assert_eq!(last(key, &[0, 1]), Some(3));

@@ -77,6 +77,9 @@ impl Routes {
     }
 }
 
+/// How many endpoints a request or a connection is tried at, at most.
+pub const TRIES: usize = 3;
+
 /// The routes in force. Everybody reads them; who keeps the table replaces them.
 pub struct Current {
     routes: RwLock<Arc<Routes>>,
@@ -131,9 +134,9 @@ impl Current {
         Some(choice)
     }
 
-    /// Where a client goes whose last try this is: not into the region in which all others failed, while another one has an
-    /// endpoint that is up.
-    pub fn choose_last(
+    /// Where a request or a connection is tried next, [`TRIES`] times at most, after those in `tried` failed; none: nothing is left.
+    /// The last try is not for the region in which all others failed, while another one has an endpoint that is up.
+    pub fn choose_next(
         &self,
         routes: &Routes,
         service: usize,
@@ -142,19 +145,28 @@ impl Current {
     ) -> Option<Choice> {
         let (pool, row) = (routes.pools.get(service)?, routes.table.services.get(service)?);
         let mut regions = tried.iter().filter_map(|at| Some(row.endpoints.get(*at as usize)?.region));
-        let first = regions.next().filter(|first| regions.all(|region| region == *first));
-        let elsewhere = first.and_then(|region| {
+        let is_last = tried.len() + 1 == TRIES;
+        let failed = regions.next().filter(|first| is_last && regions.all(|region| region == *first));
+        let elsewhere = || {
+            let region = failed?;
             let choice = routes.plan.choose(service, client, &Without { pool, region }, tried)?;
             (choice.region != region && pool.is_up(choice.endpoint)).then_some(choice)
-        });
-        elsewhere.or_else(|| self.choose(routes, service, client, tried))
+        };
+        let choice =
+            self.counted(|| elsewhere().or_else(|| routes.plan.choose(service, client, pool, tried)));
+        choice.filter(|choice| !tried.contains(&choice.endpoint))
     }
 
-    /// Where a client goes, as [`Plan::choose`]; how long that took is counted.
+    /// Where a client goes, as [`Plan::choose`].
     pub fn choose(&self, routes: &Routes, service: usize, client: &Client, not: &[u32]) -> Option<Choice> {
-        let begun = Instant::now();
         let pool = routes.pools.get(service)?;
-        let choice = routes.plan.choose(service, client, pool, not);
+        self.counted(|| routes.plan.choose(service, client, pool, not))
+    }
+
+    /// How long a decision took is counted.
+    fn counted(&self, decide: impl FnOnce() -> Option<Choice>) -> Option<Choice> {
+        let begun = Instant::now();
+        let choice = decide();
         self.figures.decisions.took(begun.elapsed());
         if choice.is_some_and(|choice| choice.why == Why::Spilled) {
             self.figures.spilled.fetch_add(1, Relaxed);

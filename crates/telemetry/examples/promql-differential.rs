@@ -127,7 +127,7 @@ fn compare_one(
         let text =
             text.replace("start()", &second(moments.start_ms)).replace("end()", &second(moments.end_ms));
         let steps = moments.each().map(|moment| server.ask(&text, moment)).collect::<Result<Vec<_>, _>>()?;
-        compare::joined(steps.into_iter())
+        compare::joined(steps)
     } else {
         server.ask(text, moments)?
     };

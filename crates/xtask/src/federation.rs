@@ -113,7 +113,12 @@ pub fn api_address(number: usize) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(127, 77, number, 1), API_PORT))
 }
 
-/// The same as `dwcp-cli` takes it.
+/// Where users reach the router of region number `number` (from 1).
+pub fn router_address(number: usize) -> SocketAddr {
+    SocketAddr::new(api_address(number).ip(), 80)
+}
+
+/// The API's address as `dwcp-cli` takes it.
 pub fn api_url(number: usize) -> String {
     format!("https://{}", api_address(number))
 }

@@ -9,9 +9,9 @@ use crate::Outcome;
 
 /// A proxy may take so long until it listens.
 const WAIT: Duration = Duration::from_secs(10);
-/// Ours first: the others are compared with it.
 /// The proxy behind the shield that a router has.
 pub const SHIELDED: &str = "shielded";
+/// Ours first: the others are compared with it.
 pub const NAMES: [&str; 3] = ["dwcp", "nginx", "haproxy"];
 
 /// A process with its children; it ends with this.

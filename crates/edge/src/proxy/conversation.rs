@@ -113,7 +113,12 @@ impl Conversation {
         run(&talk, conn, |conn| conn.graceful_shutdown()).await;
     }
 
-    fn due(&self) -> Due {
+    /// How long a connection may take until it is looked at first, ms.
+    pub fn first_ms(&self) -> u64 {
+        self.shared.limits.header_ms.min(self.shared.limits.idle_ms)
+    }
+
+    pub fn due(&self) -> Due {
         let limits = &self.shared.limits;
         if self.http2 && self.paces.rests_ms() >= limits.write_ms {
             return Due::Cut;
@@ -142,8 +147,8 @@ enum Ran {
 /// Drives a connection, and ends it when it is time or when it rests.
 async fn run<C: Future>(talk: &Conversation, mut conn: Pin<Box<C>>, farewell: impl Fn(Pin<&mut C>)) -> Ran {
     let mut closing = talk.shared.closing.clone();
-    let first_ms = talk.shared.limits.header_ms.min(talk.shared.limits.idle_ms);
-    let mut timer = std::pin::pin!(tokio::time::sleep(Duration::from_millis(talk.at_most(first_ms))));
+    let first_ms = talk.at_most(talk.first_ms());
+    let mut timer = std::pin::pin!(tokio::time::sleep(Duration::from_millis(first_ms)));
     let mut leaving = false;
     let mut ends = *closing.borrow_and_update() != Closing::No;
     loop {

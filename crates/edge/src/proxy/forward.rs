@@ -17,7 +17,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use crate::routes::{Pool, Routes};
+use crate::routes::{Pool, Routes, TRIES};
 
 use super::answer::Answer;
 use super::conversation::Conversation;
@@ -30,8 +30,6 @@ use super::upstream::{Conn, Unsent};
 use super::wire::Wire;
 use super::{headers, health, sticky};
 
-/// How many endpoints a request is sent to at most.
-const ENDPOINTS: usize = 3;
 /// How long both sides of a tunnel may take to go over to it, ms.
 const UPGRADE_MS: u64 = 10_000;
 
@@ -181,12 +179,8 @@ impl Trip<'_> {
         let shared = &self.talk.shared;
         loop {
             let (routes, service) = (&self.errand.routes, self.errand.service);
-            let choice = if self.tried.len() + 1 == ENDPOINTS {
-                shared.current.choose_last(routes, service, &self.client, &self.tried)
-            } else {
-                shared.current.choose(routes, service, &self.client, &self.tried)
-            };
-            let Some(choice) = choice.filter(|choice| !self.tried.contains(&choice.endpoint)) else {
+            let choice = shared.current.choose_next(routes, service, &self.client, &self.tried);
+            let Some(choice) = choice else {
                 let reason = "no endpoint of the service is left";
                 return Err(Refusal::later(StatusCode::SERVICE_UNAVAILABLE, reason, 1));
             };
@@ -196,7 +190,7 @@ impl Trip<'_> {
                 Sending::Over(refusal) => return Err(refusal),
                 Sending::Failed(refusal) => {
                     self.tried.push(choice.endpoint);
-                    if self.tried.len() >= ENDPOINTS || self.request.is_none() || self.only_one_left() {
+                    if self.tried.len() >= TRIES || self.request.is_none() || self.only_one_left() {
                         return Err(refusal);
                     }
                     if !shared.budgets.take(&self.errand.row().name, self.errand.pool(), shared.now_ms()) {

@@ -10,7 +10,7 @@ use dwcp_decide::route::{Client, Protocol, ServiceRow};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
-use crate::routes::Routes;
+use crate::routes::{Routes, TRIES};
 
 use super::accept::{self, Door};
 use super::conversation::spread;
@@ -22,8 +22,6 @@ use super::splice::splice;
 use super::upstream::connect;
 use super::wire::Wire;
 
-/// How many endpoints are tried at most.
-const ENDPOINTS: usize = 3;
 /// How soon a changed table is noticed, and a port that could not be had is tried again, ms.
 const NOTICE_MS: u64 = 250;
 const AGAIN_MS: u64 = 2_000;
@@ -58,13 +56,8 @@ pub(super) async fn carry(
     let ip = caller.address.ip();
     let client = Client { key: spread(ip, port), place: shared.placing.place(ip), pinned: None };
     let mut tried: Vec<u32> = Vec::new();
-    while tried.len() < ENDPOINTS {
-        let choice = if tried.len() + 1 == ENDPOINTS {
-            shared.current.choose_last(&routes, service, &client, &tried)
-        } else {
-            shared.current.choose(&routes, service, &client, &tried)
-        };
-        let Some(choice) = choice.filter(|choice| !tried.contains(&choice.endpoint)) else { return };
+    while tried.len() < TRIES {
+        let Some(choice) = shared.current.choose_next(&routes, service, &client, &tried) else { return };
         let Some(endpoint) = row.endpoints.get(choice.endpoint as usize) else { return };
         let Some(_under_way) = pool.begin(choice.endpoint) else { return };
         let Some(flow) = pool.flows.get(usize::from(choice.region)) else { return };

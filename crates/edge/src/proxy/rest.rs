@@ -18,8 +18,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let mut leaving = pin!(talk.shared.leaving());
-    let limits = &talk.shared.limits;
-    let mut timer = pin!(sleep(Duration::from_millis(limits.header_ms.min(limits.idle_ms))));
+    let mut timer = pin!(sleep(Duration::from_millis(talk.first_ms())));
     loop {
         tokio::select! {
             biased;
@@ -35,7 +34,7 @@ where
                 }
                 break;
             }
-            () = timer.as_mut() => match talk.line.due(limits) {
+            () = timer.as_mut() => match talk.due() {
                 Due::Later(wait_ms) => timer.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms)),
                 Due::Idle => break,
                 Due::Cut => {

@@ -24,7 +24,7 @@ pub fn is_asked_by_step(text: &str) -> bool {
 }
 
 /// One answer of those of the steps.
-pub fn joined(steps: impl Iterator<Item = Answer>) -> Answer {
+pub fn joined(steps: Vec<Answer>) -> Answer {
     let mut all: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
     for step in steps {
         for series in step? {
@@ -155,8 +155,10 @@ pub fn compare(text: &str, ours: &Answer, theirs: &Answer) -> Outcome {
         (Ok(_), Err(theirs)) => Some(format!("Prometheus refuses: {theirs}")),
         (Ok(ours), Ok(theirs)) => difference(text, ours, theirs),
     };
-    let Some(why) = found else { return Outcome::Equal { empty: ours.as_ref().is_ok_and(Vec::is_empty) } };
-    Outcome::Different(why)
+    match found {
+        None => Outcome::Equal { empty: ours.as_ref().is_ok_and(Vec::is_empty) },
+        Some(why) => Outcome::Different(why),
+    }
 }
 
 fn difference(text: &str, ours: &[Series], theirs: &[Series]) -> Option<String> {

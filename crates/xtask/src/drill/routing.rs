@@ -2,10 +2,9 @@
 
 use super::crew::Crew;
 use super::stage::{Stage, must, told};
-use crate::federation::{demo, process, up};
+use crate::federation::{demo, process, router_address, up};
 use crate::run::{Failure, wait_until};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,13 +43,9 @@ struct Load {
     count: Arc<Mutex<Count>>,
 }
 
-fn router(region: usize) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(127, 77, region as u8, 1), 80))
-}
-
 /// The name of the VM that answers through a router.
 fn ask(region: usize) -> Result<String, String> {
-    let text = demo::get(router(region), PATIENCE).ok_or("no answer of 200")?;
+    let text = demo::get(router_address(region), PATIENCE).ok_or("no answer of 200")?;
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|_| format!("no JSON: {text:.80}"))?;
     value["vm"].as_str().map(str::to_owned).ok_or_else(|| format!("no VM in {text:.80}"))
 }
@@ -131,7 +126,7 @@ fn every_router_leads_somewhere(stage: &Stage) -> Result<(), Failure> {
     let mut silent = String::new();
     let there = wait_until(Duration::from_secs(30), Duration::from_millis(250), || {
         let dead = all(stage).find_map(|number| ask(number).err().map(|why| (number, why)));
-        silent = dead.map(|(number, why)| format!("{}: {why}", router(number))).unwrap_or_default();
+        silent = dead.map(|(number, why)| format!("{}: {why}", router_address(number))).unwrap_or_default();
         silent.is_empty()
     });
     if !there {

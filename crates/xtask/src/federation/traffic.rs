@@ -1,10 +1,9 @@
 //! What leads users to the demo VMs: places of the regions, the routers' addresses, and a service.
 
-use super::Planned;
 use super::demo::{cli, get};
+use super::{Planned, router_address};
 use crate::run::{Failure, say, text_of, wait_until};
 use crate::tree::Tree;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// The service of the demo VMs, and its name in the routers' zone.
@@ -34,7 +33,7 @@ pub fn ensure(tree: &Tree, planned: &[Planned], regions: &[String], since: Insta
         let mut configure = cli(tree);
         configure.args(["federation", "region", "configure", "--region", region, "--config"]).arg(settings);
         text_of(&mut configure)?;
-        let router = SocketAddr::from((Ipv4Addr::new(127, 77, number, 1), 80));
+        let router = router_address(number);
         routers.push((region, router));
         let ip = router.ip().to_string();
         let add = ["routing", "endpoint", "add", "--region", region, "--ip", &ip, "--port", "80"];
