@@ -37,3 +37,5 @@ mod serving;
 mod stage;
 #[path = "it/strict.rs"]
 mod strict;
+#[path = "it/taken_back.rs"]
+mod taken_back;

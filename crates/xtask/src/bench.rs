@@ -256,7 +256,7 @@ const BENCHMARKS: &[Named] = &[
     },
     Named {
         name: "abuse",
-        about: "a good client's P99 and the proxy's memory under resets, slow and large heads and 10,000 half-open connections, against quiet",
+        about: "a good client's P99 and the proxy's memory under resets, slow and large heads and 10,000 half-open connections, against the same abuse of a proxy beside it, and haproxy",
         work: Work::Cargo(&[
             "run",
             "--quiet",

@@ -1,6 +1,8 @@
-//! A good client while others abuse the proxy: its P99 against a quiet time of the same run, and what the proxy's memory grows to.
+//! A good client while others abuse the proxy: its P99 against the same while they abuse another one beside it, in turns in the same
+//! run; and what the proxy's memory grows to.
 //!
-//! Who abuses is a process of its own at the lowest priority: in life it has its own processors.
+//! What abuse costs the machine is then the same in both: in life, who abuses has processors of its own. All that is not the proxy
+//! or the good client runs at the lowest priority.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -19,8 +21,9 @@ use crate::Outcome;
 use crate::peers::Peer;
 
 /// What is done, and by how many connections at a time.
-const KINDS: [(&str, usize, &str); 5] = [
+const KINDS: [(&str, usize, &str); 6] = [
     ("resets", 20, "HTTP/2 requests that are taken back at once"),
+    ("late resets", 20, "HTTP/2 requests that are taken back when they are under way"),
     ("slow heads", 2_000, "heads of which a byte comes each second"),
     ("slow bodies", 2_000, "bodies of which a byte comes each second"),
     ("large heads", 20, "heads of 64 KiB, again and again"),
@@ -28,14 +31,15 @@ const KINDS: [(&str, usize, &str); 5] = [
 ];
 /// Those whose connections the proxy leaves open for a while; the others are cut off and come again, ten times a second each.
 const STAY: [&str; 2] = ["slow heads", "half open"];
-/// Does nothing to the proxy, and takes what the machine has left.
-const BUSY: &str = "busy";
 /// Connections of one address; the proxy's own limit of one client is never met.
 const OF_ONE: usize = 200;
-/// What a connection may take of the proxy's memory.
+/// What abuse may take of the proxy's memory: in all, and for each connection.
+const OF_ALL_MIB: f64 = 16.0;
 const OF_ONE_MIB: f64 = 0.064;
-/// Each P99 is the middle one of so many.
+/// Each P99 is the middle one of so many: a machine that others use as well has moments that say nothing of the proxy.
 const ROUNDS: usize = 3;
+/// From an abuser's beginning until something is measured.
+const WARM: Duration = Duration::from_millis(1_500);
 /// Between two requests of the good client.
 const EVERY: Duration = Duration::from_millis(5);
 /// An address of the loopback network by number, none of them 127.0.0.1.
@@ -90,55 +94,106 @@ fn ask(at: SocketAddr, link: &mut Option<TcpStream>) -> Outcome<()> {
     if answer.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err("not served".into()) }
 }
 
-/// A shield may close all that abuse; without one some of their connections have to `stay`.
-///
-/// # Errors
-/// The good client's P99 or the proxy's memory grew too much, or it was not served.
-pub fn measure(peer: &Peer, seconds: u64, stay: bool) -> Outcome<()> {
-    good(peer.http, 1);
-    let quiet = steady(peer.http, seconds).p99_ms;
-    // Whoever abuses shares this machine's processors: what that costs by itself is no fault of the proxy.
-    let busy = abuser(BUSY, peer.http)?;
-    let beside = steady(peer.http, seconds).p99_ms;
-    drop(busy);
-    let before = peer.process.memory_mib();
-    println!(
-        "quiet: P99 {quiet:.2} ms, beside processes that only count {beside:.2} ms; memory {before:.1} MiB"
-    );
-    let (mut wrong, mut most) = (Vec::new(), 0);
-    for (kind, connections, what) in KINDS {
-        // An allocator keeps what was taken once.
-        most = most.max(connections);
-        let abuser = abuser(kind, peer.http)?;
-        let Good { p99_ms: here, asked, failed } = steady(peer.http, seconds);
-        let memory = peer.process.memory_mib();
-        let open = established(peer.http);
-        println!(
-            "{kind} ({what}; {open} connections): P99 {here:.2} ms ({:.2} of what is usual), {failed} of {asked} failed, memory {memory:.1} MiB",
-            here / beside
-        );
-        if here > 2.0 * beside || failed > 0 {
-            wrong.push(format!("{kind}: too slow, or not served"));
+/// What is abused, and how it is measured.
+pub struct Test<'a> {
+    pub peer: &'a Peer,
+    /// Is abused in the turns between.
+    pub decoy: &'a Peer,
+    /// Of one round.
+    pub seconds: u64,
+    /// The only kind; none: all.
+    pub only: Option<&'a str>,
+    /// The good client's P99 may be so many times what it is beside abuse of the other.
+    pub within: f64,
+    /// A shield may close all that abuse; without one some of their connections have to stay.
+    pub stay: bool,
+}
+
+impl Test<'_> {
+    /// # Errors
+    /// The good client's P99 or the proxy's memory grew too much, or it was not served.
+    pub fn run(&self) -> Outcome<()> {
+        good(self.peer.http, 1);
+        let mut quiet: Vec<f64> = (0..ROUNDS).map(|_| p99(&good(self.peer.http, self.seconds).0)).collect();
+        let before = self.peer.process.memory_mib();
+        println!("quiet: P99 {:.2} ms; memory {before:.1} MiB", middle(&mut quiet));
+        let (mut wrong, mut most) = (Vec::new(), 0);
+        for (kind, connections, what) in KINDS {
+            if self.only.is_some_and(|only| only != kind) {
+                continue;
+            }
+            // An allocator keeps what was taken once.
+            most = most.max(connections);
+            let met = self.rounds(kind)?;
+            println!(
+                "{kind} ({what}; {} connections): P99 {:.2} ms, beside {:.2} ms ({:.2} times; {}), {} of {} failed, memory {:.1} MiB",
+                met.open,
+                met.p99_ms,
+                met.beside_ms,
+                met.p99_ms / met.beside_ms,
+                met.each,
+                met.failed,
+                met.asked,
+                met.memory_mib
+            );
+            if met.p99_ms > self.within * met.beside_ms || met.failed > 0 {
+                wrong.push(format!("{kind}: too slow, or not served"));
+            }
+            if met.memory_mib - before > OF_ALL_MIB + most as f64 * OF_ONE_MIB {
+                wrong.push(format!("{kind}: too much memory"));
+            }
+            if self.stay && STAY.contains(&kind) && met.open < connections / 2 {
+                wrong.push(format!(
+                    "{kind}: {} of {connections} connections are there; more open files are needed",
+                    met.open
+                ));
+            }
         }
-        if memory - before > most as f64 * OF_ONE_MIB {
-            wrong.push(format!("{kind}: too much memory"));
-        }
-        if stay && STAY.contains(&kind) && open < connections / 2 {
-            wrong.push(format!(
-                "{kind}: {open} of {connections} connections are there; more open files are needed"
-            ));
-        }
-        drop(abuser);
-        std::thread::sleep(Duration::from_secs(1));
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ").into()) }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ").into()) }
+
+    fn rounds(&self, kind: &str) -> Outcome<Met> {
+        let (mut here, mut beside, mut met) = (Vec::new(), Vec::new(), Met::default());
+        for _ in 0..ROUNDS {
+            for (abused, p99s) in [(self.decoy, &mut beside), (self.peer, &mut here)] {
+                let _abuser = abuser(kind, abused.http)?;
+                let (took, failed) = good(self.peer.http, self.seconds);
+                p99s.push(p99(&took));
+                met.failed += failed;
+                met.asked += took.len() + failed;
+                if abused.http == self.peer.http {
+                    met.open = established(self.peer.http);
+                    met.memory_mib = met.memory_mib.max(self.peer.process.memory_mib());
+                }
+            }
+        }
+        let ratios: Vec<String> =
+            here.iter().zip(&beside).map(|(here, beside)| format!("{here:.2}/{beside:.2}")).collect();
+        met.each = ratios.join(" ");
+        (met.p99_ms, met.beside_ms) = (middle(&mut here), middle(&mut beside));
+        Ok(met)
+    }
+}
+
+/// What a good client met while the proxy was abused.
+#[derive(Default)]
+struct Met {
+    p99_ms: f64,
+    /// While the other proxy was.
+    beside_ms: f64,
+    /// Both of each round.
+    each: String,
+    asked: usize,
+    failed: usize,
+    open: usize,
+    memory_mib: f64,
 }
 
 fn abuser(kind: &str, at: SocketAddr) -> Outcome<Abuser> {
     let mut abuse = Command::new("nice");
     abuse.args(["-n", "19"]).arg(std::env::current_exe()?).args(["abuse-by", kind, &at.to_string()]);
     let abuser = Abuser(abuse.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(WARM);
     Ok(abuser)
 }
 
@@ -157,37 +212,15 @@ fn p99(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(f64::INFINITY)
 }
 
-/// What a good client met.
-struct Good {
-    p99_ms: f64,
-    asked: usize,
-    failed: usize,
-}
-
-/// The middle one of several P99: a machine that others use as well has moments that say nothing of the proxy.
-fn steady(at: SocketAddr, seconds: u64) -> Good {
-    let rounds: Vec<(Vec<f64>, usize)> = (0..ROUNDS).map(|_| good(at, seconds)).collect();
-    let mut p99s: Vec<f64> = rounds.iter().map(|(took, _)| p99(took)).collect();
-    p99s.sort_by(f64::total_cmp);
-    let failed = rounds.iter().map(|(_, failed)| failed).sum();
-    let asked = rounds.iter().map(|(took, _)| took.len()).sum::<usize>() + failed;
-    Good { p99_ms: p99s[ROUNDS / 2], asked, failed }
+fn middle(of: &mut [f64]) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
 }
 
 /// Abuses the proxy until it is killed: `abuse-by KIND ADDRESS`.
 #[tokio::main(flavor = "current_thread")]
 pub async fn abuse(words: &[String]) -> Outcome<()> {
     let [kind, at] = words else { return Err("abuse-by KIND ADDRESS".into()) };
-    if kind == BUSY {
-        (0..2).for_each(|_| {
-            drop(std::thread::spawn(|| {
-                loop {
-                    std::hint::spin_loop()
-                }
-            }))
-        });
-        std::future::pending::<()>().await;
-    }
     let (at, known) = (at.parse()?, KINDS.iter().find(|(name, ..)| name == kind));
     let &(name, connections, _) = known.ok_or("an unknown kind")?;
     for number in 0..connections {
@@ -210,16 +243,23 @@ async fn once(kind: &str, at: SocketAddr, number: usize) -> Outcome<()> {
     let mut tcp = socket.connect(at).await?;
     let second = Duration::from_secs(1);
     match kind {
-        "resets" => {
+        "resets" | "late resets" => {
             let (mut to, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await?;
             let connection = tokio::spawn(connection);
             while !connection.is_finished() {
+                let mut sent = Vec::new();
                 for _ in 0..20 {
                     let request = Request::get("http://bench.test/").body(Empty::<Bytes>::new())?;
-                    let sent = to.send_request(request);
-                    // It is on its way, and then nobody wants it any more.
-                    tokio::task::yield_now().await;
-                    drop(sent);
+                    sent.push(to.send_request(request));
+                    if kind == "resets" {
+                        // It is on its way, and then nobody wants it any more.
+                        tokio::task::yield_now().await;
+                        sent.clear();
+                    }
+                }
+                if kind == "late resets" {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    sent.clear();
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -1,11 +1,12 @@
 //! The proxy against nginx and haproxy: the same endpoint (an nginx), the same load (wrk), one after the other in the same run.
 //!
-//! `cargo run --profile sim -p dwcp-edge --example bench-proxy -- [abuse] [--seconds N] [--connections N]`. It needs `wrk` and
-//! `nginx`, and measures haproxy where it is installed. Beside what comes through a second it prints processor time, which other
-//! work on the machine changes less. With `abuse` it measures a good client of ours while others misbehave.
+//! `cargo run --profile sim -p dwcp-edge --example bench-proxy -- [--seconds N] [--connections N]`, or `abuse [--seconds N]
+//! [--peer NAME] [--kind KIND]`. It needs `wrk` and `nginx`, and measures haproxy where it is installed. Beside what comes through a
+//! second it prints processor time, which other work on the machine changes less. With `abuse` it measures a good client while
+//! others misbehave.
 
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +25,7 @@ mod load;
 #[path = "peers.rs"]
 mod peers;
 
-use peers::Peer;
+use peers::{Peer, Setting};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -118,23 +119,41 @@ async fn serve(words: &[String]) -> Outcome<()> {
     Ok(())
 }
 
-/// An address that nobody listens at.
-fn free() -> Outcome<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
 fn number(words: &[String], name: &str, otherwise: u64) -> Outcome<u64> {
-    let at = words.iter().position(|word| word == name);
-    Ok(at.and_then(|at| words.get(at + 1)).map_or(Ok(otherwise), |word| word.parse())?)
+    Ok(word(words, name).map_or(Ok(otherwise), str::parse)?)
 }
 
-fn certify(folder: &Path) -> Outcome<()> {
-    let key = rcgen::KeyPair::generate()?;
-    let cert = rcgen::CertificateParams::new(vec!["bench.test".to_owned()])?.self_signed(&key)?;
-    std::fs::write(folder.join("default.key"), key.serialize_pem())?;
-    std::fs::write(folder.join("default.crt"), cert.pem())?;
-    std::fs::write(folder.join("both"), cert.pem() + &key.serialize_pem())?;
-    Ok(())
+fn word<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
+    let at = words.iter().position(|word| word == name)?;
+    words.get(at + 1).map(String::as_str)
+}
+
+/// Ours alone, behind a shield as every router's is, and haproxy; only ours have to hold.
+fn abused(folder: &Path, words: &[String]) -> Outcome<()> {
+    let (here, aside) =
+        (Setting::new(folder.join("here"), false)?, Setting::new(folder.join("aside"), true)?);
+    let _endpoints = (peers::endpoint(&here)?, peers::endpoint(&aside)?);
+    let mut wrong = String::new();
+    let all = [("dwcp", Some(3.0), true), (peers::SHIELDED, Some(2.0), false), ("haproxy", None, false)];
+    for (name, within, stay) in all {
+        if word(words, "--peer").is_some_and(|only| only != name) {
+            continue;
+        }
+        let (Some(peer), Some(decoy)) = (Peer::start(name, &here)?, Peer::start(name, &aside)?) else {
+            println!("{name} is not installed");
+            continue;
+        };
+        println!("{name}:");
+        let (seconds, only) = (number(words, "--seconds", 3)?, word(words, "--kind"));
+        let times = within.unwrap_or(f64::INFINITY);
+        let test = abuse::Test { peer: &peer, decoy: &decoy, seconds, only, within: times, stay };
+        if let Err(why) = test.run()
+            && within.is_some()
+        {
+            wrong.push_str(&format!("{name}: {why}\n"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
 }
 
 fn main() -> Outcome<()> {
@@ -144,26 +163,16 @@ fn main() -> Outcome<()> {
         Some("abuse-by") => return abuse::abuse(&words[1..]),
         _ => {}
     }
-    let (seconds, connections) = (number(&words, "--seconds", 5)?, number(&words, "--connections", 64)?);
     let folder = TempFolder(std::env::temp_dir().join(format!("dwcp-bench-proxy-{}", std::process::id())));
-    std::fs::create_dir_all(&folder.0)?;
-    certify(&folder.0)?;
-    let endpoint = free()?;
-    let _endpoint = peers::endpoint(&folder.0, endpoint)?;
     if words.first().is_some_and(|word| word == "abuse") {
-        let mut wrong = String::new();
-        for (name, stay) in [(peers::NAMES[0], true), (peers::SHIELDED, false)] {
-            println!("{name}:");
-            let own = Peer::start(name, &folder.0, endpoint, free()?, free()?)?;
-            if let Err(why) = abuse::measure(&own.ok_or("our own proxy is always here")?, seconds, stay) {
-                wrong.push_str(&format!("{name}: {why}\n"));
-            }
-        }
-        return if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) };
+        return abused(&folder.0, &words);
     }
+    let (seconds, connections) = (number(&words, "--seconds", 5)?, number(&words, "--connections", 64)?);
+    let setting = Setting::new(folder.0.clone(), false)?;
+    let _endpoint = peers::endpoint(&setting)?;
     let mut figures = Vec::new();
     for name in peers::NAMES {
-        let Some(peer) = Peer::start(name, &folder.0, endpoint, free()?, free()?)? else {
+        let Some(peer) = Peer::start(name, &setting)? else {
             println!("{name} is not installed");
             continue;
         };

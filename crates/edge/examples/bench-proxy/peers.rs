@@ -1,7 +1,7 @@
 //! The proxies that are compared, and the endpoint behind them.
 
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,9 +27,11 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start(program: &str, words: &[&str]) -> std::io::Result<Process> {
-        let mut command = Command::new(program);
-        command.args(words).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    /// At a lower priority than what is measured, when it is only `beside` that.
+    fn start(program: &str, words: &[&str], beside: bool) -> std::io::Result<Process> {
+        let mut command = Command::new(if beside { "nice" } else { program });
+        command.args(["-n", "19", program].iter().filter(|_| beside)).args(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map(Process)
     }
 
@@ -76,9 +78,36 @@ pub struct Peer {
     pub https: SocketAddr,
 }
 
+/// Where a proxy runs, and how.
+pub struct Setting {
+    /// Certificates, and what its programs write.
+    pub folder: PathBuf,
+    pub endpoint: SocketAddr,
+    /// It runs beside what is measured, at a lower priority.
+    pub beside: bool,
+}
+
+impl Setting {
+    /// Makes certificates.
+    pub fn new(folder: PathBuf, beside: bool) -> Outcome<Setting> {
+        std::fs::create_dir_all(&folder)?;
+        let key = rcgen::KeyPair::generate()?;
+        let cert = rcgen::CertificateParams::new(vec!["bench.test".to_owned()])?.self_signed(&key)?;
+        std::fs::write(folder.join("default.key"), key.serialize_pem())?;
+        std::fs::write(folder.join("default.crt"), cert.pem())?;
+        std::fs::write(folder.join("both"), cert.pem() + &key.serialize_pem())?;
+        Ok(Setting { folder, endpoint: free()?, beside })
+    }
+}
+
+/// An address that nobody listens at.
+fn free() -> Outcome<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
 /// What every nginx here has in common.
-fn nginx(folder: &Path, name: &str, servers: &str) -> Outcome<Process> {
-    let base = folder.display();
+fn nginx(setting: &Setting, name: &str, servers: &str) -> Outcome<Process> {
+    let base = setting.folder.display();
     let text = format!(
         "daemon off; pid {base}/{name}.pid; error_log {base}/{name}.log crit; worker_processes 2; \
          worker_rlimit_nofile 20000; events {{ worker_connections 20000; }} \
@@ -86,20 +115,21 @@ fn nginx(folder: &Path, name: &str, servers: &str) -> Outcome<Process> {
          client_body_temp_path {base}/{name}-a; proxy_temp_path {base}/{name}-b; fastcgi_temp_path {base}/{name}-c; \
          uwsgi_temp_path {base}/{name}-d; scgi_temp_path {base}/{name}-e; {servers} }}"
     );
-    let file = folder.join(format!("{name}.conf"));
+    let file = setting.folder.join(format!("{name}.conf"));
     std::fs::write(&file, text)?;
-    Ok(Process::start("nginx", &["-c", &file.display().to_string()])?)
+    Ok(Process::start("nginx", &["-c", &file.display().to_string()], setting.beside)?)
 }
 
 /// Answers `/` with 100 bytes and `/mb` with a megabyte.
-pub fn endpoint(folder: &Path, at: SocketAddr) -> Outcome<Process> {
-    std::fs::write(folder.join("mb"), vec![b'x'; 1 << 20])?;
+pub fn endpoint(setting: &Setting) -> Outcome<Process> {
+    std::fs::write(setting.folder.join("mb"), vec![b'x'; 1 << 20])?;
     let servers = format!(
-        "server {{ listen {at} backlog=4096; root {}; location = / {{ return 200 \"{}\"; }} location = /mb {{ }} }}",
-        folder.display(),
+        "server {{ listen {} backlog=4096; root {}; location = / {{ return 200 \"{}\"; }} location = /mb {{ }} }}",
+        setting.endpoint,
+        setting.folder.display(),
         "y".repeat(100)
     );
-    nginx(folder, "endpoint", &servers)
+    nginx(setting, "endpoint", &servers)
 }
 
 impl Peer {
@@ -116,14 +146,9 @@ impl Peer {
     }
 
     /// None: it is not installed.
-    pub fn start(
-        name: &str,
-        folder: &Path,
-        endpoint: SocketAddr,
-        http: SocketAddr,
-        https: SocketAddr,
-    ) -> Outcome<Option<Peer>> {
-        let base = folder.display();
+    pub fn start(name: &str, setting: &Setting) -> Outcome<Option<Peer>> {
+        let Setting { folder, endpoint, beside } = setting;
+        let (base, http, https) = (folder.display(), free()?, free()?);
         let process = match name {
             "dwcp" | SHIELDED => {
                 let own = std::env::current_exe()?.display().to_string();
@@ -131,7 +156,7 @@ impl Peer {
                 let mut words: Vec<&str> =
                     std::iter::once("serve").chain(words.iter().map(|word| &**word)).collect();
                 words.extend((name == SHIELDED).then_some(SHIELDED));
-                Process::start(&own, &words)?
+                Process::start(&own, &words, *beside)?
             }
             "nginx" => {
                 let servers = format!(
@@ -142,7 +167,7 @@ impl Peer {
                      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; \
                      proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Request-Id $request_id; }} }}"
                 );
-                nginx(folder, "proxy", &servers)?
+                nginx(setting, "proxy", &servers)?
             }
             _ => {
                 let text = format!(
@@ -152,7 +177,7 @@ impl Peer {
                 );
                 let file = folder.join("haproxy.cfg");
                 std::fs::write(&file, text)?;
-                match Process::start("haproxy", &["-db", "-f", &file.display().to_string()]) {
+                match Process::start("haproxy", &["-db", "-f", &file.display().to_string()], *beside) {
                     Ok(process) => process,
                     Err(_) => return Ok(None),
                 }

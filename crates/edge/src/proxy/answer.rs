@@ -86,8 +86,7 @@ impl Upstream {
                 pace.waits();
             }
             ready!(self.wait(cx));
-            self.conn = None;
-            return Poll::Ready(Some(Err(Broken("the endpoint's answer stopped"))));
+            return self.break_off("the endpoint's answer stopped");
         };
         self.waits = false;
         if let Some(pace) = &self.pace {
@@ -101,15 +100,18 @@ impl Upstream {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) => {
-                self.conn = None;
-                Poll::Ready(Some(Err(Broken("the endpoint's answer broke off"))))
-            }
+            Some(Err(_)) => self.break_off("the endpoint's answer broke off"),
             None => {
                 self.end(cx);
                 Poll::Ready(None)
             }
         }
+    }
+
+    fn break_off(&mut self, why: &'static str) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.conn = None;
+        self.record.broken_off = true;
+        Poll::Ready(Some(Err(Broken(why))))
     }
 
     /// Everything came. The connection is for others now, if both sides are done with this request.

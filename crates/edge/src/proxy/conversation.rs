@@ -1,9 +1,12 @@
 //! A connection that speaks HTTP.
 
+use std::error::Error;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dwcp_decide::route::Place;
@@ -14,9 +17,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::heads::Part;
 use super::line::{Due, Line, REST_MS};
 use super::pace::Paces;
-use super::rest;
+use super::rest::{self, Begins};
 use super::shared::{Closing, Shared};
 use super::turn;
 use super::watched::{Socket, Watched};
@@ -61,42 +65,49 @@ impl Conversation {
         }
     }
 
-    /// Serves HTTP/1.1 until its end.
+    /// Serves HTTP/1.1 until its end; or HTTP/2, when a client without TLS begins with that.
     pub async fn http1<T>(self, io: T)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let mut socket = Socket::http1(io, self.shared.limits.header_bytes, !self.secure);
+        let mut begins = rest::until_a_request(&self, &mut socket).await;
+        if begins == Begins::Http2 {
+            return Box::pin(self.http2(socket.turned())).await;
+        }
         let talk = Arc::new(self);
         let limits = &talk.shared.limits;
-        let mut socket = Socket::http1(io, limits.header_bytes);
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(None::<Duration>);
         builder.max_headers(limits.headers).max_header_size(limits.header_bytes).max_buf_size(BUFFER);
-        while rest::until_a_request(&talk, &mut socket).await {
+        while begins == Begins::Request {
             let lent = Arc::new(Mutex::new(socket));
             let io = TokioIo::new(Watched::new(Arc::clone(&lent), Arc::clone(&talk.line)));
             let turns = Arc::clone(&talk);
             let service = service_fn(move |request| turn::take(Arc::clone(&turns), request));
-            let conn = Box::pin(builder.serve_connection(io, service).with_upgrades());
-            if run(&talk, conn, |conn| conn.graceful_shutdown()).await == Ran::Ended {
+            let mut conn = Box::pin(builder.serve_connection(io, service).with_upgrades());
+            if run(&talk, conn.as_mut(), |conn| conn.graceful_shutdown()).await == Ran::Ended {
                 return;
             }
+            drop(conn);
             let Some(back) = Arc::into_inner(lent) else { return };
             socket = back.into_inner().unwrap_or_else(PoisonError::into_inner);
             talk.shared.counts.rested.fetch_add(1, Relaxed);
+            begins = rest::until_a_request(&talk, &mut socket).await;
         }
     }
 
     /// Serves HTTP/2 until its end.
-    pub async fn http2<T>(mut self, io: T)
+    pub async fn http2<T>(mut self, socket: Socket<T>)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.http2 = true;
         let talk = Arc::new(self);
         let limits = &talk.shared.limits;
-        let socket = Arc::new(Mutex::new(Socket::http2(io, &talk.line)));
-        let io = Watched::new(socket, Arc::clone(&talk.line));
+        talk.line.enters(Part::Between);
+        talk.line.http2.store(true, Relaxed);
+        let io = Watched::new(Arc::new(Mutex::new(socket)), Arc::clone(&talk.line));
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -109,8 +120,10 @@ impl Conversation {
             .max_send_buf_size(SEND_BUFFER);
         let turns = Arc::clone(&talk);
         let service = service_fn(move |request| turn::take(Arc::clone(&turns), request));
-        let conn = Box::pin(builder.serve_connection(TokioIo::new(io), service));
-        run(&talk, conn, |conn| conn.graceful_shutdown()).await;
+        let mut conn = Box::pin(builder.serve_connection(TokioIo::new(io), service));
+        run(&talk, conn.as_mut(), |conn| conn.graceful_shutdown()).await;
+        // What is still under way was not taken back.
+        talk.line.http2.store(false, Relaxed);
     }
 
     /// How long a connection may take until it is looked at first, ms.
@@ -126,6 +139,22 @@ impl Conversation {
         self.line.due(limits)
     }
 
+    /// Drives a connection. Ready: it is over.
+    fn poll<C>(&self, conn: Pin<&mut C>, cx: &mut Context<'_>) -> Poll<()>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let ended = conn.poll(cx);
+        let resets = match &ended {
+            Poll::Ready(Err(error)) if is_reset_too_often(error) => self.shared.limits.resets,
+            Poll::Pending if self.line.taken_back() >= self.shared.limits.taken_back => 0,
+            _ => return ended.map(drop),
+        };
+        self.shared.counts.taken_back.fetch_add(1, Relaxed);
+        self.line.admitted.resets.fetch_add(u32::try_from(resets).unwrap_or(u32::MAX), Relaxed);
+        Poll::Ready(())
+    }
+
     /// HTTP/2 is never without its parser: it has more to say than requests.
     fn rests(&self) -> bool {
         !self.http2 && self.line.rests()
@@ -137,6 +166,12 @@ impl Conversation {
     }
 }
 
+/// The library ended a connection whose requests were taken back faster than they could be begun: nobody else heard of them.
+fn is_reset_too_often(error: &hyper::Error) -> bool {
+    let of_http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    of_http2.is_some_and(|error| error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Ran {
     Ended,
@@ -144,8 +179,11 @@ enum Ran {
     Rests,
 }
 
-/// Drives a connection, and ends it when it is time or when it rests.
-async fn run<C: Future>(talk: &Conversation, mut conn: Pin<Box<C>>, farewell: impl Fn(Pin<&mut C>)) -> Ran {
+/// Drives a connection, and ends it when it is time, when it rests, or when its client takes back too much.
+async fn run<C>(talk: &Conversation, mut conn: Pin<&mut C>, farewell: impl Fn(Pin<&mut C>)) -> Ran
+where
+    C: Future<Output = hyper::Result<()>>,
+{
     let mut closing = talk.shared.closing.clone();
     let first_ms = talk.at_most(talk.first_ms());
     let mut timer = std::pin::pin!(tokio::time::sleep(Duration::from_millis(first_ms)));
@@ -154,7 +192,7 @@ async fn run<C: Future>(talk: &Conversation, mut conn: Pin<Box<C>>, farewell: im
     loop {
         tokio::select! {
             biased;
-            _ = conn.as_mut() => return Ran::Ended,
+            () = poll_fn(|cx| talk.poll(conn.as_mut(), cx)) => return Ran::Ended,
             // After it has read what it begins with.
             () = std::future::ready(()), if ends => {
                 ends = false;

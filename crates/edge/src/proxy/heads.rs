@@ -6,6 +6,8 @@
 
 /// The most digits of a length.
 const DIGITS: usize = 18;
+/// The first line of HTTP/2's preface.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0";
 /// The most bytes of a line of a chunk's size, with extensions.
 const CHUNK_LINE: usize = 256;
 
@@ -20,6 +22,8 @@ enum At {
     Chunk(u64),
     ChunkEnd,
     Trailer,
+    /// HTTP/2 follows.
+    Http2,
     /// Nothing is looked at any more.
     Through,
 }
@@ -48,6 +52,8 @@ pub(super) struct Heads {
     /// The beginning of a line whose end has not come yet.
     line: Vec<u8>,
     most: usize,
+    /// The connection may go over to HTTP/2 with its first line.
+    http2: bool,
     /// Heads that came whole.
     whole: u64,
 }
@@ -55,9 +61,14 @@ pub(super) struct Heads {
 type Checked<T = ()> = Result<T, &'static str>;
 
 impl Heads {
-    /// Heads of at most so many bytes.
-    pub fn new(most: usize) -> Heads {
-        Heads { at: At::Between, head: Head::default(), line: Vec::new(), most, whole: 0 }
+    /// Heads of at most so many bytes. With `http2` its first line may be that of HTTP/2's preface (RFC 9113, 3.4).
+    pub fn new(most: usize, http2: bool) -> Heads {
+        Heads { at: At::Between, head: Head::default(), line: Vec::new(), most, http2, whole: 0 }
+    }
+
+    /// The client speaks HTTP/2; nothing is looked at any more.
+    pub fn is_http2(&self) -> bool {
+        self.at == At::Http2
     }
 
     /// Nothing is looked at any more.
@@ -69,7 +80,7 @@ impl Heads {
     pub fn part(&self) -> Part {
         match self.at {
             At::Between => Part::Between,
-            At::RequestLine | At::Field => Part::Head,
+            At::RequestLine | At::Field | At::Http2 => Part::Head,
             _ => Part::Body,
         }
     }
@@ -98,7 +109,7 @@ impl Heads {
 
     fn step(&mut self, bytes: &[u8]) -> Checked<usize> {
         match self.at {
-            At::Through => Ok(bytes.len()),
+            At::Through | At::Http2 => Ok(bytes.len()),
             At::Body(left) => {
                 let taken = left.min(bytes.len() as u64);
                 self.at = if taken == left { At::Between } else { At::Body(left - taken) };
@@ -171,6 +182,10 @@ impl Heads {
     }
 
     fn request_line(&mut self, line: &[u8]) -> Checked {
+        if line == HTTP2 && self.http2 && self.whole == 0 {
+            self.at = At::Http2;
+            return Ok(());
+        }
         if line.contains(&b'\t') || line.iter().filter(|byte| **byte == b' ').count() != 2 {
             return Err("spaces in the request line");
         }
@@ -258,7 +273,7 @@ mod tests {
     use super::*;
 
     fn seen(bytes: &[u8], step: usize) -> (Checked, Part) {
-        let mut heads = Heads::new(4096);
+        let mut heads = Heads::new(4096, false);
         for piece in bytes.chunks(step) {
             if let Err(why) = heads.see(piece) {
                 return (Err(why), heads.part());
@@ -280,6 +295,19 @@ mod tests {
     }
 
     #[test]
+    fn only_the_first_line_may_say_that_http2_follows() {
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0";
+        for step in 1..preface.len() {
+            let mut heads = Heads::new(4096, true);
+            assert!(preface.chunks(step).all(|piece| heads.see(piece).is_ok()) && heads.is_http2());
+        }
+        assert!(seen(preface, 5).0.is_err(), "it is not spoken here");
+        let mut heads = Heads::new(4096, true);
+        heads.see(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(heads.see(preface).is_err() && !heads.is_http2());
+    }
+
+    #[test]
     fn a_chunk_that_is_longer_or_shorter_than_it_says_is_refused() {
         for body in
             ["3\r\nabcd\r\n0\r\n\r\n", "5\r\nabc\r\n0\r\n\r\n", "-1\r\n", "0x3\r\nabc\r\n", "3\nabc\r\n"]
@@ -293,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_takes_no_more_than_the_limit() {
-        let mut heads = Heads::new(1000);
+        let mut heads = Heads::new(1000, false);
         assert!(heads.see(b"GET / HTTP/1.1\r\nHost: a\r\nx: ").is_ok());
         let refused = (0..100).find(|_| heads.see(&[b'a'; 100]).is_err());
         assert_eq!(refused, Some(9));

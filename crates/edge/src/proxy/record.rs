@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hyper::header::{ACCEPT, COOKIE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode, Uri};
+use hyper::{Method, Uri};
 
 use crate::figures::Flow;
 use crate::guard::{Asked, Ended};
@@ -18,6 +18,9 @@ use super::access_log::Entry;
 use super::line::Line;
 use super::sent::{Fault, Taken};
 use super::shared::Shared;
+
+/// A client that waited so long for an answer may have reasons to take its request back.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Who asked for what.
 struct Who {
@@ -71,6 +74,8 @@ pub(super) struct Record {
     upstream: Option<Duration>,
     /// The answer was sent to its end.
     pub whole: bool,
+    /// It ended before its end, and not because of the client.
+    pub broken_off: bool,
 }
 
 impl Record {
@@ -91,6 +96,7 @@ impl Record {
             flow: None,
             upstream: None,
             whole: false,
+            broken_off: false,
         }
     }
 
@@ -136,6 +142,12 @@ impl Record {
         }
     }
 
+    /// Over HTTP/2 the client took it back before long.
+    fn is_taken_back(&self) -> bool {
+        let early = !self.whole && !self.broken_off && self.begun.elapsed() < LONG;
+        early && self.line.http2.load(Relaxed)
+    }
+
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -179,12 +191,12 @@ impl Drop for Record {
             count(&flow.bytes_in, bytes_in);
             count(&flow.bytes_out, self.bytes_out);
         }
-        if !self.whole && self.status != StatusCode::SWITCHING_PROTOCOLS.as_u16() {
-            self.line.admitted.resets.fetch_add(1, Relaxed);
-        }
+        let taken_back = self.is_taken_back();
+        self.line.took_back(taken_back);
+        let resets = u32::from(taken_back);
         if let Some(asked) = self.asked() {
             let slow = self.taken.as_ref().is_some_and(|taken| taken.fault() == Some(Fault::Slow));
-            let ended = Ended { status: self.status, bytes_in, bytes_out: self.bytes_out, slow, resets: 0 };
+            let ended = Ended { status: self.status, bytes_in, bytes_out: self.bytes_out, slow, resets };
             self.shared.guard.request_ended(&asked, ended);
         }
         self.log(bytes_in);

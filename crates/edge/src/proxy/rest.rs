@@ -12,8 +12,18 @@ use super::conversation::{Conversation, FAREWELL_MS};
 use super::line::Due;
 use super::watched::{Came, Socket};
 
-/// Waits until there is something to parse. False: the connection is over.
-pub(super) async fn until_a_request<T>(talk: &Conversation, socket: &mut Socket<T>) -> bool
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begins {
+    Request,
+    /// It is a connection of HTTP/2.
+    Http2,
+    /// Nothing: the connection is over.
+    Nothing,
+}
+
+/// Waits until there is something to parse.
+pub(super) async fn until_a_request<T>(talk: &Conversation, socket: &mut Socket<T>) -> Begins
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
@@ -24,13 +34,14 @@ where
             biased;
             came = poll_fn(|cx| socket.poll_more(cx, &talk.line)) => match came {
                 Came::Part => {}
-                Came::Request => return true,
-                Came::End => return false,
+                Came::Request => return Begins::Request,
+                Came::Http2 => return Begins::Http2,
+                Came::End => return Begins::Nothing,
             },
             () = leaving.as_mut() => {
                 // What has begun to come is still answered.
                 if !socket.is_read() {
-                    return true;
+                    return Begins::Request;
                 }
                 break;
             }
@@ -39,12 +50,12 @@ where
                 Due::Idle => break,
                 Due::Cut => {
                     talk.line.admitted.slow.store(1, Relaxed);
-                    return false;
+                    return Begins::Nothing;
                 }
             },
         }
     }
     // Whether or not the other side hears it.
     let _ = timeout(Duration::from_millis(FAREWELL_MS), socket.io.shutdown()).await;
-    false
+    Begins::Nothing
 }

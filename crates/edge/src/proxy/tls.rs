@@ -14,6 +14,7 @@ use super::conversation::Conversation;
 use super::line::Line;
 use super::passing::{self, Caller};
 use super::shared::Shared;
+use super::watched::Socket;
 use super::wire::Wire;
 
 pub(super) async fn serve(
@@ -51,5 +52,5 @@ pub(super) async fn serve(
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2".as_slice());
     let talk = Conversation::new(&shared, line, true, caller.trusted);
-    if http2 { Box::pin(talk.http2(stream)).await } else { talk.http1(stream).await }
+    if http2 { Box::pin(talk.http2(Socket::http2(stream))).await } else { talk.http1(stream).await }
 }

@@ -53,7 +53,10 @@ pub(super) async fn take(
         Err(instead) => instead,
     };
     let mut record = record.unwrap_or_else(|| Record::begin(&talk.shared, &talk.line, client));
-    let Instead::Answer(refusal) = instead else { return Err(Broken("kept waiting")) };
+    let Instead::Answer(refusal) = instead else {
+        record.broken_off = true;
+        return Err(Broken("kept waiting"));
+    };
     if refusal.status == StatusCode::BAD_REQUEST {
         talk.shared.counts.malformed.fetch_add(1, Relaxed);
     }
@@ -102,6 +105,10 @@ async fn serve(
     if headers::loops(&parts.headers, via(talk)) {
         let reason = "this request went through here before";
         return Err(Refusal::new(StatusCode::LOOP_DETECTED, reason).into());
+    }
+    let hold_ms = talk.line.hold_ms();
+    if hold_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(hold_ms)).await;
     }
     let errand = Errand { routes, service, authority: whom.authority };
     Ok(forward::carry(talk, errand, parts, body, record).await?)

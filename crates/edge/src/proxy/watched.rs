@@ -35,20 +35,26 @@ pub(super) enum Came {
     Part,
     /// A whole head, or what has to be refused.
     Request,
+    /// The beginning of HTTP/2.
+    Http2,
     /// Nothing: it is over.
     End,
 }
 
 impl<T> Socket<T> {
-    /// Of HTTP/1 with heads of at most so many bytes.
-    pub fn http1(io: T, most: usize) -> Socket<T> {
-        Socket { io, heads: Some(Heads::new(most)), before: BytesMut::new() }
+    /// Of HTTP/1 with heads of at most so many bytes; with `http2` it may turn out to be of HTTP/2.
+    pub fn http1(io: T, most: usize, http2: bool) -> Socket<T> {
+        Socket { io, heads: Some(Heads::new(most, http2)), before: BytesMut::new() }
     }
 
     /// Of HTTP/2, which is watched by its requests.
-    pub fn http2(io: T, line: &Line) -> Socket<T> {
-        line.enters(Part::Between);
+    pub fn http2(io: T) -> Socket<T> {
         Socket { io, heads: None, before: BytesMut::new() }
+    }
+
+    /// It turned out to be of HTTP/2.
+    pub fn turned(self) -> Socket<T> {
+        Socket { heads: None, ..self }
     }
 
     /// Nothing was read that nobody has parsed.
@@ -98,6 +104,9 @@ impl<T: AsyncRead + Unpin> Socket<T> {
         let whole = ended(self);
         if self.saw(line, bytes).is_err() {
             return Poll::Ready(Came::End);
+        }
+        if self.heads.as_ref().is_some_and(Heads::is_http2) {
+            return Poll::Ready(Came::Http2);
         }
         let in_head = self.heads.as_ref().is_some_and(|heads| heads.part() == Part::Head);
         // Of the first head: behind a whole one a part of the next may stand.

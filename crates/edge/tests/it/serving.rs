@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::endpoint::Endpoint;
-use crate::stage::{Folder, Link, Setting, Stage, service};
+use crate::stage::{Folder, Link, Setting, Stage, service, tls};
 
 fn get(host: &str, path: &str) -> Request<Full<Bytes>> {
     Request::get(path).header(HOST, host).body(Full::default()).unwrap()
@@ -134,6 +134,25 @@ async fn both_versions_of_http_are_served_over_tls() {
             assert_eq!(answer.await.unwrap(), 1 << 20);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_is_spoken_without_tls_by_who_begins_with_it_and_over_tls_by_who_agreed() {
+    let shop = Endpoint::start("shop").await;
+    let folder = Folder::new();
+    let own = folder.certify("shop.test");
+    let stage = Stage::with(vec![service("shop", &[&shop])], folder, Setting::default()).await;
+    let tcp = TcpStream::connect(stage.http()).await.unwrap();
+    let mut link = Link::http2(tcp).await;
+    for _ in 0..3 {
+        let answer = link.send(Request::get("http://shop.test/").body(Full::default()).unwrap()).await;
+        assert_eq!((&*answer.body, answer.header("via")), ("shop", "2 router-1"));
+    }
+    let mut io = tls(stage.https(), "shop.test", &own, &[b"http/1.1"]).await.unwrap();
+    io.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let _ = io.read_to_string(&mut answer).await;
+    assert_eq!(answer, "", "it ends");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

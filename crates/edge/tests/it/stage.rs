@@ -212,6 +212,13 @@ impl Link {
         if !http2 {
             return Link::http1(io).await;
         }
+        Link::http2(io).await
+    }
+
+    pub async fn http2<T>(io: T) -> Link
+    where
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
         let io = TokioIo::new(io);
         let (send, conn) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(conn);

@@ -95,7 +95,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("DEL in the URI", "400", "GET /a\x7fb HTTP/1.1\r\nHost: shop.test\r\n\r\n"),
     ("a tunnel", "405", "CONNECT shop.test:80 HTTP/1.1\r\nHost: shop.test\r\n\r\n"),
     ("HTTP/1.2", "400", "GET / HTTP/1.2\r\nHost: shop.test\r\n\r\n"),
-    ("HTTP/2 without TLS", "", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ("no version", "400", "GET /\r\n\r\n"),
     ("no HTTP", "400", "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n"),
     (
