@@ -269,6 +269,11 @@ fn run(tree: &Tree, setting: Setting, picked: impl Fn(&str, bool) -> bool) -> Re
     if !process::owned(&tree.dev).is_empty() {
         return Err(Failure::new("a development federation runs here; `cargo xtask down` first"));
     }
+    if !down::state(&tree.dev).is_empty() {
+        let reason = "an earlier federation's state is in .dwcp, of a drill that did not hold or of `down --keep`; \
+                      `cargo xtask down` removes it";
+        return Err(Failure::new(reason));
+    }
     let outcomes = Stage::set(tree, setting).map(|stage| {
         let mut outcomes = Vec::new();
         for (name, shows, _, drill) in DRILLS.into_iter().filter(|drill| picked(drill.0, drill.2)) {

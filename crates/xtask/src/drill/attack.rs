@@ -4,6 +4,7 @@ use super::crew::Crew;
 use super::stage::{Stage, must, told};
 use crate::run::{Failure, wait_until, wall_ms};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::FromRawFd as _;
@@ -18,9 +19,13 @@ const SERVICE_FACTOR: &str = "4";
 /// From begin to detection, and to the refusal at every router.
 const DETECTED: Duration = Duration::from_secs(1);
 const MITIGATED: Duration = Duration::from_secs(5);
-/// Somebody who floods, and threads of theirs.
-const ATTACKER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
-const HANDS: usize = 4;
+/// Those who flood, all at once: two through a balancer, which names them, one by an own connection. And threads of each.
+const ATTACKERS: [Client; 3] = [
+    Client { address: Ipv4Addr::new(203, 0, 113, 7), balancer: Some(1) },
+    Client { address: Ipv4Addr::new(192, 0, 2, 77), balancer: Some(2) },
+    Client { address: Ipv4Addr::new(127, 66, 0, 9), balancer: None },
+];
+const HANDS: usize = 2;
 /// Good clients, and between two requests of one.
 const GOOD: u8 = 10;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -54,15 +59,30 @@ fn ddos(stage: &Stage, words: &[&str]) -> Result<Value, Failure> {
     stage.json_at(&stage.regions[0], &[&["routing", "ddos"], words].concat())
 }
 
-/// A connection to a region's router that says that it speaks for a client: a balancer in front of it.
-fn connect(region: usize, balancer: u8, client: Ipv4Addr) -> std::io::Result<TcpStream> {
-    let from = SocketAddrV4::new(Ipv4Addr::new(127, 77, 250, balancer), 0);
-    let to = SocketAddrV4::new(Ipv4Addr::new(127, 77, region as u8, 1), 80);
-    let mut stream = bound(from, to)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("PROXY TCP4 {client} {} 1024 80\r\n", to.ip()).as_bytes())?;
-    Ok(stream)
+/// Who asks: through a balancer with this number, which says for whom it comes, or from an own address of this machine.
+#[derive(Clone, Copy)]
+struct Client {
+    address: Ipv4Addr,
+    balancer: Option<u8>,
+}
+
+impl Client {
+    fn through(balancer: u8, address: Ipv4Addr) -> Client {
+        Client { address, balancer: Some(balancer) }
+    }
+
+    /// A connection to a region's router.
+    fn connect(self, region: usize) -> std::io::Result<TcpStream> {
+        let from = self.balancer.map_or(self.address, |number| Ipv4Addr::new(127, 77, 250, number));
+        let to = SocketAddrV4::new(Ipv4Addr::new(127, 77, region as u8, 1), 80);
+        let mut stream = bound(SocketAddrV4::new(from, 0), to)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        if self.balancer.is_some() {
+            stream.write_all(format!("PROXY TCP4 {} {} 1024 80\r\n", self.address, to.ip()).as_bytes())?;
+        }
+        Ok(stream)
+    }
 }
 
 /// Connects from an address, which the standard library leaves to the kernel.
@@ -91,10 +111,10 @@ fn bound(from: SocketAddrV4, to: SocketAddrV4) -> std::io::Result<TcpStream> {
 }
 
 /// The status of one request; none: there was no answer.
-fn ask(region: usize, balancer: u8, client: Ipv4Addr, path: &str) -> Option<u16> {
-    let mut stream = connect(region, balancer, client).ok()?;
-    let agent =
-        if client.octets()[3].is_multiple_of(2) { "Mozilla/5.0 (X11)" } else { "Mozilla/5.0 (Macintosh)" };
+fn ask(region: usize, client: Client, path: &str) -> Option<u16> {
+    let mut stream = client.connect(region).ok()?;
+    let even = client.address.octets()[3].is_multiple_of(2);
+    let agent = if even { "Mozilla/5.0 (X11)" } else { "Mozilla/5.0 (Macintosh)" };
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: demo.dwcp.test\r\nUser-Agent: {agent}\r\nConnection: close\r\n\r\n"
     );
@@ -116,8 +136,9 @@ fn good_clients(stage: &Stage, crew: &mut Crew) -> Arc<Mutex<Vec<Option<Duration
     for number in 0..GOOD {
         let seen = seen.clone();
         crew.add(move || {
-            let (begun, client) = (Instant::now(), Ipv4Addr::new(198, 51, 100, number + 1));
-            let status = ask(usize::from(number) % all + 1, 100 + number, client, "/");
+            let address = Ipv4Addr::new(198, 51, 100, number + 1);
+            let (begun, client) = (Instant::now(), Client::through(100 + number, address));
+            let status = ask(usize::from(number) % all + 1, client, "/");
             let took = (status == Some(200)).then(|| begun.elapsed());
             seen.lock().unwrap_or_else(PoisonError::into_inner).push(took);
             std::thread::sleep(PAUSE);
@@ -135,7 +156,7 @@ fn summed(seen: &Mutex<Vec<Option<Duration>>>) -> (usize, usize, Duration) {
     (took.len(), seen.len() - took.len(), took.get(at).copied().unwrap_or_default())
 }
 
-/// Somebody floods one router.
+/// Some flood one router.
 fn flood(stage: &Stage) -> Result<(), Failure> {
     let mut users = Crew::new();
     let seen = good_clients(stage, &mut users);
@@ -144,17 +165,18 @@ fn flood(stage: &Stage) -> Result<(), Failure> {
     let mut attackers = Crew::new();
     let sent = Arc::new(AtomicUsize::new(0));
     let (begun, begun_ms) = (Instant::now(), wall_ms());
-    for hand in 0..HANDS {
+    for attacker in ATTACKERS.iter().flat_map(|one| [*one; HANDS]) {
         let sent = sent.clone();
         attackers.add(move || {
-            if ask(1, 1 + hand as u8, ATTACKER, "/").is_some() {
+            if ask(1, attacker, "/").is_some() {
                 sent.fetch_add(1, Relaxed);
             }
         });
     }
-    let mut left: Vec<usize> = routers(stage).collect();
+    let all = |one: &Client| routers(stage).map(move |router| (router, *one)).collect::<Vec<_>>();
+    let mut left: Vec<(usize, Client)> = ATTACKERS.iter().flat_map(all).collect();
     let refused = wait_until(MITIGATED * 2, Duration::from_millis(50), || {
-        left.retain(|router| !matches!(ask(*router, 50, ATTACKER, "/"), Some(403 | 429) | None));
+        left.retain(|(router, attacker)| !matches!(ask(*router, *attacker, "/"), Some(403 | 429) | None));
         left.is_empty()
     });
     let mitigated = begun.elapsed();
@@ -164,7 +186,8 @@ fn flood(stage: &Stage) -> Result<(), Failure> {
     let after = summed(&seen);
     let answers = sent.load(Relaxed);
     stage.say(&format!(
-        "{answers} answers to a flood of one source; refused at every router after {:.2} s; good clients: {} answers, {} missing, P99 {} ms ({} ms before)",
+        "{answers} answers to a flood of {} sources; refused at every router after {:.2} s; good clients: {} answers, {} missing, P99 {} ms ({} ms before)",
+        ATTACKERS.len(),
         mitigated.as_secs_f64(),
         after.0,
         after.1,
@@ -172,39 +195,53 @@ fn flood(stage: &Stage) -> Result<(), Failure> {
         quiet.2.as_millis()
     ));
     if !refused || mitigated > MITIGATED {
-        return Err(Failure::new(format!("not refused at routers {left:?} within {MITIGATED:?}")));
+        let left: Vec<String> =
+            left.iter().map(|(router, one)| format!("{} at router {router}", one.address)).collect();
+        return Err(Failure::new(format!("not refused within {MITIGATED:?}: {}", left.join(", "))));
     }
-    let attack = newest(stage, "203.0.113.7")?;
+    // Routers saw the sources one by one; it is one attack.
+    let attack = newest(stage, "http_flood", ATTACKERS.len())?;
     let detected_ms = attack["first_ms"].as_u64().unwrap_or(u64::MAX).saturating_sub(begun_ms);
     let (id, verdict) =
         (attack["attack"].as_str().unwrap_or_default(), attack["verdict"].as_str().unwrap_or_default());
-    stage.say(&format!("{id}: detected after {detected_ms} ms, {verdict}"));
+    stage.say(&format!("{id}: {} sources, detected after {detected_ms} ms, {verdict}", attack["sources"]));
     if Duration::from_millis(detected_ms) > DETECTED || verdict != "real" {
         return Err(Failure::new(format!("{id} was detected after {detected_ms} ms and is {verdict}")));
     }
     must(stage, &["routing", "ddos", "validate", "--attack-id", id])?;
+    let listed = ddos(stage, &["blacklist", "list"])?.to_string();
+    let unlisted: Vec<Ipv4Addr> = ATTACKERS
+        .iter()
+        .map(|one| one.address)
+        .filter(|one| !listed.contains(&format!("\"{one}\"")))
+        .collect();
+    if !unlisted.is_empty() {
+        return Err(Failure::new(format!("not in the blacklist: {unlisted:?}: {listed}")));
+    }
     if after.1 > 0 {
         return Err(Failure::new(format!("{} requests of good clients were not served", after.1)));
     }
     Ok(())
 }
 
-/// The newest attack whose target is this.
-fn newest(stage: &Stage, target: &str) -> Result<Value, Failure> {
+/// The newest attack of a kind, with so many sources at least.
+fn newest(stage: &Stage, kind: &str, sources: usize) -> Result<Value, Failure> {
     let mut found = None;
     let mut why = String::new();
     wait_until(Duration::from_secs(10), Duration::from_millis(250), || {
         match ddos(stage, &["detections", "--since", "10m"]) {
             Ok(all) => {
-                let attacks = all["attacks"].as_array().cloned().unwrap_or_default();
-                found = attacks.into_iter().find(|one| one["target"].as_str() == Some(target));
+                let is_it = |one: &Value| {
+                    one["kind"].as_str() == Some(kind) && one["sources"].as_u64() >= Some(sources as u64)
+                };
+                found = all["attacks"].as_array().into_iter().flatten().find(|one| is_it(one)).cloned();
                 why = all.to_string();
             }
             Err(failure) => why = failure.message,
         }
         found.is_some()
     });
-    found.ok_or_else(|| Failure::new(format!("no attack of {target} is told: {why}")))
+    found.ok_or_else(|| Failure::new(format!("no {kind} of {sources} sources is told: {why}")))
 }
 
 /// Many who each ask a little: a crowd, which is told and not blocked.
@@ -216,8 +253,8 @@ fn crowd(stage: &Stage) -> Result<(), Failure> {
         let (seen, mut round) = (seen.clone(), usize::from(number));
         users.add(move || {
             round += 1;
-            let client = Ipv4Addr::new(100, 64 + number % 60, number, number);
-            let status = ask(2, 1 + number, client, paths[round % paths.len()]);
+            let address = Ipv4Addr::new(100, 64 + number % 60, number, number);
+            let status = ask(2, Client::through(1 + number, address), paths[round % paths.len()]);
             seen.lock().unwrap_or_else(PoisonError::into_inner).push(status);
             std::thread::sleep(Duration::from_millis(900));
         });
@@ -225,21 +262,33 @@ fn crowd(stage: &Stage) -> Result<(), Failure> {
     std::thread::sleep(STAYS);
     drop(users);
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let refused = seen.iter().filter(|status| **status != Some(200)).count();
-    let attack = newest(stage, "demo")?;
+    let mut others: BTreeMap<String, usize> = BTreeMap::new();
+    for status in seen.iter().filter(|status| **status != Some(200)) {
+        let status = status.map_or("no answer".to_owned(), |status| status.to_string());
+        *others.entry(status).or_default() += 1;
+    }
+    let attack = newest(stage, "surge", 0)?;
     let id = attack["attack"].as_str().unwrap_or_default();
     let judged = stage.cli(&["routing", "ddos", "validate", "--attack-id", id])?;
-    stage.say(&format!("a crowd of {CROWD}: {} requests, {refused} refused; {}", seen.len(), told(&judged)));
-    if refused > 0 || judged.status.code() != Some(1) {
+    stage.say(&format!(
+        "a crowd of {CROWD}: {} requests, not served {others:?}; {}",
+        seen.len(),
+        told(&judged)
+    ));
+    if judged.status.code() != Some(1) || others.contains_key("403") || others.contains_key("429") {
         return Err(Failure::new("a crowd was taken for an attack"));
+    }
+    if !others.is_empty() {
+        return Err(Failure::new(format!("a crowd was not served: {others:?}")));
     }
     Ok(())
 }
 
 /// Which of two are served at every router: somebody of the country, and somebody else.
 fn served(stage: &Stage) -> (usize, usize) {
-    let of =
-        |client: Ipv4Addr| routers(stage).filter(|router| ask(*router, 60, client, "/") == Some(200)).count();
+    let of = |who| {
+        routers(stage).filter(|router| ask(*router, Client::through(60, who), "/") == Some(200)).count()
+    };
     (of(CHINESE), of(GERMAN))
 }
 
@@ -269,7 +318,8 @@ fn country(stage: &Stage) -> Result<(), Failure> {
 /// What people say goes before everything else, and the firewall's log tells of it.
 fn lists(stage: &Stage) -> Result<(), Failure> {
     let all = stage.regions.len();
-    let served = || routers(stage).filter(|router| ask(*router, 70, GERMAN, "/") == Some(200)).count();
+    let german = Client::through(70, GERMAN);
+    let served = || routers(stage).filter(|router| ask(*router, german, "/") == Some(200)).count();
     let reaches = |wanted: usize| wait_until(MITIGATED, Duration::from_millis(100), || served() == wanted);
     let who = GERMAN.to_string();
     let mut wrong = Vec::new();
@@ -285,12 +335,12 @@ fn lists(stage: &Stage) -> Result<(), Failure> {
     step(&["whitelist", "remove", "--ip", &who], 0)?;
     step(&["blacklist", "remove", "--ip", &who], all)?;
     // What a router did by itself is taken back as well.
-    let attacker = ATTACKER.to_string();
+    let attacker = ATTACKERS[0].address.to_string();
     let listed = ddos(stage, &["blacklist", "list"])?.to_string().contains(&attacker);
     if listed {
         must(stage, &["routing", "ddos", "blacklist", "remove", "--ip", &attacker])?;
         let back = wait_until(MITIGATED, Duration::from_millis(100), || {
-            routers(stage).all(|router| ask(router, 80, ATTACKER, "/") == Some(200))
+            routers(stage).all(|router| ask(router, ATTACKERS[0], "/") == Some(200))
         });
         if !back {
             wrong.push("a router's own block was not taken back".to_owned());
@@ -305,16 +355,23 @@ fn lists(stage: &Stage) -> Result<(), Failure> {
     if !logged {
         wrong.push(format!("no line of the firewall's log names {attacker}"));
     }
-    let traffic = stage.json_at(&stage.regions[0], &["routing", "traffic-analysis", "--since", "10m"])?;
-    let flows = traffic["flows"].as_array().map_or(0, Vec::len);
-    let kept_out = traffic["verdicts"].as_object().map_or(0, |all| {
-        all.iter().filter(|(name, _)| *name != "passed").filter_map(|(_, count)| count.as_u64()).sum()
+    let mut traffic = Value::Null;
+    let mut told = (0, 0);
+    // What routers count is there when the monitor has read it twice.
+    let analysed = wait_until(Duration::from_secs(45), Duration::from_secs(1), || {
+        let words = ["routing", "traffic-analysis", "--since", "10m"];
+        traffic = stage.json_at(&stage.regions[0], &words).unwrap_or_default();
+        let verdicts = traffic["verdicts"].as_object().into_iter().flatten();
+        let kept_out = verdicts.filter(|(name, _)| *name != "passed").filter_map(|(_, count)| count.as_u64());
+        told = (traffic["flows"].as_array().map_or(0, Vec::len), kept_out.sum());
+        told.0 > 0 && told.1 > 0
     });
     stage.say(&format!(
-        "lists hold at every router; {flows} flows told, {kept_out} times somebody was kept out"
+        "lists hold at every router; {} flows told, {} times somebody was kept out",
+        told.0, told.1
     ));
-    if flows == 0 || kept_out == 0 {
-        wrong.push(format!("traffic-analysis tells nothing: {traffic:.200}"));
+    if !analysed {
+        wrong.push(format!("traffic-analysis tells nothing: {traffic}"));
     }
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(wrong.join("; "))) }
 }

@@ -6,8 +6,9 @@ use crate::flags::Flags;
 use crate::run::{Failure, fault, say};
 use crate::tree::Tree;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What `down` leaves in the state folder: the guest image is costly to build, the logs explain.
@@ -103,15 +104,16 @@ fn summary(processes: &[Owned]) -> String {
     parts.join(", ")
 }
 
+/// What an earlier federation has left that the next one would go on with. None when there is no folder.
+pub fn state(dev: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dev).into_iter().flatten().flatten();
+    let is_state = |name: &OsStr| !name.to_str().is_some_and(|name| KEPT.contains(&name) || name == "lock");
+    entries.filter(|entry| is_state(&entry.file_name())).map(|entry| entry.path()).collect()
+}
+
 fn clear(dev: &Path) -> Result<(), Failure> {
-    let entries = fs::read_dir(dev).map_err(|e| fault("cannot read", dev, &e))?;
-    for entry in entries.flatten() {
-        let kept = entry.file_name().to_str().is_some_and(|name| KEPT.contains(&name));
-        if !kept {
-            remove(&entry.path())?;
-        }
-    }
-    Ok(())
+    state(dev).iter().try_for_each(|path| remove(path))?;
+    remove(&dev.join("lock"))
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {
@@ -134,7 +136,10 @@ mod tests {
             fs::create_dir_all(dev.join(folder)).unwrap();
         }
         fs::write(dev.join("wan.toml"), "").unwrap();
+        fs::write(dev.join("lock"), "").unwrap();
+        assert_eq!(state(&dev).len(), 3);
         clear(&dev).unwrap();
+        assert_eq!(state(&dev), [PathBuf::new(); 0]);
         let mut left: Vec<_> = fs::read_dir(&dev).unwrap().flatten().map(|e| e.file_name()).collect();
         left.sort();
         assert_eq!(left, ["cache", "log"]);
