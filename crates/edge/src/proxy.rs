@@ -11,6 +11,7 @@ mod ask;
 mod budget;
 mod certificates;
 mod cidr;
+mod connect;
 mod conversation;
 mod failures;
 mod forward;

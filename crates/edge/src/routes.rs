@@ -56,6 +56,11 @@ impl Routes {
         well.next().map(|(_, endpoint)| Choice { endpoint, region, why: Why::Pinned })
     }
 
+    /// How far away a region is; none: it was not measured.
+    pub(crate) fn rtt_ms(&self, region: u16) -> Option<u32> {
+        self.table.regions.get(usize::from(region))?.rtt_ms
+    }
+
     /// The service of a name (lower case, without port or final dot).
     pub fn service(&self, host: &str) -> Option<usize> {
         self.by_host.get(host).copied().or(self.any_host)

@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use crate::routes::{Pool, Routes, TRIES};
 
 use super::answer::Answer;
+use super::connect::Patience;
 use super::conversation::Conversation;
 use super::mark::Mark;
 use super::record::Record;
@@ -224,7 +225,8 @@ impl Trip<'_> {
         }
         shared.counts.upstream_opened.fetch_add(1, Relaxed);
         let mark = Mark::of(self.errand.row().qos, &self.errand.routes.table.policy);
-        let conn = match shared.upstreams.open(address, mark).await {
+        let patience = Patience::new(shared.limits.connect_ms, self.errand.routes.rtt_ms(choice.region));
+        let conn = match shared.upstreams.open(address, mark, patience).await {
             Ok(conn) => conn,
             Err(error) => {
                 self.failed(choice, address);

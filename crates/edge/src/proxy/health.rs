@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 
 use crate::routes::{Pool, Routes};
 
+use super::connect::{Patience, connect};
 use super::mark::Mark;
 use super::shared::Shared;
-use super::upstream::connect;
 
 /// How soon a changed table is noticed, ms.
 const NOTICE_MS: u64 = 250;
@@ -46,6 +46,7 @@ struct Target {
 /// What is asked of it.
 struct Look {
     address: SocketAddr,
+    patience: Patience,
     /// A whole request; none: a connection is enough.
     request: Option<String>,
 }
@@ -122,7 +123,8 @@ impl Checks {
             let path = row.check_path.as_ref().filter(|_| row.protocol == Protocol::Http);
             for (at, endpoint) in (0..).zip(&row.endpoints) {
                 let request = path.map(|path| request(path, &row.hosts, endpoint.address));
-                let look = Arc::new(Look { address: endpoint.address, request });
+                let patience = Patience::new(self.shared.limits.check_ms, routes.rtt_ms(endpoint.region));
+                let look = Arc::new(Look { address: endpoint.address, patience, request });
                 let known = key(&routes.table, service, at).and_then(|key| before.remove(&key));
                 let number = known.as_ref().map_or(self.next, |(number, _)| *number);
                 let failures = known.as_ref().map_or(0, |(_, target)| target.failures);
@@ -222,7 +224,7 @@ fn request(path: &str, hosts: &[String], address: SocketAddr) -> String {
 
 async fn is_well(look: &Look, within_ms: u64) -> bool {
     let asked = async {
-        let mut tcp = connect(look.address, Mark::default(), within_ms).await.ok()?;
+        let mut tcp = connect(look.address, Mark::default(), look.patience).await.ok()?;
         let Some(request) = &look.request else {
             // Nothing was said: there is nothing to wait for at the end.
             let _ = tcp.set_zero_linger();

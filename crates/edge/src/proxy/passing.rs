@@ -13,13 +13,13 @@ use tokio::task::AbortHandle;
 use crate::routes::{Routes, TRIES};
 
 use super::accept::{self, Door};
+use super::connect::{Patience, connect};
 use super::conversation::spread;
 use super::health;
 use super::line::Line;
 use super::mark::Mark;
 use super::shared::Shared;
 use super::splice::splice;
-use super::upstream::connect;
 use super::wire::Wire;
 
 /// How soon a changed table is noticed, and a port that could not be had is tried again, ms.
@@ -62,7 +62,8 @@ pub(super) async fn carry(
         let Some(_under_way) = pool.begin(choice.endpoint) else { return };
         let Some(flow) = pool.flows.get(usize::from(choice.region)) else { return };
         let begun = Instant::now();
-        match connect(endpoint.address, mark, shared.limits.connect_ms).await {
+        let patience = Patience::new(shared.limits.connect_ms, routes.rtt_ms(choice.region));
+        match connect(endpoint.address, mark, patience).await {
             Ok(mut tcp) => {
                 flow.upstream.took(begun.elapsed());
                 shared.failures.worked(endpoint.address);

@@ -20,6 +20,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::connect::{Patience, connect};
 use super::limits::Limits;
 use super::mark::Mark;
 use super::sent::Sent;
@@ -153,8 +154,8 @@ impl Upstreams {
     ///
     /// # Errors
     /// The endpoint can't be connected to, or not in time.
-    pub async fn open(&self, address: SocketAddr, mark: Mark) -> io::Result<Conn> {
-        let tcp = connect(address, mark, self.limits.connect_ms).await?;
+    pub async fn open(&self, address: SocketAddr, mark: Mark, patience: Patience) -> io::Result<Conn> {
+        let tcp = connect(address, mark, patience).await?;
         let (send, run) = self.builder.handshake(TokioIo::new(tcp)).await.map_err(io::Error::other)?;
         Ok(Conn { address, send, run: Some(run), ended: None, reused: false })
     }
@@ -195,21 +196,6 @@ impl Upstreams {
         };
         &self.shards[(super::shared::mix(bits) % SHARDS as u64) as usize]
     }
-}
-
-/// Connects to an endpoint.
-///
-/// # Errors
-/// It can't be, or not in time.
-pub(super) async fn connect(address: SocketAddr, mark: Mark, within_ms: u64) -> io::Result<TcpStream> {
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
-    let within = Duration::from_millis(within_ms);
-    let tcp = tokio::time::timeout(within, TcpStream::connect(address)).await.map_err(|_| late())??;
-    tcp.set_nodelay(true)?;
-    if mark != Mark::default() {
-        mark.put(&tcp);
-    }
-    Ok(tcp)
 }
 
 /// Drives a connection while something of its answer is waited for.

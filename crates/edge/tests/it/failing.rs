@@ -8,9 +8,11 @@ use dwcp_decide::route::{Live, Table};
 use http_body_util::Full;
 use hyper::Request;
 use hyper::header::HOST;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::endpoint::Endpoint;
-use crate::stage::{Folder, Setting, Stage, endpoint, service, until};
+use crate::stage::{Folder, Setting, Stage, endpoint, service, table, until};
 
 /// Checks that find nothing out before a test is over.
 fn without_checks() -> Setting {
@@ -85,6 +87,44 @@ async fn retries_have_a_budget() {
     let most = 10.0 + 20.0 + 10.0 * begun.elapsed().as_secs_f64();
     assert!(retries <= most + 1.0 && retries >= 10.0, "{retries} retries of {most}");
     assert!(stage.proxy.counts().retries_refused.load(Relaxed) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_whose_queue_was_full_for_a_moment_costs_no_second() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // The kernel drops what comes beyond the queue, as a busy host or a bad line does.
+    let full = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+    let mut row = service("shop", &[]);
+    row.endpoints.push(endpoint("vm_0", address));
+    let stage = Stage::with(Vec::new(), Folder::new(), without_checks()).await;
+    // Tried again after 250 and 500 ms.
+    let mut far = table(vec![row]);
+    far.regions[0].rtt_ms = Some(100);
+    stage.current.replace(far);
+    let serving = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        loop {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = [0; 1024];
+                if tcp.read(&mut head).await.unwrap_or(0) > 0 {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                    tcp.write_all(answer).await.unwrap();
+                }
+            });
+        }
+    });
+    let begun = Instant::now();
+    let request = Request::post("/").header(HOST, "shop.test").body(Full::from("once")).unwrap();
+    let answer = stage.send(request).await;
+    assert_eq!((answer.status, &*answer.body), (200, "ok"));
+    assert!(begun.elapsed() < Duration::from_millis(900), "after {:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_millis(200), "the queue was full");
+    drop(full);
+    serving.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
