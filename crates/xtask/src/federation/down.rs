@@ -139,7 +139,7 @@ mod tests {
         fs::write(dev.join("lock"), "").unwrap();
         assert_eq!(state(&dev).len(), 3);
         clear(&dev).unwrap();
-        assert_eq!(state(&dev), [PathBuf::new(); 0]);
+        assert!(state(&dev).is_empty());
         let mut left: Vec<_> = fs::read_dir(&dev).unwrap().flatten().map(|e| e.file_name()).collect();
         left.sort();
         assert_eq!(left, ["cache", "log"]);
