@@ -31,6 +31,7 @@ mod sent;
 mod shared;
 mod splice;
 mod sticky;
+mod taken_back;
 mod tls;
 mod turn;
 mod upstream;

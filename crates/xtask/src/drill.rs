@@ -269,7 +269,7 @@ fn run(tree: &Tree, setting: Setting, picked: impl Fn(&str, bool) -> bool) -> Re
     if !process::owned(&tree.dev).is_empty() {
         return Err(Failure::new("a development federation runs here; `cargo xtask down` first"));
     }
-    if !down::state(&tree.dev).is_empty() {
+    if !down::state(&tree.dev)?.is_empty() {
         let reason = "an earlier federation's state is in .dwcp, of a drill that did not hold or of `down --keep`; \
                       `cargo xtask down` removes it";
         return Err(Failure::new(reason));

@@ -159,9 +159,9 @@ impl Test<'_> {
                 let _abuser = abuser(kind, abused.http)?;
                 let (took, failed) = good(self.peer.http, self.seconds);
                 p99s.push(p99(&took));
-                met.failed += failed;
-                met.asked += took.len() + failed;
                 if abused.http == self.peer.http {
+                    met.failed += failed;
+                    met.asked += took.len() + failed;
                     met.open = established(self.peer.http);
                     met.memory_mib = met.memory_mib.max(self.peer.process.memory_mib());
                 }

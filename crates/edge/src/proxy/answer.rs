@@ -55,7 +55,8 @@ impl std::error::Error for Broken {}
 
 impl Answer {
     pub fn own(bytes: Bytes, mut record: Record) -> Answer {
-        record.whole = true;
+        // Nobody asks for a body that is none.
+        record.whole = bytes.is_empty();
         Answer::Own(Own { bytes, record })
     }
 
@@ -145,6 +146,7 @@ impl Body for Answer {
             Answer::Own(own) => {
                 let bytes = std::mem::take(&mut own.bytes);
                 own.record.bytes_out += bytes.len() as u64;
+                own.record.whole = true;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Answer::Upstream(upstream) => upstream.poll(cx),

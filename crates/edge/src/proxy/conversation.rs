@@ -17,7 +17,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::heads::Part;
 use super::line::{Due, Line, REST_MS};
 use super::pace::Paces;
 use super::rest::{self, Begins};
@@ -105,7 +104,6 @@ impl Conversation {
         self.http2 = true;
         let talk = Arc::new(self);
         let limits = &talk.shared.limits;
-        talk.line.enters(Part::Between);
         talk.line.http2.store(true, Relaxed);
         let io = Watched::new(Arc::new(Mutex::new(socket)), Arc::clone(&talk.line));
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -122,8 +120,6 @@ impl Conversation {
         let service = service_fn(move |request| turn::take(Arc::clone(&turns), request));
         let mut conn = Box::pin(builder.serve_connection(TokioIo::new(io), service));
         run(&talk, conn.as_mut(), |conn| conn.graceful_shutdown()).await;
-        // What is still under way was not taken back.
-        talk.line.http2.store(false, Relaxed);
     }
 
     /// How long a connection may take until it is looked at first, ms.
@@ -145,14 +141,19 @@ impl Conversation {
         C: Future<Output = hyper::Result<()>>,
     {
         let ended = conn.poll(cx);
-        let resets = match &ended {
-            Poll::Ready(Err(error)) if is_reset_too_often(error) => self.shared.limits.resets,
-            Poll::Pending if self.line.taken_back() >= self.shared.limits.taken_back => 0,
-            _ => return ended.map(drop),
-        };
-        self.shared.counts.taken_back.fetch_add(1, Relaxed);
-        self.line.admitted.resets.fetch_add(u32::try_from(resets).unwrap_or(u32::MAX), Relaxed);
-        Poll::Ready(())
+        if self.trusted {
+            return ended.map(drop);
+        }
+        let cut_by_library = matches!(&ended, Poll::Ready(Err(error)) if is_too_much(error));
+        if cut_by_library {
+            let resets = u32::try_from(self.shared.limits.resets).unwrap_or(u32::MAX);
+            self.line.admitted.resets.fetch_add(resets, Relaxed);
+        }
+        if cut_by_library || (ended.is_pending() && self.line.abused.load(Relaxed)) {
+            self.shared.counts.abused.fetch_add(1, Relaxed);
+            return Poll::Ready(());
+        }
+        ended.map(drop)
     }
 
     /// HTTP/2 is never without its parser: it has more to say than requests.
@@ -166,8 +167,9 @@ impl Conversation {
     }
 }
 
-/// The library ended a connection whose requests were taken back faster than they could be begun: nobody else heard of them.
-fn is_reset_too_often(error: &hyper::Error) -> bool {
+/// The library ended a connection whose client asks too much of it: mostly by taking requests back faster than they can be begun, of which
+/// nobody else hears.
+fn is_too_much(error: &hyper::Error) -> bool {
     let of_http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     of_http2.is_some_and(|error| error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }

@@ -155,7 +155,7 @@ async fn sent(
     let taken = Arc::new(Taken::default());
     record.taken = Some(Arc::clone(&taken));
     let short = body.size_hint().exact().is_some_and(|length| length <= limits.replay_bytes);
-    let streamed = Sent::stream(body, limits, &taken);
+    let streamed = Sent::stream(body, talk.http2, limits, &taken);
     if repeatable && short {
         let body = streamed.collect().await.map_err(at_fault)?;
         return Ok(Sent::Whole(body.to_bytes()));

@@ -123,7 +123,11 @@ impl Checks {
             let path = row.check_path.as_ref().filter(|_| row.protocol == Protocol::Http);
             for (at, endpoint) in (0..).zip(&row.endpoints) {
                 let request = path.map(|path| request(path, &row.hosts, endpoint.address));
-                let patience = Patience::new(self.shared.limits.check_ms, routes.rtt_ms(endpoint.region));
+                let within_ms = self.shared.limits.check_ms;
+                let patience = match row.protocol {
+                    Protocol::Http => Patience::new(within_ms, routes.rtt_ms(endpoint.region)),
+                    _ => Patience::once(within_ms),
+                };
                 let look = Arc::new(Look { address: endpoint.address, patience, request });
                 let known = key(&routes.table, service, at).and_then(|key| before.remove(&key));
                 let number = known.as_ref().map_or(self.next, |(number, _)| *number);

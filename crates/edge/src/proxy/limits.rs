@@ -23,7 +23,8 @@ pub struct Limits {
     pub streams: u32,
     /// HTTP/2: requests that the client took back and that are not cleared away yet; more end the connection.
     pub resets: usize,
-    /// HTTP/2: requests that the client took back within a second, over those that it let be answered; so many end the connection.
+    /// HTTP/2: requests that the client took back within a second each, less one for each that an endpoint answered, and less 20 each
+    /// second; so many end the connection.
     pub taken_back: u32,
     pub handshake_ms: u64,
     /// From the first byte of a head to its last, and from a connection to its first head.
@@ -73,7 +74,7 @@ impl Default for Limits {
             replay_bytes: 64 * 1024,
             streams: 128,
             resets: 20,
-            taken_back: 200,
+            taken_back: 400,
             handshake_ms: 5_000,
             header_ms: 10_000,
             idle_ms: 60_000,

@@ -9,15 +9,13 @@ use super::admission::Admitted;
 use super::heads::Part;
 use super::limits::Limits;
 use super::mark::Marked;
+use super::taken_back::TakenBack;
 
 const FIRST: u8 = 0;
 const BETWEEN: u8 = 1;
 const HEAD: u8 = 2;
 const BODY: u8 = 3;
 
-/// Requests may be taken back so often before the next one has to wait, a ms longer for each; the longest wait, ms.
-const TAKEN_BACK_FREE: u32 = 16;
-const HOLD_MS: u64 = 100;
 /// A connection of HTTP/1 that was quiet for so long rests, ms.
 pub(super) const REST_MS: u64 = 250;
 
@@ -38,10 +36,11 @@ pub(super) struct Line {
     refused: OnceLock<&'static str>,
     /// Bytes are no HTTP any more.
     pub raw: AtomicBool,
-    /// It is one of HTTP/2, and the client is there.
+    /// It is one of HTTP/2.
     pub http2: AtomicBool,
-    /// Requests that the client took back before long, less those that were answered.
-    taken_back: AtomicU32,
+    pub taken_back: TakenBack,
+    /// The client took back too many requests.
+    pub abused: AtomicBool,
     /// How what is sent to the client is marked.
     pub mark: Arc<Marked>,
     pub admitted: Admitted,
@@ -71,7 +70,8 @@ impl Line {
             refused: OnceLock::new(),
             raw: AtomicBool::new(false),
             http2: AtomicBool::new(false),
-            taken_back: AtomicU32::new(0),
+            taken_back: TakenBack::default(),
+            abused: AtomicBool::new(false),
             mark: Arc::default(),
             admitted,
         }
@@ -94,22 +94,6 @@ impl Line {
 
     pub fn busy(&self) -> u32 {
         self.busy.load(Relaxed)
-    }
-
-    /// Requests that the client took back before long, less those that were answered.
-    pub fn taken_back(&self) -> u32 {
-        self.taken_back.load(Relaxed)
-    }
-
-    /// How long the next request waits before it goes to an endpoint, ms: one that is taken back meanwhile costs next to nothing.
-    pub fn hold_ms(&self) -> u64 {
-        u64::from(self.taken_back().saturating_sub(TAKEN_BACK_FREE)).min(HOLD_MS)
-    }
-
-    /// A client of HTTP/2 took back a request before long, or let it be answered.
-    pub fn took_back(&self, it_did: bool) {
-        let next = |before: u32| if it_did { before.checked_add(1) } else { before.checked_sub(1) };
-        let _ = self.taken_back.fetch_update(Relaxed, Relaxed, next);
     }
 
     /// Why what comes here is refused.

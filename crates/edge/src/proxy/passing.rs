@@ -62,8 +62,7 @@ pub(super) async fn carry(
         let Some(_under_way) = pool.begin(choice.endpoint) else { return };
         let Some(flow) = pool.flows.get(usize::from(choice.region)) else { return };
         let begun = Instant::now();
-        let patience = Patience::new(shared.limits.connect_ms, routes.rtt_ms(choice.region));
-        match connect(endpoint.address, mark, patience).await {
+        match connect(endpoint.address, mark, Patience::once(shared.limits.connect_ms)).await {
             Ok(mut tcp) => {
                 flow.upstream.took(begun.elapsed());
                 shared.failures.worked(endpoint.address);

@@ -18,6 +18,7 @@ use super::access_log::Entry;
 use super::line::Line;
 use super::sent::{Fault, Taken};
 use super::shared::Shared;
+use super::taken_back::End;
 
 /// A client that waited so long for an answer may have reasons to take its request back.
 const LONG: Duration = Duration::from_secs(1);
@@ -142,10 +143,29 @@ impl Record {
         }
     }
 
-    /// Over HTTP/2 the client took it back before long.
-    fn is_taken_back(&self) -> bool {
-        let early = !self.whole && !self.broken_off && self.begun.elapsed() < LONG;
-        early && self.line.http2.load(Relaxed)
+    /// How a request of HTTP/2 ended.
+    fn end(&self) -> End {
+        let in_its_body = self.taken.as_ref().is_some_and(|taken| taken.fault() == Some(Fault::Broken));
+        let taken_back = in_its_body || (!self.whole && !self.broken_off);
+        match (taken_back, self.upstream) {
+            (true, _) if self.begun.elapsed() < LONG => End::TakenBack,
+            (false, Some(_)) if self.whole => End::Answered,
+            _ => End::Other,
+        }
+    }
+
+    /// Counts the end of a request of HTTP/2; how many resets the guard has to hear of. What can be under way at a time can be taken back by
+    /// a user who leaves a page, or by a line that breaks.
+    fn resets(&self) -> u32 {
+        if !self.line.http2.load(Relaxed) {
+            return 0;
+        }
+        let (end, limits) = (self.end(), &self.shared.limits);
+        let balance = self.line.taken_back.ended(end, self.line.now_ms());
+        if balance >= f64::from(limits.taken_back) {
+            self.line.abused.store(true, Relaxed);
+        }
+        u32::from(end == End::TakenBack && balance > f64::from(limits.streams))
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -191,9 +211,7 @@ impl Drop for Record {
             count(&flow.bytes_in, bytes_in);
             count(&flow.bytes_out, self.bytes_out);
         }
-        let taken_back = self.is_taken_back();
-        self.line.took_back(taken_back);
-        let resets = u32::from(taken_back);
+        let resets = self.resets();
         if let Some(asked) = self.asked() {
             let slow = self.taken.as_ref().is_some_and(|taken| taken.fault() == Some(Fault::Slow));
             let ended = Ended { status: self.status, bytes_in, bytes_out: self.bytes_out, slow, resets };

@@ -47,6 +47,7 @@ pub(super) enum Sent {
 
 pub(super) struct Stream {
     body: Incoming,
+    http2: bool,
     most: u64,
     idle_ms: u64,
     timer: Option<Pin<Box<Sleep>>>,
@@ -56,9 +57,10 @@ pub(super) struct Stream {
 
 impl Sent {
     /// As it comes.
-    pub fn stream(body: Incoming, limits: &Limits, taken: &Arc<Taken>) -> Sent {
+    pub fn stream(body: Incoming, http2: bool, limits: &Limits, taken: &Arc<Taken>) -> Sent {
         Sent::Stream(Box::new(Stream {
             body,
+            http2,
             most: limits.body_bytes,
             idle_ms: limits.body_idle_ms,
             timer: None,
@@ -91,6 +93,8 @@ impl Stream {
             };
             self.waits = false;
             let data = match frame {
+                // Taken back without an error (NO_ERROR) a body of HTTP/2 looks whole.
+                None if self.http2 && !self.body.is_end_stream() => return self.fail(Fault::Broken),
                 None => return Poll::Ready(None),
                 Some(Err(_)) => return self.fail(Fault::Broken),
                 Some(Ok(frame)) => frame.into_data(),

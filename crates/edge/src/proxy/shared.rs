@@ -35,8 +35,8 @@ pub struct Counts {
     pub malformed: AtomicU64,
     /// Connections that were cut off because the client was too slow.
     pub slow: AtomicU64,
-    /// Connections of HTTP/2 that were cut off because the client took back too many requests.
-    pub taken_back: AtomicU64,
+    /// Connections of HTTP/2 that were cut off because the client took back too many requests, or asked too much in another way.
+    pub abused: AtomicU64,
     /// How often a connection of HTTP/1 that was quiet gave its parser away.
     pub rested: AtomicU64,
     /// TLS handshakes that came to nothing.

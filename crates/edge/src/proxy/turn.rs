@@ -17,6 +17,7 @@ use super::ask;
 use super::conversation::Conversation;
 use super::forward::{self, Errand};
 use super::headers;
+use super::heads::Part;
 use super::mark::Mark;
 use super::record::Record;
 use super::refusal::Refusal;
@@ -45,6 +46,9 @@ pub(super) async fn take(
     talk: Arc<Conversation>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Broken> {
+    if talk.http2 {
+        talk.line.enters(Part::Between);
+    }
     let named = if talk.trusted { headers::named_client(request.headers()) } else { None };
     let client = named.unwrap_or(talk.line.client);
     let mut record = Some(Record::begin(&talk.shared, &talk.line, client));
@@ -106,7 +110,9 @@ async fn serve(
         let reason = "this request went through here before";
         return Err(Refusal::new(StatusCode::LOOP_DETECTED, reason).into());
     }
-    let hold_ms = talk.line.hold_ms();
+    // Behind a balancer's connection are many clients, who don't answer for each other.
+    let hold_ms =
+        if talk.http2 && !talk.trusted { talk.line.taken_back.hold_ms(talk.line.now_ms()) } else { 0 };
     if hold_ms > 0 {
         tokio::time::sleep(Duration::from_millis(hold_ms)).await;
     }

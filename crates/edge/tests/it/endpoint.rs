@@ -54,7 +54,7 @@ impl Drop for Endpoint {
 }
 
 impl Endpoint {
-    /// Answers its name, and by path: `/echo` the body, `/slow` after 500 ms, `/big` a megabyte, `/fail` 500, `/upgrade` an echo.
+    /// Answers its name, and by path: `/echo` the body, `/slow` after 500 ms, `/never` not at all, `/big` a megabyte, `/fail` 500, `/upgrade` an echo.
     pub async fn start(name: &'static str) -> Endpoint {
         Self::start_at(name, "127.0.0.1:0".parse().unwrap()).await
     }
@@ -157,6 +157,7 @@ async fn answer(
         "/big" => *answer.body_mut() = Full::from(vec![b'x'; 1 << 20]),
         "/fail" => *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
         "/slow" => tokio::time::sleep(Duration::from_millis(500)).await,
+        "/never" => std::future::pending().await,
         _ => {}
     }
     Ok(answer)

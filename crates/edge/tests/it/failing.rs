@@ -1,7 +1,8 @@
 //! Endpoints that fail.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use dwcp_decide::route::{Live, Table};
@@ -104,10 +105,17 @@ async fn an_endpoint_whose_queue_was_full_for_a_moment_costs_no_second() {
     let mut far = table(vec![row]);
     far.regions[0].rtt_ms = Some(100);
     stage.current.replace(far);
+    let (accepted, counts) = (Arc::new(AtomicU32::new(0)), Arc::clone(&stage.current));
+    let counted = Arc::clone(&accepted);
     let serving = tokio::spawn(async move {
+        // The first socket has asked in vain then.
+        while counts.routes().pools[0].region(0).open == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         tokio::time::sleep(Duration::from_millis(60)).await;
         loop {
             let (mut tcp, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Relaxed);
             tokio::spawn(async move {
                 let mut head = [0; 1024];
                 if tcp.read(&mut head).await.unwrap_or(0) > 0 {
@@ -122,7 +130,7 @@ async fn an_endpoint_whose_queue_was_full_for_a_moment_costs_no_second() {
     let answer = stage.send(request).await;
     assert_eq!((answer.status, &*answer.body), (200, "ok"));
     assert!(begun.elapsed() < Duration::from_millis(900), "after {:?}", begun.elapsed());
-    assert!(begun.elapsed() > Duration::from_millis(200), "the queue was full");
+    assert!(accepted.load(Relaxed) >= 3, "those that filled the queue, and ours");
     drop(full);
     serving.abort();
 }

@@ -76,8 +76,6 @@ impl Client {
         let from = self.balancer.map_or(self.address, |number| Ipv4Addr::new(127, 77, 250, number));
         let to = SocketAddrV4::new(Ipv4Addr::new(127, 77, region as u8, 1), 80);
         let mut stream = bound(SocketAddrV4::new(from, 0), to)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
         if self.balancer.is_some() {
             stream.write_all(format!("PROXY TCP4 {} {} 1024 80\r\n", self.address, to.ip()).as_bytes())?;
         }
@@ -101,6 +99,9 @@ fn bound(from: SocketAddrV4, to: SocketAddrV4) -> std::io::Result<TcpStream> {
             return Err(std::io::Error::last_os_error());
         }
         let stream = TcpStream::from_raw_fd(fd);
+        // Connecting is over by then, too.
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
         let (from, to) = (raw(from), raw(to));
         let bound = libc::bind(fd, (&raw const from).cast(), length);
         if bound < 0 || libc::connect(fd, (&raw const to).cast(), length) < 0 {

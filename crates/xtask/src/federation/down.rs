@@ -105,14 +105,20 @@ fn summary(processes: &[Owned]) -> String {
 }
 
 /// What an earlier federation has left that the next one would go on with. None when there is no folder.
-pub fn state(dev: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dev).into_iter().flatten().flatten();
+///
+/// # Errors
+/// The folder can't be read.
+pub fn state(dev: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = match fs::read_dir(dev) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|e| fault("cannot read", dev, &e))?,
+    };
     let is_state = |name: &OsStr| !name.to_str().is_some_and(|name| KEPT.contains(&name) || name == "lock");
-    entries.filter(|entry| is_state(&entry.file_name())).map(|entry| entry.path()).collect()
+    Ok(entries.flatten().filter(|entry| is_state(&entry.file_name())).map(|entry| entry.path()).collect())
 }
 
 fn clear(dev: &Path) -> Result<(), Failure> {
-    state(dev).iter().try_for_each(|path| remove(path))?;
+    state(dev)?.iter().try_for_each(|path| remove(path))?;
     remove(&dev.join("lock"))
 }
 
@@ -137,9 +143,9 @@ mod tests {
         }
         fs::write(dev.join("wan.toml"), "").unwrap();
         fs::write(dev.join("lock"), "").unwrap();
-        assert_eq!(state(&dev).len(), 3);
+        assert_eq!(state(&dev).unwrap().len(), 3);
         clear(&dev).unwrap();
-        assert!(state(&dev).is_empty());
+        assert!(state(&dev).unwrap().is_empty());
         let mut left: Vec<_> = fs::read_dir(&dev).unwrap().flatten().map(|e| e.file_name()).collect();
         left.sort();
         assert_eq!(left, ["cache", "log"]);
