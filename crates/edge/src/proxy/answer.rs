@@ -55,8 +55,7 @@ impl std::error::Error for Broken {}
 
 impl Answer {
     pub fn own(bytes: Bytes, mut record: Record) -> Answer {
-        // Nobody asks for a body that is none.
-        record.whole = bytes.is_empty();
+        record.whole = true;
         Answer::Own(Own { bytes, record })
     }
 
@@ -146,7 +145,6 @@ impl Body for Answer {
             Answer::Own(own) => {
                 let bytes = std::mem::take(&mut own.bytes);
                 own.record.bytes_out += bytes.len() as u64;
-                own.record.whole = true;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Answer::Upstream(upstream) => upstream.poll(cx),
