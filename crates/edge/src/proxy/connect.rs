@@ -23,7 +23,7 @@ const UNKNOWN_RTT_MS: u32 = 75;
 /// How long a connection is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    within_ms: u64,
+    pub within_ms: u64,
     /// From one try to the next, the third is the last; none: there is one.
     again_ms: Option<u64>,
 }

@@ -104,7 +104,6 @@ impl Conversation {
         self.http2 = true;
         let talk = Arc::new(self);
         let limits = &talk.shared.limits;
-        talk.line.http2.store(true, Relaxed);
         let io = Watched::new(Arc::new(Mutex::new(socket)), Arc::clone(&talk.line));
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder

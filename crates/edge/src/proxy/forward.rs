@@ -121,7 +121,7 @@ pub(super) async fn carry(
     if let Some(over) = over.filter(|_| switches) {
         talk.line.raw.store(true, Relaxed);
         tokio::spawn(tunnel(Arc::clone(talk), over, conn, record));
-        let ended = Record::begin(&talk.shared, &talk.line, talk.line.client);
+        let ended = Record::begin(talk, talk.line.client);
         return Ok(Response::from_parts(parts, Answer::own(Bytes::new(), ended)));
     }
     let pace = talk.http2.then(|| talk.paces.begin());

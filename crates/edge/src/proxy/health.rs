@@ -46,6 +46,7 @@ struct Target {
 /// What is asked of it.
 struct Look {
     address: SocketAddr,
+    /// Also with the answer.
     patience: Patience,
     /// A whole request; none: a connection is enough.
     request: Option<String>,
@@ -155,9 +156,8 @@ impl Checks {
             let Some(target) = self.targets.get(&number) else { continue };
             self.running_ill += usize::from(was_ill);
             self.shared.counts.checks.fetch_add(1, Relaxed);
-            let (look, within_ms) = (Arc::clone(&target.look), self.shared.limits.check_ms);
-            self.running
-                .spawn(async move { Done { number, was_ill, well: is_well(&look, within_ms).await } });
+            let look = Arc::clone(&target.look);
+            self.running.spawn(async move { Done { number, was_ill, well: is_well(&look).await } });
         }
         let next = [&self.well, &self.ill].into_iter().filter_map(|queue| queue.peek());
         let next = next.map(|Reverse((at, _))| at.saturating_sub(now)).min().unwrap_or(NOTICE_MS);
@@ -226,7 +226,7 @@ fn request(path: &str, hosts: &[String], address: SocketAddr) -> String {
     )
 }
 
-async fn is_well(look: &Look, within_ms: u64) -> bool {
+async fn is_well(look: &Look) -> bool {
     let asked = async {
         let mut tcp = connect(look.address, Mark::default(), look.patience).await.ok()?;
         let Some(request) = &look.request else {
@@ -245,6 +245,6 @@ async fn is_well(look: &Look, within_ms: u64) -> bool {
         }
         Some(line.starts_with(b"HTTP/1.") && line[8] == b' ' && matches!(line[9], b'2' | b'3'))
     };
-    let within = Duration::from_millis(within_ms);
+    let within = Duration::from_millis(look.patience.within_ms);
     tokio::time::timeout(within, asked).await.ok().flatten().unwrap_or(false)
 }

@@ -36,8 +36,6 @@ pub(super) struct Line {
     refused: OnceLock<&'static str>,
     /// Bytes are no HTTP any more.
     pub raw: AtomicBool,
-    /// It is one of HTTP/2.
-    pub http2: AtomicBool,
     pub taken_back: TakenBack,
     /// The client took back too many requests.
     pub abused: AtomicBool,
@@ -69,7 +67,6 @@ impl Line {
             quiet_at_ms: AtomicU64::new(0),
             refused: OnceLock::new(),
             raw: AtomicBool::new(false),
-            http2: AtomicBool::new(false),
             taken_back: TakenBack::default(),
             abused: AtomicBool::new(false),
             mark: Arc::default(),

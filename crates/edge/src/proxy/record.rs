@@ -15,6 +15,7 @@ use crate::guard::{Asked, Ended};
 use crate::routes::{Pool, Routes, UnderWay};
 
 use super::access_log::Entry;
+use super::conversation::Conversation;
 use super::line::Line;
 use super::sent::{Fault, Taken};
 use super::shared::Shared;
@@ -61,6 +62,7 @@ fn readable(value: &Option<HeaderValue>) -> &str {
 pub(super) struct Record {
     shared: Arc<Shared>,
     line: Arc<Line>,
+    http2: bool,
     client: IpAddr,
     begun: Instant,
     who: Option<Who>,
@@ -80,12 +82,13 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub fn begin(shared: &Arc<Shared>, line: &Arc<Line>, client: IpAddr) -> Record {
-        line.enter();
-        shared.requests.fetch_add(1, Relaxed);
+    pub fn begin(talk: &Conversation, client: IpAddr) -> Record {
+        talk.line.enter();
+        talk.shared.requests.fetch_add(1, Relaxed);
         Record {
-            shared: Arc::clone(shared),
-            line: Arc::clone(line),
+            shared: Arc::clone(&talk.shared),
+            line: Arc::clone(&talk.line),
+            http2: talk.http2,
             client,
             begun: Instant::now(),
             who: None,
@@ -157,7 +160,7 @@ impl Record {
     /// Counts the end of a request of HTTP/2; how many resets the guard has to hear of. What can be under way at a time can be taken back by
     /// a user who leaves a page, or by a line that breaks.
     fn resets(&self) -> u32 {
-        if !self.line.http2.load(Relaxed) {
+        if !self.http2 {
             return 0;
         }
         let (end, limits) = (self.end(), &self.shared.limits);

@@ -51,12 +51,12 @@ pub(super) async fn take(
     }
     let named = if talk.trusted { headers::named_client(request.headers()) } else { None };
     let client = named.unwrap_or(talk.line.client);
-    let mut record = Some(Record::begin(&talk.shared, &talk.line, client));
+    let mut record = Some(Record::begin(&talk, client));
     let instead = match serve(&talk, request, &mut record).await {
         Ok(answer) => return Ok(answer),
         Err(instead) => instead,
     };
-    let mut record = record.unwrap_or_else(|| Record::begin(&talk.shared, &talk.line, client));
+    let mut record = record.unwrap_or_else(|| Record::begin(&talk, client));
     let Instead::Answer(refusal) = instead else {
         record.broken_off = true;
         return Err(Broken("kept waiting"));

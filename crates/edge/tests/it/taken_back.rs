@@ -137,9 +137,8 @@ async fn who_takes_back_requests_in_their_bodies_is_cut_off_and_no_endpoint_is_b
     for reason in [h2::Reason::CANCEL, h2::Reason::NO_ERROR] {
         let heard = hears.one.load(Relaxed);
         let tcp = TcpStream::connect(stage.http()).await.unwrap();
-        let (send, conn) = h2::client::handshake(tcp).await.unwrap();
+        let (mut send, conn) = h2::client::handshake(tcp).await.unwrap();
         let conn = tokio::spawn(conn);
-        let mut send = send;
         let begun = Instant::now();
         while !conn.is_finished() && begun.elapsed() < Duration::from_secs(10) {
             let Ok(ready) = send.ready().await else { break };
